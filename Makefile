@@ -1,0 +1,48 @@
+# Linux, Python 3.11 or newer, make. Everything else is installed into .venv.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+# One thread per test process: the processes share the cores.
+WORKERS ?= 2
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test ui check bench format clean
+
+help: ## what there is to make
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | sort
+
+demo: $(VENV)/.runtime ## the main job on sample drawings, offline
+	$(BIN)/imgpipe demo --output demo-output
+
+test: $(VENV)/.dev ## all tests
+	$(BIN)/pytest -n $(WORKERS) --dist worksteal
+
+ui: $(VENV)/.runtime ## the Dagster UI on what the last run produced
+	$(BIN)/imgpipe ui
+
+check: $(VENV)/.dev ## style, types, import rules: what CI checks before the tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.dev ## rewrite files in the project's style
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/.dev ## benchmarks at a small size; their help tells more
+	@for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
+
+clean: ## remove what demo and tests made
+	rm -rf demo-output .imgpipe .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.runtime: pyproject.toml requirements.lock | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --constraint requirements.lock --editable '.[cpu]'
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.runtime
+	$(BIN)/python -m pip install --quiet --constraint requirements.lock --editable '.[cpu,dev]'
+	touch $@

@@ -1,0 +1,1 @@
+"""Decode, encode, metadata, colour, resize: everything that knows a file format."""

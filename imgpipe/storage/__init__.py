@@ -1,0 +1,1 @@
+"""Bytes and rows, never pixels: object stores, the keys in them, shard manifests and tables."""

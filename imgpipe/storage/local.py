@@ -1,0 +1,303 @@
+"""A folder as an object store.
+
+Writing
+    The bytes go to a hidden temporary file in the target's own folder, which then takes the target's
+    name: by ``rename`` where overwriting is asked for, by ``link`` (which fails where the name is taken)
+    where it is not. A reader sees the old bytes, the new ones, or nothing. This holds for crashed
+    programs; files are not flushed to the disk one by one, so a power cut may empty the newest ones.
+
+Etags
+    Modification time in ns and size, both in hex. Writing through this class always changes them; another
+    program that rewrites a file with equal size within one tick of the file system's clock, or that
+    resets the time, is not noticed.
+
+Links
+    A link to a file inside the root is the file under another key. A link that leads out of the root is
+    listed, so that it costs a row, and refused when read. A link to a folder is not followed; a warning
+    names it.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import logging
+import os
+import stat
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+from imgpipe.errors import (
+    ObjectChanged,
+    ObjectExists,
+    ObjectMissing,
+    ObjectUnreadable,
+    StorageError,
+    StoreUnavailable,
+)
+from imgpipe.records import SourceObject
+from imgpipe.storage.file_names import file_name, key_part
+from imgpipe.storage.store import check_key, is_hidden
+
+Entries = list[tuple[str, "os.DirEntry[str]"]]
+_LOG = logging.getLogger(__name__)
+_TEMPORARY = ".imgpipe-tmp-"
+_LOCK = ".imgpipe-lock"
+
+_NOT_THERE = {errno.ENOENT, errno.ENOTDIR}
+_NO_HARD_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
+#: Faults of the whole store whatever was attempted -> what to do.
+_STORE_FAULTS = {
+    errno.ENOSPC: "free some space or choose another folder",
+    errno.EDQUOT: "the disk quota is used up: free some space or choose another folder",
+    errno.EROFS: "the file system is read-only: choose another folder",
+    errno.EMFILE: "raise the limit of open files (ulimit -n) or lower `workers`",
+    errno.ENFILE: "the system has no file handles left: close other programs",
+    errno.ESTALE: "the network share has gone: mount it again",
+    errno.ENODEV: "the device has gone: mount it again",
+    errno.ENOTCONN: "the network share has gone: mount it again",
+}
+#: Faults of one name even when writing.
+_NAME_FAULTS = {errno.ENAMETOOLONG, errno.EISDIR, errno.ENOTDIR, errno.EFBIG, errno.EILSEQ, errno.EINVAL}
+
+
+class LocalStore:
+    """An :class:`~imgpipe.storage.store.ImageStore` over an existing folder."""
+
+    def __init__(self, root: Path | str) -> None:
+        self._root = Path(root).resolve()
+
+    @property
+    def url(self) -> str:
+        return str(self._root)
+
+    def uri(self, key: str) -> str:
+        return f"{str(self._root).rstrip('/')}/{key}"
+
+    def read(self, key: str, *, etag: str | None = None) -> bytes:
+        path = self._path(key)
+        try:
+            self._require_inside(key, path)
+            # Non-blocking, or opening a named pipe would wait for a writer for ever.
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+            try:
+                before = os.fstat(descriptor)
+                if not stat.S_ISREG(before.st_mode):
+                    raise ObjectMissing(f"{self.uri(key)}: expected a file, it is a folder or a device")
+                self._require_etag(key, before, etag)
+                with os.fdopen(descriptor, "rb", closefd=False) as file:
+                    data = file.read()
+                after = os.fstat(descriptor)
+            finally:
+                os.close(descriptor)
+        except OSError as exc:
+            raise self._translated(exc, key) from exc
+        if _etag(after) != _etag(before):
+            raise ObjectChanged(f"{self.uri(key)}: changed while it was being read; run again")
+        return data
+
+    def write(self, key: str, data: bytes, *, overwrite: bool = False) -> None:
+        path = self._path(key)
+        temporary = path.with_name(f"{_TEMPORARY}{uuid.uuid4().hex}")
+        try:
+            self._require_folder_inside(path.parent)
+            try:
+                temporary.write_bytes(data)
+            except FileNotFoundError:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                temporary.write_bytes(data)
+            if overwrite:
+                _make_newer(temporary, path)
+                temporary.replace(path)
+            else:
+                _claim(temporary, path)
+        except FileExistsError as exc:
+            raise ObjectExists(f"{self.uri(key)}: exists already; overwriting was not asked for") from exc
+        except OSError as exc:
+            raise self._translated(exc, key, writing=True) from exc
+        finally:
+            _remove(temporary)
+
+    def exists(self, key: str) -> bool:
+        path = self._path(key)
+        try:
+            mode = path.lstat().st_mode
+            if stat.S_ISLNK(mode):
+                return not path.is_dir()
+        except OSError as exc:
+            if exc.errno in _NOT_THERE | {errno.ENAMETOOLONG} and self._root.is_dir():
+                return False
+            raise self._translated(exc, key) from exc
+        return stat.S_ISREG(mode) and not is_hidden(key)
+
+    def list(self, prefix: str = "", *, start_after: str | None = None) -> Iterator[SourceObject]:
+        folder = prefix[: prefix.rfind("/") + 1]
+        if folder and not self._is_listed_folder(folder):
+            return
+        # An explicit stack: folders may be nested deeper than Python may recurse.
+        stack = [iter(self._entries(folder))]
+        while stack:
+            item = next(stack[-1], None)
+            if item is None:
+                stack.pop()
+                continue
+            key, entry = item
+            if key.endswith("/"):
+                if key.startswith(prefix) and not _all_before(key, start_after):
+                    stack.append(iter(self._entries(key)))
+            elif key.startswith(prefix) and (start_after is None or key > start_after):
+                found = self._describe(key, entry)
+                if found is not None:
+                    yield found
+
+    def delete(self, key: str) -> None:
+        path = self._path(key)
+        try:
+            self._require_folder_inside(path.parent)
+            path.unlink(missing_ok=True)
+        except NotADirectoryError:
+            return
+        except OSError as exc:
+            raise self._translated(exc, key, writing=True) from exc
+
+    def _path(self, key: str) -> Path:
+        return self._root.joinpath(*(file_name(part) for part in check_key(key)))
+
+    def _is_listed_folder(self, folder: str) -> bool:
+        """Whether listing from the root would come to this folder: not hidden, not behind a link."""
+        try:
+            path = self._path(folder.removesuffix("/"))
+            return not is_hidden(folder) and path.resolve() == path
+        except (ObjectUnreadable, RuntimeError):  # no key starts like this; a link to itself
+            return False
+
+    def _entries(self, folder: str) -> Entries:
+        """(key, entry) of a folder in the order of **complete** keys: folders count with their slash."""
+        path = self._path(folder.removesuffix("/")) if folder else self._root
+        try:
+            with os.scandir(path) as entries:
+                return sorted(
+                    (
+                        (folder + key_part(entry.name) + ("/" if _is_folder(entry) else ""), entry)
+                        for entry in entries
+                        if not entry.name.startswith(".")
+                    ),
+                    key=lambda item: item[0],
+                )
+        except OSError as exc:
+            if exc.errno in _NOT_THERE and self._root.is_dir():
+                return []  # removed while listing, or a prefix that nothing has
+            # Skipping it would make every source below look deleted.
+            raise StoreUnavailable(
+                f"{path}: this folder cannot be listed: {exc.strerror}; check its permissions and disk"
+            ) from exc
+
+    def _describe(self, key: str, entry: os.DirEntry[str]) -> SourceObject | None:
+        try:
+            info = entry.stat(follow_symlinks=False)
+            if stat.S_ISLNK(info.st_mode):
+                if entry.is_dir():
+                    _LOG.warning("%s: a link to a folder is not followed; copy or mount it", self.uri(key))
+                    return None
+                target = Path(entry.path).resolve()
+                if target.is_relative_to(self._root) and target.exists():
+                    info = entry.stat()
+            elif not stat.S_ISREG(info.st_mode):
+                return None
+        except FileNotFoundError:
+            return None
+        except RuntimeError:  # a link that leads to itself: the row comes from reading it
+            pass
+        except OSError as exc:
+            if exc.errno != errno.ELOOP:
+                raise self._translated(exc, key) from exc
+        return SourceObject(key, info.st_size, _etag(info))
+
+    def _require_etag(self, key: str, info: os.stat_result, etag: str | None) -> None:
+        if etag is not None and etag != _etag(info):
+            raise ObjectChanged(f"{self.uri(key)}: expected etag {etag}, found {_etag(info)}; plan again")
+
+    def _require_inside(self, key: str, path: Path) -> None:
+        try:
+            target = path.resolve()
+        except RuntimeError as exc:
+            raise ObjectUnreadable(f"{self.uri(key)}: a link that leads to itself; remove it") from exc
+        if not target.is_relative_to(self._root):
+            raise ObjectUnreadable(
+                f"{self.uri(key)}: a link out of {self._root}, to {target}; put a copy in its place"
+            )
+
+    def _require_folder_inside(self, folder: Path) -> None:
+        try:
+            inside = folder.resolve().is_relative_to(self._root)
+        except RuntimeError:
+            inside = False
+        if not inside:
+            raise StoreUnavailable(f"{folder}: leads out of {self._root} by a link; replace it by a folder")
+
+    def _translated(self, exc: OSError, key: str, *, writing: bool = False) -> StorageError:
+        """The error of our tree for one of the operating system."""
+        where, code = self.uri(key), exc.errno or 0
+        if not self._root.is_dir():
+            return StoreUnavailable(f"{self._root}: expected a folder, it is gone; mount or make it again")
+        if code in _STORE_FAULTS:
+            return StoreUnavailable(f"{where}: {exc.strerror}; {_STORE_FAULTS[code]}")
+        if writing and code not in _NAME_FAULTS:
+            return StoreUnavailable(f"{where}: cannot be written: {exc}; check permissions and disk")
+        if not writing and code in _NOT_THERE:
+            return ObjectMissing(f"{where}: no such file")
+        if not writing and not os.access(self._root, os.R_OK | os.X_OK):
+            return StoreUnavailable(f"{self._root}: may not be read; check its permissions")
+        return ObjectUnreadable(
+            f"{where}: {exc.strerror or exc}; check this file's name, permissions and disk"
+        )
+
+
+def _etag(info: os.stat_result) -> str:
+    return f"{info.st_mtime_ns:x}-{info.st_size:x}"
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    return entry.is_dir(follow_symlinks=False)
+
+
+def _all_before(folder: str, start_after: str | None) -> bool:
+    """Whether every key below ``folder`` is at or before ``start_after``."""
+    return start_after is not None and start_after > folder and not start_after.startswith(folder)
+
+
+def _make_newer(temporary: Path, path: Path) -> None:
+    """Two writes within one tick of the clock must still differ in their etags."""
+    try:
+        old = path.stat()
+    except OSError:
+        return  # nothing to be newer than; replacing it tells what is wrong
+    new = temporary.stat()
+    if new.st_mtime_ns <= old.st_mtime_ns:
+        os.utime(temporary, ns=(new.st_atime_ns, old.st_mtime_ns + 1))
+
+
+def _claim(temporary: Path, path: Path) -> None:
+    """Give the temporary file the name ``path``; FileExistsError where the name is taken."""
+    try:
+        path.hardlink_to(temporary)
+    except FileExistsError:
+        raise
+    except OSError as exc:
+        if exc.errno not in _NO_HARD_LINKS:
+            raise
+        # FAT, some network shares: a lock among this machine's processes, freed even by a crash.
+        with path.with_name(_LOCK).open("wb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if os.path.lexists(path):
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path)) from exc
+            temporary.replace(path)
+
+
+def _remove(temporary: Path) -> None:
+    try:
+        temporary.unlink(missing_ok=True)
+    except OSError as exc:
+        if exc.errno not in _NOT_THERE | {errno.ENAMETOOLONG}:
+            _LOG.warning("%s: a temporary file could not be removed: %s", temporary, exc)

@@ -1,0 +1,73 @@
+"""From what the user typed to a store."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from imgpipe.config import S3Settings
+from imgpipe.errors import ConfigError, StoreUnavailable
+from imgpipe.storage.local import LocalStore
+from imgpipe.storage.store import ImageStore
+
+_ACCEPTED = "expected a folder, file:///absolute/folder or s3://bucket/prefix"
+_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]")
+
+
+def open_store(url: str, s3: S3Settings, *, create: bool = False, client: Any = None) -> ImageStore:
+    """The store at ``url``: a folder (``~`` allowed), ``file://...`` or ``s3://bucket/prefix``.
+
+    ``client``: a boto3 S3 client to use in place of the one that is made from ``s3`` and the environment.
+
+    ``create`` makes a folder that is not there; buckets are never made. Whether a bucket can be reached
+    shows with the first use, as StoreUnavailable. Raises :class:`ConfigError` for any other address and
+    for a folder that does not exist, StoreUnavailable where a folder cannot be made.
+    """
+    if not url.strip():
+        raise ConfigError(f"{_ACCEPTED}, got nothing")
+    scheme, separator, rest = url.partition("://")
+    if not separator:
+        return _open_folder(Path(url), create=create)
+    if scheme.lower() == "file":
+        return _open_folder(_file_url_path(url), create=create)
+    if scheme.lower() == "s3":
+        return _open_s3(url, rest, s3, client)
+    raise ConfigError(f"{url}: {_ACCEPTED}; {scheme}:// is not supported")
+
+
+def _file_url_path(url: str) -> Path:
+    parts = urlsplit(url)
+    if parts.netloc not in ("", "localhost") or not parts.path.startswith("/"):
+        raise ConfigError(f"{url}: {_ACCEPTED}; a file:// address needs three slashes before the folder")
+    return Path(unquote(parts.path, errors="surrogateescape"))
+
+
+def _open_folder(path: Path, *, create: bool) -> LocalStore:
+    try:
+        folder = path.expanduser().absolute()
+    except RuntimeError as exc:
+        raise ConfigError(f"{path}: ~ cannot be resolved: {exc}") from exc
+    try:
+        if create:
+            folder.mkdir(parents=True, exist_ok=True)
+        is_folder = folder.is_dir()
+        exists = folder.exists()
+    except (FileExistsError, NotADirectoryError) as exc:
+        raise ConfigError(f"{folder}: expected a folder, but there is a file in its place") from exc
+    except (OSError, ValueError) as exc:
+        raise StoreUnavailable(f"{folder}: cannot be opened: {exc}; check its permissions and disk") from exc
+    if not is_folder:
+        found = "is a file" if exists else "does not exist; check its spelling"
+        raise ConfigError(f"{folder}: expected a folder, it {found}")
+    return LocalStore(folder)
+
+
+def _open_s3(url: str, rest: str, s3: S3Settings, client: Any) -> ImageStore:
+    from imgpipe.storage.s3 import S3Store, s3_client
+
+    bucket, _, prefix = rest.partition("/")
+    if not _BUCKET.fullmatch(bucket):
+        raise ConfigError(f"{url}: expected s3://bucket/prefix, {bucket!r} is no bucket name")
+    return S3Store(bucket, prefix, s3_client(s3) if client is None else client)

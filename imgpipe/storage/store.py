@@ -1,0 +1,69 @@
+"""What an object store is: six verbs, the same for a folder, S3 and memory.
+
+Keys are relative, ``/``-separated names as in ``matted/demo/00000/girl-1f3a9c0b2d.png``. Objects are read
+and written whole; a writer's bytes are seen completely or not at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol
+
+from imgpipe.errors import ObjectUnreadable
+from imgpipe.records import SourceObject
+
+
+class ImageStore(Protocol):
+    """A place for objects. Safe to use from several threads at once.
+
+    Every method raises :class:`~imgpipe.errors.StoreUnavailable` where the store as a whole does not
+    answer, and :class:`~imgpipe.errors.ObjectUnreadable` for a key that the store cannot hold.
+    """
+
+    @property
+    def url(self) -> str:
+        """Where the store is, without a trailing slash: an absolute folder or ``s3://bucket/prefix``."""
+
+    def read(self, key: str, *, etag: str | None = None) -> bytes:
+        """The object's bytes.
+
+        Raises ObjectMissing; ObjectChanged where ``etag`` is given and is not the object's (or the
+        object changes while it is being read); ObjectUnreadable where this one object is refused.
+        """
+
+    def write(self, key: str, data: bytes, *, overwrite: bool = False) -> None:
+        """Store ``data``; raises ObjectExists where there is an object and ``overwrite`` is False.
+
+        Without ``overwrite``, exactly one of several simultaneous writers succeeds.
+        """
+
+    def exists(self, key: str) -> bool:
+        """Whether :meth:`list` would name this key."""
+
+    def list(self, prefix: str = "", *, start_after: str | None = None) -> Iterator[SourceObject]:
+        """Every object whose key starts with ``prefix``, at any depth, sorted by key (code points).
+
+        Pages are fetched as they are consumed. ``start_after`` leaves out keys up to and including it;
+        it need not exist. Hidden names (a part that starts with a dot) are never listed.
+        """
+
+    def delete(self, key: str) -> None:
+        """Remove the object; one that is not there is no error."""
+
+    def uri(self, key: str) -> str:
+        """The object's address for people: an absolute file path or ``s3://bucket/key``."""
+
+
+def check_key(key: str) -> tuple[str, ...]:
+    """The key's parts; raises :class:`ObjectUnreadable` for one that no folder could hold safely."""
+    parts = tuple(key.split("/"))
+    if "\0" in key or any(part in ("", ".", "..") for part in parts):
+        raise ObjectUnreadable(
+            f"{key!r}: expected /-separated names without empty, '.' and '..' parts; rename this object"
+        )
+    return parts
+
+
+def is_hidden(key: str) -> bool:
+    """Whether a part of the key starts with a dot, as in ``.git/x.png`` or ``a/.DS_Store``."""
+    return key.startswith(".") or "/." in key

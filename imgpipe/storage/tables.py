@@ -1,0 +1,224 @@
+"""One row per input image, as Parquet: written last, so that a table's presence is the commit.
+
+Columns, always in this order: the fixed ones of :data:`FIXED_COLUMNS`, ``seconds_<step>`` by name, the
+metrics by name. A metric's column is its plain name (``metric_<name>`` where another column has that
+name). The file's key-value metadata holds the caller's facts under their own names, and under ``imgpipe.``
+what makes reading exact.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from imgpipe.errors import ConfigError, ObjectMissing, ObjectUnreadable
+from imgpipe.records import ImageRow, ModelUse, Status
+from imgpipe.storage import keys
+from imgpipe.storage.parquet import from_parquet, metadata_dict, metadata_of, printable, to_parquet
+from imgpipe.storage.store import ImageStore
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+SCHEMA_VERSION = "1"
+
+_TEXT = ("source_key", "image_id", "etag", "status", "stage_failed", "error_class", "error_message")
+_DIGESTS = ("input_sha256", "output_sha256", "stage_hash", "output_key")
+_PICTURE = ("width", "height", "bit_depth", "format", "size_bytes")
+#: Column -> field of :class:`~imgpipe.records.ModelUse`; all null where no model was used.
+_MODEL = {
+    "model_name": "name",
+    "model_backend": "backend",
+    "model_sha256": "sha256",
+    "model_precision": "precision",
+    "model_device": "device",
+    "fallback_reason": "fallback_reason",
+}
+#: The columns that every table has, an empty one too.
+FIXED_COLUMNS = (*_TEXT, "reasons", "attempts", *_DIGESTS, *_PICTURE, *_MODEL, "details")
+_INTEGERS = {"attempts", "width", "height", "bit_depth", "size_bytes"}
+#: Columns that are the row's field of the same name.
+_PLAIN = tuple(
+    name for name in FIXED_COLUMNS if name not in _MODEL and name not in ("status", "reasons", "details")
+)
+
+
+def write_table(
+    store: ImageStore,
+    asset: str,
+    dataset: str,
+    shard: str,
+    rows: Sequence[ImageRow],
+    *,
+    meta: Mapping[str, str],
+) -> None:
+    """Write, or replace, an asset's table of one shard. No rows make a valid table with all fixed columns.
+
+    A metric or time that is ``None`` counts as not measured and is read back as absent; NaN and infinity
+    stay. Values in ``details`` must be JSON's (numpy numbers and arrays are converted, tuples become lists).
+    """
+    for name in meta:
+        if name.startswith("imgpipe.") or name in ("pandas", "ARROW:schema"):
+            raise ConfigError(f"table metadata: expected a name of your own, {name!r} is reserved")
+    table = _to_arrow(rows, meta)
+    store.write(keys.table_key(asset, dataset, shard), to_parquet(table), overwrite=True)
+
+
+def read_table(
+    store: ImageStore, asset: str, dataset: str, shard: str
+) -> tuple[list[ImageRow], dict[str, str]]:
+    """The rows, in the order they were written, and the caller's metadata; raises ObjectMissing."""
+    key = keys.table_key(asset, dataset, shard)
+    table = from_parquet(store.read(key), store.uri(key))
+    facts = metadata_dict(table.schema)
+    _require_version(facts, store.uri(key))
+    return _to_rows(table, json.loads(facts["imgpipe.columns"])), _own(facts)
+
+
+def read_meta(store: ImageStore, asset: str, dataset: str, shard: str) -> dict[str, str] | None:
+    """The caller's metadata of a table, ``None`` where there is no table."""
+    key = keys.table_key(asset, dataset, shard)
+    try:
+        data = store.read(key)
+    except ObjectMissing:
+        return None
+    facts = metadata_of(data, store.uri(key))
+    _require_version(facts, store.uri(key))
+    return _own(facts)
+
+
+def table_exists(store: ImageStore, asset: str, dataset: str, shard: str) -> bool:
+    """Whether the asset's table of this shard was committed."""
+    return store.exists(keys.table_key(asset, dataset, shard))
+
+
+def read_frame(store: ImageStore, asset: str, dataset: str, shards: Sequence[str]) -> pd.DataFrame:
+    """The tables of several shards as one data frame, with the column ``shard`` first.
+
+    A column that only some shards have is empty in the others. Raises ObjectMissing for a shard without
+    a table.
+    """
+    import pyarrow as pa
+
+    tables = []
+    for shard in shards:
+        key = keys.table_key(asset, dataset, shard)
+        table = from_parquet(store.read(key), store.uri(key)).replace_schema_metadata()
+        tables.append(table.add_column(0, "shard", pa.array([shard] * table.num_rows, pa.string())))
+    if not tables:
+        empty = _to_arrow((), {}).replace_schema_metadata()
+        tables = [empty.add_column(0, "shard", pa.array([], pa.string()))]
+    frame: pd.DataFrame = pa.concat_tables(tables, promote_options="default").to_pandas()
+    return frame
+
+
+def rows_digest(rows: Sequence[ImageRow]) -> str:
+    """sha256 (hex) over what the rows made: image, status, output and stage hash, in any order of rows."""
+    lines = sorted([row.image_id, row.status.value, row.output_sha256, row.stage_hash] for row in rows)
+    return hashlib.sha256(json.dumps(lines).encode()).hexdigest()
+
+
+def _to_arrow(rows: Sequence[ImageRow], meta: Mapping[str, str]) -> pa.Table:
+    import pyarrow as pa
+
+    columns: dict[str, pa.Array] = {}
+    for name in FIXED_COLUMNS:
+        if name in _INTEGERS:
+            columns[name] = pa.array([getattr(row, name) for row in rows], pa.int64())
+        elif name == "reasons":
+            texts = [[printable(text) for text in row.reasons] for row in rows]
+            columns[name] = pa.array(texts, pa.list_(pa.string()))
+        else:
+            columns[name] = pa.array([_text_value(row, name) for row in rows], pa.string())
+    names = _measured_columns(rows)
+    for field, mapping in names.items():
+        for measured, column in mapping.items():
+            values = [_number(getattr(row, field).get(measured)) for row in rows]
+            columns[column] = pa.array(values, pa.float64())
+    facts = {
+        **meta,
+        "imgpipe.schema_version": SCHEMA_VERSION,
+        "imgpipe.columns": json.dumps(names),
+    }
+    return pa.table(columns).replace_schema_metadata(facts)
+
+
+def _text_value(row: ImageRow, column: str) -> str | None:
+    if column in _MODEL:
+        return None if row.model is None else printable(getattr(row.model, _MODEL[column]))
+    if column == "details":
+        return json.dumps(dict(row.details), default=_plain)
+    if column == "status":
+        return row.status.value
+    return printable(getattr(row, column))
+
+
+def _measured_columns(rows: Sequence[ImageRow]) -> dict[str, dict[str, str]]:
+    """field -> measured name -> column: ``seconds_<step>``, and metrics under names that are still free."""
+    steps = sorted({name for row in rows for name, value in row.seconds.items() if value is not None})
+    metrics = sorted({name for row in rows for name, value in row.metrics.items() if value is not None})
+    seconds = {step: f"seconds_{step}" for step in steps}
+    reserved = {*FIXED_COLUMNS, *seconds.values(), "shard"}
+    taken = set(metrics)
+    columns = {}
+    for name in metrics:
+        column = name
+        while column in reserved or (column != name and column in taken):
+            column = f"metric_{column}"
+        taken.add(column)
+        columns[name] = column
+    return {"seconds": seconds, "metrics": columns}
+
+
+def _number(value: float | None) -> float | None:
+    return None if value is None else float(value)
+
+
+def _plain(value: Any) -> Any:
+    """numpy's numbers and arrays as JSON has them, without importing numpy."""
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    raise TypeError(f"details: expected JSON values, got {type(value).__name__}: {value!r}")
+
+
+def _to_rows(table: pa.Table, names: Mapping[str, Mapping[str, str]]) -> list[ImageRow]:
+    values = {name: table.column(name).to_pylist() for name in table.column_names}
+    return [_row(values, index, names) for index in range(table.num_rows)]
+
+
+def _row(values: Mapping[str, list[Any]], index: int, names: Mapping[str, Mapping[str, str]]) -> ImageRow:
+    measured = {
+        field: {
+            name: values[column][index]
+            for name, column in mapping.items()
+            if values[column][index] is not None
+        }
+        for field, mapping in names.items()
+    }
+    model = {field: values[column][index] for column, field in _MODEL.items()}
+    return ImageRow(
+        **{name: values[name][index] for name in _PLAIN},
+        status=Status(values["status"][index]),
+        reasons=tuple(values["reasons"][index]),
+        model=None if model["name"] is None else ModelUse(**model),
+        details=json.loads(values["details"][index]),
+        seconds=measured["seconds"],
+        metrics=measured["metrics"],
+    )
+
+
+def _own(facts: Mapping[str, str]) -> dict[str, str]:
+    return {
+        name: value for name, value in facts.items() if not name.startswith("imgpipe.") and name != "pandas"
+    }
+
+
+def _require_version(facts: Mapping[str, str], uri: str) -> None:
+    found = facts.get("imgpipe.schema_version")
+    if found != SCHEMA_VERSION:
+        raise ObjectUnreadable(
+            f"{uri}: expected a table of version {SCHEMA_VERSION}, found {found}; delete it and run again"
+        )

@@ -1,0 +1,155 @@
+"""Settings: precedence, ranges, aliases, and refusals that name the key."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from imgpipe.config import (
+    ALIASES,
+    THRESHOLD_RANGES,
+    Settings,
+    dataset_name_from,
+    describe_fields,
+    dump_settings,
+    load_settings,
+    parse_assignments,
+)
+from imgpipe.errors import ConfigError
+
+
+@pytest.fixture(autouse=True)
+def _empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def test_precedence_is_arguments_environment_file_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("imgpipe.yaml").write_text("upscale: {scale: 2, tile_size: 64}\nshard_size: 5\n")
+    monkeypatch.setenv("IMGPIPE_UPSCALE__SCALE", "3")
+    monkeypatch.setenv("IMGPIPE_SHARD_SIZE", "6")
+    settings = load_settings({"shard_size": 7})
+    assert (settings.shard_size, settings.upscale.scale, settings.upscale.tile_size) == (7, 3.0, 64)
+    assert settings.rembg.foreground_threshold == 240
+
+
+def test_named_config_file_replaces_the_one_that_is_found(tmp_path: Path) -> None:
+    Path("imgpipe.yaml").write_text("shard_size: 5\n")
+    other = tmp_path / "other.yaml"
+    other.write_text("shard_size: 9\n")
+    assert load_settings({}, config=other).shard_size == 9
+    assert load_settings({}).shard_size == 5
+
+
+@pytest.mark.parametrize(
+    ("overrides", "key", "hint"),
+    [
+        ({"upscale.scal": 2}, "upscale.scal", "did you mean 'scale'"),
+        ({"ouput": "x"}, "ouput", "did you mean 'output'"),
+        ({"rembg.foreground_threshold": 270}, "rembg.foreground_threshold", "254"),
+        ({"rembg.background_threshold": 245}, "rembg", "must be below"),
+        ({"upscale.tile_size": 8}, "upscale.tile_size", "at least 32"),
+        ({"upscale.scale": 0}, "upscale.scale", "greater than 0"),
+        ({"actions": []}, "actions", "at least one"),
+        ({"actions": ["rembg", "rembg"]}, "actions", "only once"),
+        ({"actions": ["blur"]}, "actions", "'rembg' or 'upscale'"),
+        ({"dataset": "Not Valid"}, "dataset", "pattern"),
+        ({"quality.thresholds": {"psnr_y_min": 3}}, "quality.thresholds", "did you mean 'psnr_y_min_db'"),
+        ({"quality.thresholds": {"ssim_y_min": 3}}, "ssim_y_min", "0..1"),
+        ({"limits.max_pixels": 0}, "limits.max_pixels", "greater than or equal to 1"),
+    ],
+)
+def test_impossible_values_are_refused_by_name(overrides: dict[str, object], key: str, hint: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_settings(overrides)
+    assert key in str(caught.value)
+    assert hint in str(caught.value)
+
+
+def test_unknown_key_in_the_file_is_refused() -> None:
+    Path("imgpipe.yaml").write_text("upscale: {scales: 2}\n")
+    with pytest.raises(ConfigError, match=r"upscale\.scales: unknown key; did you mean 'scale'"):
+        load_settings({})
+
+
+def test_unknown_environment_variable_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("IMGPIPE_SHARDSIZE", "4")
+    with pytest.raises(ConfigError, match=r"IMGPIPE_SHARDSIZE.*did you mean 'IMGPIPE_SHARD_SIZE'"):
+        load_settings({})
+
+
+@pytest.mark.parametrize("text", ["- a\n- b\n", "a: [1\n", "just words"])
+def test_a_file_that_is_no_mapping_is_refused(text: str) -> None:
+    Path("imgpipe.yaml").write_text(text)
+    with pytest.raises(ConfigError, match=r"imgpipe\.yaml"):
+        load_settings({})
+
+
+def test_aliases_mean_the_same() -> None:
+    settings = load_settings({"alpha_matting": False, "scale": 2, "tile_size": 128, "half_precision": False})
+    assert settings.rembg.alpha_matting is False
+    assert (settings.upscale.scale, settings.upscale.tile_size) == (2.0, 128)
+    assert settings.upscale.precision == "fp32"
+
+
+def test_every_alias_leads_to_a_setting() -> None:
+    known = {key for key, *_ in describe_fields()}
+    assert set(ALIASES.values()) <= known
+
+
+def test_an_alias_and_its_name_may_not_disagree() -> None:
+    with pytest.raises(ConfigError, match="given twice"):
+        load_settings({"scale": 2, "upscale.scale": 3})
+
+
+def test_assignments_are_read_as_yaml() -> None:
+    values = parse_assignments(
+        ["actions=[upscale]", "upscale.scale=1.5", "quality.thresholds={ssim_y_min: 0.9}"]
+    )
+    settings = load_settings(values)
+    assert settings.actions == ("upscale",)
+    assert settings.upscale.scale == 1.5
+    assert settings.quality.thresholds == {"ssim_y_min": 0.9}
+    with pytest.raises(ConfigError, match="key=value"):
+        parse_assignments(["upscale.scale"])
+
+
+def test_dumped_settings_read_back_the_same(tmp_path: Path) -> None:
+    settings = load_settings(
+        {"source": "/a", "output": "/b", "scale": 3, "quality.thresholds": {"ssim_y_min": 0.5}}
+    )
+    path = tmp_path / "dump.yaml"
+    path.write_text(dump_settings(settings))
+    assert load_settings({}, config=path) == settings
+
+
+def test_every_setting_says_what_it_means() -> None:
+    rows = list(describe_fields())
+    assert len(rows) > 30
+    assert [key for key, _, _, text in rows if len(text) < 10] == []
+
+
+def test_source_and_output_are_asked_for_by_name() -> None:
+    with pytest.raises(ConfigError, match=r"source: expected a folder.*--source"):
+        Settings().require_source_and_output()
+    with pytest.raises(ConfigError, match="output: expected"):
+        Settings(source="x").require_source_and_output()
+
+
+@pytest.mark.parametrize(
+    ("url", "name"),
+    [
+        ("/data/My Art", "my_art"),
+        ("s3://bucket/raw/2026-11/", "2026_11"),
+        ("/漫画", "dataset"),
+        ("s3://b", "b"),
+        ("/x/" + "a" * 100, "a" * 63),
+    ],
+)
+def test_dataset_names_are_valid_for_any_source(url: str, name: str) -> None:
+    assert dataset_name_from(url) == name
+    assert load_settings({"dataset": name}).dataset == name
+
+
+def test_threshold_ranges_are_ordered() -> None:
+    assert all(low < high for low, high in THRESHOLD_RANGES.values())

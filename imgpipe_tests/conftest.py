@@ -1,0 +1,74 @@
+"""What every test may ask for."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from imgpipe.config import S3Settings
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder with real files beside the checkout; skips where it is absent."""
+    path = ROOT.parent / "shared"
+    if not (path / "data").is_dir():
+        pytest.skip("../shared with the real images is not beside this checkout")
+    return path
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No setting of the person who runs the tests leaks into them."""
+    for name in list(os.environ):
+        if name.startswith("IMGPIPE_") and name != "IMGPIPE_MODEL_DIR":
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[S3Settings]:
+    """An S3 server over HTTP on loopback."""
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield S3Settings(endpoint_url=f"http://{host}:{port}", region="us-east-1")
+    server.stop()
+
+
+@pytest.fixture
+def s3(s3_server: S3Settings, monkeypatch: pytest.MonkeyPatch) -> S3Settings:
+    """Settings for the server, with credentials in the environment."""
+    for name in ("AWS_PROFILE", "AWS_ENDPOINT_URL", "AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
+    return s3_server
+
+
+@pytest.fixture
+def bucket(s3: S3Settings, request: pytest.FixtureRequest) -> str:
+    """A bucket of this test's own."""
+    from imgpipe.storage.s3 import s3_client
+
+    name = "t-" + hashlib.sha256(request.node.nodeid.encode()).hexdigest()[:20]
+    client: Any = s3_client(s3)
+    client.create_bucket(Bucket=name)
+    return name
+
+
+@pytest.fixture
+def s3_url(bucket: str, s3: S3Settings, monkeypatch: pytest.MonkeyPatch) -> str:
+    """``s3://bucket`` on the server, with imgpipe's settings for it in the environment."""
+    monkeypatch.setenv("IMGPIPE_S3__ENDPOINT_URL", str(s3.endpoint_url))
+    monkeypatch.setenv("IMGPIPE_S3__REGION", str(s3.region))
+    return f"s3://{bucket}"

@@ -1,0 +1,155 @@
+"""The output layout, letter by letter."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from imgpipe.errors import ConfigError
+from imgpipe.storage import keys
+from imgpipe.storage.store import check_key, is_hidden
+
+
+def test_layout() -> None:
+    assert keys.manifest_key("demo", "00000") == "shards/demo/00000.parquet"
+    assert keys.image_key("matted", "demo", "00001", "girl-0123456789", "png") == (
+        "matted/demo/00001/girl-0123456789.png"
+    )
+    assert keys.image_key("matted", "demo", "00001", "g-01", ".PNG").endswith("/g-01.png")
+    assert keys.quality_key("demo", "00000", "g-01", "quality.json") == "quality/demo/00000/g-01/quality.json"
+    assert keys.table_key("raw_images", "demo", "00000") == "tables/raw_images/demo/00000.parquet"
+    assert keys.report_key("demo", "index.html") == "reports/demo/index.html"
+    assert keys.report_key("demo", "thumbnails/g-01.webp") == "reports/demo/thumbnails/g-01.webp"
+
+
+def test_every_key_lies_below_its_prefix() -> None:
+    assert keys.manifest_key("d", "00000").startswith(keys.manifest_prefix("d"))
+    assert keys.image_key("matted", "d", "00000", "x-1", "png").startswith(
+        keys.image_prefix("matted", "d", "00000")
+    )
+    assert keys.quality_key("d", "00000", "x-1", "diff.png").startswith(
+        keys.quality_prefix("d", "00000", "x-1")
+    )
+    assert keys.quality_prefix("d", "00000", "x-1").startswith(keys.quality_prefix("d", "00000"))
+    assert keys.table_key("a", "d", "00000").startswith(keys.table_prefix("a", "d"))
+    assert keys.report_key("d", "index.html").startswith(keys.report_prefix("d"))
+    # The slash keeps one data set's listing free of another whose name only begins like it.
+    assert not keys.manifest_key("demo2", "00000").startswith(keys.manifest_prefix("demo"))
+
+
+def test_image_id_is_stem_and_digest_of_the_whole_key() -> None:
+    digest = hashlib.sha256(b"a/b/Girl with hat.v2.PNG").hexdigest()
+    assert keys.image_id("a/b/Girl with hat.v2.PNG") == f"Girl_with_hat_v2-{digest[:10]}"
+    assert keys.image_id("a/b/Girl with hat.v2.PNG", digits=20).endswith(f"-{digest[:20]}")
+
+
+@pytest.mark.parametrize(
+    ("key", "stem"),
+    [
+        ("caf\u00e9.png", "cafe"),
+        ("絵/名前.png", "image"),
+        ("..png", "image"),
+        (".hidden", "hidden"),
+        ("-rf.png", "rf"),
+        ("noextension", "noextension"),
+        ("x" * 300 + ".png", "x" * 80),
+        ("con.png", "con"),
+        ("a\nb\t<c>|*?\"'.png", "a_b_c"),
+    ],
+)
+def test_stems(key: str, stem: str) -> None:
+    assert keys.image_id(key)[:-11] == stem
+
+
+def test_similar_keys_do_not_collide() -> None:
+    similar = [
+        "a/x.jpg",
+        "a_x.jpg",
+        "b/x.png",
+        "x.jpg",
+        "X.jpg",
+        "a/x.png",
+        "a//x.jpg",
+        "é.png",
+        "e\u0301.png",
+    ]
+    assert len({keys.image_id(key).lower() for key in similar}) == len(similar)
+
+
+@given(st.text(min_size=1, max_size=400))
+def test_image_ids_are_safe_names(key: str) -> None:
+    name = keys.image_id(key)
+    assert re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*-[0-9a-f]{10}", name)
+    assert len(name) <= 91
+    built = keys.image_key("matted", "demo", "00000", name, "png")
+    assert len(check_key(built)) == 4
+    assert not is_hidden(built)
+    keys.quality_key("demo", "00000", name, "quality.json")
+
+
+@given(st.sets(st.text(min_size=1, max_size=30), min_size=2, max_size=50))
+def test_different_keys_have_different_ids(sources: set[str]) -> None:
+    assert len({keys.image_id(key).lower() for key in sources}) == len(sources)
+
+
+def test_shards() -> None:
+    assert [keys.shard_name(index) for index in (0, 7, 99_999, 100_000)] == [
+        "00000",
+        "00007",
+        "99999",
+        "100000",
+    ]
+    assert keys.shard_index("100000") == 100_000
+    with pytest.raises(ConfigError, match="shard"):
+        keys.shard_name(-1)
+
+
+@given(st.from_regex(r"[a-z0-9][a-z0-9_]{0,62}", fullmatch=True), st.integers(0, 10**7))
+def test_partition_keys_round_trip(dataset: str, index: int) -> None:
+    shard = keys.shard_name(index)
+    assert keys.split_partition_key(keys.partition_key(dataset, shard)) == (dataset, shard)
+
+
+def test_partition_key_text() -> None:
+    assert keys.partition_key("demo", "00000") == "demo-00000"
+
+
+@pytest.mark.parametrize(
+    "key", ["demo", "demo-", "-00000", "demo-0", "demo-00000-x", "Demo-00000", "de mo-00000"]
+)
+def test_what_is_no_partition_key(key: str) -> None:
+    with pytest.raises(ConfigError, match="expected"):
+        keys.split_partition_key(key)
+
+
+@pytest.mark.parametrize("dataset", ["", "Demo", "_demo", "de-mo", "de/mo", "..", "demo\n", "dämo"])
+def test_what_is_no_dataset(dataset: str) -> None:
+    with pytest.raises(ConfigError, match="dataset: expected"):
+        keys.manifest_key(dataset, "00000")
+
+
+def test_parts_cannot_lead_elsewhere() -> None:
+    with pytest.raises(ConfigError, match="image id"):
+        keys.image_key("matted", "demo", "00000", "../../x", "png")
+    with pytest.raises(ConfigError, match="file name"):
+        keys.quality_key("demo", "00000", "x-1", "../x.json")
+    with pytest.raises(ConfigError, match="file name"):
+        keys.report_key("demo", "a/../b.html")
+    with pytest.raises(ConfigError, match="extension"):
+        keys.image_key("matted", "demo", "00000", "x-1", "p/ng")
+    with pytest.raises(ConfigError, match="stage folder"):
+        keys.image_prefix("a/b", "demo", "00000")
+    with pytest.raises(ConfigError, match="asset"):
+        keys.table_prefix("", "demo")
+
+
+@pytest.mark.parametrize(
+    ("key", "shard"),
+    [("shards/d/00012.parquet", "00012"), ("shards/d/00012.txt", None), ("shards/d/readme.parquet", None)],
+)
+def test_shard_of_manifest(key: str, shard: str | None) -> None:
+    assert keys.shard_of_manifest(key) == shard

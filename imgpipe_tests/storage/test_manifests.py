@@ -1,0 +1,368 @@
+"""Planning: every source is in exactly one shard exactly once, whatever happens to it."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from imgpipe.errors import (
+    ConfigError,
+    ObjectExists,
+    ObjectMissing,
+    ObjectUnreadable,
+    StorageError,
+    StoreUnavailable,
+)
+from imgpipe.records import ShardManifest
+from imgpipe.storage import keys
+from imgpipe.storage import manifests as module
+from imgpipe.storage.local import LocalStore
+from imgpipe.storage.manifests import Plan, list_shards, plan, read_manifest, read_manifests, seal
+from imgpipe.storage.memory import MemoryStore
+from imgpipe.storage.store import ImageStore
+
+
+@pytest.fixture
+def source() -> MemoryStore:
+    return MemoryStore()
+
+
+@pytest.fixture
+def output() -> MemoryStore:
+    return MemoryStore()
+
+
+def fill(store: ImageStore, *names: str, data: bytes = b"x") -> None:
+    for name in names:
+        store.write(name, data, overwrite=True)
+
+
+def go(source: ImageStore, output: ImageStore, shard_size: int = 3) -> Plan:
+    made = plan(source, output, dataset="demo", shard_size=shard_size)
+    seal(made, output)
+    return made
+
+
+def members(manifests: list[ShardManifest]) -> list[list[str]]:
+    return [[entry.source_key for entry in manifest.entries] for manifest in manifests]
+
+
+def counts(made: Plan) -> dict[str, int]:
+    names = ("new", "changed", "returned", "deleted", "unchanged", "absent")
+    return {name: getattr(made, name) for name in names if getattr(made, name)}
+
+
+def test_first_plan(store: ImageStore, source: MemoryStore) -> None:
+    fill(source, "b.png", "a.png", "d/e.jpg", "c.webp")
+    made = plan(source, store, dataset="demo", shard_size=3)
+    assert counts(made) == {"new": 4}
+    assert made.new_shards == ("00000", "00001")
+    assert made.has_changes
+    assert list(store.list()) == []  # planning writes nothing
+    assert seal(made, store) == ("00000", "00001")
+    assert list_shards(store, "demo") == ["00000", "00001"]
+    assert members(read_manifests(store, "demo")) == [["a.png", "b.png", "c.webp"], ["d/e.jpg"]]
+    assert tuple(read_manifests(store, "demo")) == made.manifests
+    listed = {found.key: found for found in source.list()}
+    for entry in read_manifest(store, "demo", "00000").entries:
+        found = listed[entry.source_key]
+        assert (entry.etag, entry.size_bytes, entry.present) == (found.etag, found.size_bytes, True)
+        assert entry.image_id == keys.image_id(entry.source_key)
+
+
+def test_nothing_changed_writes_nothing(source: MemoryStore, output: MemoryStore) -> None:
+    fill(source, "a.png", "b.png")
+    go(source, output)
+    before = [(found.key, found.etag) for found in output.list()]
+    made = go(source, output)
+    assert counts(made) == {"unchanged": 2}
+    assert not made.has_changes
+    assert [(found.key, found.etag) for found in output.list()] == before
+
+
+def test_new_sources_never_join_a_sealed_shard(source: MemoryStore, output: MemoryStore) -> None:
+    fill(source, "m.png", "n.png")
+    go(source, output)
+    fill(source, "a.png", "z.png")
+    made = go(source, output)
+    assert (made.new_shards, made.changed_shards) == (("00001",), ())
+    assert members(read_manifests(output, "demo")) == [["m.png", "n.png"], ["a.png", "z.png"]]
+
+
+def test_changed_source_is_refreshed_in_its_shard(source: MemoryStore, output: MemoryStore) -> None:
+    fill(source, "a.png", "b.png", "c.png", "d.png")
+    first = go(source, output)
+    fill(source, "b.png", data=b"y")
+    made = go(source, output)
+    assert counts(made) == {"changed": 1, "unchanged": 3}
+    assert (made.new_shards, made.changed_shards) == ((), ("00000",))
+    assert members(list(made.manifests)) == members(list(first.manifests))
+    assert made.manifests[0].digest != first.manifests[0].digest
+    assert made.manifests[1].digest == first.manifests[1].digest
+    entry = made.manifests[0].entries[1]
+    assert source.read("b.png", etag=entry.etag) == b"y"
+
+
+def test_size_alone_is_a_change(source: MemoryStore, output: MemoryStore, monkeypatch: Any) -> None:
+    fill(source, "a.png")
+    go(source, output)
+    (found,) = source.list()
+    monkeypatch.setattr(source, "list", lambda *_: iter([replace(found, size_bytes=99)]))
+    assert counts(go(source, output)) == {"changed": 1}
+
+
+def test_object_that_is_listed_twice_counts_once(
+    source: MemoryStore, output: MemoryStore, monkeypatch: Any
+) -> None:
+    fill(source, "a.png", "b.png")
+    objects = [found for found in source.list() for _ in range(2)]  # a page was fetched again
+    monkeypatch.setattr(source, "list", lambda *_: iter(objects))
+    assert counts(go(source, output)) == {"new": 2}
+    assert counts(go(source, output)) == {"unchanged": 2}
+
+
+def test_deleted_source_stays_and_comes_back(source: MemoryStore, output: MemoryStore) -> None:
+    fill(source, "a.png", "b.png")
+    first = go(source, output)
+    source.delete("a.png")
+    made = go(source, output)
+    assert counts(made) == {"deleted": 1, "unchanged": 1}
+    assert [entry.present for entry in made.manifests[0].entries] == [False, True]
+    made = go(source, output)
+    assert counts(made) == {"absent": 1, "unchanged": 1}
+    assert not made.has_changes
+    fill(source, "a.png")
+    made = go(source, output)
+    assert counts(made) == {"returned": 1, "unchanged": 1}
+    assert made.manifests == first.manifests
+
+
+def test_other_objects_are_reported(source: MemoryStore, output: MemoryStore) -> None:
+    fill(source, "a.PNG", "b.JpEg", "c.txt", "d.png.bak", "png", "notes/e.json", "f.", "g.heic")
+    fill(source, *(f"x/{number:03d}.csv" for number in range(30)))
+    made = go(source, output)
+    assert members(list(made.manifests)) == [["a.PNG", "b.JpEg", "g.heic"]]
+    assert made.ignored == 35
+    assert len(made.ignored_examples) == 20
+    assert made.ignored_examples[:5] == ("c.txt", "d.png.bak", "f.", "notes/e.json", "png")
+
+
+def test_endings_can_be_chosen_and_sealed_ones_stay(source: MemoryStore, output: MemoryStore) -> None:
+    fill(source, "a.psd", "b.png")
+    made = plan(source, output, dataset="demo", shard_size=3, extensions=[".PSD"])
+    seal(made, output)
+    assert members(list(made.manifests)) == [["a.psd"]]
+    made = go(source, output)  # the default endings do not make a sealed source look deleted
+    assert counts(made) == {"new": 1, "unchanged": 1}
+
+
+def test_output_inside_the_source_is_no_source(tmp_path: Path) -> None:
+    source = LocalStore(tmp_path)
+    (tmp_path / "out").mkdir()
+    output = LocalStore(tmp_path / "out")
+    fill(source, "a.png", "out2/b.png")
+    fill(output, "matted/demo/00000/a.png")
+    made = go(source, output)
+    assert members(list(made.manifests)) == [["a.png", "out2/b.png"]]
+    assert made.ignored == 0
+    assert not go(source, output).has_changes
+
+
+def test_source_inside_the_output_is_fine(tmp_path: Path) -> None:
+    (tmp_path / "raw").mkdir()
+    fill(LocalStore(tmp_path / "raw"), "a.png")
+    assert go(LocalStore(tmp_path / "raw"), LocalStore(tmp_path)).new == 1
+
+
+def test_source_and_output_must_differ(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="output: expected another place"):
+        go(LocalStore(tmp_path), LocalStore(tmp_path))
+
+
+def test_arguments(source: MemoryStore, output: MemoryStore) -> None:
+    with pytest.raises(ConfigError, match="shard_size"):
+        plan(source, output, dataset="demo", shard_size=0)
+    with pytest.raises(ConfigError, match="dataset"):
+        plan(source, output, dataset="De mo", shard_size=1)
+
+
+def test_empty_source(source: MemoryStore, output: MemoryStore) -> None:
+    made = go(source, output)
+    assert made.manifests == ()
+    assert not made.has_changes
+    assert read_manifests(output, "demo") == []
+
+
+def test_data_sets_are_apart(source: MemoryStore, output: MemoryStore) -> None:
+    fill(source, "a.png")
+    for name in ("demo", "demo2"):
+        seal(plan(source, output, dataset=name, shard_size=3), output)
+    assert list_shards(output, "demo") == ["00000"]
+    assert read_manifest(output, "demo2", "00000").dataset == "demo2"
+
+
+def test_shards_beyond_five_digits_stay_in_order(source: MemoryStore, output: MemoryStore) -> None:
+    fill(source, "a.png")
+    go(source, output)
+    data = output.read("shards/demo/00000.parquet")
+    for shard in ("99999", "100000"):
+        output.write(f"shards/demo/{shard}.parquet", data)
+    output.write("shards/demo/notes.txt", b"not a manifest")
+    assert list_shards(output, "demo") == ["00000", "99999", "100000"]
+
+
+def test_failing_listing_deletes_nothing(source: MemoryStore, output: MemoryStore, monkeypatch: Any) -> None:
+    fill(source, "a.png", "b.png")
+    go(source, output)
+    listing = source.list
+
+    def breaking() -> Any:
+        yield next(listing())
+        raise StoreUnavailable("the network has gone")
+
+    monkeypatch.setattr(source, "list", breaking)
+    with pytest.raises(StoreUnavailable):
+        go(source, output)
+    assert all(entry.present for entry in read_manifest(output, "demo", "00000").entries)
+
+
+def test_two_planners_at_once(source: MemoryStore, output: MemoryStore) -> None:
+    fill(source, "a.png", "b.png")
+    one = plan(source, output, dataset="demo", shard_size=1)
+    fill(source, "0.png")
+    other = plan(source, output, dataset="demo", shard_size=1)
+    seal(one, output)
+    with pytest.raises(ObjectExists, match="plan again"):
+        seal(other, output)
+    go(source, output)
+    assert sorted(key for shard in members(read_manifests(output, "demo")) for key in shard) == [
+        "0.png",
+        "a.png",
+        "b.png",
+    ]
+
+
+def test_half_sealed_plan_is_completed(source: MemoryStore, output: MemoryStore) -> None:
+    fill(source, *(f"{number}.png" for number in range(10)))
+    seal(plan(source, output, dataset="demo", shard_size=3), output)
+    output.delete(keys.manifest_key("demo", "00003"))  # as if the writer had been killed before the last
+    go(source, output)
+    assert members(read_manifests(output, "demo"))[3] == ["9.png"]
+
+
+def test_ids_that_would_collide_grow(source: MemoryStore, output: MemoryStore, monkeypatch: Any) -> None:
+    def image_id(key: str, *, digits: int = 10) -> str:
+        return "same" if digits == 10 else f"longer-{key[0]}"
+
+    monkeypatch.setattr(module.keys, "image_id", image_id)
+    fill(source, "a.png", "b.png")
+    go(source, output)
+    fill(source, "c.png")
+    made = go(source, output)
+    ids = [entry.image_id for manifest in made.manifests for entry in manifest.entries]
+    assert ids == ["same", "longer-b", "longer-c"]
+
+
+def test_manifest_is_a_plain_table(source: MemoryStore, output: MemoryStore) -> None:
+    fill(source, "名/絵.png", data=b"12345")
+    go(source, output)
+    table = pq.read_table(pa.BufferReader(output.read("shards/demo/00000.parquet")))
+    assert table.column_names == ["source_key", "image_id", "etag", "size_bytes", "present"]
+    assert table.to_pylist()[0]["source_key"] == "名/絵.png"
+    assert table.to_pylist()[0]["size_bytes"] == 5
+    assert table.schema.metadata[b"imgpipe.dataset"] == b"demo"
+    assert table.schema.metadata[b"imgpipe.shard"] == b"00000"
+
+
+def test_manifests_that_are_none(source: MemoryStore, output: MemoryStore) -> None:
+    with pytest.raises(ObjectMissing, match="imgpipe plan"):
+        read_manifest(output, "demo", "00000")
+    output.write("shards/demo/00000.parquet", b"no parquet")
+    with pytest.raises(ObjectUnreadable, match=r"00000\.parquet: expected a Parquet file"):
+        read_manifest(output, "demo", "00000")
+    fill(source, "a.png")
+    seal(plan(source, output, dataset="other", shard_size=1), output)
+    output.write("shards/demo/00000.parquet", output.read("shards/other/00000.parquet"), overwrite=True)
+    with pytest.raises(ObjectUnreadable, match="expected a manifest"):
+        read_manifest(output, "demo", "00000")
+
+
+def test_source_in_two_shards_is_refused(source: MemoryStore, output: MemoryStore) -> None:
+    fill(source, "a.png")
+    go(source, output)
+    manifest = read_manifest(output, "demo", "00000")
+    forged = module._to_bytes(ShardManifest("demo", "00001", manifest.entries))
+    output.write("shards/demo/00001.parquet", forged)
+    with pytest.raises(StorageError, match="in two sealed shards"):
+        go(source, output)
+
+
+names = st.sampled_from([f"{folder}{name}.png" for folder in ("", "a/", "b/c/") for name in "pqrst"])
+steps = st.lists(
+    st.lists(st.tuples(st.sampled_from(["put", "put", "delete"]), names, st.binary(max_size=2)), max_size=8),
+    max_size=6,
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(steps, st.integers(1, 5))
+def test_whatever_happens(history: list[list[tuple[str, str, bytes]]], shard_size: int) -> None:
+    """Add, change, delete, return in any order: compared with a plain dictionary."""
+    source, output = MemoryStore(), MemoryStore()
+    now: dict[str, bytes] = {}
+    ever: set[str] = set()
+    sealed: list[list[str]] = []
+    before: dict[str, bytes] = {}
+    for step in history:
+        for action, name, data in step:
+            if action == "put":
+                source.write(name, data, overwrite=True)
+                now[name] = data
+            else:
+                source.delete(name)
+                now.pop(name, None)
+        known = set(ever)
+        made = go(source, output, shard_size)
+        ever |= set(now)
+        found = read_manifests(output, "demo")
+        assert tuple(found) == made.manifests
+        assert members(found)[: len(sealed)] == sealed  # membership never changes
+        sealed = members(found)
+        assert all(0 < len(shard) <= shard_size for shard in sealed)
+        everything = [entry for manifest in found for entry in manifest.entries]
+        assert sorted(entry.source_key for entry in everything) == sorted(ever)  # exactly once
+        assert len({entry.image_id for entry in everything}) == len(ever)
+        assert {entry.source_key for entry in everything if entry.present} == set(now)
+        for entry in everything:
+            if entry.present:
+                assert source.read(entry.source_key, etag=entry.etag) == now[entry.source_key]
+        assert made.new == len(set(now) - known)
+        assert made.deleted == len(set(before) - set(now))
+        assert made.changed == sum(now[key] != before[key] for key in set(now) & set(before))
+        assert made.returned == len(set(now) & (known - set(before)))
+        total = made.new + made.changed + made.returned + made.deleted + made.unchanged + made.absent
+        assert total == len(ever)
+        assert not go(source, output, shard_size).has_changes
+        before = dict(now)
+
+
+def test_a_hundred_thousand_objects(source: MemoryStore, output: MemoryStore) -> None:
+    for number in range(100_000):
+        source.write(f"{number % 100:02d}/{number:06d}.png", b"")
+    started = time.perf_counter()
+    made = go(source, output, 1000)
+    first = time.perf_counter() - started
+    assert (made.new, len(made.new_shards)) == (100_000, 100)
+    started = time.perf_counter()
+    again = go(source, output, 1000)
+    second = time.perf_counter() - started
+    assert again.unchanged == 100_000
+    assert max(first, second) < 30.0, f"planned in {first:.1f} s, again in {second:.1f} s"
