@@ -1,0 +1,249 @@
+"""Bytes to :class:`~imgpipe.images.image.Image`, losing nothing without a note.
+
+Limits are checked on the header; metadata is read by our own parsers; the decoders (OpenCV for PNG, AVIF and
+deep TIFF, Pillow for the rest) are given cleaned files. Whatever a decoder raises becomes one of our errors.
+
+Not noticed, since the format has no checksum and libjpeg only warns: a JPEG whose compressed data is altered
+or shortened in the middle but keeps its end marker. A JPEG that simply ends too early is refused.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, cast
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import PIL.Image
+from PIL import (
+    AvifImagePlugin,
+    BmpImagePlugin,
+    GifImagePlugin,
+    JpegImagePlugin,
+    TiffImagePlugin,
+    WebPImagePlugin,
+)
+
+from imgpipe.config import LimitSettings
+from imgpipe.errors import LimitExceeded, UnsupportedFormat
+from imgpipe.images import header as headers
+from imgpipe.images import icc, jpeg, plugin, png, tiff, tiff_pixels
+from imgpipe.images.container import Header, Metadata, damaged
+from imgpipe.images.image import Image, Pixels
+from imgpipe.images.metadata import (
+    icc_space,
+    reset_exif_orientation,
+    reset_xmp_orientation,
+    screen,
+)
+
+# Decoders report on stderr what is already in the exceptions raised here.
+cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+
+#: What Pillow, OpenCV and struct raise on damaged files.
+_BACKEND_ERRORS = (
+    *(OSError, SyntaxError, ValueError, TypeError, LookupError, ArithmeticError, EOFError, AttributeError),
+    *(RuntimeError, AssertionError, struct.error, zlib.error, cv2.error, Warning),
+    PIL.Image.DecompressionBombError,
+)
+
+_PILLOW: dict[str, Callable[[io.BytesIO], PIL.Image.Image]] = {
+    "JPEG": JpegImagePlugin.JpegImageFile,
+    "WEBP": WebPImagePlugin.WebPImageFile,
+    "TIFF": TiffImagePlugin.TiffImageFile,
+    "GIF": GifImagePlugin.GifImageFile,
+    "BMP": BmpImagePlugin.BmpImageFile,
+}
+
+#: Modes that Pillow hands out -> the mode to convert to, which holds the same picture.
+_PLAIN_MODES = {"1": "L", "PA": "RGBA", "RGBX": "RGB", "RGBa": "RGBA", "La": "LA", "YCbCr": "RGB"}
+
+_Array = npt.NDArray[Any]
+
+
+def decode(data: bytes, *, name: str, limits: LimitSettings) -> Image:
+    """The (first) picture of an encoded image, upright.
+
+    Pixels: (height, width, 1..4) C-contiguous RGB order, straight alpha. Grey, LA, RGB and RGBA stay what
+    they are; palettes become RGB or RGBA; CMYK becomes sRGB through its profile and carries an sRGB profile.
+    8 bits and less become uint8 full range, 10, 12 and 16 bits uint16 full range (v * 65535 / (2^bits - 1),
+    rounded). ICC, EXIF and XMP are carried; the orientation is applied and reset to 1 in EXIF and XMP.
+
+    Raises :class:`UnsupportedFormat`, :class:`LimitExceeded` and :class:`DecodeError`, whose messages start
+    with ``name``; nothing else, whatever the bytes.
+    """
+    headers.check_data_size(len(data), limits, name)
+    header, meta = headers.read(data, name)
+    headers.check_limits(header, len(data), limits, name)
+    if header.format == "JPEG" and header.bit_depth != 8:
+        raise UnsupportedFormat(
+            f"{name}: expected a JPEG of 8 bits, got {header.bit_depth}; convert it to 16-bit PNG"
+        )
+    try:
+        return _decode(data, header, meta, limits, name)
+    except MemoryError as exc:
+        raise _too_large(header, name) from exc
+    except cv2.error as exc:
+        if exc.code == cv2.Error.StsNoMem:
+            raise _too_large(header, name) from exc
+        raise damaged(name, f"the {header.format} cannot be decoded ({exc.err})") from exc
+    except _BACKEND_ERRORS as exc:
+        raise damaged(name, f"the {header.format} cannot be decoded ({exc})") from exc
+
+
+def _decode(data: bytes, header: Header, meta: Metadata, limits: LimitSettings, name: str) -> Image:
+    match header.format:
+        case "PNG":
+            pixels = _decode_png(data, header, name)
+        case "TIFF":
+            pixels, meta = _decode_tiff(data, meta, name)
+        case "AVIF":
+            pixels, meta = _decode_avif(data, header, meta, name)
+        case "HEIC" | "JXL":
+            with plugin.open_image(header.format, data, name) as opened:
+                pixels, meta = _from_plugin(opened, meta)
+        case _:
+            source = jpeg.pixel_file(data, name) if header.format == "JPEG" else data
+            with _open(header.format, source, name) as opened:
+                if opened.size != (header.width, header.height):
+                    headers.check_limits(
+                        replace(header, width=opened.width, height=opened.height), len(data), limits, name
+                    )
+                pixels, meta = _from_pillow(opened, meta, name)
+    if header.orientation != 1:
+        pixels = _upright(pixels, header.orientation)
+        meta = replace(meta, exif=reset_exif_orientation(meta.exif), xmp=reset_xmp_orientation(meta.xmp))
+    upright = cast(Pixels, np.ascontiguousarray(pixels))
+    return Image(upright, meta.icc, meta.exif, meta.xmp, header.format, meta.notes)
+
+
+def _decode_png(data: bytes, header: Header, name: str) -> _Array:
+    decoded = cv2.imdecode(np.frombuffer(png.pixel_file(data, name), np.uint8), cv2.IMREAD_UNCHANGED)
+    if decoded is None or decoded.shape[:2] != (header.height, header.width):
+        raise png.diagnose(data, name)
+    pixels = _rgb_order(decoded)
+    colour = png.colour_type(data)
+    if colour == 4:  # OpenCV spreads grey + alpha over four channels
+        return np.ascontiguousarray(pixels[..., [0, 3]])
+    key = png.transparent_grey(data, name) if colour == 0 else None
+    if key is None:
+        return pixels
+    top = int(np.iinfo(pixels.dtype).max)
+    level = key * top // ((1 << header.bit_depth) - 1)
+    return np.concatenate([pixels, np.where(pixels == level, 0, top).astype(pixels.dtype)], axis=2)
+
+
+def _decode_tiff(data: bytes, meta: Metadata, name: str) -> tuple[_Array, Metadata]:
+    page, _ = tiff.read_page(data, name)
+    if not tiff_pixels.needs_samples(page):
+        if set(page.numbers(tiff.SAMPLE_FORMAT)) - {1}:
+            raise UnsupportedFormat(
+                f"{name}: expected a TIFF of unsigned samples, got signed or float; convert it"
+            )
+        with _open("TIFF", tiff.pixel_file(data, page), name) as opened:
+            return _from_pillow(opened, meta, name)
+    pixels, is_cmyk, notes = tiff_pixels.read_samples(data, page, name)
+    meta = replace(meta, notes=meta.notes + notes)
+    if not is_cmyk:
+        return pixels, meta
+    if pixels.dtype == np.uint16:
+        meta = replace(meta, notes=(*meta.notes, "CMYK of 16 bits: colours converted in 8 bits"))
+        pixels = ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    return _converted_cmyk(pixels, meta)
+
+
+def _decode_avif(data: bytes, header: Header, meta: Metadata, name: str) -> tuple[_Array, Metadata]:
+    decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    if decoded is None or decoded.shape[:2] != (header.height, header.width):
+        raise damaged(name, "the compressed pixels of the AVIF do not make up its picture")
+    pixels = _rgb_order(decoded)
+    if pixels.dtype == np.uint16:
+        pixels = _full_range(pixels, header.bit_depth)
+    # Pillow parses the container without decoding the pixels; OpenCV returns only some of the blocks.
+    with AvifImagePlugin.AvifImageFile(io.BytesIO(data)) as opened:
+        info = opened.info
+    return pixels, screen(info.get("icc_profile"), info.get("exif"), info.get("xmp"), list(meta.notes))
+
+
+def _open(fmt: str, data: bytes, name: str) -> PIL.Image.Image:
+    """Through the format's own class: no guessing among formats, and our limits in place of Pillow's."""
+    try:
+        return _PILLOW[fmt](io.BytesIO(data))
+    except SyntaxError as exc:
+        raise damaged(name, f"the {fmt} header cannot be read ({exc})") from exc
+
+
+def _from_plugin(opened: PIL.Image.Image, meta: Metadata) -> tuple[_Array, Metadata]:
+    info = opened.info
+    meta = screen(info.get("icc_profile"), info.get("exif"), info.get("xmp"), list(meta.notes))
+    # The plugins turn the picture upright themselves.
+    meta = replace(meta, exif=reset_exif_orientation(meta.exif), xmp=reset_xmp_orientation(meta.xmp))
+    return _as_array(opened), meta
+
+
+def _from_pillow(opened: PIL.Image.Image, meta: Metadata, name: str) -> tuple[_Array, Metadata]:
+    opened.load()
+    mode = opened.mode
+    if mode == "CMYK":
+        return _converted_cmyk(np.asarray(opened), meta)
+    if mode == "RGBX":
+        meta = replace(meta, notes=(*meta.notes, "a fourth channel that is not alpha left out"))
+    if mode == "P":
+        return _as_array(opened.convert("RGBA" if opened.has_transparency_data else "RGB")), meta
+    if mode == "L" and isinstance(opened.info.get("transparency"), int):
+        grey = _as_array(opened)
+        alpha = np.where(grey == opened.info["transparency"], 0, 255).astype(np.uint8)
+        return np.concatenate([grey, alpha], axis=2), meta
+    plain = opened.convert(_PLAIN_MODES[mode]) if mode in _PLAIN_MODES else opened
+    if plain.mode not in ("L", "LA", "RGB", "RGBA"):
+        raise UnsupportedFormat(
+            f"{name}: expected grey, RGB, CMYK or a palette, got mode {mode}; convert it to PNG or TIFF"
+        )
+    return _as_array(plain), meta
+
+
+def _as_array(image: PIL.Image.Image) -> npt.NDArray[np.uint8]:
+    pixels = np.array(image, np.uint8)
+    return pixels[..., None] if pixels.ndim == 2 else pixels
+
+
+def _converted_cmyk(cmyk: npt.NDArray[np.uint8], meta: Metadata) -> tuple[_Array, Metadata]:
+    usable = meta.icc if icc_space(meta.icc) == "CMYK" else None
+    rgb, note = icc.cmyk_to_rgb(np.ascontiguousarray(cmyk), usable)
+    return rgb, replace(meta, icc=icc.srgb_profile(), notes=(*meta.notes, note))
+
+
+def _rgb_order(decoded: _Array) -> _Array:
+    """OpenCV's grey, BGR or BGRA as (height, width, channels) in RGB order."""
+    if decoded.ndim == 2:
+        return decoded[..., None]
+    code = cv2.COLOR_BGR2RGB if decoded.shape[2] == 3 else cv2.COLOR_BGRA2RGBA
+    return cv2.cvtColor(decoded, code)
+
+
+def _full_range(pixels: npt.NDArray[np.uint16], depth: int) -> npt.NDArray[np.uint16]:
+    """0 .. 2^depth - 1 spread over 0 .. 65535, rounded to nearest."""
+    top = (1 << depth) - 1
+    table = (np.arange(top + 1, dtype=np.uint64) * 65535 + top // 2) // top
+    return table.astype(np.uint16)[np.minimum(pixels, top)]
+
+
+def _upright(pixels: _Array, orientation: int) -> _Array:
+    """Undo an EXIF orientation (CIPA DC-008, tag 274)."""
+    if orientation >= 5:
+        pixels = pixels.swapaxes(0, 1)  # what is stored as rows are columns
+    flip_rows = orientation in (3, 4, 7, 8)
+    flip_columns = orientation in (2, 3, 6, 7)
+    return pixels[:: -1 if flip_rows else 1, :: -1 if flip_columns else 1]
+
+
+def _too_large(header: Header, name: str) -> LimitExceeded:
+    return LimitExceeded(
+        f"{name}: not enough memory for {header.width}x{header.height} px; "
+        "lower `workers` or limits.max_pixels"
+    )

@@ -1,0 +1,99 @@
+"""What a file says about itself, and whether that is within the limits, before any pixel is decoded."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import replace
+
+from imgpipe.config import LimitSettings
+from imgpipe.errors import LimitExceeded
+from imgpipe.images import avif, jpeg, plugin, png, simple, tiff, webp
+from imgpipe.images.container import Header, Metadata, damaged
+from imgpipe.images.sniff import sniff
+
+__all__ = ["Header", "check_limits", "check_output_size", "read", "read_header"]
+
+_NO_METADATA = Metadata()
+
+
+def read_header(data: bytes, name: str) -> Header:
+    """Format, size, depth, frames and orientation of an encoded image; no pixel is decoded.
+
+    Raises :class:`UnsupportedFormat` and :class:`DecodeError`; ``name`` is used in messages.
+    """
+    return read(data, name)[0]
+
+
+def read(data: bytes, name: str) -> tuple[Header, Metadata]:
+    """The header and, where the container is read here (PNG, JPEG, WebP, TIFF, BMP, GIF), the metadata."""
+    fmt = sniff(data, name)
+    try:
+        return _read(fmt, data, name)
+    except (struct.error, IndexError, OverflowError) as exc:
+        raise damaged(name, f"the {fmt} structure breaks off ({exc})") from exc
+
+
+def _read(fmt: str, data: bytes, name: str) -> tuple[Header, Metadata]:
+    match fmt:
+        case "PNG":
+            return png.read(data, name)
+        case "JPEG":
+            return jpeg.read(data, name)
+        case "WEBP":
+            return webp.read(data, name)
+        case "TIFF":
+            return tiff.read(data, name)
+        case "GIF":
+            header = simple.read_gif(data, name)
+            notes = (f"animated: first of {header.frames} frames kept",) if header.frames > 1 else ()
+            return header, Metadata(notes=notes)
+        case "BMP":
+            return simple.read_bmp(data, name), _NO_METADATA
+        case "AVIF" | "HEIC":
+            header = avif.read_header(data, name, fmt)
+            if fmt == "HEIC":
+                header = replace(header, orientation=1)  # its plugin turns the picture upright itself
+            notes = (f"animated: first of {header.frames} frames kept",) if header.frames > 1 else ()
+            return header, Metadata(notes=notes)
+        case _:
+            return plugin.read_header(fmt, data, name), _NO_METADATA
+
+
+def check_limits(header: Header, data_size: int, limits: LimitSettings, name: str) -> None:
+    """Raise :class:`LimitExceeded` where the file (bytes) or its picture (px) is outside ``limits``."""
+    check_data_size(data_size, limits, name)
+    width, height = header.width, header.height
+    pixels, long, short = width * height, max(width, height), min(width, height)
+    if pixels > limits.max_pixels:
+        raise LimitExceeded(
+            f"{name}: expected at most {limits.max_pixels} px, the {header.format} says {width}x{height} = "
+            f"{pixels} px; raise limits.max_pixels or reduce the picture"
+        )
+    if long > limits.max_aspect_ratio * short:
+        raise LimitExceeded(
+            f"{name}: expected sides of at most {limits.max_aspect_ratio:g}:1, got {width}x{height} = "
+            f"{long / short:.1f}:1; raise limits.max_aspect_ratio or crop the picture"
+        )
+    if short < limits.min_side:
+        raise LimitExceeded(
+            f"{name}: expected sides of at least {limits.min_side} px, got {width}x{height}; "
+            "lower limits.min_side or take the file out of the source"
+        )
+
+
+def check_data_size(data_size: int, limits: LimitSettings, name: str) -> None:
+    """Raise :class:`LimitExceeded` where a file is larger than ``limits.max_bytes``."""
+    if data_size > limits.max_bytes:
+        raise LimitExceeded(
+            f"{name}: expected at most {limits.max_bytes} bytes, the file has {data_size}; "
+            "raise limits.max_bytes or reduce the file"
+        )
+
+
+def check_output_size(width: int, height: int, limits: LimitSettings, name: str) -> None:
+    """Raise :class:`LimitExceeded` where a picture to be made (px) is larger than ``max_output_pixels``."""
+    if width * height > limits.max_output_pixels:
+        raise LimitExceeded(
+            f"{name}: expected a result of at most {limits.max_output_pixels} px, {width}x{height} = "
+            f"{width * height} px would be made; raise limits.max_output_pixels or lower upscale.scale"
+        )

@@ -1,0 +1,107 @@
+"""EXIF, XMP and ICC blocks as bytes: are they sound, which way up, and resetting the orientation.
+
+An EXIF block is a small TIFF file (CIPA DC-008): byte order, magic 42, offset of its first directory.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+
+from imgpipe.images.container import Metadata
+
+#: Larger blocks are left out, with a note: they would be written again beside every output.
+MAX_BLOCK_BYTES = 4 * 1024 * 1024
+
+ORIENTATION_TAG = 274
+
+_XMP_ORIENTATION = re.compile(rb"(tiff:Orientation\s*(?:=\s*[\"']|>)\s*)[2-8](?=\s*[\"'<])")
+
+
+def screen(icc: bytes | None, exif: bytes | None, xmp: bytes | None, notes: list[str]) -> Metadata:
+    """The blocks that can be carried; what cannot is left out and named in the notes."""
+    notes = list(notes)
+    exif = exif.removeprefix(b"Exif\0\0") if exif else None
+    if icc and (why := icc_fault(icc)):
+        notes.append(f"ICC profile of {len(icc)} bytes not carried: {why}")
+        icc = None
+    if exif and (why := exif_fault(exif)):
+        notes.append(f"EXIF block of {len(exif)} bytes not carried: {why}")
+        exif = None
+    if xmp and len(xmp) > MAX_BLOCK_BYTES:
+        notes.append(f"XMP packet of {len(xmp)} bytes not carried: over {MAX_BLOCK_BYTES}")
+        xmp = None
+    return Metadata(icc or None, exif or None, xmp or None, tuple(notes))
+
+
+def icc_fault(icc: bytes) -> str:
+    """Why these bytes are no usable ICC profile (ICC.1, section 7.2), or ``""``."""
+    if len(icc) > MAX_BLOCK_BYTES:
+        return f"over {MAX_BLOCK_BYTES} bytes"
+    if len(icc) < 132 or icc[36:40] != b"acsp":
+        return "it is no ICC profile"
+    if int.from_bytes(icc[:4], "big") > len(icc):
+        return f"its header says {int.from_bytes(icc[:4], 'big')} bytes"
+    return ""
+
+
+def icc_space(icc: bytes | None) -> str:
+    """The colour space a profile is for: ``GRAY``, ``RGB``, ``CMYK``, ...; empty without a profile."""
+    return icc[16:20].decode("latin-1").strip() if icc else ""
+
+
+def exif_fault(exif: bytes) -> str:
+    """Why the EXIF block cannot be read, or ``""``."""
+    if len(exif) > MAX_BLOCK_BYTES:
+        return f"over {MAX_BLOCK_BYTES} bytes"
+    order = byte_order(exif)
+    if not order or len(exif) < 14:
+        return "it does not start with a byte order"
+    at = struct.unpack_from(order + "I", exif, 4)[0]
+    if at < 8 or at + 2 > len(exif):
+        return f"its first directory is said to be at byte {at}"
+    count = struct.unpack_from(order + "H", exif, at)[0]
+    if at + 2 + 12 * count > len(exif):
+        return f"its first directory of {count} entries is cut off"
+    return ""
+
+
+def byte_order(exif: bytes) -> str:
+    """``<`` or ``>`` as :mod:`struct` wants it; empty where the block is none."""
+    return {b"II*\0": "<", b"MM\0*": ">"}.get(exif[:4], "")
+
+
+def orientation_of(exif: bytes | None) -> int:
+    """1..8 from the EXIF block; 1 where there is none or the value is not one of these."""
+    at = _orientation_at(exif) if exif else None
+    if exif is None or at is None:
+        return 1
+    value: int = struct.unpack_from(byte_order(exif) + "H", exif, at)[0]
+    return value if 1 <= value <= 8 else 1
+
+
+def reset_exif_orientation(exif: bytes | None) -> bytes | None:
+    """The same block with orientation 1, in place: every other byte stays."""
+    at = _orientation_at(exif) if exif else None
+    if exif is None or at is None:
+        return exif
+    return exif[:at] + struct.pack(byte_order(exif) + "H", 1) + exif[at + 2 :]
+
+
+def reset_xmp_orientation(xmp: bytes | None) -> bytes | None:
+    """The same packet with ``tiff:Orientation`` 1; some programs prefer it to the EXIF tag."""
+    return _XMP_ORIENTATION.sub(rb"\g<1>1", xmp) if xmp else xmp
+
+
+def _orientation_at(exif: bytes) -> int | None:
+    """Offset of the orientation's SHORT value, or ``None``."""
+    if exif_fault(exif):
+        return None
+    order = byte_order(exif)
+    start = struct.unpack_from(order + "I", exif, 4)[0]
+    for index in range(struct.unpack_from(order + "H", exif, start)[0]):
+        at = start + 2 + 12 * index
+        tag, kind, count = struct.unpack_from(order + "HHI", exif, at)
+        if tag == ORIENTATION_TAG and kind == 3 and count == 1:
+            return int(at + 8)
+    return None

@@ -1,0 +1,219 @@
+"""PNG chunks (W3C PNG, third edition): header, metadata, a clean copy for the decoder, splicing.
+
+The decoder is given a file of only IHDR, PLTE, tRNS, IDAT and IEND, so that no text, profile or animation
+chunk, however hostile, reaches it; metadata is read and written here, byte for byte.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from imgpipe.errors import DecodeError
+from imgpipe.images.container import Header, Metadata, damaged
+from imgpipe.images.metadata import MAX_BLOCK_BYTES, orientation_of, screen
+
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
+XMP_KEYWORD = b"XML:com.adobe.xmp"
+
+_PIXEL_CHUNKS = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"}
+#: Enough for the largest pictures in chunks of a few KB; more only costs time.
+_MAX_CHUNKS = 500_000
+#: Colour type -> samples per pixel, and the bits they may have.
+_SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+_DEPTHS = {0: {1, 2, 4, 8, 16}, 2: {8, 16}, 3: {1, 2, 4, 8}, 4: {8, 16}, 6: {8, 16}}
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """One chunk: where its body lies in the file."""
+
+    kind: bytes
+    start: int
+    length: int
+
+    def body(self, data: bytes) -> bytes:
+        return data[self.start : self.start + self.length]
+
+    def whole(self, data: bytes) -> memoryview:
+        """Length, kind, body and CRC as they stand in the file."""
+        return memoryview(data)[self.start - 8 : self.start + self.length + 4]
+
+    def crc_holds(self, data: bytes) -> bool:
+        stored = int.from_bytes(data[self.start + self.length : self.start + self.length + 4], "big")
+        return zlib.crc32(memoryview(data)[self.start - 4 : self.start + self.length]) == stored
+
+
+def chunks(data: bytes, name: str) -> Iterator[Chunk]:
+    """All chunks up to and with IEND; raises :class:`DecodeError` where the file ends before."""
+    at = len(SIGNATURE)
+    for _ in range(_MAX_CHUNKS):
+        if at + 12 > len(data):
+            raise damaged(name, f"the PNG ends at byte {len(data)} without its IEND chunk")
+        length = int.from_bytes(data[at : at + 4], "big")
+        kind = data[at + 4 : at + 8]
+        if at + 12 + length > len(data):
+            shown = kind.decode("latin-1")
+            raise damaged(
+                name,
+                f"the PNG chunk {shown!r} at byte {at} says {length} bytes, {len(data) - at - 12} are left",
+            )
+        yield Chunk(kind, at + 8, length)
+        at += 12 + length
+        if kind == b"IEND":
+            return
+    raise damaged(name, f"the PNG has more than {_MAX_CHUNKS} chunks")
+
+
+def colour_type(data: bytes) -> int:
+    """0 grey, 2 RGB, 3 palette, 4 grey + alpha, 6 RGB + alpha."""
+    return data[25]
+
+
+def transparent_grey(data: bytes, name: str) -> int | None:
+    """The grey level (in the file's own bits) that tRNS declares transparent, or ``None``."""
+    for chunk in chunks(data, name):
+        if chunk.kind == b"tRNS" and chunk.length == 2:
+            return int.from_bytes(chunk.body(data), "big")
+    return None
+
+
+def read(data: bytes, name: str) -> tuple[Header, Metadata]:
+    """Header and metadata; raises :class:`DecodeError` for a broken structure."""
+    listed = list(chunks(data, name))
+    if listed[0].kind != b"IHDR" or listed[0].length != 13:
+        raise damaged(name, "the PNG does not start with its IHDR chunk")
+    if not listed[0].crc_holds(data):
+        raise damaged(name, "the CRC of the PNG chunk IHDR is wrong")
+    width, height, depth, colour = struct.unpack_from(">IIBB", data, listed[0].start)
+    if not width or not height or depth not in _DEPTHS.get(colour, set()):
+        raise damaged(
+            name, f"the PNG header says {width}x{height} px, {depth} bits, colour type {colour}: impossible"
+        )
+    _refuse_bomb(listed, width, height, depth, colour, name)
+    icc, exif, xmp, notes = _metadata(data, listed)
+    frames, frame_notes = _frames(data, listed)
+    end = listed[-1].start + listed[-1].length + 4
+    if end < len(data):
+        notes.append(f"{len(data) - end} bytes after the end of the PNG ignored")
+    meta = screen(icc, exif, xmp, [*frame_notes, *notes])
+    return Header("PNG", width, height, frames, depth, orientation_of(meta.exif)), meta
+
+
+def pixel_file(data: bytes, name: str) -> bytes:
+    """The same PNG with nothing but what its (default) picture needs."""
+    kept = [chunk.whole(data) for chunk in chunks(data, name) if chunk.kind in _PIXEL_CHUNKS]
+    return b"".join([SIGNATURE, *kept])
+
+
+def diagnose(data: bytes, name: str) -> DecodeError:
+    """The most precise error for a PNG that its decoder has refused."""
+    for chunk in chunks(data, name):
+        if chunk.kind in _PIXEL_CHUNKS and not chunk.crc_holds(data):
+            shown = chunk.kind.decode("latin-1")
+            return damaged(name, f"the CRC of the PNG chunk {shown} at byte {chunk.start - 8} is wrong")
+    return damaged(name, "the compressed pixels of the PNG do not make up its picture")
+
+
+def make_chunk(kind: bytes, body: bytes) -> bytes:
+    """Length, kind, body, CRC."""
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+
+def splice(png: bytes, *, icc: bytes | None, exif: bytes | None, xmp: bytes | None) -> bytes:
+    """``png`` with iCCP, eXIf and an iTXt XMP packet directly behind its IHDR, where they all may stand."""
+    parts = []
+    if icc is not None:
+        parts.append(make_chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(icc, 9)))
+    if exif is not None:
+        parts.append(make_chunk(b"eXIf", exif))
+    if xmp is not None:
+        parts.append(make_chunk(b"iTXt", XMP_KEYWORD + b"\0\0\0\0\0" + xmp))
+    head = len(SIGNATURE) + 25
+    return b"".join([png[:head], *parts, memoryview(png)[head:]])
+
+
+def _refuse_bomb(listed: list[Chunk], width: int, height: int, depth: int, colour: int, name: str) -> None:
+    """Compressed pixels are never much longer than the pixels; libpng would unpack what follows them."""
+    row_bytes = (width * _SAMPLES[colour] * depth + 7) // 8 + 1
+    packed = sum(chunk.length for chunk in listed if chunk.kind == b"IDAT")
+    # Twice, since interlacing repeats filter bytes; and a block that is never too small.
+    if packed > 2 * row_bytes * height + 65_536:
+        raise damaged(name, f"the PNG has {packed} compressed bytes for {width}x{height} px")
+
+
+def _metadata(data: bytes, listed: list[Chunk]) -> tuple[bytes | None, bytes | None, bytes | None, list[str]]:
+    found: dict[str, bytes] = {}
+    notes: list[str] = []
+    texts: list[str] = []
+    for chunk in listed:
+        if chunk.kind not in (b"iCCP", b"eXIf", b"iTXt", b"tEXt", b"zTXt", b"cICP"):
+            continue
+        shown = chunk.kind.decode("latin-1")
+        if not chunk.crc_holds(data):
+            notes.append(f"PNG chunk {shown} ignored: its CRC is wrong")
+        elif chunk.kind == b"cICP":
+            notes.append(f"PNG cICP colour description {chunk.body(data).hex(' ')} ignored")
+        else:
+            _take(chunk.kind, chunk.body(data), found, notes, texts)
+    if texts:
+        notes.append("PNG text not carried: " + ", ".join(sorted(set(texts))[:20]))
+    return found.get("icc"), found.get("exif"), found.get("xmp"), notes
+
+
+def _take(kind: bytes, body: bytes, found: dict[str, bytes], notes: list[str], texts: list[str]) -> None:
+    keyword, _, rest = body.partition(b"\0")
+    if kind == b"eXIf":
+        found.setdefault("exif", body)
+    elif kind == b"iCCP":
+        profile = _inflate(rest[1:])
+        if profile is None:
+            notes.append(f"ICC profile not carried: its data is damaged or over {MAX_BLOCK_BYTES} bytes")
+        else:
+            found.setdefault("icc", profile)
+    elif kind == b"iTXt" and keyword == XMP_KEYWORD:
+        packet = _international_text(rest)
+        if packet is None:
+            notes.append(f"XMP not carried: its data is damaged or over {MAX_BLOCK_BYTES} bytes")
+        else:
+            found.setdefault("xmp", packet)
+    else:
+        texts.append(keyword[:79].decode("latin-1"))
+
+
+def _international_text(rest: bytes) -> bytes | None:
+    """The text of an iTXt body behind its keyword: flag, method, language, translated keyword, text."""
+    compressed = rest[:1] == b"\1"
+    parts = rest[2:].split(b"\0", 2)
+    if len(parts) != 3:
+        return None
+    return _inflate(parts[2]) if compressed else parts[2]
+
+
+def _inflate(packed: bytes) -> bytes | None:
+    """Inflated at most to the limit, so that a bomb costs no memory; ``None`` where damaged or over it."""
+    stream = zlib.decompressobj()
+    try:
+        plain = stream.decompress(packed, MAX_BLOCK_BYTES + 1)
+    except zlib.error:
+        return None
+    return plain if stream.eof and len(plain) <= MAX_BLOCK_BYTES else None
+
+
+def _frames(data: bytes, listed: list[Chunk]) -> tuple[int, list[str]]:
+    kinds = [chunk.kind for chunk in listed]
+    if b"acTL" not in kinds:
+        return 1, []
+    control = listed[kinds.index(b"acTL")]
+    frames = int.from_bytes(data[control.start : control.start + 4], "big") if control.length == 8 else 0
+    if frames <= 1:
+        return 1, []
+    in_animation = (
+        b"fcTL" in kinds and kinds.index(b"fcTL") < kinds.index(b"IDAT") if b"IDAT" in kinds else True
+    )
+    kept = (
+        f"first of {frames} frames kept" if in_animation else f"default picture kept, not its {frames} frames"
+    )
+    return frames, [f"animated: {kept}"]

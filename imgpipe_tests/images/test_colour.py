@@ -1,0 +1,168 @@
+"""Conversions against closed forms, Pillow and scikit-image."""
+
+from __future__ import annotations
+
+import numpy as np
+import PIL.Image
+import pytest
+
+from imgpipe.errors import ImageError
+from imgpipe.images.colour import (
+    as_float,
+    composite_over,
+    from_float,
+    luma,
+    premultiply,
+    thumbnail,
+    to_srgb8,
+    unpremultiply,
+)
+from imgpipe.images.icc import is_srgb, srgb_profile
+from imgpipe.images.image import Image
+from imgpipe_tests.images import sources
+
+
+def test_luma_is_bt601() -> None:
+    rgb = np.random.default_rng(0).random((9, 7, 3)).astype(np.float32) * 255
+    expected = np.asarray(PIL.Image.fromarray(rgb.round().astype(np.uint8)).convert("L"))
+    assert np.abs(luma(rgb.round()) - expected).max() <= 0.51
+    assert luma(np.ones((1, 3), np.float32)) == pytest.approx(1.0)
+    with pytest.raises(ImageError, match="3 channels"):
+        luma(np.zeros((3, 4), np.float32))
+
+
+@pytest.mark.parametrize("depth", [8, 16])
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_every_level_survives_float(channels: int, depth: int) -> None:
+    side = 16 if depth == 8 else 256
+    levels = np.arange(side * side).reshape(side, side, 1).astype(np.uint8 if depth == 8 else np.uint16)
+    image = Image(np.repeat(levels, channels, axis=2), icc=b"i", exif=b"e", xmp=b"x", notes=("n",))
+    floats = as_float(image)
+    assert floats.dtype == np.float32
+    assert (floats.min(), floats.max()) == (0.0, 1.0)
+    back = from_float(floats, image, image.has_alpha)
+    assert back.pixels.dtype == image.pixels.dtype
+    assert np.array_equal(back.pixels, image.pixels)
+    assert (back.icc, back.exif, back.xmp, back.notes) == (b"i", b"e", b"x", ("n",))
+
+
+def test_from_float_rounds_half_up_and_clips() -> None:
+    like = Image(np.zeros((1, 1, 1), np.uint8))
+    values = np.array([-0.5, 0.5 / 255, 1.5 / 255, 2.49 / 255, 7.0], np.float32).reshape(1, 5, 1)
+    assert from_float(values, like, False).pixels.ravel().tolist() == [0, 1, 2, 2, 255]
+
+
+@pytest.mark.parametrize(
+    ("shape", "has_alpha", "words"),
+    [
+        ((2, 2), False, "shape"),
+        ((2, 2, 5), False, "shape"),
+        ((2, 2, 3), True, "got 3"),
+        ((2, 2, 4), False, "got 4"),
+    ],
+)
+def test_from_float_refuses(shape: tuple[int, ...], has_alpha: bool, words: str) -> None:
+    with pytest.raises(ImageError, match=words):
+        from_float(np.zeros(shape, np.float32), Image(np.zeros((1, 1, 1), np.uint8)), has_alpha)
+
+
+def test_from_float_refuses_nan() -> None:
+    broken = np.zeros((2, 2, 1), np.float32)
+    broken[0, 0] = np.nan
+    with pytest.raises(ImageError, match="1 of 4 are NaN"):
+        from_float(broken, Image(np.zeros((1, 1, 1), np.uint8)), False)
+
+
+def test_a_grey_profile_does_not_stay_on_colour() -> None:
+    grey = Image(np.zeros((1, 1, 1), np.uint8), icc=sources.grey_icc())
+    colour = from_float(np.zeros((1, 1, 3), np.float32), grey, False)
+    assert colour.icc is None
+    assert colour.notes == ("ICC profile for grey dropped: the picture is now in colour",)
+    rgb = Image(np.zeros((1, 1, 3), np.uint8), icc=sources.display_p3())
+    assert from_float(np.zeros((1, 1, 4), np.float32), rgb, True).icc == rgb.icc
+    assert from_float(np.zeros((1, 1, 1), np.float32), rgb, False).icc is None
+
+
+def test_premultiplication_inverts() -> None:
+    straight = np.random.default_rng(0).random((8, 8, 4)).astype(np.float32)
+    straight[0, :, 3] = 0
+    product = premultiply(straight)
+    assert np.allclose(product[..., :3], straight[..., :3] * straight[..., 3:])
+    back = unpremultiply(product)
+    assert np.abs(back[1:] - straight[1:]).max() < 1e-5
+    assert not back[0, :, :3].any()
+
+
+@pytest.mark.parametrize(("channels", "depth"), [(1, 8), (2, 8), (3, 16), (4, 8), (4, 16)])
+def test_composite(channels: int, depth: int) -> None:
+    image = Image(sources.picture(channels, depth))
+    scaled = image.pixels.astype(np.float64) * 255 / image.max_value
+    alpha = scaled[..., -1:] / 255 if image.has_alpha else 1.0
+    colour = np.broadcast_to(scaled[..., : 1 if channels <= 2 else 3], (*scaled.shape[:2], 3))
+    over_colour = colour * alpha + np.array([10.0, 200.0, 90.0]) * (1 - alpha)
+    assert np.abs(composite_over(image, (10, 200, 90)) - over_colour).max() < 1e-3
+    behind = Image(sources.picture(3, 16, seed=1))
+    expected = colour * alpha + behind.pixels * (255 / 65535) * (1 - alpha)
+    result = composite_over(image, behind)
+    assert result.dtype == np.float32
+    assert np.abs(result - expected).max() < 1e-3
+
+
+def test_composite_over_another_size() -> None:
+    with pytest.raises(ImageError, match="23x17 px, got 5x4"):
+        composite_over(Image(sources.picture(4, 8)), Image(np.zeros((4, 5, 3), np.uint8)))
+
+
+def test_p3_becomes_srgb() -> None:
+    """P3 red lies outside sRGB and is clipped to pure red; a P3 mid grey stays grey."""
+    pixels = np.array([[[255, 0, 0], [128, 128, 128], [200, 100, 50]]], np.uint8)
+    converted = to_srgb8(Image(pixels, icc=sources.display_p3()))
+    assert converted[0, 0].tolist() == [255, 0, 0]
+    assert np.ptp(converted[0, 1].astype(int)) <= 1
+    # (200, 100, 50) in P3, gamma 2.2, by matrices: P3 -> XYZ (D65) -> sRGB.
+    to_xyz = np.array(
+        [[0.4865709, 0.2656677, 0.1982173], [0.2289746, 0.6917385, 0.0792869], [0, 0.0451134, 1.0439444]]
+    )
+    to_rgb = np.array(
+        [
+            [3.2404542, -1.5371385, -0.4985314],
+            [-0.969266, 1.8760108, 0.041556],
+            [0.0556434, -0.2040259, 1.0572252],
+        ]
+    )
+    linear = np.clip(to_rgb @ to_xyz @ (np.array([200, 100, 50]) / 255) ** 2.2, 0, 1)
+    expected = 255 * np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
+    assert np.abs(converted[0, 2] - expected).max() <= 2.0
+
+
+def test_srgb_and_no_profile_are_left_alone() -> None:
+    pixels = sources.picture(4, 8)
+    for icc in (None, srgb_profile(), sources.srgb(), b"no profile at all", sources.cmyk_icc()):
+        assert np.array_equal(to_srgb8(Image(pixels, icc=icc)), pixels)
+
+
+def test_grey_profiles_and_16_bits() -> None:
+    """Linear grey of a half is sRGB 188; 16 bits are rounded, not cut."""
+    grey = Image(np.full((2, 2, 2), 128, np.uint8), icc=sources.grey_icc())
+    converted = to_srgb8(grey)
+    assert converted.shape == (2, 2, 4)
+    assert abs(int(converted[0, 0, 0]) - 188) <= 1
+    assert converted[0, 0, 3] == 128
+    levels = np.arange(65536, dtype=np.uint16).reshape(256, 256, 1)
+    assert np.array_equal(to_srgb8(Image(levels))[..., 0], np.floor(levels[..., 0] / 257 + 0.5))
+
+
+def test_our_srgb_profile_is_the_same_every_day_and_srgb() -> None:
+    assert is_srgb(srgb_profile())
+    assert not is_srgb(sources.display_p3())
+    assert srgb_profile()[24:36] == bytes([7, 208, 0, 1, 0, 1, 0, 0, 0, 0, 0, 0])
+
+
+def test_thumbnail() -> None:
+    image = Image(np.zeros((300, 100, 4), np.uint16))
+    small = thumbnail(image, 50)
+    assert (small.width, small.height, small.bit_depth) == (17, 50, 16)
+    assert thumbnail(image, 300) is image
+    assert thumbnail(Image(np.zeros((1000, 2, 3), np.uint8)), 10).width == 1
+    with pytest.raises(ImageError, match="at least 1 px"):
+        thumbnail(image, 0)

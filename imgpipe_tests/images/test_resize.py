@@ -1,0 +1,123 @@
+"""Against closed forms, and Pillow's and scikit-image's own resampling."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import numpy as np
+import PIL.Image
+import pytest
+import skimage.metrics
+
+from imgpipe.errors import ImageError
+from imgpipe.images.image import Image
+from imgpipe.images.resize import resize, resize_array
+from imgpipe_tests.images import sources
+
+KERNELS = ["area", "lanczos", "bicubic"]
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize("size", [(5, 7), (46, 34), (11, 40), (1, 1)])
+@pytest.mark.parametrize(("channels", "depth"), list(itertools.product((1, 2, 3, 4), (8, 16))))
+def test_a_constant_stays_constant(kernel: Any, size: tuple[int, int], channels: int, depth: int) -> None:
+    top = (1 << depth) - 1
+    pixels = np.full((17, 23, channels), int(0.6 * top), np.uint8 if depth == 8 else np.uint16)
+    image = Image(pixels, icc=b"i", exif=b"e", xmp=b"x", source_format="PNG", notes=("n",))
+    result = resize(image, *size, kernel)
+    assert result.pixels.shape == (size[1], size[0], channels)
+    assert result.pixels.dtype == pixels.dtype
+    assert np.abs(result.pixels.astype(int) - int(0.6 * top)).max() <= (0 if depth == 8 else 1)
+    carried = (result.icc, result.exif, result.xmp, result.source_format, result.notes)
+    assert carried == (b"i", b"e", b"x", "PNG", ("n",))
+
+
+def test_the_same_size_is_the_same_picture() -> None:
+    """A 16-bit ramp with all 65536 levels keeps them all; colour under alpha 0 too."""
+    ramp = np.arange(65536, dtype=np.uint16).reshape(256, 256, 1)
+    assert np.array_equal(resize(Image(ramp), 256, 256, "lanczos").pixels, ramp)
+
+
+def test_16_bits_survive_a_round_trip() -> None:
+    ramp = np.broadcast_to(np.linspace(0, 65535, 1024).round(), (64, 1024)).astype(np.uint16)[..., None]
+    there = resize(Image(np.ascontiguousarray(ramp)), 1536, 96, "lanczos")
+    back = resize(there, 1024, 64, "lanczos")
+    psnr = skimage.metrics.peak_signal_noise_ratio(ramp, back.pixels, data_range=65535)
+    assert psnr > 60.0
+    assert len(np.unique(there.pixels)) > 1400
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize("size", [(8, 8), (64, 64), (24, 24), (13, 57)])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_no_fringe_on_checkerboard_alpha(kernel: Any, size: tuple[int, int], dtype: Any) -> None:
+    """Red where visible, green where not: no green may appear, whatever the alpha."""
+    top = np.iinfo(dtype).max
+    pixels = np.zeros((32, 32, 4), dtype)
+    visible = np.indices((32, 32)).sum(axis=0) % 2 == 0
+    pixels[visible] = [top, 0, 0, top]
+    pixels[~visible] = [0, top, 0, 0]
+    result = resize(Image(pixels), *size, kernel).pixels
+    shown = result[..., 3] > 0
+    assert result[shown][:, 1].max(initial=0) == 0
+    assert result[shown][:, 0].min() == top
+    assert not result[~shown].any()
+
+
+def test_area_is_the_exact_mean() -> None:
+    rng = np.random.default_rng(0)
+    array = rng.random((24, 36, 3), np.float32)
+    whole = array.reshape(8, 3, 9, 4, 3).mean(axis=(1, 3))
+    assert np.abs(resize_array(array, 9, 8, "area") - whole).max() < 1e-6
+    # 5 -> 2: each result covers two pixels and a half.
+    row = np.array([1, 2, 4, 8, 16], np.float32).reshape(1, 5, 1)
+    expected = np.array([(1 + 2 + 4 / 2) / 2.5, (4 / 2 + 8 + 16) / 2.5])
+    assert np.abs(resize_array(row, 2, 1, "area").ravel() - expected).max() < 1e-6
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_reduction_antialiases(kernel: Any) -> None:
+    """Stripes finer than the result's pixels become their mean."""
+    stripes = np.zeros((64, 64, 1), np.float32)
+    stripes[:, ::2] = 1.0
+    inner = resize_array(stripes, 16, 16, kernel)[4:-4, 4:-4]
+    assert np.abs(inner - 0.5).max() < 0.02
+
+
+@pytest.mark.parametrize(("kernel", "method"), [("lanczos", 1), ("bicubic", 3)])
+def test_kernels_are_pillows(kernel: Any, method: int) -> None:
+    array = np.random.default_rng(1).random((20, 30, 2), np.float32)
+    for size in ((45, 33), (12, 7)):
+        planes = [
+            PIL.Image.fromarray(np.ascontiguousarray(array[..., k])).resize(size, method) for k in (0, 1)
+        ]
+        assert np.array_equal(resize_array(array, *size, kernel), np.dstack([np.asarray(p) for p in planes]))
+
+
+def test_nothing_moves() -> None:
+    """The centre of mass of a blob stays where it is, in relative coordinates."""
+    y, x = np.mgrid[0:48, 0:64]
+    blob = np.exp(-((x - 40.5) ** 2 + (y - 18.5) ** 2) / 18.0).astype(np.float32)[..., None]
+    for kernel, (w, h) in itertools.product(KERNELS, [(128, 96), (32, 24)]):
+        small = resize_array(blob, w, h, kernel)[..., 0]
+        ys, xs = np.mgrid[0:h, 0:w]
+        centre = [float((axis * small).sum() / small.sum()) for axis in (xs, ys)]
+        assert (centre[0] + 0.5) * 64 / w == pytest.approx(41.0, abs=0.05)
+        assert (centre[1] + 0.5) * 48 / h == pytest.approx(19.0, abs=0.05)
+
+
+def test_overshoot_is_clipped_not_wrapped() -> None:
+    edge = np.zeros((8, 8, 1), np.uint8)
+    edge[:, 4:] = 255
+    assert (resize_array(edge.astype(np.float32) / 255, 32, 32, "lanczos") > 1.01).any()
+    result = resize(Image(edge), 32, 32, "lanczos").pixels.astype(int)
+    assert (np.abs(np.diff(result[..., 0], axis=1)) < 128).all(), "a wrapped overshoot jumps"
+
+
+@pytest.mark.parametrize("size", [(0, 5), (5, -1)])
+def test_impossible_sizes(size: tuple[int, int]) -> None:
+    with pytest.raises(ImageError, match="at least 1x1 px"):
+        resize(Image(sources.picture(3, 8)), *size, "area")
+    with pytest.raises(ImageError, match="shape"):
+        resize_array(np.zeros((3, 3), np.float32), 2, 2, "area")
