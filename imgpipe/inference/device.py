@@ -1,0 +1,193 @@
+"""Where networks run, in which precision, and how much memory they may take.
+
+torch is imported inside the functions that need it; without torch everything runs on the CPU.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from imgpipe.errors import ConfigError, ModelError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+DeviceSetting = Literal["auto", "cpu", "cuda"]
+PrecisionSetting = Literal["auto", "fp32", "bf16", "fp16"]
+
+_LOG = logging.getLogger(__name__)
+
+_PROC = Path("/proc")
+_CGROUP = Path("/sys/fs/cgroup")
+
+#: CPU flags (x86, then ARM) of units that multiply bf16 matrices; plain AVX512 only emulates it, slower.
+_BF16_FLAGS = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
+
+
+def resolve_device(setting: DeviceSetting) -> str:
+    """``"cpu"`` or ``"cuda"`` for the setting ``device``.
+
+    ``auto`` takes a CUDA GPU where torch sees one. Raises :class:`ConfigError` for ``cuda`` without one
+    and for any other word.
+    """
+    if setting == "cpu":
+        return "cpu"
+    if setting not in ("auto", "cuda"):
+        raise ConfigError(f"device: expected auto, cpu or cuda, got {setting!r}")
+    reason = _why_no_cuda()
+    if not reason:
+        return "cuda"
+    if setting == "cuda":
+        raise ConfigError(f"device: cuda was asked for, but {reason}; or set device to auto or cpu")
+    return "cpu"
+
+
+def cpu_has_bf16(proc: Path = _PROC) -> bool:
+    """Whether this CPU multiplies bf16 natively (AVX512-BF16, AMX-BF16 or ARM BF16).
+
+    Read from ``/proc/cpuinfo``; where there is none (not Linux) from ``torch.cpu.get_capabilities()``,
+    and without that the answer is no. ``proc``: where the proc file system is mounted.
+    """
+    cpuinfo = proc / "cpuinfo"
+    if cpuinfo.is_file():
+        for line in cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines():
+            key, _, value = line.partition(":")
+            if key.strip() in ("flags", "Features"):
+                return not _BF16_FLAGS.isdisjoint(value.split())
+        return False
+    if not _has_torch():
+        return False
+    import torch
+
+    ask = getattr(torch.cpu, "get_capabilities", None)
+    if not callable(ask):  # torch before 2.10
+        return False
+    capabilities = ask()
+    return any(capabilities.get(flag) for flag in _BF16_FLAGS)
+
+
+def resolve_precision(setting: PrecisionSetting, device: str) -> str:
+    """``"fp32"``, ``"bf16"`` or ``"fp16"`` for the setting ``upscale.precision`` on ``device``.
+
+    ``auto``: on a CPU bf16 where it is native, else fp32; on CUDA bf16 from compute capability 8.0
+    (Ampere) on, fp16 for 7.x (Volta, Turing: fast fp16, emulated bf16), fp32 before. A precision that
+    was asked for is kept, with a warning where the device only emulates it. Raises :class:`ConfigError`
+    for any other word.
+    """
+    if setting not in ("auto", "fp32", "bf16", "fp16"):
+        raise ConfigError(f"upscale.precision: expected auto, fp32, bf16 or fp16, got {setting!r}")
+    if setting == "fp32":
+        return setting
+    native = _native_precision(device)
+    if setting == "auto":
+        return native
+    fp16_on_gpu = setting == "fp16" and native != "fp32" and not device.startswith("cpu")
+    if setting != native and not fp16_on_gpu:
+        _LOG.warning(
+            "upscale.precision: %s is not native on this %s, slower than %s", setting, device, native
+        )
+    return setting
+
+
+def available_memory_bytes(device: str, *, proc: Path = _PROC, cgroup: Path = _CGROUP) -> int:
+    """Bytes that may be taken on ``device`` now without swapping or being killed.
+
+    CUDA: free memory as the driver says plus what torch holds in its cache unused. Host: the least of
+    the kernel's ``MemAvailable`` and what each cgroup above this process leaves (limit minus usage,
+    page cache that can be dropped not counted). Raises :class:`ModelError` where neither is known.
+    """
+    if device.startswith("cuda"):
+        import torch
+
+        free, _ = torch.cuda.mem_get_info(device)
+        unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return int(free + unused)
+    amounts = [*_meminfo_available(proc), *_cgroup_remaining(proc, cgroup)]
+    if not amounts:
+        raise ModelError(
+            f"free memory is unknown: expected {proc}/meminfo or a cgroup limit under {cgroup}; "
+            "set upscale.tile_size to a number"
+        )
+    return max(0, min(amounts))
+
+
+def _has_torch() -> bool:
+    return importlib.util.find_spec("torch") is not None
+
+
+def _why_no_cuda() -> str:
+    """Empty where CUDA works, else the reason and what to do."""
+    if not _has_torch():
+        return "torch is not installed: pip install 'imgpipe[gpu]'"
+    import torch
+
+    if torch.version.cuda is None:
+        return f"torch {torch.__version__} is a build without CUDA: install one from pytorch.org"
+    if not torch.cuda.is_available():
+        return "torch finds no usable GPU: check `nvidia-smi`, the driver and CUDA_VISIBLE_DEVICES"
+    return ""
+
+
+def _native_precision(device: str) -> str:
+    if device.startswith("cpu"):
+        return "bf16" if cpu_has_bf16() else "fp32"
+    import torch
+
+    major, _ = torch.cuda.get_device_capability(device)
+    if major >= 8:
+        return "bf16"
+    return "fp16" if major == 7 else "fp32"
+
+
+def _meminfo_available(proc: Path) -> Iterator[int]:
+    meminfo = proc / "meminfo"
+    if not meminfo.is_file():
+        return
+    for line in meminfo.read_text(encoding="utf-8").splitlines():
+        key, _, value = line.partition(":")
+        if key == "MemAvailable":
+            yield int(value.split()[0]) * 1024
+
+
+def _cgroup_remaining(proc: Path, cgroup: Path) -> Iterator[int]:
+    """Limit minus usage of every memory cgroup from this process's own up to the root, v1 and v2."""
+    memberships = proc / "self" / "cgroup"
+    if not memberships.is_file():
+        return
+    for line in memberships.read_text(encoding="utf-8").splitlines():
+        number, controllers, path = line.split(":", 2)
+        if number == "0":
+            root, names = cgroup, ("memory.max", "memory.current", "inactive_file")
+        elif "memory" in controllers.split(","):
+            root = cgroup / "memory"
+            names = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+        else:
+            continue
+        group = root / path.strip("/")
+        # Inside a container the path is often the host's and absent here; the root then is the container.
+        for folder in (group, *group.parents):
+            if folder.is_relative_to(root):
+                yield from _folder_remaining(folder, *names)
+
+
+def _folder_remaining(folder: Path, limit: str, usage: str, droppable: str) -> Iterator[int]:
+    if not (folder / limit).is_file() or not (folder / usage).is_file():
+        return
+    text = (folder / limit).read_text(encoding="utf-8").strip()
+    if text == "max":
+        return
+    used = int((folder / usage).read_text(encoding="utf-8"))
+    yield int(text) - max(0, used - _stat_value(folder / "memory.stat", droppable))
+
+
+def _stat_value(path: Path, key: str) -> int:
+    if not path.is_file():
+        return 0
+    for line in path.read_text(encoding="utf-8").splitlines():
+        name, _, value = line.partition(" ")
+        if name == key:
+            return int(value)
+    return 0

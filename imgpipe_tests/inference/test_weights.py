@@ -1,0 +1,157 @@
+"""The registry, and finding files by name and by path."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from imgpipe.errors import ConfigError, WeightsCorrupt, WeightsMissing
+from imgpipe.inference import weights as module
+from imgpipe.inference.weights import REGISTRY, Weights, locate, names_for, registered
+
+CONTENT = b"weights of a small network" * 1000
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> Weights:
+    """isnet-anime, but small: the registry's entry for ``CONTENT``."""
+    entry = replace(
+        REGISTRY["isnet-anime"], size_bytes=len(CONTENT), sha256=hashlib.sha256(CONTENT).hexdigest()
+    )
+    monkeypatch.setattr(module, "REGISTRY", {**REGISTRY, entry.name: entry})
+    return entry
+
+
+def test_registry_entries_are_well_formed() -> None:
+    assert set(names_for("matting")) == {"isnet-anime", "u2net", "isnet-general-use"}
+    assert set(names_for("upscaling")) == {"realesrgan-anime-6b", "realesr-animevideov3"}
+    for name, entry in REGISTRY.items():
+        assert entry.name == name
+        assert re.fullmatch(r"[0-9a-f]{64}", entry.sha256), name
+        assert entry.size_bytes > 1_000_000, name
+        assert entry.url.startswith("https://github.com/"), name
+        assert entry.url.endswith("/" + entry.filename), name
+        assert entry.licence in {"Apache-2.0", "BSD-3-Clause"}, name
+        assert (entry.scale == 4) is (entry.task == "upscaling"), name
+        assert entry.authors
+        assert entry.network
+        assert entry.notes
+    assert len({entry.sha256 for entry in REGISTRY.values()}) == len(REGISTRY)
+    assert len({entry.filename for entry in REGISTRY.values()}) == len(REGISTRY)
+
+
+def test_registry_cannot_be_changed() -> None:
+    with pytest.raises(TypeError):
+        REGISTRY["x"] = REGISTRY["u2net"]  # type: ignore[index]
+
+
+def test_a_registered_name_is_verified(small: Weights, tmp_path: Path) -> None:
+    (tmp_path / small.filename).write_bytes(CONTENT)
+    found = locate("isnet-anime", "matting", tmp_path)
+    assert found.path == tmp_path / small.filename
+    assert found.sha256 == small.sha256
+    assert found.weights == small
+    assert found.name == "isnet-anime"
+
+
+@pytest.mark.parametrize("content", [CONTENT[:-1], CONTENT + b"x", CONTENT[:-1] + b"?", b""])
+def test_other_bytes_under_a_registered_name_are_refused(
+    small: Weights, tmp_path: Path, content: bytes
+) -> None:
+    (tmp_path / small.filename).write_bytes(content)
+    with pytest.raises(WeightsCorrupt) as caught:
+        locate("isnet-anime", "matting", tmp_path)
+    message = str(caught.value)
+    assert small.sha256 in message
+    assert hashlib.sha256(content).hexdigest() in message
+    assert "imgpipe models pull isnet-anime" in message
+
+
+@pytest.mark.parametrize(("name", "section"), [("u2net", "rembg"), ("realesr-animevideov3", "upscale")])
+def test_a_missing_file_says_everything_one_needs(name: str, section: str, tmp_path: Path) -> None:
+    entry = REGISTRY[name]
+    with pytest.raises(WeightsMissing) as caught:
+        locate(name, entry.task, tmp_path)
+    message = str(caught.value)
+    for part in (
+        str(tmp_path / entry.filename),
+        entry.url,
+        f"imgpipe models pull {name}",
+        f"{section}.fallback=classical",
+    ):
+        assert part in message, message
+
+
+def test_an_unknown_name_gets_a_suggestion_and_the_valid_names() -> None:
+    with pytest.raises(ConfigError, match=r"did you mean 'isnet-anime'\?") as caught:
+        locate("isnet-anme", "matting", Path("none"))
+    for name in (*names_for("matting"), "classical"):
+        assert name in str(caught.value)
+    assert "realesr" not in str(caught.value)
+    with pytest.raises(ConfigError, match="valid names: realesrgan-anime-6b"):
+        locate("zzzz", "upscaling", Path("none"))
+    with pytest.raises(ConfigError, match="did you mean 'u2net'"):
+        registered("u2nett")
+    assert registered("u2net") is REGISTRY["u2net"]
+
+
+def test_a_model_for_the_other_task_is_refused(small: Weights, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="for matting; valid names: realesrgan"):
+        locate("u2net", "upscaling", tmp_path)
+    path = tmp_path / "renamed.onnx"
+    path.write_bytes(CONTENT)
+    with pytest.raises(ConfigError, match="isnet-anime for matting"):
+        locate(str(path), "upscaling", tmp_path)
+
+
+def test_a_path_is_taken_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "my.safetensors"
+    path.write_bytes(b"abc")
+    found = locate(str(path), "upscaling", tmp_path / "elsewhere")
+    # FIPS 180-2, appendix B.1: the digest of "abc"
+    assert found.sha256 == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert (found.name, found.path, found.weights) == ("my", path, None)
+
+    monkeypatch.chdir(tmp_path)
+    assert locate("my.safetensors", "upscaling", tmp_path).sha256 == found.sha256
+    Path("plain").write_bytes(b"abc")
+    assert locate("plain", "upscaling", tmp_path).sha256 == found.sha256
+
+
+def test_a_path_with_registered_bytes_carries_its_entry(small: Weights, tmp_path: Path) -> None:
+    path = tmp_path / "copy.onnx"
+    path.write_bytes(CONTENT)
+    found = locate(str(path), "matting", tmp_path)
+    assert found.weights == small
+    assert found.name == "isnet-anime"
+
+
+@pytest.mark.parametrize("text", ["nothing.onnx", "some/where", "~/no-such-file.pth", "."])
+def test_a_path_without_a_file_is_missing(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    if text == ".":
+        text = str(tmp_path)
+    with pytest.raises(WeightsMissing, match="expected a weights file at"):
+        locate(text, "matting", tmp_path)
+
+
+def test_the_real_file_by_path(shared: Path) -> None:
+    found = locate(str(shared / "models/realesr-animevideov3.safetensors"), "upscaling", Path("none"))
+    assert found.weights is None
+    assert found.name == "realesr-animevideov3"
+
+
+def test_importing_the_registry_loads_nothing_heavy() -> None:
+    code = (
+        "import sys, imgpipe.inference.weights, imgpipe.inference.download, imgpipe.inference.device\n"
+        "heavy = {'torch', 'onnxruntime', 'cv2', 'rembg', 'numpy', 'PIL', 'dagster'} & set(sys.modules)\n"
+        "sys.exit(', '.join(sorted(heavy)) or 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
