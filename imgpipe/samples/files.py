@@ -1,0 +1,83 @@
+"""The sample drawings as files."""
+
+from __future__ import annotations
+
+import io
+import os
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import PIL.Image
+
+from imgpipe.errors import ConfigError
+from imgpipe.images.encode import EXTENSIONS, encode
+from imgpipe.images.image import Image, Pixels
+from imgpipe.samples.drawings import Drawing, draw_samples, exif_block
+
+#: Below this quality a JPEG is meant to be bad: colours at half size, as old pictures from the web are.
+_GOOD_JPEG_QUALITY = 90
+
+
+def write_samples(folder: Path, masks: Path | None = None, *, seed: int = 0) -> list[Path]:
+    """Write every drawing into ``folder`` and return the files in order; the bytes depend on ``seed`` alone.
+
+    ``masks``: a folder (neither ``folder`` nor below it, where they would be taken for sources) that receives
+    each exact matte as ``<name>.png``, 8-bit grey. A file that already has its bytes is left alone, with its
+    time; another of the same name is replaced. Raises :class:`ConfigError` where a folder cannot be used.
+    """
+    if masks is not None and masks.resolve().is_relative_to(folder.resolve()):
+        raise ConfigError(
+            f"masks: expected a folder outside of {folder}, got {masks}; it would be read as a source"
+        )
+    paths = []
+    try:
+        for drawing in draw_samples(seed):
+            path = folder / f"{drawing.name}.{EXTENSIONS[drawing.file_format]}"
+            _write(path, encode_drawing(drawing))
+            paths.append(path)
+            if masks is not None:
+                _write(masks / f"{drawing.name}.png", encode(Image(drawing.mask[..., None])))
+    except OSError as exc:
+        raise ConfigError(
+            f"{folder}: the sample drawings cannot be written: {exc}; give another folder"
+        ) from exc
+    return paths
+
+
+def encode_drawing(drawing: Drawing) -> bytes:
+    """The file's bytes, with the orientation, the metadata and the JPEG quality that the drawing asks for."""
+    image = drawing.image
+    if drawing.stored_orientation != 1:
+        pixels = _turned(image.pixels, drawing.stored_orientation)
+        image = replace(image, pixels=pixels, exif=exif_block(drawing.stored_orientation))
+    if drawing.file_format != "JPEG":
+        return encode(image, format=drawing.file_format)
+    if drawing.jpeg_quality >= _GOOD_JPEG_QUALITY:
+        return encode(image, format="JPEG", quality=drawing.jpeg_quality)
+    buffer = io.BytesIO()
+    PIL.Image.fromarray(image.pixels).save(buffer, "JPEG", quality=drawing.jpeg_quality, subsampling="4:2:0")
+    return buffer.getvalue()
+
+
+def _turned(pixels: Pixels, orientation: int) -> Pixels:
+    """The stored pixels that a viewer turns upright by this EXIF orientation (CIPA DC-008, 4.6.4)."""
+    quarter_turns = {3: 2, 6: 1, 8: 3}[orientation]
+    return cast(Pixels, np.ascontiguousarray(np.rot90(pixels, quarter_turns)))
+
+
+def _write(path: Path, data: bytes) -> None:
+    if path.is_file() and path.read_bytes() == data:
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            os.fchmod(file.fileno(), 0o644)
+            file.write(data)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise

@@ -1,0 +1,12 @@
+"""The drawings, made once."""
+
+from __future__ import annotations
+
+import pytest
+
+from imgpipe.samples.drawings import Drawing, draw_samples
+
+
+@pytest.fixture(scope="session")
+def drawings() -> list[Drawing]:
+    return draw_samples()

@@ -1,0 +1,161 @@
+"""The files: formats as promised when Pillow and OpenCV, not imgpipe, read them."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import PIL.Image
+import PIL.ImageCms
+import PIL.ImageOps
+import pytest
+
+from imgpipe.config import LimitSettings
+from imgpipe.errors import ConfigError
+from imgpipe.images.decode import decode
+from imgpipe.samples.drawings import Drawing
+from imgpipe.samples.files import encode_drawing, write_samples
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Path], Path]:
+    base = tmp_path_factory.mktemp("samples")
+    return write_samples(base / "raw", base / "masks"), base / "masks"
+
+
+def test_files_are_the_drawings(written: tuple[list[Path], Path], drawings: list[Drawing]) -> None:
+    paths, masks = written
+    assert [path.stem for path in paths] == [d.name for d in drawings]
+    assert sorted(paths[0].parent.iterdir()) == sorted(paths)
+    for path, d in zip(paths, drawings, strict=True):
+        with PIL.Image.open(path) as opened:
+            assert opened.format == d.file_format, path
+            upright = PIL.ImageOps.exif_transpose(opened)
+            assert upright.size == (d.image.width, d.image.height), path
+        mask = np.asarray(PIL.Image.open(masks / f"{d.name}.png"))
+        assert np.array_equal(mask, d.mask), path
+
+
+def test_lossless_files_hold_every_pixel(written: tuple[list[Path], Path], drawings: list[Drawing]) -> None:
+    for path, d in zip(written[0], drawings, strict=True):
+        if d.file_format == "JPEG":
+            continue
+        if d.image.bit_depth == 16:
+            pixels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)[..., ::-1]
+        else:
+            pixels = np.atleast_3d(np.asarray(PIL.Image.open(path)))
+        assert pixels.dtype == d.image.pixels.dtype, path
+        assert np.array_equal(pixels, d.image.pixels), path
+
+
+def test_jpegs_are_close_and_the_bad_one_has_blocks(
+    written: tuple[list[Path], Path], drawings: list[Drawing]
+) -> None:
+    for path, d in zip(written[0], drawings, strict=True):
+        if d.file_format != "JPEG":
+            continue
+        with PIL.Image.open(path) as opened:
+            sampling = opened.layer[0][1:3]  # type: ignore[attr-defined]
+            pixels = np.asarray(PIL.ImageOps.exif_transpose(opened)).astype(float)
+        error = pixels - d.image.pixels
+        psnr = 10 * np.log10(255**2 / (error**2).mean())
+        if d.jpeg_quality < 50:
+            assert 24 < psnr < 36, (path, psnr)
+            assert sampling == (2, 2), "colours at half size"
+            on_grid, off_grid = grid_steps(pixels, d.image.pixels.astype(float))
+            assert on_grid > 1.15 * off_grid, (
+                f"steps at the 8 px grid {on_grid:.3f}, elsewhere {off_grid:.3f}"
+            )
+        else:
+            assert psnr > 36, (path, psnr)
+            assert sampling == (1, 1)
+
+
+def grid_steps(pixels: npt.NDArray[np.float64], drawn: npt.NDArray[np.float64]) -> tuple[float, float]:
+    """Mean step between neighbouring columns where the drawing is flat: (at 8 px borders, elsewhere)."""
+    flat = np.abs(np.diff(drawn, axis=1)).max(axis=2) == 0
+    steps = np.abs(np.diff(pixels.mean(axis=2), axis=1))
+    border = (np.arange(steps.shape[1]) % 8 == 7)[None, :]
+    return float(steps[flat & border].mean()), float(steps[flat & ~border].mean())
+
+
+def test_the_rotated_file_has_its_tag_and_its_profile(
+    written: tuple[list[Path], Path], drawings: list[Drawing]
+) -> None:
+    (turned,) = (d for d in drawings if d.stored_orientation != 1)
+    path = next(path for path in written[0] if path.stem == turned.name)
+    with PIL.Image.open(path) as opened:
+        assert opened.size == (turned.image.height, turned.image.width), "stored lying on its side"
+        assert opened.getexif()[0x0112] == 6
+        profile = PIL.ImageCms.ImageCmsProfile(
+            PIL.ImageCms.core.profile_frombytes(opened.info["icc_profile"])
+        )
+        assert "sRGB" in PIL.ImageCms.getProfileDescription(profile)
+
+
+def test_our_own_decoder_reads_them_back(written: tuple[list[Path], Path], drawings: list[Drawing]) -> None:
+    for path, d in zip(written[0], drawings, strict=True):
+        image = decode(path.read_bytes(), name=path.name, limits=LimitSettings())
+        assert image.pixels.shape == d.image.pixels.shape, path
+        assert image.source_format == d.file_format, path
+        if d.file_format != "JPEG":
+            assert np.array_equal(image.pixels, d.image.pixels), path
+
+
+def test_bytes_depend_on_the_seed_alone(written: tuple[list[Path], Path]) -> None:
+    """Another process, on another day of the profile's clock, writes the same bytes."""
+    code = (
+        "import hashlib\n"
+        "from imgpipe.samples.drawings import draw_samples\n"
+        "from imgpipe.samples.files import encode_drawing\n"
+        "for d in draw_samples():\n"
+        "    print(hashlib.sha256(encode_drawing(d)).hexdigest())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    here = [hashlib.sha256(path.read_bytes()).hexdigest() for path in written[0]]
+    assert done.stdout.split() == here
+
+
+def test_writing_again_changes_nothing_and_repairs_what_changed(
+    written: tuple[list[Path], Path], tmp_path: Path
+) -> None:
+    paths = [Path(shutil.copy2(path, tmp_path)) for path in written[0]]
+    times = [path.stat().st_mtime_ns for path in paths]
+    good = paths[3].read_bytes()
+    paths[3].write_bytes(b"broken")
+    broken = paths[3].stat().st_mtime_ns
+    assert write_samples(tmp_path) == paths
+    assert paths[3].read_bytes() == good
+    assert [path.stat().st_mtime_ns for path in paths[:3]] == times[:3]
+    assert paths[3].stat().st_mtime_ns >= broken
+    assert len(list(tmp_path.iterdir())) == len(paths), "no temporary file and no masks beside the sources"
+
+
+@pytest.mark.parametrize("place", [".", "masks", "a/../masks"])
+def test_masks_never_lie_among_the_sources(place: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="outside"):
+        write_samples(tmp_path, tmp_path / place)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_impossible_folder_is_a_configuration_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(ConfigError, match="give another folder"):
+        write_samples(tmp_path / "file" / "raw")
+
+
+def test_transparent_files_keep_their_colours(drawings: list[Drawing], tmp_path: Path) -> None:
+    for d in drawings:
+        if d.background != "transparent":
+            continue
+        path = tmp_path / "x"
+        path.write_bytes(encode_drawing(d))
+        pixels = np.asarray(PIL.Image.open(path))
+        assert pixels.shape[2] == 4
+        assert np.array_equal(pixels[..., 3], d.mask)
