@@ -1,0 +1,1 @@
+"""Enlarging: super-resolution networks in exact tiles, and the classical filters."""

@@ -1,0 +1,84 @@
+"""Antialiased Lanczos along one axis, a strip of the result at a time.
+
+The step from a network's factor to the wanted size runs on pictures of hundreds of megapixels; doing it
+by strips needs the filter's weights, which whole-picture resizers keep to themselves.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float32]
+
+_LOBES = 3
+_COLUMNS_AT_ONCE = 64
+
+
+class AxisFilter:
+    """Resamples ``source_length`` samples to ``target_length`` with Lanczos3.
+
+    When reducing, the kernel is stretched by the ratio, so frequencies that the result cannot hold are
+    removed (Turkowski, Filters for Common Resampling Tasks, 1990). At the ends the kernel is cut off and
+    its weights are normalised again, so that constants stay constant.
+    """
+
+    def __init__(self, source_length: int, target_length: int) -> None:
+        ratio = source_length / target_length
+        stretch = max(1.0, ratio)
+        centres = (np.arange(target_length) + 0.5) * ratio - 0.5
+        taps = 2 * int(np.ceil(_LOBES * stretch)) + 1
+        self._first = np.floor(centres - _LOBES * stretch).astype(np.intp) + 1
+        indices = self._first[:, None] + np.arange(taps)
+        weights = _lanczos((indices - centres[:, None]) / stretch)
+        weights[(indices < 0) | (indices >= source_length)] = 0.0
+        self._weights = weights / weights.sum(axis=1, keepdims=True)
+        self._source_length = source_length
+        self.target_length = target_length
+
+    @cached_property
+    def _column_blocks(self) -> list[tuple[slice, slice, Floats]]:
+        """(results, samples they need, (samples, results) weights) of blocks that cover the axis."""
+        length = self.target_length
+        starts = range(0, length, _COLUMNS_AT_ONCE)
+        parts = [slice(start, min(length, start + _COLUMNS_AT_ONCE)) for start in starts]
+        return [(part, self.needs(part), np.ascontiguousarray(self.matrix(part).T)) for part in parts]
+
+    def needs(self, part: slice) -> slice:
+        """The source samples that results ``part.start..part.stop`` are made of."""
+        first = max(0, int(self._first[part.start]))
+        last = min(self._source_length, int(self._first[part.stop - 1]) + self._weights.shape[1])
+        return slice(first, last)
+
+    def matrix(self, part: slice) -> Floats:
+        """(results in ``part``, samples in ``needs(part)``) float32; rows sum to 1."""
+        needed = self.needs(part)
+        dense = np.zeros((part.stop - part.start, needed.stop - needed.start), np.float32)
+        for row, index in enumerate(range(part.start, part.stop)):
+            first = int(self._first[index])
+            begin, end = max(first, needed.start), min(first + self._weights.shape[1], needed.stop)
+            dense[row, begin - needed.start : end - needed.start] = self._weights[
+                index, begin - first : end - first
+            ]
+        return dense
+
+    def along_rows(self, samples: Floats, part: slice) -> Floats:
+        """Rows ``part`` of the result from ``samples`` = source rows ``needs(part)``, (n, w, c)."""
+        flat = samples.reshape(samples.shape[0], -1)
+        return (self.matrix(part) @ flat).reshape(-1, *samples.shape[1:])
+
+    def along_columns(self, samples: Floats) -> Floats:
+        """All columns of the result from all source columns: (n, source, c) -> (n, target, c)."""
+        # Channels first: each block is then one matrix product instead of one per row.
+        rows, _, channels = samples.shape
+        planes = np.ascontiguousarray(samples.transpose(2, 0, 1)).reshape(channels * rows, -1)
+        result = np.empty((channels * rows, self.target_length), np.float32)
+        for part, needed, weights in self._column_blocks:
+            result[:, part] = planes[:, needed] @ weights
+        return np.ascontiguousarray(result.reshape(channels, rows, -1).transpose(1, 2, 0))
+
+
+def _lanczos(x: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    return np.where(np.abs(x) < _LOBES, np.sinc(x) * np.sinc(x / _LOBES), 0.0)

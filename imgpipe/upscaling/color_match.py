@@ -1,0 +1,71 @@
+"""Giving a network's output the colours of its source.
+
+Real-ESRGAN's networks shift colours by 2 to 3 of 255 on real anime. The shift is smooth, so it shows in
+the low frequencies of source minus round trip (the output reduced to the source's size), and adding
+those back leaves the detail alone.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float32]
+
+#: Blur of the difference at the source's resolution, px.
+SIGMA_PX = 8.0
+
+#: Weight below which no visible pixel is near and the correction fades to nothing.
+_WEIGHT_FLOOR = 1e-3
+
+
+def color_correction(source: Floats, round_trip: Floats, alpha: Floats | None = None) -> Floats:
+    """What to add to the output, at the source's resolution: (h, w, 3) float32, 1.0 = full range.
+
+    The low-frequency difference, and that of what then still differs: part of the first correction is
+    lost where it is clipped at black and white, and part to the blur itself. On real anime the second
+    step takes another 25 to 45% off the largest local shift. Arguments as in
+    :func:`low_frequency_difference`.
+    """
+    first = low_frequency_difference(source, round_trip, alpha)
+    corrected = np.clip(round_trip + first, 0.0, 1.0)
+    return first + low_frequency_difference(source, corrected, alpha)
+
+
+def low_frequency_difference(
+    source: Floats, round_trip: Floats, alpha: Floats | None = None, *, sigma_px: float = SIGMA_PX
+) -> Floats:
+    """blur(source - round_trip): how much too dark the round trip is, in its low frequencies.
+
+    ``source``, ``round_trip``: (h, w, 3) float32 in 0..1. ``alpha``: (h, w) in 0..1; the blur is then a
+    normalised convolution, so that colours under transparency have no say. Returns (h, w, 3) float32.
+    """
+    difference = source - round_trip
+    if alpha is None:
+        return _blur(difference, sigma_px)
+    weight = _blur(alpha, sigma_px)
+    weighted = _blur(difference * alpha[..., None], sigma_px)
+    return np.asarray(weighted / np.maximum(weight, _WEIGHT_FLOOR)[..., None], dtype=np.float32)
+
+
+def enlarged_rows(difference: Floats, width: int, height: int, rows: slice) -> Floats:
+    """Rows ``rows`` of ``difference`` enlarged bilinearly to ``width`` x ``height``: (n, width, 3) float32.
+
+    Pixel centres are aligned and borders repeated, as in ``cv2.resize(INTER_LINEAR)`` of the whole; only
+    the asked rows are made, so that memory follows the strip.
+    """
+    source_height = difference.shape[0]
+    y = (np.arange(rows.start, rows.stop, dtype=np.float64) + 0.5) * (source_height / height) - 0.5
+    y = np.clip(y, 0, source_height - 1)
+    upper = np.floor(y).astype(np.intp)
+    lower = np.minimum(upper + 1, source_height - 1)
+    share = (y - upper).astype(np.float32)[:, None, None]
+    strip = difference[upper] * (1 - share) + difference[lower] * share
+    enlarged = cv2.resize(strip, (width, len(y)), interpolation=cv2.INTER_LINEAR)
+    return np.asarray(enlarged, dtype=np.float32)
+
+
+def _blur(values: Floats, sigma_px: float) -> Floats:
+    blurred = cv2.GaussianBlur(values, (0, 0), sigma_px, borderType=cv2.BORDER_REFLECT)
+    return np.asarray(blurred, dtype=np.float32)

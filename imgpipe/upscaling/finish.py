@@ -1,0 +1,60 @@
+"""From a network's output to the wanted picture: size, colour correction and bit depth, in one pass.
+
+Everything happens in float32 on strips of rows; the result is rounded once, at the end.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from imgpipe.images.image import Pixels
+from imgpipe.upscaling.axis_filter import AxisFilter
+from imgpipe.upscaling.color_match import Floats, enlarged_rows
+
+#: What a network's output is kept in: 1/65535 steps, 1/257 of an 8-bit level.
+Native = npt.NDArray[np.uint16]
+NATIVE_MAX = 65535
+
+#: Pixels of the result that are worked on at once.
+STRIP_PIXELS = 2**19
+
+
+def finish(
+    native: Native,
+    width: int,
+    height: int,
+    dtype: np.dtype[np.uint8] | np.dtype[np.uint16],
+    correction: Floats | None,
+) -> Pixels:
+    """``native`` (h, w, 3) at ``height`` x ``width`` as ``dtype``, with ``correction`` added.
+
+    ``correction``: (h', w', 3) float32, 1.0 = full range, at any resolution, enlarged bilinearly; ``None``
+    adds nothing. Other sizes than the native one are reached by antialiased Lanczos.
+    """
+    result = np.empty((height, width, 3), dtype)
+    same_size = native.shape[:2] == (height, width)
+    vertical = None if same_size else AxisFilter(native.shape[0], height)
+    horizontal = None if same_size else AxisFilter(native.shape[1], width)
+    full = float(np.iinfo(dtype).max)
+    strip_rows = max(1, STRIP_PIXELS // max(width, native.shape[1]))
+    for start in range(0, height, strip_rows):
+        rows = slice(start, min(height, start + strip_rows))
+        if vertical is None or horizontal is None:
+            strip = native[rows].astype(np.float32)
+        else:
+            source = native[vertical.needs(rows)].astype(np.float32)
+            strip = horizontal.along_columns(vertical.along_rows(source, rows))
+        strip *= full / NATIVE_MAX
+        if correction is not None:
+            strip += enlarged_rows(correction, width, height, rows) * full
+        result[rows] = quantise(strip, full)
+    return result
+
+
+def quantise(values: Floats, full: float) -> Floats:
+    """``values`` rounded half up and clipped to 0..``full``, in place; still float32, ready to be cast."""
+    values += 0.5
+    np.clip(values, 0.0, full, out=values)
+    np.floor(values, out=values)
+    return values

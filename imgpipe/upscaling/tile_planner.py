@@ -1,0 +1,89 @@
+"""How large the tiles of a picture are: as configured, from free memory, and after memory ran out."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from imgpipe.errors import OutOfMemory
+from imgpipe.inference.device import available_memory_bytes
+from imgpipe.inference.tiling import SMALLEST_TILE_PX, TilePlan, plan_tiles, plan_within
+from imgpipe.upscaling.spandrel_network import LoadedNetwork
+
+#: Shares of the free memory that tiles may be planned for; the rest is for everything else.
+_GPU_SHARE = 0.7
+_HOST_SHARE = 0.5
+
+#: On a host a larger tile is no faster, only its halo is relatively smaller: the smallest of these is
+#: taken with which the halo costs at most a quarter more arithmetic.
+_HOST_BUDGETS_BYTES = tuple(gib * 2**30 for gib in (1, 2, 4, 8))
+_TOLERATED_HALO_COST = 1.25
+
+
+class TilePlanner:
+    """Plans grids for one network and remembers the tile size that memory allowed.
+
+    ``tile_size``: the setting: longest edge in source px, 0 = never cut, or ``auto``. Not thread-safe: the
+    owner holds a lock.
+    """
+
+    def __init__(self, loaded: LoadedNetwork, tile_size: int | Literal["auto"], halo_px: int) -> None:
+        self._loaded = loaded
+        self._tile_size = tile_size
+        self._halo_px = halo_px
+        self._device = str(loaded.network.device)
+        self._ceiling_px: int | None = None
+
+    def plan(self, width: int, height: int) -> TilePlan:
+        """The grid for a picture of ``width`` x ``height`` source px, never above what once failed."""
+        if self._tile_size == "auto":
+            plan = self._from_memory(width, height)
+        else:
+            plan = self._cut(width, height, self._tile_size)
+            if self._on_host:
+                # A host does not refuse memory that it lacks, it swaps or kills: plan, do not try.
+                fitting = self._fitting_pixels(1.0)
+                if plan.largest_window_pixels > fitting:
+                    plan = self._within(width, height, fitting)
+        if self._ceiling_px is not None and plan.largest_tile_px > self._ceiling_px:
+            plan = self._cut(width, height, self._ceiling_px)
+        return plan
+
+    def smaller(self, plan: TilePlan, failure: BaseException) -> TilePlan:
+        """The next plan after ``plan`` ran out of memory; its tile size holds for later pictures too.
+
+        Raises :class:`OutOfMemory` from ``failure`` where ``plan`` already had the smallest tiles.
+        """
+        if plan.largest_tile_px <= SMALLEST_TILE_PX:
+            raise OutOfMemory(
+                f"even a tile of {plan.largest_tile_px} px with a halo of {self._halo_px} px does not fit "
+                f"into the memory of {self._device}; free memory there, or use "
+                "upscale.model=realesr-animevideov3 or lanczos"
+            ) from failure
+        self._ceiling_px = max(SMALLEST_TILE_PX, plan.largest_tile_px // 2)
+        return self._cut(plan.width, plan.height, self._ceiling_px)
+
+    @property
+    def _on_host(self) -> bool:
+        return self._device == "cpu"
+
+    def _from_memory(self, width: int, height: int) -> TilePlan:
+        if not self._on_host:
+            return self._within(width, height, self._fitting_pixels(_GPU_SHARE))
+        largest = self._fitting_pixels(_HOST_SHARE)
+        if not self._loaded.tileable:
+            return self._within(width, height, largest)
+        for budget in _HOST_BUDGETS_BYTES:
+            pixels = min(largest, self._loaded.memory.fitting_pixels(budget))
+            plan = self._within(width, height, pixels)
+            if plan.computed_pixels <= _TOLERATED_HALO_COST * width * height:
+                break
+        return plan
+
+    def _fitting_pixels(self, share: float) -> int:
+        return self._loaded.memory.fitting_pixels(int(available_memory_bytes(self._device) * share))
+
+    def _cut(self, width: int, height: int, tile_px: int) -> TilePlan:
+        return plan_tiles(width, height, tile_px, self._halo_px, multiple_of=self._loaded.multiple_of)
+
+    def _within(self, width: int, height: int, pixels: int) -> TilePlan:
+        return plan_within(width, height, self._halo_px, pixels, multiple_of=self._loaded.multiple_of)

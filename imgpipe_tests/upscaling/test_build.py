@@ -1,0 +1,107 @@
+"""Which upscaler settings mean, and what a missing model becomes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from imgpipe.config import LimitSettings, UpscaleSettings
+from imgpipe.errors import ConfigError, WeightsCorrupt, WeightsMissing
+from imgpipe.inference.weights import REGISTRY
+from imgpipe.upscaling.build import build_upscaler, fingerprint
+from imgpipe.upscaling.upscaler import check_output, target_size
+
+
+@pytest.mark.parametrize("name", ["lanczos", "bicubic"])
+def test_classical_models(name: str, tmp_path: Path) -> None:
+    upscaler = build_upscaler(UpscaleSettings(model=name), model_dir=tmp_path)
+    assert (upscaler.model.name, upscaler.model.backend, upscaler.model.fallback_reason) == (
+        name,
+        "classical",
+        "",
+    )
+
+
+def test_missing_weights_fail(tmp_path: Path) -> None:
+    with pytest.raises(WeightsMissing, match="imgpipe models pull realesrgan-anime-6b"):
+        build_upscaler(UpscaleSettings(), model_dir=tmp_path)
+
+
+def test_missing_weights_fall_back_on_record(tmp_path: Path) -> None:
+    upscaler = build_upscaler(UpscaleSettings(fallback="classical"), model_dir=tmp_path)
+    assert upscaler.model.name == "lanczos"
+    assert "realesrgan-anime-6b" in upscaler.model.fallback_reason
+
+
+def test_missing_packages_are_named_or_fall_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "any.safetensors"
+    path.write_bytes(b"x")
+    monkeypatch.setattr("imgpipe.upscaling.build._NEEDED_PACKAGES", ("a_package_nobody_has",))
+    settings = UpscaleSettings(model=str(path), fallback="classical")
+    assert "a_package_nobody_has" in build_upscaler(settings, model_dir=tmp_path).model.fallback_reason
+    with pytest.raises(Exception, match=r"install imgpipe\[cpu\]"):
+        build_upscaler(UpscaleSettings(model=str(path)), model_dir=tmp_path)
+
+
+def test_a_corrupt_file_never_falls_back(tmp_path: Path) -> None:
+    (tmp_path / REGISTRY["realesr-animevideov3"].filename).write_bytes(b"not it")
+    with pytest.raises(WeightsCorrupt):
+        build_upscaler(
+            UpscaleSettings(model="realesr-animevideov3", fallback="classical"), model_dir=tmp_path
+        )
+
+
+def test_an_unknown_name_is_a_configuration_error(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="lanczos"):
+        build_upscaler(UpscaleSettings(model="lanczso"), model_dir=tmp_path)
+
+
+def test_sizes_round_half_up() -> None:
+    assert target_size(3, 5, 1.5) == (5, 8)
+    assert target_size(1, 1, 0.1) == (1, 1)
+    check_output(100, 100, 4, LimitSettings(max_output_pixels=160_000))
+
+
+def test_importing_the_builder_loads_no_torch() -> None:
+    code = (
+        "import sys, imgpipe.upscaling.build, imgpipe.upscaling.upscaler, imgpipe.inference.tiling\n"
+        "print([name for name in ('torch', 'cv2', 'spandrel', 'PIL') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_the_fingerprint_follows_what_the_pictures_depend_on(tmp_path: Path) -> None:
+    first, second = tmp_path / "first.safetensors", tmp_path / "second.safetensors"
+    first.write_bytes(b"one")
+    second.write_bytes(b"two")
+
+    def of(model: str, **changes: object) -> str:
+        return fingerprint(UpscaleSettings.model_validate({"model": model, **changes}), tmp_path)
+
+    base = of(str(first))
+    moved = tmp_path / "moved.safetensors"
+    moved.write_bytes(b"one")
+    assert of(str(first), tile_size=64) == base == of(str(moved))
+    different = [
+        of(str(second)),
+        of(str(first), scale=2.0),
+        of(str(first), color_match=False),
+        of(str(first), halo=3),
+        of(str(first), precision="fp32"),
+        of("lanczos"),
+        of("bicubic"),
+        of("lanczos", scale=2.0),
+    ]
+    assert len({base, *different}) == 9
+    assert of("lanczos", color_match=False, precision="fp32") == of("lanczos")
+
+
+def test_missing_weights_have_the_fallbacks_fingerprint_or_none(tmp_path: Path) -> None:
+    fallen = fingerprint(UpscaleSettings(fallback="classical"), tmp_path)
+    assert fallen == fingerprint(UpscaleSettings(model="lanczos"), tmp_path)
+    with pytest.raises(WeightsMissing):
+        fingerprint(UpscaleSettings(), tmp_path)

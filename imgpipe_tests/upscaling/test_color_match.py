@@ -1,0 +1,62 @@
+"""The correction takes a smooth shift away, leaves detail alone, and does not listen to hidden colours."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from imgpipe.upscaling.color_match import color_correction, enlarged_rows, low_frequency_difference
+
+
+@pytest.fixture
+def source() -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+    return np.random.default_rng(0).random((60, 80, 3), dtype=np.float32)
+
+
+def test_a_constant_shift_is_found_exactly(source: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> None:
+    shift = np.float32([0.02, -0.01, 0.005])
+    np.testing.assert_allclose(
+        low_frequency_difference(source, source + shift), np.broadcast_to(-shift, source.shape), atol=1e-6
+    )
+
+
+def test_the_second_step_makes_up_for_clipping(
+    source: np.ndarray[tuple[int, ...], np.dtype[np.float32]],
+) -> None:
+    """Half of the picture is white already: only the other half can be made brighter."""
+    source[:, ::2] = 1.0
+    round_trip = source.copy()
+    round_trip[:, 1::2] -= np.float32(0.04)
+
+    def left(correction: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> float:
+        return float(np.abs(low_frequency_difference(source, np.clip(round_trip + correction, 0, 1))).mean())
+
+    once = left(low_frequency_difference(source, round_trip))
+    assert left(color_correction(source, round_trip)) < 0.7 * once
+
+
+def test_fine_detail_is_left_alone(source: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> None:
+    checks = (np.indices(source.shape[:2]).sum(axis=0) % 2 * 0.2 - 0.1).astype(np.float32)[..., None]
+    assert np.abs(low_frequency_difference(source, source + checks)).max() < 5e-4
+
+
+def test_hidden_colours_have_no_say(source: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> None:
+    alpha = np.zeros(source.shape[:2], np.float32)
+    alpha[:, :40] = 1.0
+    round_trip = source + np.float32(0.03)
+    round_trip[:, 40:] += 0.5
+    visible = low_frequency_difference(source, round_trip, alpha)[:, :40]
+    np.testing.assert_allclose(visible, -0.03, atol=1e-5)
+
+
+@pytest.mark.parametrize("size", [(320, 240), (123, 77), (80, 60), (40, 30)])
+def test_rows_equal_the_whole_enlargement(
+    source: np.ndarray[tuple[int, ...], np.dtype[np.float32]], size: tuple[int, int]
+) -> None:
+    width, height = size
+    whole = cv2.resize(source, size, interpolation=cv2.INTER_LINEAR)
+    parts = [
+        enlarged_rows(source, width, height, slice(y, min(height, y + 13))) for y in range(0, height, 13)
+    ]
+    np.testing.assert_allclose(np.concatenate(parts), whole, atol=1e-5)

@@ -1,0 +1,246 @@
+"""The whole recipe on small seeded networks: exact tiles, sizes, channels, and what happens on faults."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+from torch import nn
+
+from imgpipe.config import LimitSettings
+from imgpipe.errors import InferenceError, LimitExceeded, OutOfMemory
+from imgpipe.images.image import Image
+from imgpipe.inference.torch_network import TorchNetwork
+from imgpipe.upscaling.network_upscaler import NetworkUpscaler
+from imgpipe_tests.upscaling.conftest import tiny_compact, tiny_rrdb
+
+Save = Callable[[nn.Module, str], Path]
+Build = Callable[..., NetworkUpscaler]
+Picture = Callable[..., Image]
+
+TILE_SIZES = (32, 37, 50, 64, 71)
+
+
+def _difference(a: Image, b: Image) -> npt.NDArray[np.int64]:
+    return np.abs(a.pixels.astype(np.int64) - b.pixels)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize(
+    "network", [tiny_compact(inner_convolutions=8), tiny_rrdb()], ids=["compact", "rrdb"]
+)
+def test_tiled_equals_untiled(
+    network: nn.Module, precision: str, save: Save, build: Build, picture: Picture
+) -> None:
+    path, image = save(network, "network"), picture(131, 97)
+    whole = build(path, tile_size=0, precision=precision).upscale(image)
+    assert (whole.tile_grid.xs, whole.tile_grid.ys) == ((), ())
+    assert whole.image.pixels.std() > 20, "a flat output would prove nothing"
+    for tile in TILE_SIZES:
+        tiled = build(path, tile_size=tile, precision=precision).upscale(image)
+        difference = _difference(tiled.image, whole.image)
+        assert difference.max() == 0, (
+            f"tile {tile}: max {difference.max()}, share {(difference > 0).mean():.1e}"
+        )
+        assert tiled.details["tiles"] == (len(tiled.tile_grid.xs) + 1) * (len(tiled.tile_grid.ys) + 1) > 1
+
+
+def test_a_shorter_halo_is_not_exact_and_says_so(save: Save, build: Build, picture: Picture) -> None:
+    path, image = save(tiny_compact(inner_convolutions=8), "network"), picture(131, 97)
+    whole = build(path, tile_size=0, color_match=False).upscale(image)
+    tiled = build(path, tile_size=64, halo=4, color_match=False).upscale(image)
+    difference = _difference(tiled.image, whole.image)
+    assert difference.max() > 0, "a halo below the receptive field must show, or exactness is untested"
+    assert not tiled.details["exact_tiles"]
+    assert any("receptive field of 10" in reason for reason in tiled.reasons)
+
+
+@pytest.mark.parametrize("scale", [0.5, 1.0, 1.5, 2.0, 2.7, 3.0, 4.0, 6.0])
+def test_every_scale_gives_its_size(scale: float, save: Save, build: Build, picture: Picture) -> None:
+    result = build(save(tiny_compact(), "network"), scale=scale).upscale(picture(41, 30))
+    assert (result.image.width, result.image.height) == (int(41 * scale + 0.5), int(30 * scale + 0.5))
+    assert result.tile_grid.scale == scale
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_channels_depth_and_metadata_stay(
+    channels: int, dtype: Any, save: Save, build: Build, picture: Picture
+) -> None:
+    source = picture(33, 21, channels, dtype)
+    image = Image(source.pixels, icc=b"icc", exif=b"exif", xmp=b"xmp", source_format="PNG", notes=("n",))
+    result = build(save(tiny_compact(), "network")).upscale(image).image
+    assert (result.channels, result.pixels.dtype) == (channels, np.dtype(dtype))
+    assert (result.icc, result.exif, result.xmp, result.source_format, result.notes) == (
+        b"icc",
+        b"exif",
+        b"xmp",
+        "PNG",
+        ("n",),
+    )
+
+
+def test_16_bit_has_more_than_256_levels(save: Save, build: Build) -> None:
+    ramp = np.linspace(30000, 32000, 64).astype(np.uint16)  # 8 levels of 8 bits
+    image = Image(np.repeat(np.repeat(ramp[None, :, None], 16, axis=0), 3, axis=2))
+    result = build(save(tiny_compact(), "network")).upscale(image).image.pixels
+    assert len(np.unique(result)) > 300
+
+
+@pytest.mark.parametrize("hidden", [0, 255])
+def test_a_cutout_has_no_halo(hidden: int, save: Save, build: Build) -> None:
+    """A subject of one colour stays one colour up to its edge, whatever the file hides around it."""
+    y, x = np.mgrid[0:60, 0:60] - 29.5
+    alpha = np.clip((20 - np.hypot(x, y) + 0.5) * 255, 0, 255).round().astype(np.uint8)
+    pixels = np.full((60, 60, 4), hidden, np.uint8)
+    pixels[alpha > 0, :3] = (200, 90, 60)
+    pixels[..., 3] = alpha
+    upscaler = build(save(tiny_compact(), "network"), color_match=False)
+    result = upscaler.upscale(Image(pixels)).image.pixels
+    full = np.full((60, 60, 3), (200, 90, 60), np.uint8)
+    expected = upscaler.upscale(Image(full)).image.pixels
+    visible = result[..., 3] > 0
+    difference = np.abs(result[..., :3].astype(int) - expected)[visible]
+    assert difference.max() <= 1, f"max {difference.max()}, mean {difference.mean():.3f}"
+    assert (result[100:140, 100:140, 3] == 255).all()
+    assert (result[~visible] == 0).all()
+
+
+def test_colours_come_back_to_the_sources(save: Save, build: Build, picture: Picture) -> None:
+    path, image = save(tiny_compact(), "network"), picture(80, 64)
+
+    def shift(result: Image) -> float:
+        reduced = cv2.resize(result.pixels.astype(np.float32), (80, 64), interpolation=cv2.INTER_AREA)
+        return float(np.abs((reduced - image.pixels).mean(axis=(0, 1))).max())
+
+    with_match = build(path).upscale(image)
+    without = build(path, color_match=False).upscale(image)
+    assert shift(without.image) == pytest.approx(without.metrics["network_color_shift_255"], abs=0.1)
+    assert shift(with_match.image) < 0.25 * shift(without.image)
+
+
+def test_too_large_a_result_is_refused_before_anything_runs(
+    save: Save, build: Build, picture: Picture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upscaler = build(save(tiny_compact(), "network"), LimitSettings(max_output_pixels=1000))
+    monkeypatch.setattr(TorchNetwork, "__call__", lambda *_: pytest.fail("the network ran"))
+    with pytest.raises(LimitExceeded, match="1,920 px"):
+        upscaler.upscale(picture(12, 10))
+
+
+def _limit_memory(monkeypatch: pytest.MonkeyPatch, largest_pixels: int, sizes: list[int]) -> None:
+    """A device on which windows above ``largest_pixels`` do not fit."""
+    real = TorchNetwork.__call__
+
+    def call(self: TorchNetwork, window: npt.NDArray[np.float32]) -> torch.Tensor:
+        sizes.append(window.shape[0] * window.shape[1])
+        if sizes[-1] > largest_pixels:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return real(self, window)
+
+    monkeypatch.setattr(TorchNetwork, "__call__", call)
+
+
+def test_out_of_memory_halves_the_tile_and_remembers(
+    save: Save, build: Build, picture: Picture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, image = save(tiny_compact(), "network"), picture(150, 110)
+    expected = build(path, tile_size=0).upscale(image)
+    upscaler = build(path, tile_size=0)
+    sizes: list[int] = []
+    _limit_memory(monkeypatch, 60 * 60, sizes)
+    result = upscaler.upscale(image)
+    assert _difference(result.image, expected.image).max() == 0
+    assert result.details["oom_retries"] >= 1
+    assert any("out of memory" in reason for reason in result.reasons)
+    sizes.clear()
+    again = upscaler.upscale(image)
+    assert again.details["oom_retries"] == 0
+    assert max(sizes) <= 60 * 60
+
+
+def test_out_of_memory_at_the_smallest_tile_is_an_error(
+    save: Save, build: Build, picture: Picture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upscaler = build(save(tiny_compact(), "network"))
+    _limit_memory(monkeypatch, 0, [])
+    with pytest.raises(OutOfMemory, match="does not fit into the memory of cpu"):
+        upscaler.upscale(picture(150, 110))
+
+
+def test_another_failure_of_the_network_is_no_memory_matter(
+    save: Save, build: Build, picture: Picture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upscaler = build(save(tiny_compact(), "network"))
+
+    def fail(*_: object) -> torch.Tensor:
+        raise RuntimeError("illegal instruction")
+
+    monkeypatch.setattr(TorchNetwork, "__call__", fail)
+    with pytest.raises(InferenceError, match="illegal instruction"):
+        upscaler.upscale(picture(40, 40))
+
+
+def test_host_memory_is_planned_for_not_tried(
+    save: Save, build: Build, picture: Picture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = save(tiny_compact(), "network")
+    monkeypatch.setattr("imgpipe.upscaling.tile_planner.available_memory_bytes", lambda device: 4 * 10**6)
+    for tile in ("auto", 0):
+        upscaler = build(path, tile_size=tile)
+        result = upscaler.upscale(picture(150, 110))
+        assert result.details["tiles"] > 1
+        assert result.details["oom_retries"] == 0
+
+
+def test_a_tile_with_nan_is_redone_in_fp32(save: Save, build: Build, picture: Picture) -> None:
+    path, image = save(tiny_compact(), "network"), picture(130, 50)
+    upscaler = build(path, precision="bf16", tile_size=64)
+    clean = upscaler.upscale(image)
+    low = upscaler._loaded.network._active
+    seen: list[int] = []
+
+    def spoil_the_second(module: nn.Module, inputs: object, output: torch.Tensor) -> torch.Tensor:
+        seen.append(1)
+        if len(seen) == 2:
+            output = output.clone()
+            output[0, 1, 40, 40] = float("nan")
+        return output
+
+    handle = low.register_forward_hook(spoil_the_second)
+    result = upscaler.upscale(image)
+    handle.remove()
+    assert result.details["fp32_retries"] == 1
+    assert _difference(result.image, clean.image).mean() < 2, "the redone tile is right, only more precise"
+    assert any("redone in fp32" in reason for reason in result.reasons)
+    assert upscaler.upscale(image).details["fp32_retries"] == 0
+
+
+def test_threads_get_the_same_picture(save: Save, build: Build, picture: Picture) -> None:
+    upscaler, image = build(save(tiny_compact(), "network"), tile_size=64), picture(90, 70)
+    expected = upscaler.upscale(image).image.pixels
+    results: list[Any] = []
+    threads = [
+        threading.Thread(target=lambda: results.append(upscaler.upscale(image).image.pixels))
+        for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(results) == 4
+    for pixels in results:
+        np.testing.assert_array_equal(pixels, expected)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 40), (3, 2), (8, 8)])
+def test_tiny_pictures_work(size: tuple[int, int], save: Save, build: Build, picture: Picture) -> None:
+    result = build(save(tiny_rrdb(), "network")).upscale(picture(*size, channels=4))
+    assert (result.image.width, result.image.height) == (size[0] * 4, size[1] * 4)

@@ -1,0 +1,79 @@
+"""The published animevideov3 on real anime."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from imgpipe.images.image import Image
+from imgpipe.upscaling.network_upscaler import NetworkUpscaler
+
+pytestmark = pytest.mark.shared
+
+Build = Callable[..., NetworkUpscaler]
+
+
+@pytest.fixture
+def weights(shared: Path) -> Path:
+    return shared / "models" / "realesr-animevideov3.safetensors"
+
+
+def _crop(path: Path, x: int, y: int, width: int, height: int) -> npt.NDArray[np.uint8]:
+    pixels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    order = cv2.COLOR_BGRA2RGBA if pixels.shape[2] == 4 else cv2.COLOR_BGR2RGB
+    return np.ascontiguousarray(cv2.cvtColor(pixels, order)[y : y + height, x : x + width])
+
+
+def _round_trip(result: Image, width: int, height: int) -> npt.NDArray[np.float32]:
+    reduced = cv2.resize(result.pixels.astype(np.float32), (width, height), interpolation=cv2.INTER_AREA)
+    return np.asarray(reduced, np.float32)
+
+
+@pytest.mark.parametrize("frame", ["frame-000", "frame-048", "frame-084"])
+def test_colours_stay_and_detail_is_kept(frame: str, shared: Path, weights: Path, build: Build) -> None:
+    source = _crop(shared / "data" / "anime" / f"{frame}.png", 200, 120, 192, 160)
+    result = build(weights, precision="auto").upscale(Image(source))
+    assert (result.image.width, result.image.height) == (768, 640)
+    error = _round_trip(result.image, 192, 160) - source
+    shift = np.abs(error.mean(axis=(0, 1))).max()
+    assert result.metrics["network_color_shift_255"] > 1, "the network's own shift is what is corrected"
+    assert shift < 0.1, f"colour shift {shift:.3f} of 255"
+    assert 10 * np.log10(255**2 / (error**2).mean()) > 26
+
+
+def test_exact_and_precise(shared: Path, weights: Path, build: Build) -> None:
+    image = Image(_crop(shared / "data" / "anime" / "frame-048.png", 100, 100, 150, 110))
+    whole = build(weights, tile_size=0).upscale(image).image.pixels.astype(int)
+    for tile in (32, 60, 75, 97, 128):
+        tiled = build(weights, tile_size=tile).upscale(image).image.pixels
+        assert np.abs(whole - tiled).max() == 0, f"tile {tile}"
+    low = build(weights, tile_size=0, precision="bf16").upscale(image).image.pixels
+    psnr_db = 10 * np.log10(255**2 / ((whole - low) ** 2).mean())
+    assert psnr_db > 56, f"bf16 against fp32: {psnr_db:.1f} dB"
+
+
+def test_a_real_cutout_keeps_its_alpha(shared: Path, weights: Path, build: Build) -> None:
+    source = _crop(shared / "data" / "anime" / "anime-girl-1.isnet-anime.png", 300, 150, 160, 200)
+    result = build(weights, precision="auto").upscale(Image(source)).image.pixels
+    alpha = cv2.resize(result[..., 3].astype(np.float32), (160, 200), interpolation=cv2.INTER_AREA)
+    assert np.abs(alpha - source[..., 3]).mean() < 1.0
+    # Where alpha is constant over 5 x 5 source pixels (254 inside, 0 outside) the result is exactly that.
+    kernel = np.ones((5, 5), np.uint8)
+    constant = cv2.erode(source[..., 3], kernel) == cv2.dilate(source[..., 3], kernel)
+    assert {0, 254} <= set(source[..., 3][constant])
+    enlarged, expected_alpha = (
+        np.repeat(np.repeat(values, 4, axis=0), 4, axis=1) for values in (constant, source[..., 3])
+    )
+    assert (result[..., 3][enlarged] == expected_alpha[enlarged]).all()
+    weight = source[..., 3:].astype(np.float32) / 255
+    for background in (0, 255):
+        composed = result[..., :3] * (result[..., 3:] / 255) + background * (1 - result[..., 3:] / 255)
+        reduced = cv2.resize(composed.astype(np.float32), (160, 200), interpolation=cv2.INTER_AREA)
+        expected = source[..., :3] * weight + background * (1 - weight)
+        shift = np.abs((reduced - expected).mean(axis=(0, 1))).max()
+        assert shift < 0.3, f"on {background}: {shift:.3f} of 255"
