@@ -1,0 +1,277 @@
+"""The report of a whole data set: ``images.parquet``, thumbnails, and last of all ``index.html``."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from imgpipe.config import LimitSettings
+from imgpipe.errors import ConfigError, ObjectUnreadable
+from imgpipe.report.archive import ReportArchive, archive_key, read_archive, write_archive
+from imgpipe.report.drift import compare_frames, frame_digest
+from imgpipe.report.duplicates import group_near_duplicates
+from imgpipe.report.frame import (
+    ImageLine,
+    ShardRows,
+    build_checks_frame,
+    build_frame,
+    collect_lines,
+    metric_names,
+)
+from imgpipe.report.metrics import in_reading_order
+from imgpipe.report.page import PageContent, render_page
+from imgpipe.report.payload import counts_by_status
+from imgpipe.report.pictures import KINDS, PictureSet, ThumbnailMaker, Thumbnails, picture_set
+from imgpipe.report.selection import choose_images, worst_per_check
+from imgpipe.storage import keys
+from imgpipe.storage.parquet import printable
+from imgpipe.storage.store import ImageStore
+
+__all__ = ["ReportResult", "ShardRows", "build_report"]
+
+#: Images shown per check in the gallery.
+WORST_PER_CHECK = 12
+#: Look-alikes that get a thumbnail of their source beyond ``max_thumbnails``.
+_MAX_SHOWN_DUPLICATES = 48
+_THUMB_PREFIX = "thumbs/"
+
+
+@dataclass(frozen=True, slots=True)
+class ReportResult:
+    """What a report holds and where it lies.
+
+    ``counts``: images by status and ``n``. ``metrics``: score -> ``n, mean, min, p05, p50, p95, max`` over
+    its finite values, for scores that have any. ``thumbnails``: images with thumbnails;
+    ``thumbnail_files_written``: new files. ``problems``: what could not be read for the report, in words.
+    """
+
+    counts: Mapping[str, int]
+    page_key: str
+    table_key: str
+    page_url: str
+    table_url: str
+    metrics: Mapping[str, Mapping[str, float]]
+    thumbnails: int
+    thumbnail_files_written: int
+    near_duplicate_groups: int
+    problems: tuple[str, ...]
+    seconds: float
+
+
+def build_report(
+    dataset: str,
+    shards: Iterable[ShardRows],
+    *,
+    source: ImageStore,
+    output: ImageStore,
+    limits: LimitSettings,
+    max_thumbnails: int = 400,
+    max_hashes: int = 2000,
+    previous: ReportArchive | None = None,
+) -> ReportResult:
+    """Write the report of a data set; an older one stays whole until the last write.
+
+    ``max_thumbnails``: images that get thumbnails (up to six small files each). ``max_hashes``: sources that
+    are decoded for the search of near-duplicates at most; hashes of the previous report are kept, so that
+    later reports cover more. ``previous``: what to compare with, by default the report that is there.
+    Raises :class:`ConfigError` for a shard without tables or negative limits, and StoreUnavailable.
+    """
+    start = time.perf_counter()
+    if max_thumbnails < 0 or max_hashes < 0:
+        raise ConfigError(
+            f"report: expected limits of 0 or more, got max_thumbnails={max_thumbnails} "
+            f"and max_hashes={max_hashes}"
+        )
+    lines = collect_lines(shards)
+    frame, checks = build_frame(lines), build_checks_frame(lines)
+    metrics = in_reading_order(metric_names(lines))
+    problems: list[str] = []
+    before = previous or _read_previous(output, dataset, problems)
+    facts = _facts(frame, metrics, before)
+    worst = worst_per_check(checks, WORST_PER_CHECK)
+    chosen = choose_images(frame, worst, max_thumbnails)
+    maker = ThumbnailMaker(dataset, source, output, limits, _existing(output, dataset))
+    hashes = _kept_hashes(frame, before)
+    made, groups = _make_pictures(maker, lines, chosen, hashes, max_hashes)
+    problems += _problems(lines, made)
+    frame = _with_pictures(frame, made, hashes, groups)
+    content = PageContent(dataset, frame, checks, lines, metrics, worst, chosen, facts, tuple(problems))
+    write_archive(output, dataset, ReportArchive(frame, facts))
+    page_key = keys.report_key(dataset, "index.html")
+    output.write(page_key, printable(render_page(content)).encode(), overwrite=True)
+    _delete_unused(output, dataset, maker.existing, frame)
+    page_url, table_url = output.uri(page_key), output.uri(archive_key(dataset))
+    return ReportResult(
+        counts={"n": len(frame), **counts_by_status(frame)},
+        page_key=page_key,
+        table_key=archive_key(dataset),
+        page_url=page_url,
+        table_url=table_url,
+        metrics=_summaries(frame, metrics),
+        thumbnails=sum(1 for position in chosen if made[position].paths),
+        thumbnail_files_written=sum(each.written for each in made.values()),
+        near_duplicate_groups=int(groups.nunique()),
+        problems=tuple(problems),
+        seconds=time.perf_counter() - start,
+    )
+
+
+def summarise(values: np.ndarray[Any, np.dtype[np.float64]]) -> dict[str, float]:
+    """``n, mean, min, p05, p50, p95, max`` of the finite values; only ``n`` where there are none."""
+    finite = values[np.isfinite(values)]
+    if not len(finite):
+        return {"n": 0.0}
+    low, middle, high = np.quantile(finite, [0.05, 0.5, 0.95])
+    return {
+        "n": float(len(finite)),
+        "mean": float(finite.mean()),
+        "min": float(finite.min()),
+        "p05": float(low),
+        "p50": float(middle),
+        "p95": float(high),
+        "max": float(finite.max()),
+    }
+
+
+def _summaries(frame: pd.DataFrame, metrics: Sequence[str]) -> dict[str, dict[str, float]]:
+    found = {name: summarise(frame[name].to_numpy(np.float64)) for name in metrics}
+    return {name: summary for name, summary in found.items() if summary["n"]}
+
+
+def _read_previous(output: ImageStore, dataset: str, problems: list[str]) -> ReportArchive | None:
+    try:
+        return read_archive(output, dataset)
+    except ObjectUnreadable as exc:
+        problems.append(f"no comparison with the previous report: {exc}")
+        return None
+
+
+def _facts(frame: pd.DataFrame, metrics: Sequence[str], before: ReportArchive | None) -> dict[str, Any]:
+    """Digest and drift. A report on unchanged rows repeats the drift of the one that it replaces."""
+    digest = frame_digest(frame, metrics)
+    facts: dict[str, Any] = {
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "rows_digest": digest,
+        "drift": None,
+        "previous_created": None,
+    }
+    if before is None:
+        return facts
+    if before.facts.get("rows_digest") == digest:
+        return facts | {name: before.facts.get(name) for name in ("drift", "previous_created")}
+    drift = compare_frames(before.frame, frame, metrics)
+    return facts | {"drift": drift, "previous_created": before.facts.get("created", "an unknown time")}
+
+
+def _existing(output: ImageStore, dataset: str) -> frozenset[str]:
+    return frozenset(item.key for item in output.list(keys.report_prefix(dataset) + _THUMB_PREFIX))
+
+
+def _kept_hashes(frame: pd.DataFrame, before: ReportArchive | None) -> dict[int, str]:
+    """Line number -> hash of the same source bytes in the previous report (empty text: no structure)."""
+    if before is None or not {"dhash", "source_sha256"} <= set(before.frame.columns):
+        return {}
+    known = before.frame[["source_sha256", "dhash"]].dropna()
+    by_source = dict(zip(known["source_sha256"].astype(str), known["dhash"].astype(str), strict=True))
+    by_source.pop("", None)
+    return {
+        position: by_source[sha256]
+        for position, sha256 in enumerate(frame["source_sha256"].astype(str))
+        if sha256 in by_source
+    }
+
+
+def _make_pictures(
+    maker: ThumbnailMaker,
+    lines: Sequence[ImageLine],
+    chosen: Sequence[int],
+    hashes: dict[int, str],
+    max_hashes: int,
+) -> tuple[dict[int, Thumbnails], pd.Series]:
+    """Thumbnails by line, and the groups of look-alikes; ``hashes`` is completed on the way."""
+    made = maker.make_all({position: picture_set(lines[position]) for position in chosen})
+    _take_hashes(made, hashes)
+    made |= _hash_more(maker, lines, made, hashes, max_hashes)
+    groups = _group(hashes, len(lines))
+    return made | (_show_duplicates(maker, lines, made, groups) if chosen else {}), groups
+
+
+def _hash_more(
+    maker: ThumbnailMaker,
+    lines: Sequence[ImageLine],
+    made: Mapping[int, Thumbnails],
+    hashes: dict[int, str],
+    max_hashes: int,
+) -> dict[int, Thumbnails]:
+    """Complete ``hashes`` up to the limit, in the order of the lines; returns what could not be read."""
+    missing: dict[int, PictureSet] = {}
+    for position, line in enumerate(lines):
+        if len(hashes) + len(missing) >= max_hashes:
+            break
+        pictures = picture_set(line)
+        if position not in hashes and pictures.source is not None and not _failed(made.get(position)):
+            missing[position] = pictures
+    hashed = maker.hash_all(missing)
+    _take_hashes(hashed, hashes)
+    return {position: each for position, each in hashed.items() if each.problem}
+
+
+def _group(hashes: Mapping[int, str], count: int) -> pd.Series:
+    """Number of the group of look-alikes per line, missing where there is none."""
+    known = pd.Series({position: text for position, text in hashes.items() if text}, dtype="object")
+    return group_near_duplicates(known.sort_index()).reindex(range(count)).astype("Int64")
+
+
+def _show_duplicates(
+    maker: ThumbnailMaker,
+    lines: Sequence[ImageLine],
+    made: Mapping[int, Thumbnails],
+    groups: pd.Series,
+) -> dict[int, Thumbnails]:
+    """The sources of the first look-alikes that have no thumbnail yet."""
+    members = groups.dropna().sort_values(kind="stable").index
+    missing = [int(position) for position in members if position not in made][:_MAX_SHOWN_DUPLICATES]
+    return maker.make_sources({position: picture_set(lines[position]) for position in missing})
+
+
+def _failed(made: Thumbnails | None) -> bool:
+    return made is not None and bool(made.problem)
+
+
+def _take_hashes(made: Mapping[int, Thumbnails], hashes: dict[int, str]) -> None:
+    for position, each in made.items():
+        if each.hashed:
+            hashes[position] = "" if each.source_hash is None else f"{each.source_hash:016x}"
+
+
+def _problems(lines: Sequence[ImageLine], made: Mapping[int, Thumbnails]) -> list[str]:
+    return [f"{lines[i].final.source_key}: {made[i].problem}" for i in sorted(made) if made[i].problem]
+
+
+def _with_pictures(
+    frame: pd.DataFrame, made: Mapping[int, Thumbnails], hashes: Mapping[int, str], groups: pd.Series
+) -> pd.DataFrame:
+    """The frame with ``thumb_<kind>``, ``dhash`` and ``duplicate_group``."""
+    positions = range(len(frame))
+    columns = {
+        f"thumb_{kind}": pd.Series(
+            [made[i].paths.get(kind) if i in made else None for i in positions], dtype="string"
+        )
+        for kind in KINDS
+    }
+    columns["dhash"] = pd.Series([hashes.get(i) for i in positions], dtype="string")
+    columns["duplicate_group"] = groups
+    return pd.concat([frame, pd.DataFrame(columns)], axis=1)
+
+
+def _delete_unused(output: ImageStore, dataset: str, existing: frozenset[str], frame: pd.DataFrame) -> None:
+    """Remove thumbnails that no page shows any more; after the page, so that none is missed meanwhile."""
+    used = {keys.report_key(dataset, str(path)) for kind in KINDS for path in frame[f"thumb_{kind}"].dropna()}
+    for key in sorted(existing - used):
+        output.delete(key)

@@ -1,0 +1,104 @@
+"""What has changed since the previous report of the same data set."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+#: Images named per change of status.
+_LISTED = 20
+
+
+def frame_digest(frame: pd.DataFrame, metrics: Sequence[str]) -> str:
+    """sha256 (hex) of what drift looks at: images, statuses, stage hashes and scores."""
+    columns = ["image_id", "status", "stage_hash", *metrics]
+    values = frame[columns].sort_values("image_id", kind="stable")
+    text = values.to_json(orient="values", double_precision=10)
+    return hashlib.sha256(json.dumps([columns, text]).encode()).hexdigest()
+
+
+def compare_frames(before: pd.DataFrame, after: pd.DataFrame, metrics: Sequence[str]) -> dict[str, Any]:
+    """JSON-ready comparison by ``image_id``.
+
+    ``images``: added, removed, common. ``transitions``: from, to, count, the first image ids. ``metrics``:
+    per score over the images that have it in both: n, mean before, mean after, mean change, largest change
+    with its image, share that changed, and ``effect`` = mean change / standard deviation of the change (0
+    where nothing changed; ``None`` where every image changed by the same).
+    """
+    old, new = before.set_index("image_id"), after.set_index("image_id")
+    common = new.index.intersection(old.index, sort=False)
+    old, new_common = old.loc[common], new.loc[common]
+    return {
+        "images": {
+            "added": int(len(new) - len(common)),
+            "removed": int(len(before) - len(common)),
+            "common": len(common),
+        },
+        "transitions": _transitions(old["status"], new_common["status"]),
+        "metrics": [
+            change
+            for name in metrics
+            if name in old
+            for change in [_metric_change(name, old[name], new_common[name])]
+            if change is not None
+        ],
+    }
+
+
+def is_quiet(drift: Mapping[str, Any]) -> bool:
+    """True where nothing at all is different."""
+    images = drift["images"]
+    return (
+        not images["added"]
+        and not images["removed"]
+        and not drift["transitions"]
+        and not any(change["changed_share"] for change in drift["metrics"])
+    )
+
+
+def _transitions(old: pd.Series, new: pd.Series) -> list[dict[str, Any]]:
+    pairs = pd.DataFrame({"old": old.astype(str), "new": new.astype(str)})
+    changed = pairs[pairs["old"] != pairs["new"]]
+    found = [
+        {
+            "from": names[0],
+            "to": names[1],
+            "count": len(part),
+            "image_ids": [str(image_id) for image_id in part.index[:_LISTED]],
+        }
+        for names, part in changed.groupby(["old", "new"])
+    ]
+    return sorted(found, key=lambda change: -int(str(change["count"])))
+
+
+def _metric_change(name: str, old: pd.Series, new: pd.Series) -> dict[str, Any] | None:
+    first, second = old.to_numpy(np.float64), new.to_numpy(np.float64)
+    known = np.isfinite(first) & np.isfinite(second)
+    if not known.any():
+        return None
+    first, second = first[known], second[known]
+    change = second - first
+    spread, mean = float(change.std()), float(change.mean())
+    largest = int(np.argmax(np.abs(change)))
+    effect: float | None = 0.0
+    if spread > abs(mean) * 1e-9:
+        effect = mean / spread
+    elif not math.isclose(mean, 0.0, abs_tol=1e-15):
+        effect = None
+    return {
+        "metric": name,
+        "n": len(change),
+        "before": float(first.mean()),
+        "after": float(second.mean()),
+        "change": mean,
+        "effect": effect,
+        "changed_share": float(np.mean(np.abs(change) > 1e-12)),
+        "largest": float(change[largest]),
+        "largest_image_id": str(new.index[np.flatnonzero(known)[largest]]),
+    }

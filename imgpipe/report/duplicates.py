@@ -1,0 +1,99 @@
+"""Near-duplicates: pictures whose coarse structure is the same.
+
+A 64-bit difference hash (dHash, N. Krawetz 2013): the picture as 9 x 8 grey cells, one bit for each
+pair of neighbours in a row. Sizes, formats and compression change few bits; colours count only through
+their brightness, so a recoloured copy is found as well.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+#: Hashes that differ in at most this many of 64 bits belong together.
+MAX_DISTANCE = 4
+#: Cells that differ by less than this (of 255) have no structure to compare: an empty page is no duplicate.
+MIN_CONTRAST = 4.0
+#: Bits that have to be set, and left unset, before a hash says anything.
+_MIN_BITS = 6
+
+
+def dhash(rgb: npt.NDArray[np.uint8]) -> int | None:
+    """The 64-bit hash of an RGB picture (height, width, 3), uint8; ``None`` where it has no structure."""
+    cells = cv2.resize(
+        cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY).astype(np.float32), (9, 8), interpolation=cv2.INTER_AREA
+    )
+    if float(cells.max() - cells.min()) < MIN_CONTRAST:
+        return None
+    # A margin keeps the rounding of another size or encoder from tossing a coin in flat areas.
+    bits = np.asarray(cells[:, 1:] > cells[:, :-1] + 0.5)
+    count = int(bits.sum())
+    if not _MIN_BITS <= count <= 64 - _MIN_BITS:
+        return None
+    return int.from_bytes(np.packbits(bits).tobytes(), "big")
+
+
+def distance(a: int, b: int) -> int:
+    """How many bits differ."""
+    return (a ^ b).bit_count()
+
+
+def group_near_duplicates(hashes: pd.Series, max_distance: int = MAX_DISTANCE) -> pd.Series:
+    """Group numbers (0, 1, ...) for an index -> hash series (hexadecimal text; missing values allowed).
+
+    Pictures connected by pairs of at most ``max_distance`` bits share a group; only groups of two or
+    more are returned, numbered by their first member. Exact for every distance: two hashes within d
+    bits agree wholly in one of d + 1 bands, so that only hashes that share a band are compared.
+    """
+    known = hashes.dropna()
+    unique = pd.Series(known.unique())
+    values = np.array([int(text, 16) for text in unique], dtype=np.uint64)
+    component = _connect(values, max_distance)
+    by_hash = dict(zip(unique, component, strict=True))
+    groups = known.map(by_hash)
+    sizes = groups.value_counts()
+    groups = groups[groups.map(sizes) > 1]
+    order = {number: rank for rank, number in enumerate(dict.fromkeys(groups))}
+    return groups.map(order).astype("int64")
+
+
+def _connect(values: npt.NDArray[np.uint64], max_distance: int) -> npt.NDArray[np.int64]:
+    """Component number of every hash, where hashes within ``max_distance`` are joined."""
+    from scipy.sparse import coo_matrix
+    from scipy.sparse.csgraph import connected_components
+
+    pairs = _close_pairs(values, max_distance)
+    graph = coo_matrix((np.ones(len(pairs), bool), (pairs[:, 0], pairs[:, 1])), (len(values), len(values)))
+    return np.asarray(connected_components(graph, directed=False)[1], np.int64)
+
+
+def _close_pairs(values: npt.NDArray[np.uint64], max_distance: int) -> npt.NDArray[np.int64]:
+    """(n, 2) indices of hashes that differ in at most ``max_distance`` bits."""
+    found = [np.empty((0, 2), np.int64)]
+    edges = np.linspace(0, 64, max_distance + 2).astype(int)
+    index = np.arange(len(values))
+    for low, high in pairwise(edges):
+        band = (values >> np.uint64(low)) & np.uint64((1 << int(high - low)) - 1)
+        keyed = pd.DataFrame({"band": band, "index": index})
+        found += [
+            _pairs_within(values, members.to_numpy(), max_distance)
+            for _, members in keyed.groupby("band")["index"]
+        ]
+    return np.concatenate(found)
+
+
+def _pairs_within(
+    values: npt.NDArray[np.uint64], members: npt.NDArray[np.int64], max_distance: int
+) -> npt.NDArray[np.int64]:
+    """The close pairs among hashes that share a band, one row of comparisons at a time."""
+    found = [np.empty((0, 2), np.int64)]
+    for place, first in enumerate(members[:-1]):
+        others = members[place + 1 :]
+        close = others[np.bitwise_count(values[first] ^ values[others]) <= max_distance]
+        if len(close):
+            found.append(np.column_stack([np.full(len(close), first), close]))
+    return np.concatenate(found)

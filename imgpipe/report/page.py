@@ -1,0 +1,89 @@
+"""``index.html``: one file with everything in it but the thumbnails, which lie beside it.
+
+Its parts lie in ``web/``. The page's own security policy allows no network at all: no script, style or
+picture but what is in the file or lies in its folder. Whatever comes from file names is escaped, in HTML
+and in JSON.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from importlib import resources
+from typing import Any
+
+import pandas as pd
+
+from imgpipe.report import sections
+from imgpipe.report.frame import ImageLine
+from imgpipe.report.payload import build_payload, to_script_json
+
+_TOKEN = re.compile(r"\{\{(\w+)\}\}")
+#: Parts of the page's script, in the order in which they stand there.
+_SCRIPTS = ("core", "compare", "gallery", "table", "detail", "duplicates", "start")
+
+
+@dataclass(frozen=True, slots=True)
+class PageContent:
+    """Everything that the page shows.
+
+    ``frame``, ``checks``, ``lines``: see :mod:`imgpipe.report.frame`; ``worst``: check -> line numbers;
+    ``shown``: line numbers with thumbnails; ``facts``: see :class:`ReportArchive`.
+    """
+
+    dataset: str
+    frame: pd.DataFrame
+    checks: pd.DataFrame
+    lines: Sequence[ImageLine]
+    metrics: Sequence[str]
+    worst: Mapping[str, Sequence[int]]
+    shown: Sequence[int]
+    facts: Mapping[str, Any]
+    problems: Sequence[str]
+
+
+def render_page(content: PageContent) -> str:
+    """The whole document as text, to be stored as UTF-8."""
+    style, script = _resource("page.css"), _script()
+    values = {
+        "title": escape(f"{content.dataset}: dataset report"),
+        "policy": escape(_policy(style, script), quote=True),
+        "style": style,
+        "script": script,
+        "data": to_script_json(build_payload(content)),
+        "header": sections.header(content),
+        "models": sections.models(content),
+        "reasons": sections.reasons(content),
+        "drift": sections.drift(content),
+        "distributions": sections.distributions(content),
+        "shards": sections.shards(content),
+        "about": sections.about(content),
+    }
+    # One pass: what is put in is never searched for tokens again.
+    return _TOKEN.sub(lambda token: values[token.group(1)], _resource("page.html"))
+
+
+def _policy(style: str, script: str) -> str:
+    return (
+        f"default-src 'none'; img-src 'self' data:; style-src '{_source_hash(style)}'; "
+        f"script-src '{_source_hash(script)}'; base-uri 'none'; form-action 'none'"
+    )
+
+
+def _source_hash(text: str) -> str:
+    """The element's text as Content-Security-Policy (level 3) names it."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+def _script() -> str:
+    """One strict block, so that its names are its own."""
+    parts = "\n".join(_resource(f"{name}.js") for name in _SCRIPTS)
+    return f'"use strict";\n{{\n{parts}}}\n'
+
+
+def _resource(name: str) -> str:
+    return resources.files("imgpipe.report").joinpath("web", name).read_text(encoding="utf-8")

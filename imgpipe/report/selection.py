@@ -1,0 +1,59 @@
+"""Whom to show: the worst of every check, what failed, and some of the good ones to compare with."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+
+import pandas as pd
+
+from imgpipe.records import Status
+
+#: This share of the places is kept for images without any fault.
+_GOOD_SHARE = 0.15
+
+
+def worst_per_check(checks: pd.DataFrame, count: int) -> dict[str, list[int]]:
+    """check -> line numbers, worst margin first, ``count`` at most.
+
+    Checks with failures come first (most failures first); a check whose values are all equal shows nobody.
+    """
+    worst: dict[str, list[int]] = {}
+    failures = (~checks["passed"] & (checks["severity"] != "info")).groupby(checks["name"], sort=False).sum()
+    for name in failures.sort_values(ascending=False, kind="stable").index:
+        mine = checks[checks["name"] == name].dropna(subset=["margin"])
+        if not len(mine) or (mine["passed"].all() and mine["value"].nunique() == 1):
+            continue
+        ranked = mine.sort_values("margin", kind="stable")["position"].head(count)
+        worst[str(name)] = [int(position) for position in ranked]
+    return worst
+
+
+def choose_images(frame: pd.DataFrame, worst: Mapping[str, Sequence[int]], limit: int) -> list[int]:
+    """Line numbers of the images that get thumbnails, most important first, ``limit`` at most.
+
+    First the worst of every check in turn, then what was rejected or failed, then good ones. Where all
+    do not fit, 15 % of the places are kept for the good ones.
+    """
+    status = frame["status"].to_numpy()
+    bad = [int(i) for i in range(len(frame)) if status[i] in (Status.REJECTED.value, Status.ERROR.value)]
+    good = [int(i) for i in range(len(frame)) if status[i] == Status.OK.value]
+    good.sort(key=lambda i: hashlib.sha256(str(frame["image_id"].iloc[i]).encode()).digest())
+    kept_for_good = min(len(good), int(limit * _GOOD_SHARE))
+    chosen: dict[int, None] = {}
+    for position in (*_in_turn(list(worst.values())), *bad):
+        if len(chosen) >= limit - kept_for_good:
+            break
+        chosen.setdefault(position)
+    for position in (*good, *bad):
+        if len(chosen) >= limit:
+            break
+        chosen.setdefault(position)
+    return list(chosen)
+
+
+def _in_turn(lists: Sequence[Sequence[int]]) -> Iterator[int]:
+    for rank in range(max((len(each) for each in lists), default=0)):
+        for each in lists:
+            if rank < len(each):
+                yield each[rank]

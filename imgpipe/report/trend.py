@@ -1,0 +1,144 @@
+"""How the shards compare: one point per shard, in order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from imgpipe.records import Status
+from imgpipe.report.histogram import STACK, short_number
+
+#: Up to this many shards every point is drawn, with its value as a tooltip.
+_MAX_POINTS = 120
+
+_WIDTH, _HEIGHT = 360.0, 150.0
+_LEFT, _RIGHT, _TOP, _BOTTOM = 40.0, 8.0, 10.0, 22.0
+
+
+def shard_table(frame: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:
+    """One row per shard, in the frame's order.
+
+    Columns: ``shard, n``, the four counts, and per metric ``<metric>_p05``, ``<metric>_median`` and
+    ``<metric>_p95`` over the finite values (NaN where there are none).
+    """
+    rows = []
+    for shard, part in frame.groupby("shard", sort=False):
+        row: dict[str, object] = {"shard": str(shard), "n": len(part)}
+        row |= {status.value: int((part["status"] == status.value).sum()) for status in Status}
+        for metric in metrics:
+            values = part[metric].to_numpy(np.float64)
+            values = values[np.isfinite(values)]
+            quantiles = np.quantile(values, [0.05, 0.5, 0.95]) if len(values) else [np.nan] * 3
+            row |= dict(zip((f"{metric}_p05", f"{metric}_median", f"{metric}_p95"), quantiles, strict=True))
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def status_trend_svg(shards: pd.DataFrame) -> str:
+    """Share of every status per shard, as stacked columns."""
+    count = len(shards)
+    step = (_WIDTH - _LEFT - _RIGHT) / max(count, 1)
+    height = _HEIGHT - _TOP - _BOTTOM
+    parts = [_open("Share of images by status, per shard"), *_frame_lines("0 %", "100 %")]
+    for index, row in enumerate(shards.to_dict("records")):
+        y = _HEIGHT - _BOTTOM
+        parts.append("<g>")
+        for status in STACK:
+            share = row[status.value] / max(row["n"], 1) * height
+            if share:
+                y -= share
+                parts.append(
+                    f'<rect class="fill-{status.value}" x="{_LEFT + index * step:.2f}" y="{y:.2f}" '
+                    f'width="{max(step - min(1.0, step * 0.2), 0.3):.2f}" height="{share:.2f}"/>'
+                )
+        said = ", ".join(f"{row[status.value]} {status.value}" for status in STACK)
+        parts.append(f"<title>{escape(str(row['shard']))}: {escape(said)}</title></g>")
+    return "".join(parts + _shard_axis(shards)) + "</svg>"
+
+
+def metric_trend_svg(
+    shards: pd.DataFrame, metric: str, *, label: str, digits: int, thresholds: Sequence[float]
+) -> str | None:
+    """Median with the band from 5 to 95 per cent, per shard; ``None`` where no shard has the metric."""
+    low, middle, high = (shards[f"{metric}_{name}"].to_numpy(np.float64) for name in ("p05", "median", "p95"))
+    known = np.isfinite(middle)
+    if not known.any():
+        return None
+    bottom = min([float(np.nanmin(low)), *thresholds])
+    top = max([float(np.nanmax(high)), *thresholds])
+    if top <= bottom:
+        margin = abs(top) * 0.05 or 0.5
+        bottom, top = bottom - margin, top + margin
+
+    def y_of(value: float) -> float:
+        return _TOP + (top - value) / (top - bottom) * (_HEIGHT - _TOP - _BOTTOM)
+
+    parts = [
+        _open(f"{label} per shard: median and range from 5 to 95 per cent"),
+        *_frame_lines(short_number(bottom, digits), short_number(top, digits)),
+    ]
+    xs = _LEFT + (np.arange(len(shards)) + 0.5) * (_WIDTH - _LEFT - _RIGHT) / len(shards)
+    for run in _runs(known):
+        upper = [f"{xs[i]:.1f},{y_of(high[i]):.1f}" for i in run]
+        lower = [f"{xs[i]:.1f},{y_of(low[i]):.1f}" for i in reversed(run)]
+        parts.append(f'<polygon class="band" points="{" ".join(upper + lower)}"/>')
+        line = " ".join(f"{xs[i]:.1f},{y_of(middle[i]):.1f}" for i in run)
+        parts.append(f'<polyline class="median" points="{line}"/>')
+    if len(shards) <= _MAX_POINTS:
+        for index in np.flatnonzero(known):
+            said = f"{shards['shard'].iloc[index]}: median {short_number(float(middle[index]), digits + 1)}"
+            parts.append(
+                f'<circle class="point" cx="{xs[index]:.1f}" cy="{y_of(middle[index]):.1f}" r="2.5">'
+                f"<title>{escape(said)}</title></circle>"
+            )
+    parts += [
+        f'<line class="threshold" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y_of(t):.1f}" y2="{y_of(t):.1f}"/>'
+        for t in thresholds
+    ]
+    return "".join(parts + _shard_axis(shards)) + "</svg>"
+
+
+def _runs(known: npt.NDArray[np.bool_]) -> list[list[int]]:
+    """Indices of neighbouring shards that have values."""
+    runs: list[list[int]] = []
+    for index in np.flatnonzero(known):
+        if runs and runs[-1][-1] == index - 1:
+            runs[-1].append(int(index))
+        else:
+            runs.append([int(index)])
+    return runs
+
+
+def _open(label: str) -> str:
+    return (
+        f'<svg class="chart" viewBox="0 0 {_WIDTH:.0f} {_HEIGHT:.0f}" role="img" '
+        f'aria-label="{escape(label, quote=True)}">'
+    )
+
+
+def _frame_lines(bottom: str, top: str) -> list[str]:
+    base = _HEIGHT - _BOTTOM
+    return [
+        f'<line class="axis" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{base}" y2="{base}"/>',
+        f'<line class="grid" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{_TOP}" y2="{_TOP}"/>',
+        f'<text class="tick" x="{_LEFT - 4}" y="{_TOP + 4}" text-anchor="end">{escape(top)}</text>',
+        f'<text class="tick" x="{_LEFT - 4}" y="{base}" text-anchor="end">{escape(bottom)}</text>',
+    ]
+
+
+def _shard_axis(shards: pd.DataFrame) -> list[str]:
+    if not len(shards):
+        return []
+    y = _HEIGHT - _BOTTOM + 13
+    names = [str(name) for name in shards["shard"]]
+    if len(names) == 1:
+        middle = (_LEFT + _WIDTH - _RIGHT) / 2
+        return [f'<text class="tick" x="{middle}" y="{y}" text-anchor="middle">{escape(names[0])}</text>']
+    return [
+        f'<text class="tick" x="{_LEFT}" y="{y}" text-anchor="start">{escape(names[0])}</text>',
+        f'<text class="tick" x="{_WIDTH - _RIGHT}" y="{y}" text-anchor="end">{escape(names[-1])}</text>',
+    ]

@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+
+import numpy as np
+import PIL.Image
+import pytest
+
+from imgpipe.config import LimitSettings
+from imgpipe.records import Status
+from imgpipe.report.frame import ImageLine, ShardRows, collect_lines
+from imgpipe.report.pictures import ThumbnailMaker, picture_set, planned_paths
+from imgpipe.storage import keys
+from imgpipe_tests.report.datasets import ASSETS, DATASET, DatasetBuilder, drawing, good_scores, png
+
+
+@pytest.fixture
+def one() -> DatasetBuilder:
+    built = DatasetBuilder()
+    built.add_image("a/girl.png", good_scores(np.random.default_rng(0)), picture=drawing(1))
+    return built
+
+
+def _line(builder: DatasetBuilder) -> ImageLine:
+    return collect_lines(builder.shards())[0]
+
+
+def _maker(builder: DatasetBuilder) -> ThumbnailMaker:
+    there = frozenset(item.key for item in builder.output.list(keys.report_prefix(DATASET)))
+    return ThumbnailMaker(DATASET, builder.source, builder.output, LimitSettings(), there)
+
+
+def test_all_six_kinds_are_written_where_the_page_expects_them(one: DatasetBuilder) -> None:
+    made = _maker(one).make(picture_set(_line(one)))
+    assert list(made.paths) == ["source", "result", "matte", "diff", "detail_source", "detail_result"]
+    assert (made.written, made.problem) == (6, "")
+    sizes = {}
+    for kind, path in made.paths.items():
+        with PIL.Image.open(io.BytesIO(one.output.read(keys.report_key(DATASET, path)))) as opened:
+            sizes[kind] = opened.size
+    assert sizes["source"] == sizes["matte"] == sizes["diff"] == (96, 128)
+    assert sizes["result"] == (240, 320)
+    assert sizes["detail_source"] == sizes["detail_result"] == (320, 320)
+
+
+def test_nothing_is_read_or_written_again(one: DatasetBuilder) -> None:
+    pictures = picture_set(_line(one))
+    first = _maker(one).make(pictures)
+    one.source.delete("a/girl.png")
+    again = _maker(one).make(pictures)
+    assert (again.paths, again.written, again.problem) == (first.paths, 0, "")
+
+
+def test_another_result_gets_other_names_and_only_those_are_made(one: DatasetBuilder) -> None:
+    line = _line(one)
+    first = _maker(one).make(picture_set(line))
+    upscaled = replace(line.stages["upscaled_images"], output_sha256="other")
+    changed = replace(line, stages={**line.stages, "upscaled_images": upscaled})
+    second = _maker(one).make(picture_set(changed))
+    same = {kind for kind, path in first.paths.items() if second.paths[kind] == path}
+    assert same == {"source", "matte"}
+    assert second.written == 4
+
+
+def test_the_reference_is_what_was_enlarged(one: DatasetBuilder) -> None:
+    line = _line(one)
+    assert picture_set(line).reference is line.stages["matted_images"]
+    # Enlarged first, matted afterwards: the last two have one size, so the source is the reference.
+    swapped = dict(line.stages)
+    swapped["matted_images"] = replace(swapped["matted_images"], width=384, height=512)
+    assert picture_set(replace(line, stages=swapped)).reference is line.stages["raw_images"]
+
+
+def test_without_an_upscaler_the_cutout_is_compared_with_the_source(one: DatasetBuilder) -> None:
+    tables = {name: one.tables["00000"][name] for name in ("raw_images", "matted_images", "quality_reports")}
+    line = collect_lines([ShardRows("00000", tables)])[0]
+    pictures = picture_set(line)
+    assert pictures.reference is line.stages["raw_images"]
+    assert pictures.result is line.stages["matted_images"]
+
+
+def test_a_stage_that_failed_leaves_the_pictures_before_it(one: DatasetBuilder) -> None:
+    line = _line(one)
+    failed = replace(line.stages["upscaled_images"], status=Status.ERROR, output_key="")
+    line = replace(line, stages={**line.stages, "upscaled_images": failed, ASSETS[-1]: failed}, final=failed)
+    assert list(planned_paths(picture_set(line))) == ["source", "matte"]
+
+
+def test_a_doubtful_matte_is_shown_although_it_was_rejected(one: DatasetBuilder) -> None:
+    line = _line(one)
+    doubtful = replace(line.stages["matted_images"], status=Status.REJECTED)
+    after = replace(doubtful, output_key="", output_sha256="")
+    stages = {**line.stages, "matted_images": doubtful, "upscaled_images": after, ASSETS[-1]: after}
+    assert list(planned_paths(picture_set(replace(line, stages=stages, final=after)))) == ["source", "matte"]
+
+
+def test_an_unreadable_source_has_no_pictures() -> None:
+    built = DatasetBuilder()
+    built.add_error("a/page.png")
+    assert planned_paths(picture_set(_line(built))) == {}
+
+
+@pytest.mark.parametrize(
+    ("change", "problem", "left"),
+    [
+        ("missing", "ObjectMissing", set()),
+        ("changed", "ObjectChanged", set()),
+        ("result missing", "ObjectMissing", {"source", "matte"}),
+        ("matte broken", "UnsupportedFormat", {"source"}),
+    ],
+)
+def test_what_cannot_be_read_is_said_and_costs_only_itself(
+    one: DatasetBuilder, change: str, problem: str, left: set[str]
+) -> None:
+    line = _line(one)
+    if change == "missing":
+        one.source.delete("a/girl.png")
+    elif change == "changed":
+        one.source.write("a/girl.png", png(drawing(9)), overwrite=True)
+    elif change == "result missing":
+        one.output.delete(line.stages["upscaled_images"].output_key)
+    else:
+        one.output.write(line.stages["matted_images"].output_key, b"<html>", overwrite=True)
+    made = _maker(one).make(picture_set(line))
+    assert made.problem.startswith(problem)
+    assert set(made.paths) == left
+
+
+def test_large_pictures_are_done_too(one: DatasetBuilder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("imgpipe.report.pictures._LARGE_PX", 10)
+    made = _maker(one).make_all({5: picture_set(_line(one))})
+    assert made[5].written == 6
+
+
+def test_a_source_alone(one: DatasetBuilder) -> None:
+    made = _maker(one).make_sources({0: picture_set(_line(one))})[0]
+    assert list(made.paths) == ["source"]
+    hashed = _maker(one).hash_all({0: picture_set(_line(one))})[0]
+    assert (hashed.paths, hashed.source_hash) == ({}, made.source_hash)
+    assert hashed.hashed

@@ -1,0 +1,162 @@
+from __future__ import annotations
+
+import io
+
+import cv2
+import numpy as np
+import PIL.Image
+import pytest
+
+from imgpipe.images.image import Image
+from imgpipe.report import thumbnails as t
+from imgpipe_tests.report.datasets import cutout, drawing
+
+
+@pytest.mark.parametrize(
+    ("size", "fitted"),
+    [((640, 320), (320, 160)), ((100, 50), (100, 50)), ((1, 60000), (1, 320)), ((3000, 4), (320, 1))],
+)
+def test_fit_size_never_enlarges(size: tuple[int, int], fitted: tuple[int, int]) -> None:
+    assert t.fit_size(*size) == fitted
+
+
+def test_an_opaque_thumbnail_is_pillows_box_average() -> None:
+    picture = drawing(3, 320, 256)
+    ours = t.area_thumbnail(Image(picture), (80, 64))
+    theirs = np.asarray(PIL.Image.fromarray(picture).resize((80, 64), PIL.Image.Resampling.BOX))
+    assert np.abs(ours.astype(int) - theirs).max() <= 1
+
+
+def test_invisible_colours_do_not_leak_into_a_cutout() -> None:
+    pixels = np.zeros((64, 64, 4), np.uint8)
+    pixels[...] = (255, 0, 0, 0)
+    pixels[:, 20:] = (0, 0, 255, 255)
+    seen = t.area_thumbnail(Image(pixels), (16, 16), on_checkerboard=False)
+    assert tuple(seen[8, 0]) == (255, 255, 255)
+    assert tuple(seen[8, 12]) == (0, 0, 255)
+    # A quarter of a cell's width of red would show as red above blue.
+    assert (seen[..., 0] <= seen[..., 2]).all()
+
+
+def test_half_transparent_pixels_mix_with_the_ground() -> None:
+    pixels = np.full((8, 8, 4), (100, 200, 40, 128), np.uint8)
+    seen = t.area_thumbnail(Image(pixels), (8, 8), on_checkerboard=False)
+    expected = np.array([100, 200, 40]) * 128 / 255 + 255 * 127 / 255
+    assert np.abs(seen[0, 0] - expected).max() <= 1
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_sixteen_bits_and_every_layout_become_eight_bit_rgb(channels: int) -> None:
+    pixels = np.full((6, 5, channels), 65535, np.uint16)
+    pixels[..., 0] = 257 * 90
+    colour, alpha = t.premultiplied(Image(pixels))
+    assert colour.shape == (6, 5, 3)
+    assert (colour[..., 0] == 90).all()
+    assert (alpha is None) == (channels in (1, 3))
+
+
+def test_a_profile_is_honoured() -> None:
+    # A grey profile of gamma 1: linear 0.5 is 188 in sRGB.
+    linear = _linear_grey_profile()
+    pixels = np.full((16, 16, 1), 128, np.uint8)
+    seen = t.area_thumbnail(Image(pixels, icc=linear), (8, 8))
+    assert abs(int(seen[0, 0, 0]) - 188) <= 2
+
+
+def _linear_grey_profile() -> bytes:
+    """A minimal ICC v2 grey profile with a linear curve (ICC.1:2001-04, 6.3.1.2)."""
+    curve = b"curv" + bytes(4) + (0).to_bytes(4, "big")
+    white = b"XYZ " + bytes(4) + bytes.fromhex("0000f6d600010000 0000d32d".replace(" ", ""))
+    text = b"desc" + bytes(4) + (7).to_bytes(4, "big") + b"linear\0" + bytes(78)
+    cprt = b"text" + bytes(4) + b"none\0"
+    tags, body, offset = [], b"", 128 + 4 + 12 * 4
+    for name, value in ((b"desc", text), (b"cprt", cprt), (b"wtpt", white), (b"kTRC", curve)):
+        padded = value + bytes(-len(value) % 4)
+        tags.append(name + (offset + len(body)).to_bytes(4, "big") + len(value).to_bytes(4, "big"))
+        body += padded
+    table = len(tags).to_bytes(4, "big") + b"".join(tags)
+    header = bytearray(128)
+    header[0:4] = (128 + len(table) + len(body)).to_bytes(4, "big")
+    header[8:12] = bytes([2, 0x40, 0, 0])
+    header[12:24] = b"mntrGRAYXYZ "
+    header[36:40] = b"acsp"
+    header[68:80] = bytes.fromhex("0000f6d6000100000000d32d")
+    return bytes(header) + table + body
+
+
+def test_max_pooling_keeps_a_line_that_averaging_hides() -> None:
+    levels = np.zeros((2000, 1500), np.uint8)
+    levels[:, 777] = 2
+    pooled = t.max_pool(levels, (240, 320))
+    assert (pooled.max(axis=1) == 2).all()
+    assert cv2.resize(levels, (240, 320), interpolation=cv2.INTER_AREA).max() == 0
+
+
+@pytest.mark.parametrize("shape", [(10, 10), (97, 331), (5, 640)])
+def test_max_pooling_equals_the_definition(shape: tuple[int, int]) -> None:
+    values = np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)
+    size = (min(7, shape[1]), min(5, shape[0]))
+    pooled = t.max_pool(values, size)
+    for row in range(size[1]):
+        for column in range(size[0]):
+            top, bottom = row * shape[0] // size[1], (row + 1) * shape[0] // size[1]
+            left, right = column * shape[1] // size[0], (column + 1) * shape[1] // size[0]
+            assert pooled[row, column] == values[top:bottom, left:right].max()
+
+
+def test_max_pooling_cannot_enlarge() -> None:
+    with pytest.raises(ValueError, match="cannot enlarge"):
+        t.max_pool(np.zeros((4, 4), np.uint8), (5, 4))
+
+
+def test_equal_pictures_do_not_differ_and_a_seam_does() -> None:
+    picture = drawing(5)
+    result = np.repeat(np.repeat(picture, 4, axis=0), 4, axis=1)
+    assert t.difference(Image(picture), Image(result)).max() == 0
+    result[:, 200:204] = np.clip(result[:, 200:204].astype(int) + 8, 0, 255)
+    levels = t.difference(Image(picture), Image(result))
+    assert levels[:, 50].max() == 8
+    assert np.delete(levels, 50, axis=1).max() == 0
+
+
+def test_a_changed_alpha_is_a_difference_and_a_removed_background_is_none() -> None:
+    picture = drawing(5)
+    matted = cutout(picture)
+    assert t.difference(Image(picture), Image(matted)).max() <= 1
+    harder = matted.copy()
+    harder[40:50, 40:50, 3] = 0
+    colour = picture[45, 45].astype(int)
+    expected = max(colour.max(), 255 - colour.min())
+    assert t.difference(Image(matted), Image(harder))[45, 45] == expected
+
+
+def test_the_heat_map_is_grey_where_nothing_differs_and_hot_where_it_does() -> None:
+    picture = drawing(6)
+    levels = np.zeros(picture.shape[:2], np.uint8)
+    levels[30, :] = 32
+    heat = t.heat_thumbnail(Image(picture), levels, (96, 128)).astype(int)
+    spread = heat.max(axis=2) - heat.min(axis=2)
+    assert spread[31:].max() == 0
+    assert (heat[30, :, 0] > heat[30, :, 2]).all()
+
+
+def test_the_hottest_region_holds_the_planted_defect_at_full_size() -> None:
+    reference = Image(drawing(7, 400, 300))
+    result = Image(np.repeat(np.repeat(reference.pixels, 4, axis=0), 4, axis=1))
+    levels = np.zeros((300, 400), np.uint8)
+    levels[250:260, 380:390] = 40
+    before, after = t.hottest_region(levels, reference, result)
+    left, top, width, height = before
+    assert left <= 380 < 390 <= left + width
+    assert top <= 250 < 260 <= top + height
+    assert after == (left * 4, top * 4, width * 4, height * 4)
+    crop = t.crop_thumbnail(result, after, (after[2], after[3]))
+    expected = result.pixels[after[1] : after[1] + after[3], after[0] : after[0] + after[2]]
+    assert np.array_equal(crop, expected)
+
+
+def test_webp_is_small_and_readable_by_pillow() -> None:
+    data = t.encode_webp(drawing(8, 320, 240))
+    with PIL.Image.open(io.BytesIO(data)) as opened:
+        assert (opened.format, opened.size) == ("WEBP", (320, 240))
+    assert len(data) < 20_000
