@@ -1,0 +1,1 @@
+"""Finding the subject of a picture and cutting it out: alpha, foreground colours, evidence."""

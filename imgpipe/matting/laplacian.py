@@ -1,0 +1,141 @@
+"""The matting Laplacian restricted to the windows that touch unknown pixels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from imgpipe.images.image import Pixels
+from imgpipe.matting.matte import Alpha
+
+#: Regularisation of a window's covariance, on colours in 0..1; pymatting's default.
+EPSILON = 1e-7
+
+_WINDOW = 9
+_STENCIL = 5  # two pixels of one 3x3 window are at most 2 apart along each axis
+_CHUNK_WINDOWS = 16_384
+
+Index = npt.NDArray[np.int64]
+Float = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BandSystem:
+    """``matrix`` x = ``right_side`` for the pixels ``unknowns`` (flat indices, ascending).
+
+    ``matrix``: scipy CSR, float64, symmetric positive semi-definite, sorted indices.
+    """
+
+    matrix: Any
+    right_side: Float
+    unknowns: Index
+
+
+def band_system(
+    colour: Pixels,
+    alpha: Alpha,
+    number: npt.NDArray[np.int32],
+    unknowns: Index,
+    centres: Index,
+    epsilon: float = EPSILON,
+) -> BandSystem:
+    """Assemble ``L_UU x = -L_UK alpha_K`` over the windows around ``centres``.
+
+    ``colour``: uint8 or uint16 (height, width, 3). ``alpha``: float32 (height, width), read on known
+    pixels. ``number``: scratch of height x width entries, all -1, and again so on return. ``centres``:
+    flat indices that are not on the picture's border.
+    """
+    width = colour.shape[1]
+    around = _offsets(3, width)
+    number[unknowns] = np.arange(unknowns.size, dtype=np.int32)
+    stencil = np.zeros((unknowns.size, _STENCIL * _STENCIL))
+    flat_colour = colour.reshape(-1, 3)
+    full_scale = float(np.iinfo(colour.dtype).max)
+    for start in range(0, centres.size, _CHUNK_WINDOWS):
+        pixels = centres[start : start + _CHUNK_WINDOWS, None] + around
+        weights = window_weights(flat_colour[pixels] / full_scale, epsilon)
+        _accumulate(stencil, weights, number[pixels])
+    matrix, right_side = _split(stencil, unknowns, number, alpha, width)
+    number[unknowns] = -1
+    return BandSystem(matrix, right_side, unknowns)
+
+
+def window_weights(colours: Float, epsilon: float = EPSILON) -> Float:
+    """Each window's share of the Laplacian: (windows, 9, 3) colours in 0..1 -> (windows, 9, 9).
+
+    With ``C + eps/9 I = R R'`` (Cholesky) and ``y_i = R^-1 (c_i - m)`` the quadratic form is ``y_i' y_j``.
+    The covariance of flat or two-coloured windows, the rule in drawings, is singular but for epsilon;
+    its determinant would be lost to rounding, the Cholesky factor is not.
+    """
+    centred = colours - colours.mean(axis=1, keepdims=True)
+    whitened = _whiten(centred, epsilon / _WINDOW)
+    weights: Float = np.matmul(whitened, whitened.transpose(0, 2, 1))
+    weights += 1.0
+    weights /= -float(_WINDOW)
+    diagonal = np.arange(_WINDOW)
+    weights[:, diagonal, diagonal] += 1.0
+    return weights
+
+
+def _whiten(centred: Float, ridge: float) -> Float:
+    red, green, blue = np.moveaxis(centred, -1, 0)
+
+    def covariance(one: Float, other: Float) -> Float:
+        return np.asarray(np.einsum("wi,wi->w", one, other) / _WINDOW)
+
+    def pivot(value: Float) -> Float:
+        # No Schur complement of C + ridge I is below the ridge, except by rounding.
+        return np.asarray(np.sqrt(np.maximum(value, ridge)))
+
+    r00 = pivot(covariance(red, red) + ridge)
+    r10, r20 = covariance(red, green) / r00, covariance(red, blue) / r00
+    r11 = pivot(covariance(green, green) + ridge - r10 * r10)
+    r21 = (covariance(green, blue) - r20 * r10) / r11
+    r22 = pivot(covariance(blue, blue) + ridge - r20 * r20 - r21 * r21)
+    whitened = np.empty_like(centred)
+    whitened[..., 0] = red / r00[:, None]
+    whitened[..., 1] = (green - r10[:, None] * whitened[..., 0]) / r11[:, None]
+    whitened[..., 2] = (blue - r20[:, None] * whitened[..., 0] - r21[:, None] * whitened[..., 1]) / r22[
+        :, None
+    ]
+    return whitened
+
+
+def _accumulate(stencil: Float, weights: Float, rows: npt.NDArray[np.int32]) -> None:
+    # For a fixed position in the window every window has its own row, so that plain indexed addition
+    # loses nothing.
+    for first in range(_WINDOW):
+        row = rows[:, first]
+        wanted = row >= 0
+        row, share = row[wanted], weights[wanted, first]
+        for second in range(_WINDOW):
+            down = second // 3 - first // 3 + 2
+            right = second % 3 - first % 3 + 2
+            stencil[row, down * _STENCIL + right] += share[:, second]
+
+
+def _split(
+    stencil: Float, unknowns: Index, number: npt.NDArray[np.int32], alpha: Alpha, width: int
+) -> tuple[Any, Float]:
+    from scipy.sparse import csr_matrix
+
+    neighbours = unknowns[:, None] + _offsets(_STENCIL, width)
+    # Entries that would lie outside the picture are zero: no window put anything there.
+    np.clip(neighbours, 0, number.size - 1, out=neighbours)
+    columns = np.where(stencil != 0.0, number[neighbours], -2)
+    known = columns == -1
+    values = alpha.reshape(-1)[neighbours]
+    right_side = -np.sum(np.where(known, stencil * values, 0.0), axis=1)
+    inner = columns >= 0
+    starts = np.concatenate(([0], np.cumsum(inner.sum(axis=1))))
+    size = unknowns.size
+    # Stencil positions ascend in flat index, and so do the numbers: every row comes out sorted.
+    return csr_matrix((stencil[inner], columns[inner], starts), shape=(size, size)), right_side
+
+
+def _offsets(size: int, width: int) -> Index:
+    steps = np.arange(size, dtype=np.int64) - size // 2
+    return (steps[:, None] * width + steps[None, :]).reshape(-1)

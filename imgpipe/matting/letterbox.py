@@ -1,0 +1,80 @@
+"""Placing a picture of any shape inside a network's square, and taking the answer out again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+Float = npt.NDArray[np.float32]
+
+#: Above this reduction bilinear interpolation skips source pixels and area averaging is taken.
+_BILINEAR_REACH = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where a (height, width) picture lies inside a size x size square, all in px.
+
+    ``top``, ``left``: first row and column of the resized picture; ``inner_height``, ``inner_width``: its
+    size there.
+    """
+
+    height: int
+    width: int
+    size: int
+    top: int
+    left: int
+    inner_height: int
+    inner_width: int
+
+    @classmethod
+    def letterbox(cls, height: int, width: int, size: int) -> Self:
+        """The longer side fills the square, the shorter one keeps the ratio (cut down to whole px, at
+        least 1) and is centred, as anime-segmentation's ``get_mask`` does."""
+        if height > width:
+            inner_height, inner_width = size, max(1, size * width // height)
+        else:
+            inner_height, inner_width = max(1, size * height // width), size
+        top, left = (size - inner_height) // 2, (size - inner_width) // 2
+        return cls(height, width, size, top, left, inner_height, inner_width)
+
+    @classmethod
+    def squash(cls, height: int, width: int, size: int) -> Self:
+        """Both sides fill the square."""
+        return cls(height, width, size, 0, 0, size, size)
+
+    def put(self, picture: Float) -> Float:
+        """(height, width, channels) -> (size, size, channels), zero outside the picture."""
+        square = np.zeros((self.size, self.size, picture.shape[2]), np.float32)
+        inner = resize(picture, self.inner_height, self.inner_width)
+        square[self._rows, self._columns] = inner.reshape(self.inner_height, self.inner_width, -1)
+        return square
+
+    def take(self, answer: Float) -> Float:
+        """(size, size) -> (height, width): the picture's part, resized back."""
+        return resize(np.ascontiguousarray(self.inner(answer)), self.height, self.width)
+
+    def inner(self, answer: Float) -> Float:
+        """(size, size) -> (inner_height, inner_width): the picture's part at the network's resolution."""
+        return answer[self._rows, self._columns]
+
+    @property
+    def _rows(self) -> slice:
+        return slice(self.top, self.top + self.inner_height)
+
+    @property
+    def _columns(self) -> slice:
+        return slice(self.left, self.left + self.inner_width)
+
+
+def resize(values: Float, height: int, width: int) -> Float:
+    """Bilinear with pixel centres aligned; by area where it shrinks more than twofold along an axis."""
+    if values.shape[:2] == (height, width):
+        return values
+    shrinks = max(values.shape[0] / height, values.shape[1] / width)
+    method = cv2.INTER_AREA if shrinks > _BILINEAR_REACH else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(values, (width, height), interpolation=method), np.float32)

@@ -1,0 +1,198 @@
+"""The network backend: an ONNX graph on onnxruntime, warm and shared by threads."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from imgpipe.config import RembgSettings
+from imgpipe.errors import InferenceError, ModelError, ModelMismatch, WeightsRefused
+from imgpipe.images.image import Image
+from imgpipe.matting.letterbox import Placement
+from imgpipe.matting.matte import CoarseMatte, Matte
+from imgpipe.matting.models import MattingModel
+from imgpipe.matting.preprocess import Tensor, author_input, rembg_alpha, rembg_input
+from imgpipe.matting.refine import finish
+from imgpipe.records import ModelUse
+
+#: A network that is sure of no pixel by more than this has found no subject.
+SUBJECT_MINIMUM = 0.1
+
+#: How far outside 0..1 an answer may lie by rounding.
+_RANGE_SLACK = 1e-3
+
+_CUDA, _CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Answer:
+    """``raw``: the network's probabilities, float32 (size, size); ``placement``: where the picture lies in
+    it; ``None`` in rembg's way of feeding."""
+
+    raw: Tensor
+    placement: Placement | None
+
+
+class OnnxNetwork:
+    """One graph with its session. ``device``: ``cpu``, ``cuda`` or ``auto``; ``active``: what it became.
+
+    Raises :class:`ModelError` where CUDA was asked for and is not active, :class:`WeightsRefused` for a
+    file that onnxruntime cannot load, :class:`ModelMismatch` for another contract than
+    (batch, 3, size, size) float32 -> (batch, 1, size, size).
+    """
+
+    def __init__(self, path: Path, contract: MattingModel, *, device: str = "auto") -> None:
+        self._session = _open(path, device)
+        self.active = "cuda" if _CUDA in self._session.get_providers() else "cpu"
+        if device == "cuda" and self.active != "cuda":
+            raise ModelError(
+                f"{path.name}: expected CUDAExecutionProvider to be active because device is cuda, got "
+                f"{', '.join(self._session.get_providers())}; install onnxruntime-gpu with matching CUDA and "
+                "cuDNN libraries, or set device to cpu or auto"
+            )
+        graph_input = self._session.get_inputs()[0]
+        self._input = str(graph_input.name)
+        self._output = str(self._session.get_outputs()[0].name)
+        self.contract = contract
+        self.size, self.batch = _read_shape(path, graph_input, contract)
+
+    def run(self, inputs: Sequence[Tensor]) -> list[Tensor]:
+        """(3, size, size) each -> probabilities (size, size) each, in one call where the graph's batch is
+        free, else one call per picture. Thread-safe. Raises :class:`InferenceError` (the run failed, NaN)
+        and :class:`ModelMismatch` (shape or range)."""
+        answers: list[Tensor] = []
+        step = self.batch or max(len(inputs), 1)
+        for start in range(0, len(inputs), step):
+            answers.extend(self._call(np.stack(inputs[start : start + step])))
+        return answers
+
+    def _call(self, batch: Tensor) -> list[Tensor]:
+        try:
+            raw = self._session.run([self._output], {self._input: batch})[0]
+        except Exception as exc:  # onnxruntime's errors share no base but Exception
+            raise InferenceError(f"the matting network failed: {exc}") from exc
+        expected = (len(batch), 1, self.size, self.size)
+        if raw.shape != expected:
+            raise ModelMismatch(f"matting network: expected an output of shape {expected}, got {raw.shape}")
+        if not np.isfinite(raw).all():
+            raise InferenceError("the matting network answered with NaN or Inf; try device cpu")
+        low, high = float(raw.min()), float(raw.max())
+        if low < -_RANGE_SLACK or high > 1 + _RANGE_SLACK:
+            raise ModelMismatch(
+                f"matting network: expected probabilities in 0..1, got {low:.4g}..{high:.4g}; "
+                "the graph must end in a sigmoid"
+            )
+        return [np.asarray(answer, np.float32) for answer in raw[:, 0]]
+
+
+class OnnxMatter:
+    """Matting by a network. ``preprocess`` of the settings says how it is fed."""
+
+    def __init__(self, network: OnnxNetwork, settings: RembgSettings, model: ModelUse) -> None:
+        self.model = model
+        self._network = network
+        self._settings = settings
+
+    def matte(self, image: Image) -> Matte:
+        """Cut the subject out of ``image``; raises :class:`InferenceError`."""
+        return self.matte_all([image])[0]
+
+    def matte_all(self, images: Sequence[Image]) -> list[Matte]:
+        """The same for several pictures, in one network call where the graph allows."""
+        started = time.perf_counter()
+        answers = self.answer(images)
+        each = (time.perf_counter() - started) / max(len(images), 1)
+        return [
+            finish(image, self.coarse(image, answer), self._settings, {"network": each})
+            for image, answer in zip(images, answers, strict=True)
+        ]
+
+    def answer(self, images: Sequence[Image]) -> list[Answer]:
+        """The network's raw probabilities for each picture."""
+        contract, size = self._network.contract, self._network.size
+        if self._settings.preprocess == "rembg":
+            squares = [rembg_input(image, contract.rembg, size) for image in images]
+            return [Answer(raw, None) for raw in self._network.run(squares)]
+        fed = [author_input(image, contract.author, size) for image in images]
+        raws = self._network.run([square for square, _ in fed])
+        return [Answer(raw, placement) for raw, (_, placement) in zip(raws, fed, strict=True)]
+
+    def coarse(self, image: Image, answer: Answer) -> CoarseMatte:
+        """The raw answer as an alpha of the picture's size, with its evidence.
+
+        The evidence is the largest raw probability inside the picture: one below
+        :data:`SUBJECT_MINIMUM` is "no subject", however the mask would look when stretched.
+        """
+        height, width = image.height, image.width
+        if answer.placement is None:
+            inside = answer.raw
+            clip = self._network.contract.rembg_clips
+            alpha = rembg_alpha(answer.raw, height, width, clip=clip)
+        else:
+            inside = answer.placement.inner(answer.raw)
+            alpha = np.clip(answer.placement.take(answer.raw), 0.0, 1.0)
+        evidence = float(inside.max())
+        refusal = ""
+        if evidence < SUBJECT_MINIMUM:
+            refusal = f"no subject found (network maximum {evidence:.4f}, at least {SUBJECT_MINIMUM} needed)"
+        elif alpha is None:
+            refusal = f"no subject found (the network answered {evidence:.4f} everywhere, no min-max exists)"
+        if alpha is None:
+            alpha = np.zeros((height, width), np.float32)
+        return CoarseMatte(
+            alpha=alpha,
+            evidence=evidence,
+            confidence=0.0 if refusal else _decisiveness(inside),
+            refusal=refusal,
+            details={"raw_minimum": float(inside.min()), "raw_mean": float(inside.mean())},
+        )
+
+
+def _decisiveness(raw: Tensor) -> float:
+    """Of all that is not clearly background (above 0.1), the share that is clearly subject (above 0.9)."""
+    candidates = int(np.count_nonzero(raw > 0.1))
+    return int(np.count_nonzero(raw > 0.9)) / candidates if candidates else 0.0
+
+
+def _open(path: Path, device: str) -> Any:
+    import onnxruntime
+
+    if device not in ("auto", "cpu", "cuda"):
+        raise ModelError(f"device: expected auto, cpu or cuda, got {device!r}")
+    available = onnxruntime.get_available_providers()
+    if device == "cuda" and _CUDA not in available:
+        raise ModelError(
+            f"{path.name}: device is cuda, but this onnxruntime has only {', '.join(available)}; install "
+            "onnxruntime-gpu (the extra `gpu`), or set device to cpu or auto"
+        )
+    providers = [_CPU] if device == "cpu" or _CUDA not in available else [_CUDA, _CPU]
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    try:
+        return onnxruntime.InferenceSession(str(path), sess_options=options, providers=providers)
+    except Exception as exc:  # onnxruntime's errors share no base but Exception
+        raise WeightsRefused(f"{path}: expected an ONNX graph that onnxruntime can load: {exc}") from exc
+
+
+def _read_shape(path: Path, graph_input: Any, contract: MattingModel) -> tuple[int, int]:
+    """(size, batch), batch 0 = free."""
+    shape = list(graph_input.shape)
+    fits = len(shape) == 4 and (shape[1] in (3, None) or isinstance(shape[1], str))
+    if not fits or graph_input.type != "tensor(float)":
+        raise ModelMismatch(
+            f"{path.name}: expected a float32 input of shape (batch, 3, size, size), got "
+            f"{graph_input.type} {shape}"
+        )
+    if isinstance(shape[0], int) and shape[0] > 1:
+        raise ModelMismatch(f"{path.name}: expected batch 1 or a free batch, the graph says {shape[0]}")
+    batch = shape[0] if isinstance(shape[0], int) and shape[0] > 0 else 0
+    sides = [side for side in shape[2:] if isinstance(side, int) and side > 0]
+    size = contract.size or (sides[0] if sides else 1024)
+    if any(side != size for side in sides):
+        raise ModelMismatch(f"{path.name}: expected {size}x{size} px input, the graph says {shape[2:]}")
+    return size, batch

@@ -1,0 +1,166 @@
+"""The recipe from a backend's coarse alpha to a finished cutout: trimap, alpha, foreground."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from imgpipe.config import RembgSettings
+from imgpipe.images.image import Image
+from imgpipe.matting.closed_form import solve_closed_form
+from imgpipe.matting.foreground import decontaminate
+from imgpipe.matting.matte import Alpha, CoarseMatte, Matte
+from imgpipe.matting.source_alpha import absent_of, colour_of, visible_of, with_source_alpha
+from imgpipe.matting.trimap import FOREGROUND, UNKNOWN, Mask, Trimap, make_trimap, scaled_erosion_px
+from imgpipe.records import Status
+
+#: A refined alpha that overlaps the coarse one by less than this (IoU at one half) is not believed.
+GUARD_IOU = 0.8
+
+#: Alpha nearer to 0 or 1 than this is that: it rounds to it in 8 bits anyway.
+_SNAP = 0.5 / 255
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Refined:
+    alpha: Alpha
+    reasons: tuple[str, ...]
+    details: dict[str, Any]
+
+
+def finish(image: Image, coarse: CoarseMatte, settings: RembgSettings, seconds: dict[str, float]) -> Matte:
+    """The cutout of ``image`` from a backend's coarse alpha.
+
+    ``seconds``: what the backend took; ``refine`` and ``foreground`` are added. A coarse matte with a
+    ``refusal`` becomes a ``REJECTED`` matte whose alpha is 0 everywhere.
+    """
+    if coarse.refusal:
+        return _nothing(image, coarse, seconds)
+    started = time.perf_counter()
+    refined = _refine(image, coarse, settings)
+    refined_at = time.perf_counter()
+    cutout, alpha = assemble(image, refined.alpha)
+    seconds = {**seconds, "refine": refined_at - started}
+    seconds["foreground"] = time.perf_counter() - refined_at
+    return Matte(
+        image=cutout,
+        alpha=alpha,
+        status=Status.REJECTED if coarse.distrust else Status.OK,
+        reasons=tuple(filter(None, (coarse.distrust, *coarse.reasons, *refined.reasons))),
+        metrics=_metrics(alpha, coarse),
+        details={**coarse.details, **refined.details},
+        seconds=seconds,
+    )
+
+
+def assemble(image: Image, matte_alpha: Alpha) -> tuple[Image, Alpha]:
+    """The cutout and its alpha: ``matte_alpha``, float32 (height, width) 0..1, times the source's."""
+    absent = absent_of(image)
+    full_scale = image.max_value
+    soft = (matte_alpha > 0) & (np.rint(matte_alpha * full_scale) < full_scale)
+    if absent is not None:
+        soft &= ~absent
+    own = decontaminate(colour_of(image), matte_alpha, soft, absent=absent)
+    alpha = with_source_alpha(matte_alpha, image)
+    levels = np.rint(alpha.astype(np.float64) * full_scale).astype(image.pixels.dtype)
+    own[levels == 0] = 0
+    channels = 1 if image.colour.shape[2] == 1 else 3
+    pixels = np.dstack([own[..., :channels], levels])
+    return replace(image, pixels=np.ascontiguousarray(pixels)), alpha
+
+
+def overlap_iou(one: Alpha, other: Alpha) -> float:
+    """Intersection over union of two alphas cut at one half; 1 where both are empty."""
+    first, second = one >= 0.5, other >= 0.5
+    union = int(np.count_nonzero(first | second))
+    return int(np.count_nonzero(first & second)) / union if union else 1.0
+
+
+def _refine(image: Image, coarse: CoarseMatte, settings: RembgSettings) -> _Refined:
+    if coarse.final or not settings.alpha_matting:
+        why = "the source's own alpha" if coarse.final else "alpha_matting is off"
+        return _Refined(_snapped(coarse.alpha), (), {"refinement": "none", "refinement_note": why})
+    height, width = coarse.alpha.shape
+    trimap = make_trimap(
+        coarse.alpha,
+        foreground_threshold=settings.foreground_threshold,
+        background_threshold=settings.background_threshold,
+        erosion_px=scaled_erosion_px(settings.erode_size, height, width),
+    )
+    unknown_share = float(np.mean(trimap == UNKNOWN))
+    facts: dict[str, Any] = {"unknown_share": unknown_share}
+    refusal = _why_not(trimap == FOREGROUND, trimap.shape, settings)
+    if refusal:
+        facts |= {"refinement": "none", "refinement_note": refusal}
+        return _Refined(_snapped(coarse.alpha), (refusal,), facts)
+    return _solve(image, coarse.alpha, trimap, facts)
+
+
+def _solve(image: Image, coarse: Alpha, trimap: Trimap, facts: dict[str, Any]) -> _Refined:
+    solved = solve_closed_form(visible_of(image), trimap, prior=coarse)
+    iou = overlap_iou(solved.alpha, coarse)
+    facts |= {
+        "refinement": "closed-form",
+        "bands": solved.bands,
+        "bands_one_sided": solved.one_sided,
+        "iterations": solved.iterations,
+        "unsolved_px": solved.unsolved,
+        "iou_with_coarse": iou,
+    }
+    if iou < GUARD_IOU:
+        facts["refinement"] = "guarded"
+        reason = (
+            f"alpha refinement not used: it overlaps the mask it came from by IoU {iou:.2f}, "
+            f"at least {GUARD_IOU:.2f} is needed; the mask's own alpha is kept"
+        )
+        return _Refined(_snapped(coarse), (reason,), facts)
+    reasons: tuple[str, ...] = ()
+    if solved.unsolved:
+        reasons = (f"alpha refinement did not converge on {solved.unsolved} px; they keep the mask's alpha",)
+    return _Refined(_snapped(solved.alpha), reasons, facts)
+
+
+def _why_not(foreground: Mask, shape: tuple[int, ...], settings: RembgSettings) -> str:
+    if min(shape) < 3:
+        return f"alpha refinement not possible: it needs 3x3 px, the picture is {shape[1]}x{shape[0]} px"
+    if not foreground.any():
+        return (
+            "alpha refinement not possible: nothing in the mask is certainly subject (above "
+            f"foreground_threshold {settings.foreground_threshold}); the mask's own alpha is kept"
+        )
+    return ""
+
+
+def _snapped(alpha: Alpha) -> Alpha:
+    result = np.clip(alpha, 0.0, 1.0).astype(np.float32)
+    result[result < _SNAP] = 0.0
+    result[result > 1.0 - _SNAP] = 1.0
+    return result
+
+
+def _nothing(image: Image, coarse: CoarseMatte, seconds: dict[str, float]) -> Matte:
+    channels = 2 if image.colour.shape[2] == 1 else 4
+    pixels = np.zeros((image.height, image.width, channels), image.pixels.dtype)
+    alpha = np.zeros((image.height, image.width), np.float32)
+    return Matte(
+        image=replace(image, pixels=pixels),
+        alpha=alpha,
+        status=Status.REJECTED,
+        reasons=(coarse.refusal, *coarse.reasons),
+        metrics=_metrics(alpha, coarse),
+        details={**coarse.details, "no_subject": True, "refinement": "none"},
+        seconds=seconds,
+    )
+
+
+def _metrics(alpha: Alpha, coarse: CoarseMatte) -> dict[str, float]:
+    return {
+        "subject_evidence": float(coarse.evidence),
+        "confidence": float(coarse.confidence),
+        "foreground_share": float(alpha.mean(dtype=np.float64)),
+        "soft_share": float(np.mean((alpha > 0) & (alpha < 1))),
+        "opaque_share": float(np.mean(alpha >= 1)),
+    }

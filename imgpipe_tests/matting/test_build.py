@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from imgpipe.config import RembgSettings
+from imgpipe.errors import ConfigError, WeightsMissing
+from imgpipe.matting.build import build_matter, fingerprint, fingerprint_of
+from imgpipe_tests.matting.graphs import sigmoid_of, write_graph
+
+
+def test_missing_weights_pass_through(tmp_path: Path) -> None:
+    with pytest.raises(WeightsMissing, match=r"isnet-anime\.onnx"):
+        build_matter(RembgSettings(), model_dir=tmp_path)
+
+
+def test_missing_weights_fall_back_and_it_is_recorded(tmp_path: Path) -> None:
+    model = build_matter(RembgSettings(fallback="classical"), model_dir=tmp_path).model
+    assert (model.name, model.backend) == ("classical", "opencv")
+    assert model.fallback_reason.startswith("isnet-anime was asked for and is not used")
+    assert "missing" in model.fallback_reason
+
+
+def test_classical_asked_for_is_no_fallback(tmp_path: Path) -> None:
+    assert build_matter(RembgSettings(model="classical"), model_dir=tmp_path).model.fallback_reason == ""
+
+
+def test_an_unknown_name_is_refused_even_with_a_fallback(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="isnet-anime"):
+        build_matter(RembgSettings(model="isnet-anme", fallback="classical"), model_dir=tmp_path)
+
+
+def test_a_file_is_used_by_its_path(tmp_path: Path) -> None:
+    path = write_graph(tmp_path / "mine.onnx", sigmoid_of(1, 1, 1), 32)
+    matter = build_matter(RembgSettings(model=str(path)), model_dir=tmp_path, device="cpu")
+    assert (matter.model.name, matter.model.backend, matter.model.device) == ("mine", "onnxruntime", "cpu")
+    assert matter.model.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_fingerprints_follow_what_matters(tmp_path: Path) -> None:
+    def of(backend: str = "onnx:custom", sha256: str = "a", **changes: object) -> str:
+        return fingerprint_of(RembgSettings.model_validate(changes), backend, sha256)
+
+    assert of() == of(fallback="classical") == of(model="/elsewhere/same.onnx")
+    different = [
+        of(),
+        of(sha256="b"),
+        of(backend="classical"),
+        of(backend="onnx:isnet-anime"),
+        of(preprocess="rembg"),
+        of(alpha_matting=False),
+        of(erode_size=4),
+        of(foreground_threshold=239),
+        of(background_threshold=11),
+    ]
+    assert len(set(different)) == len(different)
+    assert of(alpha_matting=False) == of(alpha_matting=False, erode_size=9)
+    assert of(backend="classical") == of(backend="classical", preprocess="rembg")
+
+
+def test_the_fingerprint_follows_the_file_or_the_fallback(tmp_path: Path) -> None:
+    first = write_graph(tmp_path / "first.onnx", sigmoid_of(1, 1, 1), 32)
+    second = write_graph(tmp_path / "second.onnx", sigmoid_of(1, 1, 2), 32)
+    classical = fingerprint(RembgSettings(model="classical"), tmp_path)
+    assert fingerprint(RembgSettings(fallback="classical"), tmp_path) == classical
+    found = {fingerprint(RembgSettings(model=str(path)), tmp_path) for path in (first, second)}
+    assert len(found | {classical}) == 3
+    with pytest.raises(WeightsMissing):
+        fingerprint(RembgSettings(), tmp_path)
+
+
+def test_importing_the_door_loads_nothing_heavy() -> None:
+    code = (
+        "import sys, imgpipe.matting.build, imgpipe.matting.models\n"
+        "heavy = {'torch', 'onnxruntime', 'cv2', 'rembg', 'pymatting', 'numba', 'scipy'} & set(sys.modules)\n"
+        "sys.exit(str(sorted(heavy)) if heavy else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
