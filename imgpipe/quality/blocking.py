@@ -1,0 +1,66 @@
+"""Blocking: whether steps sit on an 8 px grid, as after strong JPEG or nearest-neighbour enlargement.
+
+For every grid line the mean absolute step across it is set against those of its neighbours; the
+median over the grid lines is the ratio. A drawing's own edges lie on few of the lines and leave the
+median alone, a codec's blocks lie on all of them.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from imgpipe.quality.round_trip import Float
+
+GRID_PX = 8
+#: Step that is too small to be seen (1/255), added to both sides so that flat areas read 1.
+_FLOOR = 0.1
+#: What rounding to 8 bits makes of a slow gradient, in whole rows and on a regular grid: steps up to this
+#: many levels count as none, larger ones by what they exceed it.
+_ROUNDING_255 = 1.0
+_MIN_LINES = 3
+_STRIP_ROWS = 256
+
+
+def step_profiles(plane: Float) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Mean step beyond rounding between columns (width - 1) and between rows (height - 1), in strips."""
+    height, width = plane.shape
+    columns = np.zeros(width - 1)
+    rows = np.zeros(height - 1)
+    for top in range(0, height, _STRIP_ROWS):
+        strip = plane[top : top + _STRIP_ROWS + 1]
+        own = strip[:_STRIP_ROWS]
+        columns += _visible(own[:, 1:] - own[:, :-1]).sum(axis=0, dtype=np.float64)
+        rows[top : top + strip.shape[0] - 1] = _visible(strip[1:] - strip[:-1]).mean(axis=1, dtype=np.float64)
+    return columns / height, rows
+
+
+def _visible(steps: Float) -> Float:
+    return np.maximum(np.abs(steps) - np.float32(_ROUNDING_255), np.float32(0))
+
+
+def grid_ratio_of(plane: Float) -> float | None:
+    """The larger of the two directions' median ratio; ``None`` below 4 grid cells each way."""
+    if min(plane.shape) < GRID_PX * (_MIN_LINES + 1):
+        return None
+    return max(_median_ratio(profile) for profile in step_profiles(plane))
+
+
+def grid_ratio(reference: Float, result: Float) -> float | None:
+    """Blocking of ``result`` beyond the reference's own: ratio(result) / max(1, ratio(reference)).
+
+    Luma planes (height, width) float32 on 0..255, each at its own full size. About 1 for clean
+    pictures. ``None`` where the result is smaller than 32 px.
+    """
+    after = grid_ratio_of(result)
+    if after is None:
+        return None
+    before = grid_ratio_of(reference)
+    return after / max(1.0, before or 1.0)
+
+
+def _median_ratio(profile: npt.NDArray[np.float64]) -> float:
+    # Step i lies between pixels i and i + 1, so the grid's steps are 7, 15, 23, ...
+    at = np.arange(GRID_PX - 1, profile.size - GRID_PX // 2, GRID_PX)
+    beside = np.stack([profile[at + k] for k in (-4, -3, -2, -1, 1, 2, 3, 4)]).mean(axis=0)
+    return float(np.median((profile[at] + _FLOOR) / (beside + _FLOOR)))

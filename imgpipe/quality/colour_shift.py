@@ -1,0 +1,61 @@
+"""Colour shift: what a picture's colours moved by on the whole, and locally.
+
+SSIM hardly sees a constant offset, and PSNR cannot tell it from noise; people see it at once
+(yellowed skin). The mean over the picture averages noise away and leaves the offset.
+
+With alpha the pictures are composited, so a difference d is already the visible one, alpha times the
+colour's; where nothing is visible it is 0. The mean over what is visible is therefore sum(d) / sum(w).
+Weighting d by w again would count every softened border as a shift: softening takes from the opaque side,
+where w is large, and gives to the transparent one, where it is small.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from imgpipe.quality.round_trip import Float, area_average
+
+#: Gaussian sigma of the local average, px at comparison size.
+LOCAL_SIGMA_PX = 12.0
+_REDUCTION = 4
+_MIN_WEIGHT = 0.25
+
+
+def colour_shift(reference: Float, distorted: Float, weight: Float | None = None) -> float | None:
+    """Largest of the channels' abs(mean difference), in 1/255; ``None`` where nothing is visible.
+
+    Arrays (height, width, channels) float32 on 0..255; ``weight`` (height, width).
+    """
+    difference = (distorted - reference).mean(axis=(0, 1), dtype=np.float64)
+    visible = 1.0 if weight is None else float(weight.mean(dtype=np.float64))
+    return float(np.max(np.abs(difference))) / visible if visible > 0 else None
+
+
+def local_colour_shift(reference: Float, distorted: Float, weight: Float | None = None) -> float | None:
+    """Largest abs of the low-passed difference over pixels and channels, in 1/255.
+
+    Low-pass: area average over 4x4 px (the border replicated to a multiple of 4), then a Gaussian of
+    sigma 3 there, together sigma 12 px. With ``weight``: blur(difference) / blur(weight), where
+    blur(weight) is at least 0.25.
+    """
+    shift = np.abs(_low_pass(_quarter(distorted - reference))).max(axis=2)
+    if weight is None:
+        return float(shift.max())
+    mass = _low_pass(_quarter(weight))
+    visible = mass >= _MIN_WEIGHT
+    return float(np.max(shift[visible] / mass[visible])) if visible.any() else None
+
+
+def _quarter(values: Float) -> Float:
+    bottom, right = -values.shape[0] % _REDUCTION, -values.shape[1] % _REDUCTION
+    padded = cv2.copyMakeBorder(values, 0, bottom, 0, right, cv2.BORDER_REPLICATE)
+    size = (padded.shape[1] // _REDUCTION, padded.shape[0] // _REDUCTION)
+    shape = (padded.shape[0], padded.shape[1], *values.shape[2:])
+    return area_average(np.asarray(padded, np.float32).reshape(shape), size)
+
+
+def _low_pass(values: Float) -> Float:
+    sigma = LOCAL_SIGMA_PX / _REDUCTION
+    blurred = cv2.GaussianBlur(values, (0, 0), sigma, borderType=cv2.BORDER_REFLECT)
+    return np.asarray(blurred, np.float32).reshape(values.shape)

@@ -1,0 +1,350 @@
+"""Long thin lines that an upscaler drew: seams between its tiles.
+
+A line detector on the picture finds the drawing's own lines. What an upscaler added shows in the
+residual  r = luma(result) - luma(bilinear enlargement of the source)  where the source has no edges, and
+a seam lies exactly on a cut of the recorded tile grid, along its whole length. Two tests per cut, each
+against the same test at control rows off the grid, so that texture, gradients and rounding patterns, which
+occur everywhere, cancel:
+
+coherence
+    p(y) = r(y) - mean(r(y - 6), r(y - 4), r(y + 4), r(y + 6)) is a line's or a step's profile without
+    the slow part of the residual. The share of visible pixels of one sign minus that of the other,
+    abs(sum sign p) / n, is near 1 along a seam and near 0 in texture, however faint the seam. It is
+    taken per quarter of the cut, and the second lowest quarter counts.
+step
+    the difference of the residual's means over 12 px on each side, averaged along the cut, in 1/255.
+
+Score = value at the cut - largest value at the controls, at least 0. Without a tile grid every row and
+column is tried for coherence over its full length (blind): weaker, with a stricter scale.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from imgpipe.quality.round_trip import Float
+from imgpipe.records import TileGrid
+
+Bool = npt.NDArray[np.bool_]
+
+#: Distance from a source edge within which the residual says nothing, px of the result.
+EDGE_MARGIN_PX = 4
+#: Central-difference luma gradient per source px above which a source pixel is an edge, 1/255.
+EDGE_GRADIENT = 10.0
+STEP_SIDE_PX = 12
+#: A profile value below this many levels has no sign: rounding to 8 bits makes up to 0.5.
+DEAD_BAND = 0.6
+#: Controls on either side; moved to the cut's own phase between source pixels, see _control_offsets.
+CONTROL_OFFSETS_PX = (16, 24, 32, 40, 48, 56)
+_REACH = 64 + STEP_SIDE_PX
+#: A cut is judged where at least this many of its pixels, and this share of them, can be seen.
+_MIN_VISIBLE_PX = 64
+_MIN_VISIBLE_SHARE = 0.1
+_MIN_CONTROLS = 3
+#: What a blind search must exceed by more than a search on a known grid, having far more places to err.
+BLIND_HANDICAP = 0.4
+_BLIND_STRIP_ROWS = 256
+_BLIND_BORDER_PX = 58
+
+
+@dataclass(frozen=True, slots=True)
+class LineBox:
+    """One suspicious line: where (px of the result), and how strong."""
+
+    x: int
+    y: int
+    width: int
+    height: int
+    coherence: float
+    step: float
+
+    def lies_in(self, other: LineBox) -> bool:
+        """Whether this is a piece of the longer line ``other``."""
+        return (
+            max(other.width, other.height) > max(self.width, self.height)
+            and other.x <= self.x
+            and other.y <= self.y
+            and self.x + self.width <= other.x + other.width
+            and self.y + self.height <= other.y + other.height
+        )
+
+    def as_dict(self) -> dict[str, float]:
+        return {
+            "x": self.x,
+            "y": self.y,
+            "width": self.width,
+            "height": self.height,
+            "coherence": round(self.coherence, 4),
+            "step": round(self.step, 4),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class LinesReport:
+    """``score`` is the largest coherence excess (0..1), ``step`` the largest step excess (1/255).
+
+    ``boxes``: lines above the thresholds, strongest first, without the pieces of a line that is there
+    whole. ``mode``: ``grid``, ``blind`` or ``not_applicable``; ``note`` says why where it is not ``grid``.
+    ``segments``: cuts that could be judged.
+    """
+
+    score: float = 0.0
+    step: float = 0.0
+    boxes: tuple[LineBox, ...] = field(default=())
+    mode: str = "not_applicable"
+    note: str = ""
+    segments: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Places:
+    """What is tested, at the cut (index 0) and at the controls: arrays (places, [2 rows,] width).
+
+    ``signs`` hold two rows per place, just above and just below it: a step shows with opposite signs.
+    ``seen_near``, ``seen_wide``: columns without a source edge in reach of the profile and of the step.
+    """
+
+    signs: npt.NDArray[np.int8]
+    steps: Float
+    seen_near: Bool
+    seen_wide: Bool
+
+    def between(self, left: int, right: int) -> _Places:
+        piece = slice(left, right)
+        return _Places(
+            self.signs[..., piece], self.steps[:, piece], self.seen_near[:, piece], self.seen_wide[:, piece]
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Axis:
+    """The two luma planes seen so that the cuts to be tested run along rows."""
+
+    source: Float
+    result: Float
+    edges: Bool
+
+    def transposed(self) -> _Axis:
+        return _Axis(self.source.T, self.result.T, self.edges.T)
+
+
+def find_lines(
+    reference: Float,
+    result: Float,
+    tile_grid: TileGrid | None,
+    *,
+    coherence_max: float = 0.35,
+    step_max: float = 0.4,
+    limit: int = 50,
+) -> LinesReport:
+    """Seams in ``result`` along ``tile_grid`` (cuts in source px), or anywhere where there is no grid.
+
+    ``reference`` (height, width) and ``result``: luma planes, float32 on 0..255, each at its own size;
+    the result must not be smaller. At most ``limit`` boxes are returned.
+    """
+    if result.shape[0] < reference.shape[0] or result.shape[1] < reference.shape[1]:
+        return LinesReport(note="the result is smaller than its source")
+    if min(result.shape) < 2 * _REACH:
+        return LinesReport(note=f"the result is smaller than {2 * _REACH} px")
+    axis = _Axis(reference, result, _source_edges(reference))
+    if tile_grid is not None and (tile_grid.xs or tile_grid.ys):
+        found = [*_on_grid(axis, tile_grid.ys, tile_grid.xs)]
+        found += [_mirrored(box) for box in _on_grid(axis.transposed(), tile_grid.xs, tile_grid.ys)]
+        return _report(found, "grid", "", (coherence_max, step_max), limit)
+    note = "no tile grid was recorded" if tile_grid is None else "the result was not cut into tiles"
+    found = [*_blind(axis)] + [_mirrored(box) for box in _blind(axis.transposed())]
+    return _report(found, "blind", note, (coherence_max, step_max), limit)
+
+
+def _report(
+    found: list[LineBox], mode: str, note: str, thresholds: tuple[float, float], limit: int
+) -> LinesReport:
+    above = [box for box in found if box.coherence > thresholds[0] or box.step > thresholds[1]]
+    above = [box for box in above if not any(box.lies_in(other) for other in above)]
+    above.sort(key=lambda box: -max(box.coherence / thresholds[0], box.step / thresholds[1]))
+    return LinesReport(
+        score=max((box.coherence for box in found), default=0.0),
+        step=max((box.step for box in found), default=0.0),
+        boxes=tuple(above[:limit]),
+        mode=mode,
+        note=note,
+        segments=len(found),
+    )
+
+
+def _source_edges(reference: Float) -> Bool:
+    """Edge pixels of the source by central differences, (height, width) bool."""
+    gx = cv2.Sobel(reference, cv2.CV_32F, 1, 0, ksize=1, scale=0.5, borderType=cv2.BORDER_REPLICATE)
+    gy = cv2.Sobel(reference, cv2.CV_32F, 0, 1, ksize=1, scale=0.5, borderType=cv2.BORDER_REPLICATE)
+    edges: Bool = cv2.magnitude(gx, gy) > EDGE_GRADIENT
+    return edges
+
+
+def _residual(axis: _Axis, top: int, bottom: int) -> tuple[Float, Bool]:
+    """(r, visible) for result rows top..bottom, the whole width: float32 and bool."""
+    height, width = axis.result.shape
+    rows = axis.source.shape[0]
+    # Pixel centres as in every resize: result row y lies at source row (y + 0.5) / factor - 0.5.
+    at = np.clip((np.arange(top, bottom) + 0.5) * rows / height - 0.5, 0, rows - 1)
+    first = np.floor(at).astype(np.intp)
+    low, high = int(first[0]), min(int(first[-1]) + 2, rows)
+    wide = cv2.resize(
+        np.ascontiguousarray(axis.source[low:high]), (width, high - low), interpolation=cv2.INTER_LINEAR
+    )
+    second = np.minimum(first + 1, rows - 1)
+    part = (at - first).astype(np.float32)[:, None]
+    smooth = wide[first - low] * (1 - part) + wide[second - low] * part
+    return axis.result[top:bottom] - smooth, ~_near_edges(axis, top, bottom)
+
+
+def _near_edges(axis: _Axis, top: int, bottom: int) -> Bool:
+    """Result pixels within the margin of a source edge, rows top..bottom."""
+    height, width = axis.result.shape
+    rows, columns = axis.source.shape
+    reach_y = math.ceil(EDGE_MARGIN_PX * rows / height)
+    reach_x = math.ceil(EDGE_MARGIN_PX * columns / width)
+    low = max(0, top * rows // height - reach_y)
+    high = min(rows, -(-bottom * rows // height) + reach_y)
+    kernel = np.ones((2 * reach_y + 1, 2 * reach_x + 1), np.uint8)
+    grown = cv2.dilate(np.ascontiguousarray(axis.edges[low:high]).astype(np.uint8), kernel)
+    across = np.arange(width) * columns // width
+    down = np.arange(top, bottom) * rows // height - low
+    near: Bool = grown[down][:, across] > 0
+    return near
+
+
+def _profile(residual: Float) -> Float:
+    """p for rows 6..n-6 of a residual strip of n rows."""
+    n = residual.shape[0]
+    around = residual[0 : n - 12] + residual[2 : n - 10] + residual[10 : n - 2] + residual[12:n]
+    profile: Float = residual[6 : n - 6] - around * np.float32(0.25)
+    return profile
+
+
+def _signs(profile: Float) -> npt.NDArray[np.int8]:
+    return (profile > DEAD_BAND).astype(np.int8) - (profile < -DEAD_BAND).astype(np.int8)
+
+
+def _on_grid(axis: _Axis, cuts: Sequence[int], crossings: Sequence[int]) -> Iterator[LineBox]:
+    """One box per judged piece: every cut whole, and between the crossing cuts."""
+    height, width = axis.result.shape
+    rows, columns = axis.source.shape
+    borders = [0, *(round(c * width / columns) for c in crossings), width]
+    for cut in cuts:
+        y = round(cut * height / rows)
+        if not _REACH <= y <= height - _REACH:
+            continue
+        residual, visible = _residual(axis, y - _REACH, y + _REACH)
+        places = _tests_at(residual, visible, _control_offsets(height / rows))
+        pieces = list(pairwise(borders))
+        spans = [(0, width), *(pieces if len(pieces) > 1 else [])]
+        for left, right in spans:
+            box = _judge(places.between(left, right))
+            if box is not None:
+                yield LineBox(left, y - 1, right - left, 2, *box)
+
+
+def _control_offsets(factor: float) -> list[int]:
+    """Control places for an enlargement by ``factor``, px of the result.
+
+    The residual against a bilinear enlargement repeats with the source's pixels, so a control must lie a
+    whole number of source pixels from the cut where that is possible.
+    """
+    whole = round(factor)
+    period = whole if 1 <= whole <= CONTROL_OFFSETS_PX[0] and abs(factor - whole) < 0.01 else 1
+    moved = sorted({round(offset / period) * period for offset in CONTROL_OFFSETS_PX})
+    return [-offset for offset in reversed(moved)] + moved
+
+
+def _tests_at(residual: Float, visible: Bool, controls: Sequence[int]) -> _Places:
+    """The evidence at the cut (row 0) and at the controls (the other rows)."""
+    middle = residual.shape[0] // 2
+    signs, steps, seen_near, seen_wide = [], [], [], []
+    for y in (middle + offset for offset in (0, *controls)):
+        signs.append(_signs(_profile(residual[y - 7 : y + 7])))
+        steps.append(
+            residual[y : y + STEP_SIDE_PX].mean(axis=0) - residual[y - STEP_SIDE_PX : y].mean(axis=0)
+        )
+        seen_near.append(visible[y - 7 : y + 7].all(axis=0))
+        seen_wide.append(visible[y - STEP_SIDE_PX : y + STEP_SIDE_PX].all(axis=0))
+    return _Places(np.stack(signs), np.stack(steps), np.stack(seen_near), np.stack(seen_wide))
+
+
+def _judge(places: _Places) -> tuple[float, float] | None:
+    """(coherence excess, step excess) of place 0 over the others; ``None`` where too little is visible."""
+    coherence = _excess([_coherence(*place) for place in zip(places.signs, places.seen_near, strict=True)])
+    step = _excess([_mean_step(*place) for place in zip(places.steps, places.seen_wide, strict=True)])
+    if coherence is None and step is None:
+        return None
+    return coherence or 0.0, step or 0.0
+
+
+def _excess(values: Sequence[float | None]) -> float | None:
+    """How far the first value lies above the largest of the others."""
+    controls = [value for value in values[1:] if value is not None]
+    if values[0] is None or len(controls) < _MIN_CONTROLS:
+        return None
+    return max(0.0, values[0] - max(controls))
+
+
+def _coherence(signs: npt.NDArray[np.int8], seen: Bool) -> float | None:
+    """Coherence of the better of two rows (2, width) that also holds along the cut.
+
+    The visible pixels are split into quarters; the second lowest quarter counts, in the whole's sign. A
+    seam runs along the whole cut, an accident of the drawing fills a part of it.
+    """
+    if not _enough(seen):
+        return None
+    best = 0.0
+    for row in signs[:, seen]:
+        direction = np.sign(int(row.sum(dtype=np.int64)))
+        quarters = sorted(direction * float(part.mean()) for part in np.array_split(row, 4))
+        best = max(best, float(quarters[1]))
+    return best
+
+
+def _mean_step(steps: Float, seen: Bool) -> float | None:
+    return abs(float(steps[seen].mean(dtype=np.float64))) if _enough(seen) else None
+
+
+def _enough(seen: Bool) -> bool:
+    return int(seen.sum()) >= max(_MIN_VISIBLE_PX, _MIN_VISIBLE_SHARE * seen.size)
+
+
+def _blind(axis: _Axis) -> Iterator[LineBox]:
+    """Every row's coherence over the full width against its neighbourhood; the strongest rows."""
+    height, width = axis.result.shape
+    coherence = np.zeros(height)
+    for top in range(6, height - 6, _BLIND_STRIP_ROWS):
+        bottom = min(top + _BLIND_STRIP_ROWS, height - 6)
+        residual, visible = _residual(axis, top - 6, bottom + 6)
+        seen = visible[6:-6]
+        counts = seen.sum(axis=1)
+        sums = np.abs((_signs(_profile(residual)) * seen).sum(axis=1, dtype=np.int64))
+        judged = counts >= max(_MIN_VISIBLE_PX, _MIN_VISIBLE_SHARE * width)
+        coherence[top:bottom] = np.where(judged, sums / np.maximum(counts, 1), 0.0)
+    excess = coherence - _neighbourhood_max(coherence) - BLIND_HANDICAP
+    # At the picture's border the enlargements treat missing neighbours differently, in whole rows.
+    excess[:_BLIND_BORDER_PX] = excess[-_BLIND_BORDER_PX:] = 0.0
+    for y in np.flatnonzero(excess > 0):
+        yield LineBox(0, int(y), width, 1, float(excess[y]), 0.0)
+
+
+def _neighbourhood_max(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Largest value 10..58 rows away on either side; a line's own flanks lie nearer."""
+    largest = np.zeros_like(values)
+    for offset in range(10, 59):
+        largest[offset:] = np.maximum(largest[offset:], values[:-offset])
+        largest[:-offset] = np.maximum(largest[:-offset], values[offset:])
+    return largest
+
+
+def _mirrored(box: LineBox) -> LineBox:
+    return LineBox(box.y, box.x, box.height, box.width, box.coherence, box.step)

@@ -1,0 +1,39 @@
+"""Histogram occupancy: how many of the 256 levels a picture still uses.
+
+Posterisation (too few bits, a palette, a broken conversion) leaves the means and edges alone but
+empties most of the histogram's bins.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from imgpipe.images.image import Image
+
+#: A level counts as used when at least this share of the visible pixels has it (and one pixel does).
+_MIN_SHARE = 1e-5
+
+
+def occupied_levels(image: Image) -> int | None:
+    """Number of used levels summed over the colour channels, 8-bit bins, at full size.
+
+    Pixels of alpha below one half do not count; ``None`` where no pixel does.
+    """
+    shift = image.bit_depth - 8
+    colour = np.ascontiguousarray(image.colour >> shift if shift else image.colour).astype(np.uint8)
+    mask, count = None, colour.shape[0] * colour.shape[1]
+    if image.alpha is not None:
+        mask = (image.alpha > image.max_value // 2).astype(np.uint8)
+        count = int(mask.sum())
+    if count == 0:
+        return None
+    least = max(1.0, _MIN_SHARE * count)
+    histograms = [cv2.calcHist([colour], [c], mask, [256], [0, 256]) for c in range(colour.shape[2])]
+    return int(sum(int((histogram >= least).sum()) for histogram in histograms) * 3 / colour.shape[2])
+
+
+def occupancy_ratio(reference: Image, result: Image) -> float | None:
+    """Used levels of ``result`` / those of ``reference`` (0.. about 3); ``None`` where nothing is visible."""
+    before, after = occupied_levels(reference), occupied_levels(result)
+    return None if not before or after is None else after / before

@@ -1,0 +1,122 @@
+"""The round trip: a result brought back to its source's size by area averaging.
+
+An enlarged picture has no reference of its own size. Established practice compares its area average
+with the source: every source pixel covers a block of the result, and a faithful enlargement has the
+source's value as the mean of that block. Area averaging is the one reduction that neither rings nor
+aliases, so what differs was put there by the enlargement.
+
+Values stay float32 on 0..255 throughout (16-bit values are divided by 257), so nothing is rounded.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from imgpipe.errors import ConfigError
+from imgpipe.images.colour import composite_over, luma
+from imgpipe.images.image import Image
+
+Float = npt.NDArray[np.float32]
+#: Values on 0..255 as they are stored (uint8) or computed (float32).
+Plane = npt.NDArray[np.uint8] | npt.NDArray[np.float32]
+
+#: Rows of the larger picture that are held as float at once.
+STRIP_ROWS = 256
+
+
+def comparison_size(reference: Image, result: Image) -> tuple[int, int]:
+    """(width, height) at which the two are compared: the smaller of each side, so nothing is enlarged.
+
+    Raises :class:`ConfigError` where no single factor, with one pixel of rounding per side, makes
+    one size of the other: then they are not the same picture.
+    """
+    low = max((result.width - 1) / reference.width, (result.height - 1) / reference.height)
+    high = min((result.width + 1) / reference.width, (result.height + 1) / reference.height)
+    if low > high:
+        raise ConfigError(
+            f"expected two pictures of the same proportions, got {reference.width}x{reference.height} and "
+            f"{result.width}x{result.height}; give the picture that the result was made from"
+        )
+    return min(reference.width, result.width), min(reference.height, result.height)
+
+
+def area_average(values: Plane | npt.NDArray[np.uint16], size: tuple[int, int]) -> Float:
+    """``values`` (height, width[, channels]) averaged down to ``size`` = (width, height), float32.
+
+    Equals ``cv2.resize(..., interpolation=cv2.INTER_AREA)`` on float32. Neither side may grow.
+    """
+    width, height = size
+    if width > values.shape[1] or height > values.shape[0]:
+        raise ValueError(
+            f"area averaging cannot enlarge {values.shape[1]}x{values.shape[0]} to {width}x{height}"
+        )
+    whole = np.asarray(values, np.float32)
+    if (whole.shape[1], whole.shape[0]) == size:
+        return whole
+    reduced: Float = np.asarray(cv2.resize(whole, size, interpolation=cv2.INTER_AREA), np.float32)
+    return reduced.reshape(height, width, *whole.shape[2:])
+
+
+def rgb_over(image: Image, background: tuple[int, int, int]) -> Float:
+    """(height, width, 3) float32 on 0..255; opaque 8-bit values are kept exactly, 16-bit ones / 257."""
+    if image.has_alpha:
+        return composite_over(image, background)
+    colour = image.pixels.astype(np.float32)
+    if image.bit_depth == 16:
+        colour /= np.float32(257.0)
+    return np.repeat(colour, 3, axis=2) if image.channels == 1 else colour
+
+
+def reduce_picture(
+    image: Image, size: tuple[int, int], background: tuple[int, int, int]
+) -> tuple[Float, Float]:
+    """The picture over ``background``: its RGB at ``size`` and its luma at full size.
+
+    Returns ((height, width, 3) area average, (image.height, image.width) BT.601 luma), float32, 0..255.
+    Works in strips: beside the two results it holds one strip. Opaque pictures ignore ``background``.
+    """
+    width, height = size
+    small = np.empty((height, width, 3), np.float32)
+    full_luma = np.empty((image.height, image.width), np.float32)
+    ratio = image.height / height
+    step = max(1, int(STRIP_ROWS / ratio))
+    for first in range(0, height, step):
+        last = min(first + step, height)
+        top, bottom = _rows_covered(first, last, image.height, height)
+        rows = rgb_over(replace(image, pixels=image.pixels[top:bottom]), background)
+        full_luma[top:bottom] = luma(rows)
+        small[first:last] = _average_rows(rows, width, (first, last), top, ratio)
+    return small, full_luma
+
+
+def reduce_alpha(image: Image, size: tuple[int, int]) -> Float | None:
+    """Area average of the alpha channel, (height, width) float32 in 0..1; ``None`` for opaque pictures."""
+    if image.alpha is None:
+        return None
+    return area_average(image.alpha, size) / np.float32(image.max_value)
+
+
+def _rows_covered(first: int, last: int, full: int, height: int) -> tuple[int, int]:
+    """Rows of the full picture that output rows first..last touch, in exact integer arithmetic."""
+    return first * full // height, -(-last * full // height)
+
+
+def _average_rows(rows: Float, width: int, span: tuple[int, int], top: int, ratio: float) -> Float:
+    """Output rows ``span`` from the full-size ``rows`` that cover them, the first of which is row ``top``."""
+    first, last = span
+    if ratio.is_integer():
+        return area_average(rows, (width, last - first))
+    across = area_average(rows, (width, rows.shape[0]))
+    weights = np.zeros((last - first, rows.shape[0]), np.float32)
+    for row in range(first, last):
+        begin, end = row * ratio - top, (row + 1) * ratio - top
+        for source in range(max(0, math.floor(begin)), min(rows.shape[0], math.ceil(end))):
+            covered = min(end, source + 1) - max(begin, source)
+            weights[row - first, source] = max(covered, 0.0) / ratio
+    averaged: Float = weights @ across.reshape(rows.shape[0], -1)
+    return averaged.reshape(last - first, width, rows.shape[2])

@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from imgpipe.quality.blocking import grid_ratio, grid_ratio_of, step_profiles
+from imgpipe_tests.quality.drawings import area, draw, enlarge
+
+
+def grey(pixels: np.ndarray) -> np.ndarray:
+    return cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY).astype(np.float32)
+
+
+def jpeg(plane: np.ndarray, quality: int) -> np.ndarray:
+    _, data = cv2.imencode(".jpg", plane, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    return cv2.imdecode(data, cv2.IMREAD_GRAYSCALE).astype(np.float32)
+
+
+def test_profiles_equal_plain_differences() -> None:
+    plane = np.random.default_rng(1).uniform(0, 255, (600, 70)).astype(np.float32)
+    columns, rows = step_profiles(plane)
+    across, down = (np.clip(np.abs(np.diff(plane, axis=axis)) - 1, 0, None) for axis in (1, 0))
+    assert columns == pytest.approx(across.mean(axis=0), rel=1e-4)
+    assert rows == pytest.approx(down.mean(axis=1), rel=1e-4)
+
+
+@pytest.mark.parametrize("span", [(40, 220), (10, 60), (0, 255), (90, 100)])
+def test_the_rounding_steps_of_a_gradient_are_no_blocks(span: tuple[int, int]) -> None:
+    ramp = np.rint(np.linspace(*span, 256)).astype(np.uint8)
+    source = np.broadcast_to(ramp[None, :, None], (64, 256, 3))
+    assert grid_ratio(grey(source), grey(enlarge(source))) == pytest.approx(1.0, abs=0.01)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_jpeg_blocks_and_nearest_neighbour_stand_out(seed: int) -> None:
+    source = area(draw(seed))
+    clean = enlarge(source)
+    assert grid_ratio(grey(source), grey(clean)) < 1.5
+    assert grid_ratio(grey(source), grey(np.repeat(np.repeat(source, 4, 0), 4, 1))) > 2.5
+
+
+def test_ratio_grows_with_compression() -> None:
+    plane = grey(draw(3))
+    noise = np.random.default_rng(0).normal(0, 40, plane.shape).astype(np.float32)
+    plane = (plane + cv2.GaussianBlur(noise, (0, 0), 2)).clip(0, 255)
+    ratios = [grid_ratio_of(jpeg(plane, quality)) for quality in (95, 40, 10)]
+    assert ratios[0] < 1.5
+    assert ratios[0] < ratios[1] < ratios[2]
+    assert ratios[2] > 2
+
+
+def test_the_references_own_blocks_are_not_held_against_the_result() -> None:
+    noise = np.random.default_rng(2).normal(128, 30, (256, 256)).astype(np.float32)
+    blocky = jpeg(cv2.GaussianBlur(noise, (0, 0), 3), 10)
+    assert grid_ratio_of(blocky) > 2
+    assert grid_ratio(blocky, blocky) == 1.0
+
+
+def test_a_drawings_own_edges_on_the_grid_do_not_count() -> None:
+    plane = np.zeros((256, 256), np.float32)
+    plane[64:128, 64:192] = 200
+    assert grid_ratio_of(plane) == 1.0
+
+
+def test_too_small_is_no_answer() -> None:
+    assert grid_ratio_of(np.zeros((31, 64), np.float32)) is None
+    assert grid_ratio(np.zeros((8, 8), np.float32), np.zeros((16, 16), np.float32)) is None

@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import jsonschema
+import numpy as np
+import pytest
+
+from imgpipe.config import QualitySettings
+from imgpipe.errors import ConfigError
+from imgpipe.images.image import Image
+from imgpipe.quality.document import build_document, schema, validate_document
+from imgpipe.quality.metrics import METRICS
+from imgpipe.quality.profiles import RULES
+from imgpipe.quality.report import QualityReport
+from imgpipe.quality.score import MatteEvidence, score
+from imgpipe.records import ModelUse, TileGrid
+from imgpipe_tests.quality.drawings import area, draw, enlarge, image, plant_seam
+
+SETTINGS = QualitySettings()
+REQUIRED = {
+    *("original_size_bytes", "enhanced_size_bytes", "dimensions_before", "dimensions_after", "psnr", "ssim"),
+    *("artifacts_detected", "schema_version", "status", "reasons", "reference", "psnr_y", "ssim_y"),
+    *("ssim_y_half", "worst_window", "color_shift_255", "detail_ratio", "scores", "thresholds", "matte"),
+    *("model", "tile_grid", "timings_seconds", "input_sha256", "output_sha256", "config_hash", "identical"),
+}
+
+
+def document(report: QualityReport, **changes: Any) -> dict[str, Any]:
+    values: dict[str, Any] = {
+        "original_size_bytes": 1000,
+        "enhanced_size_bytes": 9000,
+        "dimensions_before": (256, 192),
+        "dimensions_after": (1024, 768),
+        "model": ModelUse("lanczos", "opencv"),
+        "tile_grid": TileGrid((128,), (96,), 4.0),
+        "timings_seconds": {"decode": 0.1},
+        "input_sha256": "a" * 64,
+        "output_sha256": "b" * 64,
+        "config_hash": "abc",
+        "reference": "raw/picture.png",
+    }
+    return build_document(report, **{**values, **changes})
+
+
+def seam_report() -> QualityReport:
+    source = area(draw(1))
+    result = plant_seam(enlarge(source), 384, 6)
+    return score(image(source), image(result), settings=SETTINGS, tile_grid=TileGrid((128,), (96,), 4.0))
+
+
+def test_document_has_the_agreed_fields_and_follows_its_schema() -> None:
+    value = document(seam_report())
+    assert set(value) >= REQUIRED
+    assert set(value["artifacts_detected"]) == {"lines", "edge_pixel_loss"}
+    validate_document(json.loads(json.dumps(value, allow_nan=False)))
+    assert value["status"] == "rejected"
+    lines = value["artifacts_detected"]["lines"]
+    assert lines["detected"] is True
+    assert lines["score"] > lines["threshold"] == 0.35
+    assert lines["boxes"][0]["width"] == 1024
+    assert value["dimensions_after"] == [1024, 768]
+    assert value["timings_seconds"]["decode"] == 0.1
+    assert value["timings_seconds"]["score_ssim"] > 0
+    assert value["matte"] is None
+
+
+def test_identical_pictures_have_null_psnr() -> None:
+    picture = image(draw(1, 64, 48, 1))
+    value = document(score(picture, picture, settings=SETTINGS), model=None, tile_grid=None)
+    validate_document(value)
+    assert value["psnr"] is None
+    assert value["identical"] is True
+    assert value["model"] is None
+
+
+@pytest.mark.parametrize("size", [1, 8])
+def test_tiny_pictures_have_nulls_and_never_nan(size: int) -> None:
+    tiny = Image(np.full((size, size, 4), 90, np.uint8))
+    report = score(tiny, tiny, settings=SETTINGS, matte=MatteEvidence(tiny, tiny))
+    value = document(report, dimensions_before=(size, size))
+    text = json.dumps(value, allow_nan=False)
+    validate_document(json.loads(text))
+    assert value["ssim"] is None
+    assert value["matte"]["foreground"] == 0.0
+    assert value["matte"]["soft_band_px"] is None
+    assert value["notes"]
+
+
+def test_schema_is_itself_valid_closed_and_complete() -> None:
+    value = schema()
+    jsonschema.Draft202012Validator.check_schema(value)
+    assert list(value["properties"]["scores"]["properties"]) == list(METRICS)
+    assert list(value["properties"]["thresholds"]["properties"]) == list(RULES)
+
+    def walk(node: Any) -> None:
+        if isinstance(node, dict):
+            if "properties" in node:
+                assert node["additionalProperties"] is False
+                assert all({"description", "$ref", "const"} & set(p) for p in node["properties"].values())
+            for inner in node.values():
+                walk(inner)
+
+    walk(value)
+
+
+@pytest.mark.parametrize(
+    ("change", "place"),
+    [
+        ({"psnr": "high"}, "psnr"),
+        ({"extra": 1}, "the document"),
+        ({"dimensions_before": [1]}, "dimensions_before"),
+        ({"input_sha256": "xyz"}, "input_sha256"),
+        ({"status": "fine"}, "status"),
+    ],
+)
+def test_a_document_that_breaks_the_schema_is_named(change: dict[str, Any], place: str) -> None:
+    with pytest.raises(ConfigError, match=f"quality.json: {place}"):
+        validate_document({**document(seam_report()), **change})
+
+
+def test_both_models_stand_in_the_document_with_their_fallback() -> None:
+    source = draw(2)
+    alpha = np.zeros(source.shape[:2], np.uint8)
+    alpha[40:150, 60:200] = 255
+    cutout = Image(np.dstack([image(source).pixels, alpha]))
+    report = score(cutout, cutout, settings=SETTINGS, matte=MatteEvidence(image(source), cutout))
+    fallen = ModelUse("classical", "opencv", fallback_reason="isnet-anime is missing")
+    value = document(report, matting_model=fallen)
+    validate_document(json.loads(json.dumps(value, allow_nan=False)))
+    assert value["matte"]["model"]["fallback_reason"] == "isnet-anime is missing"
+    assert value["model"]["name"] == "lanczos"
