@@ -8,6 +8,7 @@ Nested keys in the environment are joined by two underscores: ``IMGPIPE_UPSCALE_
 from __future__ import annotations
 
 import difflib
+import json
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -27,7 +28,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from imgpipe.errors import ConfigError
 
-Action = Literal["rembg", "upscale"]
+Action = Literal["enhance", "rembg", "upscale"]
 Fallback = Literal["fail", "classical"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 
@@ -146,6 +147,33 @@ class UpscaleSettings(_Section):
         return value
 
 
+class EnhanceSettings(_Section):
+    """The optional step before segmentation: at least this size, saved by rule."""
+
+    min_width: int = Field(800, ge=1, le=65535, description="Least width of the result, px.")
+    min_height: int = Field(1440, ge=1, le=65535, description="Least height of the result, px.")
+    scale_factor: float = Field(
+        1.5, ge=1.0, le=16.0, description="Least enlargement; more where the least size asks for it."
+    )
+    target_bytes: int | None = Field(
+        None,
+        ge=1000,
+        description="File size to reach by format, quality and scale, bytes; null = as it comes.",
+    )
+    model: Literal["lanczos", "bicubic"] = Field("lanczos", description="How it is enlarged.")
+    save_format_priority: tuple[Literal["PNG", "WEBP", "JPEG"], ...] = Field(
+        ("PNG", "WEBP", "JPEG"), description="Formats in the order in which they are tried."
+    )
+    quality: int = Field(95, ge=90, le=100, description="Quality of lossy formats, at least 90 (90..100).")
+
+    @field_validator("save_format_priority")
+    @classmethod
+    def _formats_once(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not value or len(set(value)) != len(value):
+            raise ValueError(f"expected each format at most once and at least one, got {list(value)}")
+        return value
+
+
 class QualitySettings(_Section):
     """Scores and verdicts."""
 
@@ -184,6 +212,33 @@ class LimitSettings(_Section):
         100.0, ge=1.0, le=65535.0, description="Longest side / shortest side of a source."
     )
     min_side: int = Field(1, ge=1, le=65535, description="Shortest side of a source, px.")
+    animated: Literal["first_frame", "reject"] = Field(
+        "first_frame", description="Animated sources: keep the first frame, recorded, or make an error row."
+    )
+
+    def for_own_files(self) -> LimitSettings:
+        """Limits for pictures that we made ourselves: only their size in memory is bounded again."""
+        return LimitSettings(
+            max_pixels=self.max_output_pixels,
+            max_output_pixels=self.max_output_pixels,
+            max_bytes=1 << 40,
+            max_aspect_ratio=65535.0,
+        )
+
+
+class IsolationSettings(_Section):
+    """Where untrusted bytes are decoded."""
+
+    mode: Literal["process", "none"] = Field(
+        "process",
+        description="Decode sources in worker processes, so that a crash costs one image, or in this one.",
+    )
+    timeout_seconds: float = Field(60.0, gt=0, le=3600, description="Longest time for one image, seconds.")
+    max_memory_bytes: int = Field(
+        2_147_483_648,
+        ge=268_435_456,
+        description="Address space that a worker may take beyond what it starts with, bytes.",
+    )
 
 
 class S3Settings(_Section):
@@ -239,8 +294,10 @@ class Settings(BaseSettings):
     )
     rembg: RembgSettings = RembgSettings()
     upscale: UpscaleSettings = UpscaleSettings()
+    enhance: EnhanceSettings = EnhanceSettings()
     quality: QualitySettings = QualitySettings()
     limits: LimitSettings = LimitSettings()
+    isolation: IsolationSettings = IsolationSettings()
     s3: S3Settings = S3Settings()
 
     @field_validator("actions")
@@ -365,20 +422,41 @@ def dataset_name_from(url: str) -> str:
 
 
 def describe_fields() -> Iterator[tuple[str, str, str, str]]:
-    """(dotted key, type, default, description) of every setting, in order; the docs' table."""
+    """(dotted key, what is valid, default, description) of every setting, in order."""
+    schema = Settings.model_json_schema()
+    yield from _describe(schema, schema.get("$defs", {}), "")
 
-    def walk(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, str, str, str]]:
-        for name, info in model.model_fields.items():
-            inner = info.annotation
-            if isinstance(inner, type) and issubclass(inner, _Section):
-                yield from walk(inner, f"{prefix}{name}.")
-                continue
-            default = info.get_default(call_default_factory=True, validated_data={})
-            shown = list(default) if isinstance(default, tuple) else default
-            kind = inner.__name__ if isinstance(inner, type) else str(inner).replace("typing.", "")
-            yield f"{prefix}{name}", kind, str(shown), info.description or ""
 
-    yield from walk(Settings, "")
+def _describe(
+    schema: Mapping[str, Any], definitions: Mapping[str, Any], prefix: str
+) -> Iterator[tuple[str, str, str, str]]:
+    for name, field in schema["properties"].items():
+        section = definitions.get(str(field.get("$ref", "")).rpartition("/")[2])
+        if section is not None:
+            yield from _describe(section, definitions, f"{prefix}{name}.")
+            continue
+        default = field.get("default")
+        shown = json.dumps(default) if isinstance(default, list | dict | bool) else str(default)
+        yield f"{prefix}{name}", _valid(field), "" if default is None else shown, field["description"]
+
+
+def _valid(field: Mapping[str, Any]) -> str:
+    """What a JSON Schema of ours allows, in words."""
+    if "anyOf" in field:
+        return " or ".join(_valid(part) for part in field["anyOf"])
+    if "const" in field or "enum" in field:
+        return ", ".join(f"`{value}`" for value in field.get("enum", [field.get("const")]))
+    kind = field.get("type", "")
+    if kind == "array":
+        return f"list of {_valid(field['items'])}"
+    low, high = field.get("minimum"), field.get("maximum")
+    above = field.get("exclusiveMinimum")
+    names = {"number": "number", "integer": "integer", "string": "text", "object": "names with numbers"}
+    words = names.get(kind, "`true`, `false`" if kind == "boolean" else kind)
+    if low is not None or above is not None or high is not None:
+        start = f"above {above:g} to " if above is not None else f"{low}.." if low is not None else "up to "
+        words += f" {start}{'' if high is None else f'{high:g}' if isinstance(high, float) else high}"
+    return words
 
 
 def _put(target: dict[str, Any], path: list[str], value: Any, key: str) -> None:

@@ -24,6 +24,9 @@ _EXTENSION = re.compile(r"[a-z0-9]+")
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 _STEM_LENGTH = 80
 
+#: Where the sealed manifests of all data sets lie.
+MANIFESTS = "shards/"
+
 
 def image_id(source_key: str, *, digits: int = 10) -> str:
     """A name for an image that is readable, unique, and safe on every file system.
@@ -73,7 +76,7 @@ def check_dataset(dataset: str) -> str:
 
 def manifest_prefix(dataset: str) -> str:
     """Where the data set's sealed manifests lie."""
-    return f"shards/{check_dataset(dataset)}/"
+    return f"{MANIFESTS}{check_dataset(dataset)}/"
 
 
 def manifest_key(dataset: str, shard: str) -> str:
@@ -99,15 +102,26 @@ def image_key(stage_folder: str, dataset: str, shard: str, image_id: str, extens
     return f"{image_prefix(stage_folder, dataset, shard)}{_image(image_id)}.{suffix}"
 
 
+def file_prefix(stage_folder: str, dataset: str, shard: str, image_id: str) -> str:
+    """Where a stage that makes several files of one image puts them."""
+    return f"{image_prefix(stage_folder, dataset, shard)}{_image(image_id)}/"
+
+
+def file_key(stage_folder: str, dataset: str, shard: str, image_id: str, filename: str) -> str:
+    """One of several files of an image, as in ``quality/.../<image_id>/diff.png``."""
+    return f"{file_prefix(stage_folder, dataset, shard, image_id)}{_filename(filename)}"
+
+
 def quality_prefix(dataset: str, shard: str, image_id: str | None = None) -> str:
     """Where the quality files of a shard, or of one of its images, lie."""
-    prefix = image_prefix("quality", dataset, shard)
-    return prefix if image_id is None else f"{prefix}{_image(image_id)}/"
+    if image_id is None:
+        return image_prefix("quality", dataset, shard)
+    return file_prefix("quality", dataset, shard, image_id)
 
 
 def quality_key(dataset: str, shard: str, image_id: str, filename: str) -> str:
     """A quality file of one image: ``quality.json`` or ``diff.png``."""
-    return f"{quality_prefix(dataset, shard, image_id)}{_filename(filename)}"
+    return file_key("quality", dataset, shard, image_id, filename)
 
 
 def table_prefix(asset: str, dataset: str) -> str:

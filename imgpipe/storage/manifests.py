@@ -117,6 +117,11 @@ def list_shards(output: ImageStore, dataset: str) -> list[str]:
     return sorted((name for name in names if name is not None), key=keys.shard_index)
 
 
+def list_datasets(output: ImageStore) -> list[str]:
+    """Names of the data sets that have sealed shards here, in order."""
+    return sorted({found.key.split("/")[1] for found in output.list(keys.MANIFESTS)})
+
+
 def read_manifests(output: ImageStore, dataset: str) -> list[ShardManifest]:
     """Every sealed manifest of the data set, in order."""
     with ThreadPoolExecutor(_READERS, thread_name_prefix="manifests") as pool:

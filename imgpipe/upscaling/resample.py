@@ -17,8 +17,6 @@ from imgpipe.records import ModelUse, TileGrid
 from imgpipe.upscaling.alpha import enlarge_alpha
 from imgpipe.upscaling.upscaler import Upscaled, check_output, target_size
 
-#: Raised whenever the same settings make another picture than before.
-
 Floats = npt.NDArray[np.float32]
 
 

@@ -52,7 +52,7 @@ def test_named_config_file_replaces_the_one_that_is_found(tmp_path: Path) -> Non
         ({"upscale.scale": 0}, "upscale.scale", "greater than 0"),
         ({"actions": []}, "actions", "at least one"),
         ({"actions": ["rembg", "rembg"]}, "actions", "only once"),
-        ({"actions": ["blur"]}, "actions", "'rembg' or 'upscale'"),
+        ({"actions": ["blur"]}, "actions", "'enhance', 'rembg' or 'upscale'"),
         ({"dataset": "Not Valid"}, "dataset", "pattern"),
         ({"quality.thresholds": {"psnr_y_min": 3}}, "quality.thresholds", "did you mean 'psnr_y_min_db'"),
         ({"quality.thresholds": {"ssim_y_min": 3}}, "ssim_y_min", "0..1"),

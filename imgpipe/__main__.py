@@ -1,0 +1,7 @@
+"""``python -m imgpipe`` is the ``imgpipe`` command."""
+
+from __future__ import annotations
+
+from imgpipe.cli import main
+
+main()

@@ -1,0 +1,39 @@
+"""All definitions of one configured data set: assets, checks, jobs, resources."""
+
+from __future__ import annotations
+
+from dagster import AssetSelection, Definitions, define_asset_job, in_process_executor
+
+from imgpipe.assets.images import build_image_assets
+from imgpipe.assets.report import build_report_asset
+from imgpipe.checks import build_checks
+from imgpipe.config import Settings
+from imgpipe.resources.stores import ImageStores, s3_resource
+from imgpipe.stages.chain import REPORT, steps
+
+SHARD_JOB = "shard_job"
+REPORT_JOB = "report_job"
+
+
+def build_definitions(settings: Settings) -> Definitions:
+    """The asset graph that follows from ``settings.actions``, with checks, two jobs and the stores."""
+    image_assets = [step.asset for step in steps(settings)]
+    return Definitions(
+        assets=[*build_image_assets(settings), build_report_asset(settings)],
+        asset_checks=build_checks(settings),
+        jobs=[
+            define_asset_job(
+                SHARD_JOB,
+                selection=AssetSelection.assets(*image_assets),
+                description="All stages of one shard, one after the other in one process.",
+            ),
+            define_asset_job(
+                REPORT_JOB,
+                selection=AssetSelection.assets(REPORT),
+                description="The data set's report, from the tables of all its shards.",
+            ),
+        ],
+        resources={"stores": ImageStores(s3=s3_resource(settings.s3))},
+        # In one process the models stay warm from asset to asset.
+        executor=in_process_executor,
+    )

@@ -1,0 +1,146 @@
+"""What a finished shard shows in the Dagster UI."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from typing import Any
+
+from dagster import MetadataValue, TableColumn, TableRecord, TableSchema
+
+from imgpipe.engines.files import files_by_kind
+from imgpipe.engines.shard import ShardResult, Stores
+from imgpipe.records import ImageRow, Status
+from imgpipe.stages.chain import QUALITY
+from imgpipe.storage import keys
+
+_WORST = 10
+#: Scores whose course over partitions and time is shown.
+PLOTTED_SCORES = ("psnr", "ssim", "psnr_y", "ssim_y")
+
+
+def shard_metadata(result: ShardResult, stores: Stores) -> dict[str, MetadataValue[Any]]:
+    """Counts, scores, speed, time per step, the worst images and where everything lies."""
+    counts = result.counts
+    values: dict[str, MetadataValue[Any]] = {
+        "images": MetadataValue.int(counts["n"]),
+        **{status.value: MetadataValue.int(counts[status.value]) for status in Status},
+        "rejected_share": MetadataValue.float(_share(counts["rejected"], counts["n"])),
+        "error_share": MetadataValue.float(_share(counts["error"], counts["n"])),
+        "computed": MetadataValue.int(result.computed),
+        "kept_from_before": MetadataValue.int(result.kept),
+        "wall_seconds": MetadataValue.float(round(result.wall_seconds, 3)),
+        "table": MetadataValue.text(
+            stores.output.uri(keys.table_key(result.asset, result.dataset, result.shard))
+        ),
+    }
+    kinds = files_by_kind(result.rows)
+    if kinds:
+        values["files"] = MetadataValue.json(kinds)
+    values |= _speed(result)
+    values |= _seconds(result.rows)
+    values |= _models(result.rows)
+    if result.asset == QUALITY:
+        values |= _scores(result.rows)
+    bad = [row for row in result.rows if row.status in (Status.REJECTED, Status.ERROR)]
+    if bad:
+        values["not_ok"] = failing_table(bad, stores)
+    worst = sorted((r for r in result.rows if "psnr_y" in r.metrics), key=lambda r: r.metrics["psnr_y"])
+    if worst:
+        values["worst_images"] = _worst_table(worst[:_WORST], stores)
+    return values
+
+
+def failing_table(rows: Sequence[ImageRow], stores: Stores, limit: int = 50) -> MetadataValue[Any]:
+    """Images with their status and reasons, the first ``limit`` of them."""
+    return MetadataValue.table(
+        [
+            TableRecord(
+                {
+                    "image": row.image_id,
+                    "source": stores.source.uri(row.source_key),
+                    "status": row.status.value,
+                    "stage": row.stage_failed,
+                    "why": "; ".join(row.reasons) or f"{row.error_class}: {row.error_message}",
+                }
+            )
+            for row in rows[:limit]
+        ],
+        schema=TableSchema([TableColumn(name) for name in ("image", "source", "status", "stage", "why")]),
+    )
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """The value that ``share`` (0..1) of the sorted values lie below, linearly interpolated."""
+    ordered = sorted(values)
+    position = share * (len(ordered) - 1)
+    low = int(position)
+    high = min(low + 1, len(ordered) - 1)
+    return ordered[low] + (ordered[high] - ordered[low]) * (position - low)
+
+
+def _share(part: int, whole: int) -> float:
+    return part / whole if whole else 0.0
+
+
+def _speed(result: ShardResult) -> dict[str, MetadataValue[Any]]:
+    if not result.computed or result.wall_seconds <= 0:
+        return {}
+    megapixels = sum(row.width * row.height for row in result.rows if row.status is not Status.SKIPPED) / 1e6
+    share = result.computed / max(len(result.rows), 1)
+    return {
+        "images_per_second": MetadataValue.float(round(result.computed / result.wall_seconds, 4)),
+        "megapixels_per_second": MetadataValue.float(round(megapixels * share / result.wall_seconds, 4)),
+    }
+
+
+def _seconds(rows: Sequence[ImageRow]) -> dict[str, MetadataValue[Any]]:
+    totals: dict[str, float] = {}
+    for row in rows:
+        for name, seconds in row.seconds.items():
+            totals[name] = totals.get(name, 0.0) + seconds
+    return {f"seconds_{name}": MetadataValue.float(round(total, 4)) for name, total in totals.items()}
+
+
+def _models(rows: Sequence[ImageRow]) -> dict[str, MetadataValue[Any]]:
+    used = {row.model for row in rows if row.model is not None}
+    values: dict[str, MetadataValue[Any]] = {}
+    if used:
+        values["models"] = MetadataValue.json([model.as_dict() for model in sorted(used, key=str)])
+    fallbacks = sorted({model.fallback_reason for model in used if model.fallback_reason})
+    if fallbacks:
+        values["fallback"] = MetadataValue.text("; ".join(fallbacks))
+    return values
+
+
+def _scores(rows: Sequence[ImageRow]) -> dict[str, MetadataValue[Any]]:
+    values: dict[str, MetadataValue[Any]] = {}
+    for name in PLOTTED_SCORES:
+        numbers = [row.metrics[name] for row in rows if name in row.metrics]
+        if numbers:
+            values[f"{name}_mean"] = MetadataValue.float(round(statistics.fmean(numbers), 6))
+            values[f"{name}_p05"] = MetadataValue.float(round(percentile(numbers, 0.05), 6))
+            values[f"{name}_min"] = MetadataValue.float(round(min(numbers), 6))
+    return values
+
+
+def _worst_table(rows: Sequence[ImageRow], stores: Stores) -> MetadataValue[Any]:
+    return MetadataValue.table(
+        [
+            TableRecord(
+                {
+                    "image": row.image_id,
+                    "status": row.status.value,
+                    **{name: round(row.metrics[name], 4) for name in PLOTTED_SCORES if name in row.metrics},
+                    "why": "; ".join(row.reasons),
+                    "quality_json": stores.output.uri(row.output_key),
+                }
+            )
+            for row in rows
+        ],
+        schema=TableSchema(
+            [TableColumn("image"), TableColumn("status")]
+            + [TableColumn(name, "float") for name in PLOTTED_SCORES]
+            + [TableColumn("why"), TableColumn("quality_json")]
+        ),
+    )

@@ -1,0 +1,36 @@
+"""The command line: wiring only; ``imgpipe --help`` explains all of it."""
+
+from __future__ import annotations
+
+import typer
+
+from imgpipe.cli import demo, doctor, files, image, models, run, ui
+from imgpipe.cli.common import over_dataset
+
+app = typer.Typer(
+    name="imgpipe",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help=(
+        "Anime and illustration images matted, upscaled and scored, as Dagster assets.\n\n"
+        "Exit codes: 0 all images good; 1 finished, some images failed or were rejected; "
+        "2 wrong use or configuration; 3 infrastructure failed."
+    ),
+)
+app.command("demo")(demo.demo)
+app.command("run")(over_dataset(run.run))
+app.command("plan")(over_dataset(run.plan))
+app.command("status")(over_dataset(run.status))
+app.command("report")(over_dataset(run.report))
+app.command("files")(files.files)
+app.command("image")(image.image)
+app.command("score")(image.score)
+app.add_typer(models.app, name="models")
+app.command("doctor")(doctor.doctor)
+app.command("ui")(ui.ui)
+
+
+def main() -> None:
+    """Entry point of the ``imgpipe`` script."""
+    app()

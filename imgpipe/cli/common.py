@@ -1,0 +1,105 @@
+"""What all commands share: options, the console, and how errors become exit codes."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, ParamSpec, TypeVar
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from imgpipe.config import Settings, dataset_name_from, load_settings, parse_assignments
+from imgpipe.errors import ConfigError, ImgpipeError, ModelError, StorageError
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+EXIT_OK, EXIT_IMAGES, EXIT_USAGE, EXIT_INFRASTRUCTURE = 0, 1, 2, 3
+
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+Assignments = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any setting, as in upscale.scale=2.")
+]
+
+
+def exit_code_of(error: ImgpipeError) -> int:
+    """2 for settings and models, 3 for storage, 1 for what is an image's own fault."""
+    if isinstance(error, ConfigError | ModelError):
+        return EXIT_USAGE
+    return EXIT_INFRASTRUCTURE if isinstance(error, StorageError) else EXIT_IMAGES
+
+
+def exits(command: Callable[P, R]) -> Callable[P, R]:
+    """Our own errors become one clear message and the exit code of their kind."""
+
+    @functools.wraps(command)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
+        logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+        try:
+            return command(*args, **kwargs)
+        except ImgpipeError as exc:
+            err.print(f"[bold red]{type(exc).__name__}[/]: {escape(str(exc))}")
+            raise typer.Exit(exit_code_of(exc)) from exc
+
+    return wrapped
+
+
+def over_dataset(action: Callable[[Settings], int]) -> Callable[..., None]:
+    """A command with the options that name a data set; it ends with the exit code of ``action``."""
+
+    @exits
+    def command(
+        source: Annotated[str | None, typer.Option(help="Where the images are: folder or s3://…")] = None,
+        output: Annotated[str | None, typer.Option(help="Where results go: folder or s3://…")] = None,
+        config: Annotated[
+            Path | None, typer.Option(help="YAML file; default: IMGPIPE_CONFIG, else ./imgpipe.yaml.")
+        ] = None,
+        dataset: Annotated[
+            str | None, typer.Option(help="Name of the data set; default: made from the source's name.")
+        ] = None,
+        shard_size: Annotated[int | None, typer.Option(help="Images per partition.")] = None,
+        engine: Annotated[str | None, typer.Option(help="What runs a stage over a shard: local.")] = None,
+        assignments: Assignments = None,
+    ) -> None:
+        given = {
+            "source": source,
+            "output": output,
+            "dataset": dataset,
+            "shard_size": shard_size,
+            "engine": engine,
+        }
+        overrides = {key: value for key, value in given.items() if value is not None}
+        overrides |= parse_assignments(assignments or [])
+        raise typer.Exit(action(settings_from(overrides, config)))
+
+    command.__doc__ = action.__doc__
+    return command
+
+
+def settings_from(overrides: Mapping[str, Any], config: Path | None = None) -> Settings:
+    """Settings from a command's arguments over environment and file; paths become absolute."""
+    settings = load_settings(overrides, config=config)
+    changes: dict[str, Any] = {}
+    for name in ("source", "output"):
+        changes[name] = absolute_url(getattr(settings, name))
+    if "dataset" not in settings.model_fields_set and settings.source:
+        changes["dataset"] = dataset_name_from(settings.source)
+    changes["rembg"] = _with_absolute_model(settings.rembg)
+    changes["upscale"] = _with_absolute_model(settings.upscale)
+    return settings.model_copy(update=changes)
+
+
+def absolute_url(url: str) -> str:
+    """A folder as an absolute path, so that the UI finds it from anywhere; other URLs as they are."""
+    return url if not url or "://" in url else str(Path(url).expanduser().absolute())
+
+
+def _with_absolute_model(section: Any) -> Any:
+    path = Path(section.model).expanduser()
+    return section.model_copy(update={"model": str(path.absolute())}) if path.is_file() else section

@@ -1,0 +1,160 @@
+"""``demo``: the main job on drawings that the project makes itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.box import SIMPLE
+from rich.markup import escape
+from rich.table import Table
+
+from imgpipe.cli.common import EXIT_OK, exits, out, settings_from
+from imgpipe.cli.run import (
+    materialize_pending,
+    open_stores,
+    print_checks,
+    print_counts,
+    print_report_place,
+)
+from imgpipe.config import Settings
+from imgpipe.engines.shard import Stores
+from imgpipe.errors import WeightsMissing
+from imgpipe.inference.weights import locate
+from imgpipe.records import ImageRow, Status, count_statuses
+from imgpipe.stages.chain import QUALITY, RAW
+from imgpipe.storage.manifests import list_shards
+from imgpipe.storage.tables import read_table
+
+if TYPE_CHECKING:
+    from imgpipe.samples.drawings import Drawing
+
+_SHARD_SIZE = 7
+_UPSCALERS = ("realesrgan-anime-6b", "realesr-animevideov3")
+
+
+@exits
+def demo(
+    output: Annotated[Path, typer.Option(help="Folder for drawings and results.")] = Path("demo-output"),
+) -> None:
+    """Draw sample images, run the main job on them, and say what was used and where to look.
+
+    Ends with exit code 0 when the job finished, also where images were rejected: the demo shows
+    what that looks like.
+    """
+    from imgpipe.samples.drawings import draw_samples
+    from imgpipe.samples.files import write_samples
+
+    output = output.absolute()
+    samples = draw_samples()
+    write_samples(output / "source", masks=output / "masks")
+    out.print(f"{len(samples)} drawings in {escape(str(output / 'source'))}")
+    settings = demo_settings(output)
+    say_what_is_used(settings)
+    evaluations = materialize_pending(settings)
+    stores = open_stores(settings)
+    rows = _all_rows(settings, stores)
+    out.print(images_table(rows, samples, stores))
+    print_checks(evaluations)
+    print_counts(count_statuses(rows[QUALITY].values()))
+    out.print("[bold]where to look[/]")
+    print_report_place(settings, stores)
+    out.print("Dagster UI: `make ui` (or `imgpipe ui`), then http://127.0.0.1:3000")
+    raise typer.Exit(EXIT_OK)
+
+
+def demo_settings(output: Path) -> Settings:
+    """The default settings on the demo's folders, with the models that this machine has."""
+    base = settings_from({})
+    upscaler = next((name for name in _UPSCALERS if _is_here(name, base)), _UPSCALERS[0])
+    return settings_from(
+        {
+            "source": str(output / "source"),
+            "output": str(output / "results"),
+            "dataset": "demo",
+            "shard_size": _SHARD_SIZE,
+            "rembg.fallback": "classical",
+            "upscale.model": upscaler,
+            "upscale.fallback": "classical",
+        }
+    )
+
+
+def say_what_is_used(settings: Settings) -> None:
+    """Which models this machine has; where one is missing, what takes its place."""
+    for task, model, instead in (
+        ("matting", settings.rembg.model, "classical"),
+        ("upscaling", settings.upscale.model, "lanczos"),
+    ):
+        if _is_here(model, settings):
+            out.print(f"{task}: {model}")
+        else:
+            out.print(
+                f"{task}: [yellow]{instead}[/], because the weights of {model} are not in "
+                f"{escape(str(settings.model_dir))} (`imgpipe models pull {model}` fetches them)"
+            )
+
+
+def images_table(rows: dict[str, dict[str, ImageRow]], samples: list[Drawing], stores: Stores) -> Table:
+    """One line per image: what it was, what it became, its scores and, the truth being known, its matte's."""
+    truth = {drawing.name: drawing for drawing in samples}
+    table = Table(title="images", box=SIMPLE)
+    for name in ("image", "before", "after", "status", "psnr_y", "ssim_y", "matte IoU", "why"):
+        table.add_column(name, overflow="fold")
+    for image_id, row in rows[QUALITY].items():
+        before, matted, after = (rows[name][image_id] for name in (RAW, "matted_images", "upscaled_images"))
+        drawing = truth.get(Path(row.source_key).stem)
+        colour = {Status.OK: "green", Status.ERROR: "red"}.get(row.status, "yellow")
+        table.add_row(
+            escape(row.source_key),
+            f"{before.width}x{before.height} {before.format} {before.bit_depth} bit",
+            f"{after.width}x{after.height}" if after.width else "-",
+            f"[{colour}]{row.status.value}[/]",
+            _score(row, "psnr_y"),
+            _score(row, "ssim_y"),
+            f"{_matte_iou(matted, drawing, stores):.3f}" if drawing and matted.output_key else "-",
+            escape("; ".join(row.reasons) or row.error_message),
+        )
+    return table
+
+
+def _matte_iou(matted: ImageRow, drawing: Drawing, stores: Stores) -> float:
+    """Soft intersection over union: sum of the smaller alpha over sum of the larger one."""
+    import numpy as np
+
+    from imgpipe.config import LimitSettings
+    from imgpipe.images.decode import decode
+
+    limits = LimitSettings().for_own_files()
+    image = decode(stores.output.read(matted.output_key), name=matted.output_key, limits=limits)
+    if image.alpha is None:
+        return 0.0
+    alpha = image.alpha.astype(np.float64) / image.max_value
+    true = drawing.mask.astype(np.float64) / 255.0
+    union = np.maximum(alpha, true).sum()
+    return float(np.minimum(alpha, true).sum() / union) if union else 1.0
+
+
+def _score(row: ImageRow, name: str) -> str:
+    return f"{row.metrics[name]:.2f}" if name in row.metrics else "-"
+
+
+def _is_here(model: str, settings: Settings) -> bool:
+    try:
+        locate(model, "upscaling" if model in _UPSCALERS else "matting", settings.model_dir)
+    except WeightsMissing:
+        return False
+    return True
+
+
+def _all_rows(settings: Settings, stores: Stores) -> dict[str, dict[str, ImageRow]]:
+    assets = (RAW, "matted_images", "upscaled_images", QUALITY)
+    return {
+        asset: {
+            row.image_id: row
+            for shard in list_shards(stores.output, settings.dataset)
+            for row in read_table(stores.output, asset, settings.dataset, shard)[0]
+        }
+        for asset in assets
+    }

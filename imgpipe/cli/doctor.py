@@ -1,0 +1,98 @@
+"""``doctor``: what works on this machine and what does not."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+from collections.abc import Callable
+
+import typer
+from rich.markup import escape
+
+from imgpipe import __version__
+from imgpipe.cli.common import EXIT_OK, EXIT_USAGE, Assignments, exits, out, settings_from
+from imgpipe.config import Settings, parse_assignments
+from imgpipe.errors import ImgpipeError
+from imgpipe.inference.device import available_memory_bytes, resolve_device, resolve_precision
+from imgpipe.inference.weights import locate
+
+#: (works, what was found); ``None`` where it is neither good nor bad.
+Finding = tuple[bool | None, str]
+
+
+@exits
+def doctor(assignments: Assignments = None) -> None:
+    """Device, precision, providers, models and stores: what works and what does not."""
+    settings = settings_from(parse_assignments(assignments or []))
+    probes: list[tuple[str, Callable[[], Finding]]] = [
+        ("imgpipe", _versions),
+        ("device", lambda: _device(settings)),
+        ("onnxruntime", lambda: _providers(settings)),
+        ("matting model", lambda: _model(settings, "matting")),
+        ("upscaling model", lambda: _model(settings, "upscaling")),
+        ("source", lambda: _store(settings.source, settings, write=False)),
+        ("output", lambda: _store(settings.output, settings, write=True)),
+    ]
+    worked = True
+    for name, probe in probes:
+        good, found = _try(probe)
+        worked = worked and good is not False
+        mark = {True: "[green]ok  [/]", False: "[red]fail[/]", None: "[dim]-   [/]"}[good]
+        out.print(f"{mark} {name}: {escape(found)}")
+    raise typer.Exit(EXIT_OK if worked else EXIT_USAGE)
+
+
+def _try(probe: Callable[[], Finding]) -> Finding:
+    try:
+        return probe()
+    except (ImgpipeError, ImportError, OSError) as exc:
+        return False, f"{type(exc).__name__}: {exc}"
+
+
+def _versions() -> Finding:
+    names = ("dagster", "opencv-contrib-python-headless", "pillow", "numpy")
+    found = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in names)
+    return True, f"{__version__} on Python {platform.python_version()}, {os.cpu_count()} cores; {found}"
+
+
+def _device(settings: Settings) -> Finding:
+    import torch
+
+    device = resolve_device(settings.device)
+    precision = resolve_precision(settings.upscale.precision, device)
+    free = available_memory_bytes(device) / 2**30
+    what = torch.cuda.get_device_name() if device.startswith("cuda") else platform.processor() or "CPU"
+    return True, f"{device} ({what}), precision {precision}, {free:.1f} GiB free, torch {torch.__version__}"
+
+
+def _providers(settings: Settings) -> Finding:
+    import onnxruntime
+
+    providers = onnxruntime.get_available_providers()
+    if settings.device == "cuda" and "CUDAExecutionProvider" not in providers:
+        return False, f"{providers}: device=cuda needs CUDAExecutionProvider; install imgpipe[gpu]"
+    return True, f"{onnxruntime.__version__}, {', '.join(providers)}"
+
+
+def _model(settings: Settings, task: str) -> Finding:
+    section = settings.rembg if task == "matting" else settings.upscale
+    if section.model in ("classical", "lanczos", "bicubic"):
+        return True, f"{section.model} (needs no weights)"
+    found = locate(section.model, "matting" if task == "matting" else "upscaling", settings.model_dir)
+    return True, f"{found.name} at {found.path}, sha256 {found.sha256[:16]}…"
+
+
+def _store(url: str, settings: Settings, *, write: bool) -> Finding:
+    from imgpipe.storage.opening import open_store
+
+    if not url:
+        return None, "not configured"
+    store = open_store(url, settings.s3, create=write)
+    if write:
+        key = ".imgpipe-doctor"
+        store.write(key, b"", overwrite=True)
+        store.delete(key)
+        return True, f"{store.url} can be written"
+    first = next(iter(store.list()), None)
+    return True, f"{store.url} can be listed" + (f", first object {first.key}" if first else ", it is empty")

@@ -1,0 +1,25 @@
+"""``files``: every file of one image."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from imgpipe.cli.common import exits, out, settings_from
+from imgpipe.engines.files import image_files
+from imgpipe.storage.opening import open_store
+
+
+@exits
+def files(
+    image_id: Annotated[str, typer.Argument(metavar="IMAGE_ID", help="As tables and the report name it.")],
+    output: Annotated[str | None, typer.Option(help="Where results are: folder or s3://…")] = None,
+    dataset: Annotated[str | None, typer.Option(help="Where to look; default: every data set.")] = None,
+) -> None:
+    """List every file of an image with its kind and the asset that made it."""
+    settings = settings_from({} if output is None else {"output": output})
+    store = open_store(settings.output, settings.s3)
+    for file in image_files(store, image_id, dataset):
+        out.print(f"{file.kind:<18} {file.asset:<16} {escape(file.address)}")

@@ -1,0 +1,107 @@
+"""``image`` and ``score``: single pictures, no Dagster."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.markup import escape
+
+from imgpipe.cli.common import EXIT_IMAGES, EXIT_OK, Assignments, exits, out, settings_from
+from imgpipe.config import Settings, parse_assignments
+from imgpipe.errors import ConfigError
+from imgpipe.records import ImageRow, Status
+from imgpipe.single import process_file, score_files
+
+_FORMATS = {".png": "PNG", ".webp": "WEBP", ".jpg": "JPEG", ".jpeg": "JPEG", ".tif": "TIFF", ".tiff": "TIFF"}
+
+
+@exits
+def image(
+    source: Annotated[Path, typer.Argument(metavar="IN", help="Picture to work on.")],
+    target: Annotated[
+        Path, typer.Argument(metavar="OUT", help="Where the result goes; the ending names the format.")
+    ],
+    actions: Annotated[
+        str | None, typer.Option(help="Comma-separated, in order: rembg,upscale. Default: the setting.")
+    ] = None,
+    assignments: Assignments = None,
+    report: Annotated[Path | None, typer.Option(help="Where quality.json goes.")] = None,
+    config: Annotated[Path | None, typer.Option(help="YAML file with settings.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT where it exists.")] = False,
+) -> None:
+    """Process one picture without Dagster: the same stages, the same scores."""
+    settings = _settings(actions, assignments, config)
+    encoding = _FORMATS.get(target.suffix.lower())
+    if encoding is None:
+        raise ConfigError(f"{target}: expected an ending of {', '.join(_FORMATS)}, got {target.suffix!r}")
+    for path in (target, report):
+        if path is not None and path.exists() and not overwrite:
+            raise ConfigError(f"{path} exists; choose another name or give --overwrite")
+    done = process_file(source, settings, encoding)
+    for row in done.rows.values():
+        if row.model is not None and row.model.fallback_reason:
+            out.print(f"[yellow]fallback:[/] {escape(row.model.fallback_reason)}")
+    if done.data is None:
+        _print_failure(done.last)
+        raise typer.Exit(EXIT_IMAGES)
+    _write(target, done.data)
+    if report is not None:
+        _write(report, (json.dumps(done.document, indent=2) + "\n").encode())
+    out.print(f"{escape(str(target))}: {done.image_size[0]} x {done.image_size[1]}, {len(done.data):,} bytes")
+    _print_verdict(done.document)
+    raise typer.Exit(EXIT_OK if done.status is Status.OK else EXIT_IMAGES)
+
+
+@exits
+def score(
+    source: Annotated[Path, typer.Argument(metavar="SOURCE", help="The picture before.")],
+    result: Annotated[Path, typer.Argument(metavar="RESULT", help="The picture after, of any size.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print quality.json's object.")] = False,
+    diff: Annotated[Path | None, typer.Option(help="Where the heat map of differences goes (PNG).")] = None,
+    assignments: Assignments = None,
+) -> None:
+    """Say whether RESULT harmed SOURCE; exit code 0 ok, 1 rejected."""
+    settings = _settings(None, assignments, None)
+    document, heat_map = score_files(source, result, settings)
+    if diff is not None:
+        _write(diff, heat_map)
+    if as_json:
+        typer.echo(json.dumps(document, indent=2))
+    else:
+        _print_verdict(document)
+    raise typer.Exit(EXIT_OK if document["status"] == "ok" else EXIT_IMAGES)
+
+
+def _settings(actions: str | None, assignments: list[str] | None, config: Path | None) -> Settings:
+    overrides: dict[str, Any] = parse_assignments(assignments or [])
+    if actions is not None:
+        overrides["actions"] = [action.strip() for action in actions.split(",") if action.strip()]
+    return settings_from(overrides, config)
+
+
+def _print_failure(row: ImageRow) -> None:
+    why = f"{row.error_class}: {row.error_message}" if row.error_class else "; ".join(row.reasons)
+    out.print(f"[red]{row.status.value}[/] in {row.stage_failed}: {escape(why)}")
+
+
+def _print_verdict(document: dict[str, Any]) -> None:
+    colour = "green" if document["status"] == "ok" else "yellow"
+    psnr = "identical" if document["identical"] else f"psnr {_number(document['psnr'])} dB"
+    out.print(f"[{colour}]{document['status']}[/] {psnr}, ssim {_number(document['ssim'])}")
+    for reason in document["reasons"]:
+        out.print(f"  {escape(reason)}")
+
+
+def _number(value: float | None) -> str:
+    return "not measured" if value is None else f"{value:.4f}"
+
+
+def _write(path: Path, data: bytes) -> None:
+    from imgpipe.storage.local import LocalStore
+
+    path = path.absolute()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    LocalStore(path.parent).write(path.name, data, overwrite=True)

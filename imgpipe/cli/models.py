@@ -1,0 +1,90 @@
+"""``models list | pull | verify``: the weights files."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+from rich.progress import DownloadColumn, Progress, TaskID, TransferSpeedColumn
+
+from imgpipe.cli.common import EXIT_OK, EXIT_USAGE, exits, out, settings_from
+from imgpipe.errors import ConfigError
+from imgpipe.inference.download import pull as pull_weights
+from imgpipe.inference.download import verify as verify_weights
+from imgpipe.inference.weights import REGISTRY
+
+app = typer.Typer(
+    help="Weights files: names, licences, sizes, digests, where they lie.", no_args_is_help=True
+)
+
+ModelDir = Annotated[
+    Path | None, typer.Option("--model-dir", help="Folder of the weights; default: IMGPIPE_MODEL_DIR.")
+]
+_COLOURS = {"ok": "green", "missing": "yellow", "corrupt": "red"}
+
+
+def _folder(model_dir: Path | None) -> Path:
+    return model_dir if model_dir is not None else settings_from({}).model_dir
+
+
+@app.command("list")
+@exits
+def list_models(model_dir: ModelDir = None) -> None:
+    """Every registered model with its licence, size, sha256 and state on this machine."""
+    folder = _folder(model_dir)
+    for weights in REGISTRY.values():
+        path = folder / weights.filename
+        state = "[green]present[/]" if path.is_file() else "[yellow]missing[/]"
+        out.print(f"[bold]{weights.name}[/] ({weights.task}, {weights.network})")
+        out.print(f"  {weights.licence}, {escape(weights.authors)}")
+        out.print(f"  {state} {escape(str(path))}, {weights.size_bytes:,} bytes")
+        out.print(f"  sha256 {weights.sha256}")
+        if weights.notes:
+            out.print(f"  {escape(weights.notes)}")
+    out.print("without weights: `classical` (matting), `lanczos`, `bicubic` (upscaling)")
+
+
+@app.command()
+@exits
+def pull(
+    names: Annotated[list[str] | None, typer.Argument(help="Model names; default: the two defaults.")] = None,
+    model_dir: ModelDir = None,
+) -> None:
+    """Download weights from their official addresses, resuming, and verify size and sha256."""
+    folder = _folder(model_dir)
+    wanted = names or ["isnet-anime", "realesrgan-anime-6b"]
+    unknown = [name for name in wanted if name not in REGISTRY]
+    if unknown:
+        raise ConfigError(f"unknown model {unknown[0]!r}; valid names: {', '.join(sorted(REGISTRY))}")
+    columns = (*Progress.get_default_columns(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, console=out) as progress:
+        for name in wanted:
+            weights = REGISTRY[name]
+            bar = progress.add_task(name, total=weights.size_bytes)
+            path = pull_weights(
+                weights,
+                folder,
+                on_progress=partial(_advance, progress, bar),
+            )
+            progress.update(bar, completed=weights.size_bytes)
+            progress.console.print(f"{name}: verified, {escape(str(path))}")
+
+
+def _advance(progress: Progress, bar: TaskID, done: int, total: int) -> None:
+    progress.update(bar, completed=done, total=total)
+
+
+@app.command()
+@exits
+def verify(model_dir: ModelDir = None) -> None:
+    """Check the size and sha256 of every file that is present; exit code 2 where one is corrupt."""
+    states = verify_weights(_folder(model_dir))
+    for state in states:
+        colour = _COLOURS[state.state]
+        out.print(
+            f"[{colour}]{state.state:<8}[/] {state.name}: {escape(str(state.path))} {escape(state.detail)}"
+        )
+    raise typer.Exit(EXIT_USAGE if any(state.state == "corrupt" for state in states) else EXIT_OK)

@@ -1,0 +1,209 @@
+"""``run``, ``plan``, ``status`` and ``report``: a whole data set."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from rich.box import SIMPLE
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from imgpipe.cli.common import EXIT_IMAGES, EXIT_OK, out
+from imgpipe.config import Settings
+from imgpipe.engines.progress import listening
+from imgpipe.engines.shard import Stores
+from imgpipe.engines.status import ShardStatus, State, fingerprints, shard_statuses, total_counts
+from imgpipe.errors import WeightsMissing
+from imgpipe.records import ImageRow, Status
+from imgpipe.stages.chain import steps
+from imgpipe.storage.manifests import Plan, seal
+from imgpipe.storage.manifests import plan as make_plan
+from imgpipe.storage.opening import open_store
+
+if TYPE_CHECKING:
+    from dagster import AssetCheckEvaluation
+
+
+def run(settings: Settings) -> int:
+    """Plan, materialize every shard that is missing, out of date or has failed rows, and report."""
+    evaluations = materialize_pending(settings)
+    stores = open_stores(settings)
+    print_checks(evaluations)
+    counts = total_counts(list(shard_statuses(settings, stores, None)))
+    print_counts(counts)
+    print_report_place(settings, stores)
+    return _exit_code(counts)
+
+
+def plan(settings: Settings) -> int:
+    """List the source and seal shard manifests; nothing is computed."""
+    print_plan(seal_plan(settings, open_stores(settings)))
+    return EXIT_OK
+
+
+def status(settings: Settings) -> int:
+    """Show every shard: what is made, stale, failed or missing, and its counts."""
+    stores = open_stores(settings)
+    wanted: dict[str, str] | None
+    try:
+        wanted = fingerprints(settings)
+    except WeightsMissing as exc:
+        wanted = None
+        out.print(f"[yellow]settings and models are not compared:[/] {escape(str(exc))}")
+    statuses = list(shard_statuses(settings, stores, wanted))
+    print_statuses(settings, statuses)
+    return _exit_code(total_counts(statuses))
+
+
+def report(settings: Settings) -> int:
+    """Make the data set's report from the tables that stand."""
+    from imgpipe.launch import Launcher, open_instance
+
+    stores = open_stores(settings)
+    with open_instance() as instance:
+        Launcher(settings, instance).run_report()
+    print_report_place(settings, stores)
+    return EXIT_OK
+
+
+def open_stores(settings: Settings) -> Stores:
+    """Both stores, opened for the command line."""
+    settings.require_source_and_output()
+    return Stores(
+        open_store(settings.source, settings.s3), open_store(settings.output, settings.s3, create=True)
+    )
+
+
+def materialize_pending(settings: Settings) -> list[AssetCheckEvaluation]:
+    """Plan, seal and bring every pending shard up to date; the check results of what was run."""
+    from imgpipe.launch import Launcher, open_instance, remember_settings
+
+    stores = open_stores(settings)
+    wanted = fingerprints(settings)  # Missing weights are told before anything is listed or written.
+    print_plan(seal_plan(settings, stores))
+    evaluations: list[AssetCheckEvaluation] = []
+    with open_instance() as instance:
+        launcher = Launcher(settings, instance)
+        home = remember_settings(settings).parent
+        out.print(f"Dagster instance: {escape(str(home))} (open it with `imgpipe ui`)")
+        statuses = list(shard_statuses(settings, stores, wanted))
+        launcher.add_partitions([status.shard for status in statuses])
+        pending = [status for status in statuses if status.pending]
+        out.print(f"{len(pending)} of {len(statuses)} shards to do")
+        with row_progress(settings, pending):
+            for shard_status in pending:
+                evaluations.extend(launcher.run_shard(shard_status.shard))
+        if pending:
+            launcher.run_report()
+    return evaluations
+
+
+def seal_plan(settings: Settings, stores: Stores) -> Plan:
+    """List the source, plan, and write the manifests that changed."""
+    planned = make_plan(
+        stores.source, stores.output, dataset=settings.dataset, shard_size=settings.shard_size
+    )
+    seal(planned, stores.output)
+    return planned
+
+
+@contextmanager
+def row_progress(settings: Settings, pending: Sequence[ShardStatus]) -> Iterator[None]:
+    """A bar per asset over all images of the pending shards; failures are printed as they happen."""
+    total = sum(status.images for status in pending)
+    columns = (TextColumn("{task.description:<16}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=out, transient=not out.is_terminal) as progress:
+        bars = {step.asset: progress.add_task(step.asset, total=total) for step in steps(settings)}
+
+        def show(asset: str, shard: str, row: ImageRow, computed: bool) -> None:
+            progress.advance(bars[asset])
+            if computed and row.status in (Status.ERROR, Status.REJECTED):
+                progress.console.print(describe_failure(asset, row))
+
+        with listening(show):
+            yield
+
+
+def describe_failure(asset: str, row: ImageRow) -> str:
+    """One line for one image that is not good, with markup."""
+    colour = "red" if row.status is Status.ERROR else "yellow"
+    why = f"{row.error_class}: {row.error_message}" if row.error_class else "; ".join(row.reasons)
+    return f"[{colour}]{row.status.value}[/] {asset} {escape(row.source_key)}: {escape(why)}"
+
+
+def print_plan(planned: Plan) -> None:
+    out.print(
+        f"plan: {planned.new} new, {planned.changed} changed, {planned.returned} returned, "
+        f"{planned.deleted} deleted, {planned.unchanged} unchanged images in {len(planned.manifests)} shards"
+    )
+    if planned.ignored:
+        shown = ", ".join(escape(key) for key in planned.ignored_examples[:5])
+        out.print(f"[yellow]{planned.ignored} files are not named like images and are left out:[/] {shown}")
+
+
+def print_statuses(settings: Settings, statuses: Sequence[ShardStatus]) -> None:
+    """One line per shard; assets are named where they are not complete."""
+    table = Table(title=f"data set {settings.dataset}", box=SIMPLE)
+    for name in ("shard", "images", *Status):
+        table.add_column(str(name), justify="right", no_wrap=True)
+    table.add_column("state", overflow="fold")
+    colours = {State.COMPLETE: "green", State.FAILED: "red", State.STALE: "yellow", State.MISSING: "dim"}
+    for status_ in statuses:
+        unfinished = [
+            f"[{colours[state]}]{asset} {state.value}[/]"
+            for asset, state in status_.states.items()
+            if state is not State.COMPLETE
+        ]
+        table.add_row(
+            status_.shard,
+            str(status_.images),
+            *(str(status_.counts.get(name.value, "-")) for name in Status),
+            ", ".join(unfinished) or "[green]complete[/]",
+        )
+    out.print(table)
+    if not statuses:
+        out.print("no shards yet: `imgpipe plan` or `imgpipe run` seals them")
+
+
+def print_checks(evaluations: Sequence[AssetCheckEvaluation]) -> None:
+    """One line per check over the partitions that were just run; what failed says where and why."""
+    if not evaluations:
+        return
+    table = Table(title="checks", box=SIMPLE)
+    for name in ("check", "asset", "passed", "what failed"):
+        table.add_column(name, overflow="fold")
+    grouped: dict[tuple[str, str], list[AssetCheckEvaluation]] = {}
+    for one in evaluations:
+        grouped.setdefault((one.asset_key.to_user_string(), one.check_name), []).append(one)
+    for (asset, check), members in grouped.items():
+        failed = [one for one in members if not one.passed]
+        colour = "green" if not failed else "yellow" if _only_warns(failed) else "red"
+        passed = f"[{colour}]{len(members) - len(failed)} of {len(members)}[/]"
+        said = "\n".join(f"{one.severity.value} {one.partition}: {one.description}" for one in failed)
+        table.add_row(check, asset, passed, escape(said))
+    out.print(table)
+
+
+def _only_warns(failed: Sequence[AssetCheckEvaluation]) -> bool:
+    return all(one.severity.value == "WARN" for one in failed)
+
+
+def print_counts(counts: dict[str, int]) -> None:
+    out.print(
+        f"{counts.get('n', 0)} images: "
+        + ", ".join(f"{counts.get(status.value, 0)} {status.value}" for status in Status)
+    )
+
+
+def print_report_place(settings: Settings, stores: Stores) -> None:
+    from imgpipe.storage import keys
+
+    out.print(f"report: {escape(stores.output.uri(keys.report_key(settings.dataset, 'index.html')))}")
+    out.print(f"output: {escape(stores.output.url)}")
+
+
+def _exit_code(counts: dict[str, int]) -> int:
+    return EXIT_IMAGES if counts.get("error", 0) + counts.get("rejected", 0) else EXIT_OK

@@ -1,0 +1,70 @@
+"""Every file that there is of one image, with its kind, as its rows record it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from imgpipe.errors import ConfigError, ObjectMissing
+from imgpipe.records import ImageRow
+from imgpipe.stages.chain import ENHANCED, MATTED, QUALITY, RAW, UPSCALED
+from imgpipe.storage.manifests import list_datasets, list_shards, read_manifest
+from imgpipe.storage.store import ImageStore
+from imgpipe.storage.tables import read_table
+
+_ASSETS = (RAW, ENHANCED, MATTED, UPSCALED, QUALITY)
+
+
+@dataclass(frozen=True, slots=True)
+class ImageFile:
+    """``kind``: source, source_enhanced, segmentation_feed, matted, upscaled, quality.json or diff.png.
+
+    ``address``: a key of the source for kind ``source``, else a path or s3:// address in the output.
+    """
+
+    kind: str
+    asset: str
+    address: str
+
+
+def kind_of(name: str) -> str:
+    """``source_enhanced.webp`` is of kind ``source_enhanced``; the user's own names stay whole."""
+    return name if name in ("quality.json", "diff.png") else name.partition(".")[0]
+
+
+def image_files(output: ImageStore, image_id: str, dataset: str | None = None) -> list[ImageFile]:
+    """The files of an image in the order in which they are made.
+
+    ``dataset``: where to look; all data sets of the output without it. Raises :class:`ConfigError` where no
+    shard has the image.
+    """
+    for name in [dataset] if dataset else list_datasets(output):
+        for shard in list_shards(output, name):
+            if any(entry.image_id == image_id for entry in read_manifest(output, name, shard).entries):
+                return list(_files(output, name, shard, image_id))
+    raise ConfigError(
+        f"{image_id}: no shard in {output.url} has this image; expected an image_id as tables and the "
+        "report name it, such as girl-0123456789"
+    )
+
+
+def files_by_kind(rows: Sequence[ImageRow]) -> dict[str, int]:
+    """How many files of each kind a table names."""
+    counts: dict[str, int] = {}
+    for row in rows:
+        for name in row.details.get("files", {}):
+            counts[kind_of(name)] = counts.get(kind_of(name), 0) + 1
+    return counts
+
+
+def _files(output: ImageStore, dataset: str, shard: str, image_id: str) -> Iterator[ImageFile]:
+    for asset in _ASSETS:
+        try:
+            rows, _ = read_table(output, asset, dataset, shard)
+        except ObjectMissing:
+            continue  # Not made yet, or not among the actions.
+        row = next(row for row in rows if row.image_id == image_id)
+        if asset == RAW:
+            yield ImageFile("source", asset, row.source_key)
+        for name, key in row.details.get("files", {}).items():
+            yield ImageFile(kind_of(name), asset, output.uri(key))

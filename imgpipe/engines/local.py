@@ -1,0 +1,239 @@
+"""Bounded threads on one machine: read and decode | compute | encode and write.
+
+Every image is one job that goes through the three steps by itself; a semaphore lets only as many
+compute as the stage allows. So while a network works on one image, its neighbours are decoded and
+written, and no more than ``workers`` images are in memory at any time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+
+from imgpipe.config import LimitSettings
+from imgpipe.errors import PER_IMAGE_ERRORS, ImgpipeError, LimitExceeded, ObjectChanged
+from imgpipe.images.image import Image
+from imgpipe.records import ImageRow, Status
+from imgpipe.stages.protocol import Stage, StageResult
+from imgpipe.storage.store import ImageStore
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectRef:
+    """One stored picture and how to know that it is still the one that was meant."""
+
+    store: ImageStore
+    key: str
+    limits: LimitSettings
+    etag: str | None = None
+    sha256: str = ""
+    size_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class WorkItem:
+    """One image to compute: ``base`` is the row to be filled in, ``key_of`` names its files by kind."""
+
+    base: ImageRow
+    inputs: Mapping[str, ObjectRef]
+    rows: Mapping[str, ImageRow]
+    key_of: Callable[[str], str]
+    stage_hash_of: Callable[[Mapping[str, str]], str]
+
+
+@dataclass
+class _Clock:
+    """Seconds by step name, added up."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
+
+
+def run_items(
+    stage: Stage,
+    asset: str,
+    items: Sequence[WorkItem],
+    output: ImageStore,
+    *,
+    workers: int = 0,
+    on_row: Callable[[ImageRow], None] = lambda row: None,
+) -> list[ImageRow]:
+    """Compute all items; rows in the order of ``items``, exactly one each.
+
+    An image's own fault becomes a row with ``status=error``. A :class:`ModelError` or
+    :class:`StoreUnavailable` is nobody's image: it stops the run, after the jobs in flight.
+    """
+    limit = workers or (os.cpu_count() or 1) + 2
+    compute_slots = threading.BoundedSemaphore(stage.concurrency)
+    rows: dict[int, ImageRow] = {}
+    waiting = iter(enumerate(items))
+    with ThreadPoolExecutor(limit, thread_name_prefix=f"imgpipe-{asset}") as pool:
+        running: dict[Future[ImageRow], int] = {}
+        for index, item in waiting:
+            running[pool.submit(_process, stage, asset, item, output, compute_slots)] = index
+            if len(running) >= limit:
+                _collect(running, rows, on_row)
+        while running:
+            _collect(running, rows, on_row)
+    return [rows[index] for index in range(len(items))]
+
+
+def _collect(
+    running: dict[Future[ImageRow], int], rows: dict[int, ImageRow], on_row: Callable[[ImageRow], None]
+) -> None:
+    done, _ = wait(running, return_when=FIRST_COMPLETED)
+    for future in done:
+        index = running.pop(future)
+        try:
+            row = future.result()
+        except BaseException:
+            for other in running:
+                other.cancel()
+            raise
+        rows[index] = row
+        on_row(row)
+
+
+def _process(
+    stage: Stage, asset: str, item: WorkItem, output: ImageStore, compute_slots: threading.BoundedSemaphore
+) -> ImageRow:
+    clock = _Clock()
+    try:
+        row = _compute(stage, item, output, compute_slots, clock)
+        return replace(row, stage_failed=asset) if row.status is Status.REJECTED else row
+    except PER_IMAGE_ERRORS as exc:
+        return _error_row(item.base, asset, exc, clock)
+    except ImgpipeError:
+        raise
+    except Exception as exc:
+        # A defect of ours must not cost the shard, nor be hidden: the row says so, the log has the trace.
+        log.exception("%s: unexpected error for %s", asset, item.base.source_key)
+        return _error_row(item.base, asset, exc, clock)
+
+
+def _compute(
+    stage: Stage, item: WorkItem, output: ImageStore, compute_slots: threading.BoundedSemaphore, clock: _Clock
+) -> ImageRow:
+    images, digests, sizes = _load(item, clock)
+    with compute_slots, clock.step("compute"):
+        result = stage.run(images, item.rows)
+    main_role = next(iter(item.inputs))
+    row = replace(
+        item.base,
+        status=result.status,
+        reasons=result.reasons,
+        input_sha256=digests[main_role],
+        stage_hash=item.stage_hash_of(digests),
+        model=result.model,
+        metrics=dict(result.metrics),
+        details=dict(result.details),
+    )
+    row = (
+        _save(row, item, result, output, clock)
+        if result.outputs
+        else _describe_input(row, item, images, sizes)
+    )
+    return replace(row, seconds={**clock.seconds, **result.seconds})
+
+
+def _load(item: WorkItem, clock: _Clock) -> tuple[dict[str, Image], dict[str, str], dict[str, int]]:
+    from imgpipe.images.decode import decode
+
+    images: dict[str, Image] = {}
+    digests: dict[str, str] = {}
+    sizes: dict[str, int] = {}
+    loaded: dict[tuple[int, str], str] = {}
+    for role, ref in item.inputs.items():
+        twin = loaded.setdefault((id(ref.store), ref.key), role)
+        if twin != role:
+            images[role], digests[role], sizes[role] = images[twin], digests[twin], sizes[twin]
+            continue
+        if ref.size_bytes > ref.limits.max_bytes:  # Objects are read whole: refuse before, not after.
+            raise LimitExceeded(
+                f"{ref.store.uri(ref.key)}: expected at most {ref.limits.max_bytes:,} bytes, it has "
+                f"{ref.size_bytes:,}; raise limits.max_bytes if it is meant"
+            )
+        with clock.step("read"):
+            data = ref.store.read(ref.key, etag=ref.etag)
+            digests[role], sizes[role] = hashlib.sha256(data).hexdigest(), len(data)
+        if ref.sha256 and digests[role] != ref.sha256:
+            raise ObjectChanged(
+                f"{ref.store.uri(ref.key)}: expected the bytes that its row describes "
+                f"(sha256 {ref.sha256[:12]}…), got {digests[role][:12]}…; "
+                "materialize the stage that makes it again"
+            )
+        with clock.step("decode"):
+            images[role] = decode(data, name=ref.store.uri(ref.key), limits=ref.limits)
+    return images, digests, sizes
+
+
+def _describe_input(
+    row: ImageRow, item: WorkItem, images: Mapping[str, Image], sizes: Mapping[str, int]
+) -> ImageRow:
+    role, ref = next(iter(item.inputs.items()))
+    image = images[role]
+    return replace(
+        row,
+        output_key=ref.key,
+        output_sha256=row.input_sha256,
+        width=image.width,
+        height=image.height,
+        bit_depth=image.bit_depth,
+        format=image.source_format,
+        size_bytes=sizes[role],
+        reasons=row.reasons + image.notes,
+    )
+
+
+def _save(row: ImageRow, item: WorkItem, result: StageResult, output: ImageStore, clock: _Clock) -> ImageRow:
+    from imgpipe.images.encode import encode
+
+    main = next(iter(result.outputs))
+    files: dict[str, str] = {}
+    for kind, value in result.outputs.items():
+        with clock.step("encode"):
+            data = encode(value) if isinstance(value, Image) else value
+        files[kind] = item.key_of(kind)
+        with clock.step("write"):
+            output.write(files[kind], data, overwrite=True)
+        if kind == main:
+            row = replace(
+                row,
+                output_key=files[kind],
+                output_sha256=hashlib.sha256(data).hexdigest(),
+                size_bytes=len(data),
+            )
+    value = result.outputs[main]
+    picture, name = (value, "PNG") if isinstance(value, Image) else (result.main_image, result.main_format)
+    if picture is not None:
+        row = replace(
+            row, width=picture.width, height=picture.height, bit_depth=picture.bit_depth, format=name
+        )
+    return replace(row, details={**row.details, "files": files})
+
+
+def _error_row(base: ImageRow, asset: str, exc: Exception, clock: _Clock) -> ImageRow:
+    return replace(
+        base,
+        status=Status.ERROR,
+        stage_failed=asset,
+        error_class=type(exc).__name__,
+        error_message=str(exc) or repr(exc),
+        seconds=dict(clock.seconds),
+    )

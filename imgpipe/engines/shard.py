@@ -1,0 +1,239 @@
+"""One stage over one shard: what is done already, what is carried over, what is computed; then the table."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from imgpipe.config import Settings
+from imgpipe.engines.local import ObjectRef, WorkItem, run_items
+from imgpipe.engines.progress import announce
+from imgpipe.errors import ObjectMissing
+from imgpipe.records import ImageRow, ManifestEntry, ShardManifest, Status, count_statuses
+from imgpipe.stages.chain import RAW, Step
+from imgpipe.stages.protocol import Stage
+from imgpipe.storage import keys
+from imgpipe.storage.manifests import read_manifest
+from imgpipe.storage.store import ImageStore
+from imgpipe.storage.tables import read_table, rows_digest, write_table
+
+
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """Where images come from and where everything goes."""
+
+    source: ImageStore
+    output: ImageStore
+
+
+@dataclass(frozen=True, slots=True)
+class ShardResult:
+    """A finished table and what it took.
+
+    ``computed`` and ``kept``: images that this stage made now and earlier; the rest was skipped, or had
+    been stopped by an earlier stage.
+    """
+
+    asset: str
+    dataset: str
+    shard: str
+    rows: tuple[ImageRow, ...]
+    computed: int
+    kept: int
+    wall_seconds: float
+
+    @property
+    def counts(self) -> dict[str, int]:
+        return count_statuses(self.rows)
+
+
+def run_shard(step: Step, stage: Stage, settings: Settings, stores: Stores, shard: str) -> ShardResult:
+    """Bring one asset's table for one shard up to date and write it, last of all.
+
+    Raises :class:`ObjectMissing` where the manifest or an upstream table is not there yet, and
+    whatever stops a whole run (:class:`ModelError`, :class:`StoreUnavailable`).
+    """
+    start = time.perf_counter()
+    dataset = settings.dataset
+    manifest = read_manifest(stores.output, dataset, shard)
+    upstream, upstream_digest = _read_upstream(step, stores.output, dataset, shard)
+    previous = _read_previous(step, stores.output, dataset, shard)
+    shard_plan = _Plan(step, stage, settings, stores, manifest, upstream, previous)
+    finished, items = shard_plan.split()
+    for row in finished.values():
+        announce(step.asset, shard, row, False)
+    computed = run_items(
+        stage,
+        step.asset,
+        items,
+        stores.output,
+        workers=settings.workers,
+        on_row=lambda row: announce(step.asset, shard, row, True),
+    )
+    by_id = finished | {row.image_id: row for row in computed}
+    rows = tuple(by_id[entry.image_id] for entry in manifest.entries)
+    write_table(
+        stores.output,
+        step.asset,
+        dataset,
+        shard,
+        rows,
+        meta={
+            "manifest_digest": manifest.digest,
+            "fingerprint": stage.fingerprint,
+            "upstream_digest": upstream_digest,
+            "rows_digest": rows_digest(rows),
+            "counts": json.dumps(count_statuses(rows)),
+        },
+    )
+    kept = sum(row is previous.get(row.image_id) for row in finished.values())
+    return ShardResult(step.asset, dataset, shard, rows, len(items), kept, time.perf_counter() - start)
+
+
+def combine_digests(digests: list[str]) -> str:
+    """One digest for the tables that a stage reads, in chain order."""
+    return hashlib.sha256("\n".join(digests).encode()).hexdigest()
+
+
+def _read_upstream(
+    step: Step, output: ImageStore, dataset: str, shard: str
+) -> tuple[dict[str, dict[str, ImageRow]], str]:
+    tables: dict[str, dict[str, ImageRow]] = {}
+    digests: list[str] = []
+    for asset in step.upstream:
+        try:
+            rows, meta = read_table(output, asset, dataset, shard)
+        except ObjectMissing as exc:
+            raise ObjectMissing(
+                f"{step.asset} of {dataset}-{shard} needs the table of {asset}, which is not there; "
+                f"materialize {asset} for this partition first"
+            ) from exc
+        tables[asset] = {row.image_id: row for row in rows}
+        digests.append(meta["rows_digest"])
+    return tables, combine_digests(digests)
+
+
+def _read_previous(step: Step, output: ImageStore, dataset: str, shard: str) -> dict[str, ImageRow]:
+    try:
+        rows, _ = read_table(output, step.asset, dataset, shard)
+    except ObjectMissing:
+        return {}
+    return {row.image_id: row for row in rows}
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """Sorts a shard's entries into rows that stand already and items to compute."""
+
+    step: Step
+    stage: Stage
+    settings: Settings
+    stores: Stores
+    manifest: ShardManifest
+    upstream: Mapping[str, Mapping[str, ImageRow]]
+    previous: Mapping[str, ImageRow]
+
+    def split(self) -> tuple[dict[str, ImageRow], list[WorkItem]]:
+        existing = self._existing_outputs()
+        finished: dict[str, ImageRow] = {}
+        items: list[WorkItem] = []
+        for entry in self.manifest.entries:
+            row = self._settled(entry) or self._kept(entry, existing)
+            if row is not None:
+                finished[entry.image_id] = row
+            else:
+                items.append(self._item(entry))
+        return finished, items
+
+    def _existing_outputs(self) -> dict[str, int]:
+        """Size in bytes by key of what the stage has written for this shard."""
+        if not self.step.folder:
+            return {}
+        prefix = keys.image_prefix(self.step.folder, self.manifest.dataset, self.manifest.shard)
+        return {item.key: item.size_bytes for item in self.stores.output.list(prefix)}
+
+    def _settled(self, entry: ManifestEntry) -> ImageRow | None:
+        """A row that needs no work here: the source is gone, or an earlier stage did not let it pass."""
+        if not entry.present:
+            return replace(
+                self._base(entry),
+                status=Status.SKIPPED,
+                reasons=("the source was deleted; earlier outputs are kept",),
+            )
+        for asset in self.step.upstream:
+            row = self.upstream[asset].get(entry.image_id)
+            if row is None:
+                raise ObjectMissing(
+                    f"{asset} of {self.manifest.dataset}-{self.manifest.shard} has no row for "
+                    f"{entry.source_key}; its table is older than the manifest: materialize {asset} first"
+                )
+            if row.status is not Status.OK:
+                return replace(
+                    self._base(entry),
+                    status=row.status,
+                    stage_failed=row.stage_failed or asset,
+                    error_class=row.error_class,
+                    error_message=row.error_message,
+                    reasons=row.reasons,
+                    attempts=row.attempts,
+                )
+        return None
+
+    def _kept(self, entry: ManifestEntry, existing: Mapping[str, int]) -> ImageRow | None:
+        """The previous row, where it was made from the same bytes by the same stage and still stands."""
+        before = self.previous.get(entry.image_id)
+        if before is None or before.status not in (Status.OK, Status.REJECTED) or before.etag != entry.etag:
+            return None
+        if before.stage_failed and before.stage_failed != self.step.asset:
+            return None
+        if before.stage_hash != self._stage_hash(self._known_digests(entry, before)):
+            return None
+        if self.step.folder and existing.get(before.output_key) != before.size_bytes:
+            return None
+        return before
+
+    def _known_digests(self, entry: ManifestEntry, before: ImageRow) -> dict[str, str]:
+        if self.step.asset == RAW:
+            return {"source": before.input_sha256}
+        return {role: self.upstream[asset][entry.image_id].output_sha256 for role, asset in self.step.roles}
+
+    def _stage_hash(self, digests: Mapping[str, str]) -> str:
+        text = json.dumps([self.stage.fingerprint, sorted(digests.items())])
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def _base(self, entry: ManifestEntry) -> ImageRow:
+        before = self.previous.get(entry.image_id)
+        return ImageRow(
+            source_key=entry.source_key,
+            image_id=entry.image_id,
+            etag=entry.etag,
+            status=Status.OK,
+            attempts=before.attempts if before and before.etag == entry.etag else 0,
+        )
+
+    def _item(self, entry: ManifestEntry) -> WorkItem:
+        base = self._base(entry)
+        rows = {asset: table[entry.image_id] for asset, table in self.upstream.items()}
+        return WorkItem(
+            base=replace(base, attempts=base.attempts + 1),
+            inputs={role: self._ref(asset, entry, rows) for role, asset in self.step.roles},
+            rows=rows,
+            key_of=lambda kind: self._key(entry.image_id, kind),
+            stage_hash_of=self._stage_hash,
+        )
+
+    def _ref(self, asset: str, entry: ManifestEntry, rows: Mapping[str, ImageRow]) -> ObjectRef:
+        limits = self.settings.limits
+        if asset == RAW:
+            sha256 = rows[RAW].input_sha256 if RAW in rows else ""
+            return ObjectRef(
+                self.stores.source, entry.source_key, limits, entry.etag, sha256, entry.size_bytes
+            )
+        row = rows[asset]
+        return ObjectRef(self.stores.output, row.output_key, limits.for_own_files(), None, row.output_sha256)
+
+    def _key(self, image_id: str, kind: str) -> str:
+        return self.step.key(self.manifest.dataset, self.manifest.shard, image_id, kind)

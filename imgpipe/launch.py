@@ -1,0 +1,95 @@
+"""Runs of the jobs inside this process, written to the Dagster instance that the UI opens."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib.resources import as_file, files
+from pathlib import Path
+
+from dagster import AssetCheckEvaluation, DagsterInstance, Definitions
+
+from imgpipe.assets.graph import REPORT_JOB, SHARD_JOB, build_definitions
+from imgpipe.config import Settings, dump_settings
+from imgpipe.errors import ImgpipeError
+from imgpipe.partitions import shard_partitions
+from imgpipe.storage import keys
+
+#: Where runs are kept when ``DAGSTER_HOME`` is not set, below the working directory.
+DEFAULT_HOME = Path(".imgpipe") / "dagster"
+
+#: The console stays free for the progress bars; the UI has every event.
+_QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
+
+def dagster_home() -> Path:
+    """``DAGSTER_HOME``, else :data:`DEFAULT_HOME` of the working directory; absolute, not yet made."""
+    named = os.environ.get("DAGSTER_HOME")
+    return Path(named).expanduser().absolute() if named else DEFAULT_HOME.absolute()
+
+
+def prepare_home() -> Path:
+    """The folder of the instance, made where needed, with our ``dagster.yaml`` unless it has its own."""
+    home = dagster_home()
+    home.mkdir(parents=True, exist_ok=True)
+    target = home / "dagster.yaml"
+    if not target.exists():
+        with as_file(files("imgpipe.resources") / "dagster.yaml") as shipped:
+            shutil.copyfile(shipped, target)
+    return home
+
+
+def remember_settings(settings: Settings) -> Path:
+    """Write the settings of this run beside the instance: ``imgpipe ui`` opens on them."""
+    path = prepare_home() / "imgpipe.yaml"
+    path.write_text(
+        "# The settings of the last `imgpipe run`; `imgpipe ui` opens on them.\n" + dump_settings(settings),
+        encoding="utf-8",
+    )
+    return path
+
+
+@contextmanager
+def open_instance() -> Iterator[DagsterInstance]:
+    """The instance of :func:`dagster_home`; everything written to it is seen in the UI."""
+    home = prepare_home()
+    os.environ["DAGSTER_HOME"] = str(home)
+    with DagsterInstance.from_config(str(home)) as instance:
+        yield instance
+
+
+class Launcher:
+    """Materializes shards one after the other in this process, so that models are loaded once."""
+
+    def __init__(self, settings: Settings, instance: DagsterInstance) -> None:
+        self._settings = settings
+        self._instance = instance
+        self._definitions: Definitions = build_definitions(settings)
+
+    def add_partitions(self, shards: Sequence[str]) -> None:
+        """Make the shards known to Dagster; known ones stay as they are."""
+        name = shard_partitions(self._settings).name
+        if name is None:
+            raise ImgpipeError("expected the partitions of a data set to have a name")
+        known = set(self._instance.get_dynamic_partitions(name))
+        wanted = [keys.partition_key(self._settings.dataset, shard) for shard in shards]
+        new = [key for key in wanted if key not in known]
+        if new:
+            self._instance.add_dynamic_partitions(name, new)
+
+    def run_shard(self, shard: str) -> Sequence[AssetCheckEvaluation]:
+        """All stages and checks of one shard. Raises what stopped the run, as it was raised in the asset."""
+        return self._execute(SHARD_JOB, keys.partition_key(self._settings.dataset, shard))
+
+    def run_report(self) -> None:
+        """The data set's report."""
+        self._execute(REPORT_JOB, None)
+
+    def _execute(self, job_name: str, partition_key: str | None) -> Sequence[AssetCheckEvaluation]:
+        job = self._definitions.resolve_job_def(job_name)
+        result = job.execute_in_process(
+            instance=self._instance, partition_key=partition_key, run_config=_QUIET
+        )
+        return result.get_asset_check_evaluations()

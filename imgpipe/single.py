@@ -1,0 +1,127 @@
+"""One picture through all stages, in memory: what ``imgpipe image`` does, without Dagster."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from imgpipe.config import Settings
+from imgpipe.engines.local import ObjectRef, WorkItem, run_items
+from imgpipe.errors import ConfigError
+from imgpipe.images.image import Image
+from imgpipe.records import ImageRow, Status
+from imgpipe.stages.build import build_stage
+from imgpipe.stages.chain import QUALITY, RAW, steps
+from imgpipe.storage.memory import MemoryStore
+
+
+@dataclass(frozen=True, slots=True)
+class Processed:
+    """``data`` is ``None`` where a stage did not let the picture pass; its row says why."""
+
+    rows: Mapping[str, ImageRow]
+    data: bytes | None = None
+    document: dict[str, Any] = field(default_factory=dict)
+    image_size: tuple[int, int] = (0, 0)
+
+    @property
+    def last(self) -> ImageRow:
+        return list(self.rows.values())[-1]
+
+    @property
+    def status(self) -> Status:
+        return self.last.status
+
+
+def process_file(path: Path, settings: Settings, encoding: str) -> Processed:
+    """Run the configured actions on one file and score what is returned.
+
+    ``encoding``: PNG, WEBP, JPEG or TIFF; the verdict is about those very bytes. Raises
+    :class:`ConfigError` where there is no file, and what stops a whole run.
+    """
+    store = MemoryStore()
+    store.write(path.name, _read_file(path))
+    rows: dict[str, ImageRow] = {}
+    keys = {RAW: path.name}
+    for step in steps(settings):
+        if step.asset == QUALITY and list(rows.values())[-1].format != encoding:
+            rows = _reencode(store, rows, encoding, settings)
+        refs = {role: _ref(store, keys[asset], asset, settings) for role, asset in step.roles}
+        base = ImageRow(str(path), path.stem, "", Status.OK)
+        item = WorkItem(base, refs, rows, partial(step.key, "single", "00000", "image"), _no_hash)
+        row = run_items(build_stage(step, settings), step.asset, [item], store)[0]
+        rows = {**rows, step.asset: row}
+        if row.status is Status.ERROR or (row.status is Status.REJECTED and step.asset != QUALITY):
+            return Processed(rows)
+        if step.asset != RAW:
+            keys[step.asset] = row.output_key
+    final = list(rows.values())[-2]
+    document = json.loads(store.read(rows[QUALITY].output_key))
+    return Processed(rows, store.read(final.output_key), document, (final.width, final.height))
+
+
+def score_files(source: Path, result: Path, settings: Settings) -> tuple[dict[str, Any], bytes]:
+    """quality.json's object and the encoded heat map for two files that exist already."""
+    from imgpipe.images.decode import decode
+    from imgpipe.images.encode import encode
+    from imgpipe.quality.diff import diff_image
+    from imgpipe.quality.document import build_document
+    from imgpipe.quality.score import score
+
+    data = {"source": _read_file(source), "result": _read_file(result)}
+    before = decode(data["source"], name=str(source), limits=settings.limits)
+    after = decode(data["result"], name=str(result), limits=settings.limits.for_own_files())
+    report = score(before, after, settings=settings.quality)
+    document = build_document(
+        report,
+        original_size_bytes=len(data["source"]),
+        enhanced_size_bytes=len(data["result"]),
+        dimensions_before=(before.width, before.height),
+        dimensions_after=(after.width, after.height),
+        model=None,
+        tile_grid=None,
+        timings_seconds={},
+        input_sha256=hashlib.sha256(data["source"]).hexdigest(),
+        output_sha256=hashlib.sha256(data["result"]).hexdigest(),
+        config_hash=hashlib.sha256(settings.quality.model_dump_json().encode()).hexdigest(),
+        reference="source",
+    )
+    return document, encode(diff_image(before, after))
+
+
+def _reencode(
+    store: MemoryStore, rows: Mapping[str, ImageRow], encoding: str, settings: Settings
+) -> dict[str, ImageRow]:
+    from imgpipe.images.decode import decode
+    from imgpipe.images.encode import encode
+
+    asset, row = list(rows.items())[-1]
+    picture: Image = decode(
+        store.read(row.output_key), name=row.source_key, limits=settings.limits.for_own_files()
+    )
+    data = encode(picture, format=encoding)
+    store.write(row.output_key, data, overwrite=True)
+    changed = replace(
+        row, output_sha256=hashlib.sha256(data).hexdigest(), size_bytes=len(data), format=encoding
+    )
+    return {**rows, asset: changed}
+
+
+def _ref(store: MemoryStore, key: str, asset: str, settings: Settings) -> ObjectRef:
+    return ObjectRef(store, key, settings.limits if asset == RAW else settings.limits.for_own_files())
+
+
+def _no_hash(digests: Mapping[str, str]) -> str:
+    return ""  # Nothing is kept from one call to the next.
+
+
+def _read_file(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as exc:
+        raise ConfigError(f"{path}: expected a readable picture: {exc.strerror}") from exc

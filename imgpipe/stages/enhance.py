@@ -1,0 +1,87 @@
+"""Enhancement as a stage: one picture in, a larger one saved by rule and a feed for segmentation out."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from imgpipe.config import EnhanceSettings, LimitSettings
+from imgpipe.images.image import Image
+from imgpipe.records import ImageRow, ModelUse
+from imgpipe.stages.fingerprint import fingerprint
+from imgpipe.stages.protocol import StageResult
+
+if TYPE_CHECKING:
+    from imgpipe.enhancement.enhance import Enhanced
+    from imgpipe.enhancement.saving import Saved
+
+#: Raised whenever the same settings make other pictures or files.
+CODE_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class EnhanceStage:
+    """Enlarges, saves and makes the feed; nothing is loaded."""
+
+    settings: EnhanceSettings
+    limits: LimitSettings
+
+    @property
+    def fingerprint(self) -> str:
+        return fingerprint("enhance", CODE_VERSION, self.settings.model_dump())
+
+    @property
+    def concurrency(self) -> int:
+        return os.cpu_count() or 1
+
+    def run(self, inputs: Mapping[str, Image], rows: Mapping[str, ImageRow]) -> StageResult:
+        from imgpipe.enhancement.enhance import enhance
+        from imgpipe.enhancement.saving import save
+        from imgpipe.enhancement.segmentation_feed import segmentation_feed
+
+        source = inputs["source"]
+        begin = time.perf_counter()
+        enhanced = enhance(source, self.settings, self.limits)
+        resized = time.perf_counter()
+        saved = save(enhanced.image, self.settings, source=source)
+        written = time.perf_counter()
+        feed = segmentation_feed(saved.image)
+        done = time.perf_counter()
+        return StageResult(
+            outputs={f"source_enhanced.{saved.extension}": saved.data, "segmentation_feed.png": feed},
+            reasons=saved.reasons + feed.notes,
+            model=ModelUse(self.settings.model, "classical", precision="fp32", device="cpu"),
+            metrics=_metrics(enhanced, saved),
+            details=_details(enhanced, saved, self.settings),
+            seconds={"resize": resized - begin, "save": written - resized, "feed": done - written},
+            main_image=saved.image,
+            main_format=saved.format,
+        )
+
+
+def _metrics(enhanced: Enhanced, saved: Saved) -> dict[str, float]:
+    """``factor``: the saved picture's longer side over the source's."""
+    final = max(saved.image.width, saved.image.height) / max(enhanced.image.width, enhanced.image.height)
+    numbers = {"factor": enhanced.factor * final, "encodings": float(len(saved.attempts))}
+    if saved.target_met is not None:
+        numbers["target_met"] = float(saved.target_met)
+    return numbers
+
+
+def _details(enhanced: Enhanced, saved: Saved, settings: EnhanceSettings) -> dict[str, Any]:
+    return {
+        "enlarged": {
+            "factor": enhanced.factor,
+            "width": enhanced.image.width,
+            "height": enhanced.image.height,
+            "reasons": list(enhanced.reasons),
+        },
+        "saved": {"format": saved.format, "quality": saved.quality, "bytes": len(saved.data)},
+        "target_bytes": settings.target_bytes,
+        "target_met": saved.target_met,
+        "attempts": [asdict(attempt) for attempt in saved.attempts],
+        "passed_over": dict(saved.passed_over),
+    }

@@ -1,0 +1,60 @@
+"""Matting as a stage: one picture in, its cutout out."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from imgpipe.config import Settings
+from imgpipe.images.image import Image
+from imgpipe.matting.build import fingerprint
+from imgpipe.records import ImageRow
+from imgpipe.stages.protocol import StageResult
+
+if TYPE_CHECKING:
+    from imgpipe.matting.matte import Matter
+
+
+class MatteStage:
+    """The configured matting model, loaded with the first image."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._lock = threading.Lock()
+
+    @cached_property
+    def fingerprint(self) -> str:
+        return fingerprint(self._settings.rembg, self._settings.model_dir)
+
+    @property
+    def concurrency(self) -> int:
+        return max(1, (os.cpu_count() or 1) // 2) if self._settings.rembg.model == "classical" else 1
+
+    def load(self) -> Matter:
+        """The model, built once; raises :class:`ModelError` where it cannot be used."""
+        with self._lock:
+            return self._matter
+
+    def run(self, inputs: Mapping[str, Image], rows: Mapping[str, ImageRow]) -> StageResult:
+        matter = self.load()
+        matte = matter.matte(inputs["source"])
+        return StageResult(
+            outputs={"matted": matte.image},
+            status=matte.status,
+            reasons=matte.reasons,
+            model=matter.model,
+            metrics=matte.metrics,
+            details=matte.details,
+            seconds=matte.seconds,
+        )
+
+    @cached_property
+    def _matter(self) -> Matter:
+        from imgpipe.matting.build import build_matter
+
+        return build_matter(
+            self._settings.rembg, model_dir=self._settings.model_dir, device=self._settings.device
+        )

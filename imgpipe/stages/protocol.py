@@ -1,0 +1,49 @@
+"""What a stage is: a pure function from images to images, knowing neither Dagster nor storage."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from imgpipe.images.image import Image
+from imgpipe.records import ImageRow, ModelUse, Status
+
+
+@dataclass(frozen=True, slots=True)
+class StageResult:
+    """What a stage made of one image.
+
+    ``outputs``: kind -> picture (encoded by the engine) or finished bytes. The first kind is the
+    stage's main output, the one that the row and the next stage refer to.
+    ``reasons``: why the status is what it is, in words; with ``status=ok`` they are warnings.
+    ``main_image``, ``main_format``: what the main output holds where it comes as finished bytes.
+    """
+
+    outputs: Mapping[str, Image | bytes] = field(default_factory=dict)
+    status: Status = Status.OK
+    reasons: tuple[str, ...] = ()
+    model: ModelUse | None = None
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    details: Mapping[str, Any] = field(default_factory=dict)
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    main_image: Image | None = None
+    main_format: str = ""
+
+
+class Stage(Protocol):
+    """A recipe with its settings; a model is loaded when the first image needs it, once per process."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of settings, model digest and code version; equal fingerprints make equal results.
+
+        Known without loading a network, so that asking what there is to do stays cheap.
+        """
+
+    @property
+    def concurrency(self) -> int:
+        """How many images it may compute at once (1 where a network uses all cores itself)."""
+
+    def run(self, inputs: Mapping[str, Image], rows: Mapping[str, ImageRow]) -> StageResult:
+        """Compute one image. ``inputs``: role -> picture; ``rows``: asset -> this image's row there."""

@@ -1,0 +1,42 @@
+"""The first stage: every source is read and decoded once, so that what cannot be used is known early."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from imgpipe.config import LimitSettings
+from imgpipe.images.image import Image
+from imgpipe.records import ImageRow
+from imgpipe.stages.fingerprint import fingerprint
+from imgpipe.stages.protocol import StageResult
+
+#: Raised whenever decoding changes what it makes of a file.
+CODE_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class ReadStage:
+    """Makes no picture of its own: its row describes the source, and the source is its output."""
+
+    limits: LimitSettings
+
+    @property
+    def fingerprint(self) -> str:
+        return fingerprint("read", CODE_VERSION, self.limits.model_dump())
+
+    @property
+    def concurrency(self) -> int:
+        return os.cpu_count() or 1
+
+    def run(self, inputs: Mapping[str, Image], rows: Mapping[str, ImageRow]) -> StageResult:
+        image = inputs["source"]
+        return StageResult(
+            details={
+                "channels": image.channels,
+                "icc_bytes": len(image.icc or b""),
+                "exif_bytes": len(image.exif or b""),
+                "xmp_bytes": len(image.xmp or b""),
+            }
+        )

@@ -1,0 +1,127 @@
+"""Scoring as a stage: was the picture harmed on its way, and where."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Mapping
+from functools import cached_property
+
+from imgpipe.config import Settings
+from imgpipe.images.image import Image
+from imgpipe.records import ImageRow, TileGrid
+from imgpipe.stages.chain import MATTED, QUALITY, RAW, UPSCALED, steps
+from imgpipe.stages.fingerprint import fingerprint
+from imgpipe.stages.protocol import StageResult
+
+#: Raised whenever the same pictures get other scores or verdicts.
+CODE_VERSION = 1
+
+log = logging.getLogger(__name__)
+
+
+class ScoreStage:
+    """Scores the stored result against the picture that went into the upscaler, and the matte."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._reference = next(s for s in steps(settings) if s.asset == QUALITY).roles[0][1]
+
+    @cached_property
+    def fingerprint(self) -> str:
+        return fingerprint(
+            "score",
+            CODE_VERSION,
+            {**self._settings.quality.model_dump(), "actions": self._settings.actions},
+        )
+
+    @property
+    def concurrency(self) -> int:
+        return os.cpu_count() or 1
+
+    def run(self, inputs: Mapping[str, Image], rows: Mapping[str, ImageRow]) -> StageResult:
+        from imgpipe.quality.diff import diff_image
+        from imgpipe.quality.document import build_document
+        from imgpipe.quality.score import MatteEvidence, score
+
+        reference, result = inputs["reference"], inputs["result"]
+        upscaled = rows.get(UPSCALED)
+        grid = _grid_on(reference, upscaled) if upscaled else None
+        matte = MatteEvidence(inputs["matte_source"], inputs["cutout"]) if "cutout" in inputs else None
+        report = score(
+            reference,
+            result,
+            settings=self._settings.quality,
+            tile_grid=grid,
+            matte=matte,
+            model=upscaled.model if upscaled else None,
+        )
+        raw, last = rows[RAW], list(rows.values())[-1]
+        document = build_document(
+            report,
+            original_size_bytes=raw.size_bytes,
+            enhanced_size_bytes=last.size_bytes,
+            dimensions_before=(raw.width, raw.height),
+            dimensions_after=(last.width, last.height),
+            model=last.model if upscaled is None else upscaled.model,
+            matting_model=rows[MATTED].model if MATTED in rows else None,
+            tile_grid=grid,
+            timings_seconds={asset: round(sum(row.seconds.values()), 6) for asset, row in rows.items()},
+            input_sha256=raw.input_sha256,
+            output_sha256=last.output_sha256,
+            config_hash=self.fingerprint,
+            reference=self._reference,
+        )
+        _log_line(raw, last, report.metrics)
+        outputs: dict[str, Image | bytes] = {
+            "quality.json": (json.dumps(document, indent=2, allow_nan=False) + "\n").encode()
+        }
+        if self._settings.quality.diff:
+            outputs["diff.png"] = diff_image(reference, result)
+        return StageResult(
+            outputs=outputs,
+            status=report.status,
+            reasons=report.reasons,
+            model=last.model,
+            metrics=report.metrics,
+            details={
+                "checks": document["checks"],
+                "profile": report.profile,
+                "identical": report.identical,
+                "fallbacks": [
+                    f"{asset}: {row.model.fallback_reason}"
+                    for asset, row in rows.items()
+                    if row.model is not None and row.model.fallback_reason
+                ],
+            },
+            seconds=report.seconds,
+            main_image=result,
+            main_format="JSON",
+        )
+
+
+def _grid_on(reference: Image, upscaled: ImageRow) -> TileGrid:
+    """The recorded grid in px of the reference, which may have been enlarged before it was upscaled."""
+    grid = TileGrid.from_dict(upscaled.details["tile_grid"])
+    factor = reference.width * grid.scale / upscaled.width
+    if abs(factor - 1) * reference.width < 1:
+        return grid
+    xs, ys = (tuple(round(cut * factor) for cut in cuts) for cuts in (grid.xs, grid.ys))
+    return TileGrid(xs, ys, grid.scale / factor)
+
+
+def _log_line(raw: ImageRow, last: ImageRow, metrics: Mapping[str, float]) -> None:
+    """The line per image that people grep for; ``target_bytes`` is none where no size was asked for."""
+    log.info(
+        "%s dims_before=%dx%d dims_after=%dx%d psnr=%s ssim=%s target_bytes=none actual_bytes=%d format=%s",
+        raw.source_key,
+        raw.width,
+        raw.height,
+        last.width,
+        last.height,
+        metrics.get("psnr", "identical"),
+        metrics.get("ssim", "none"),
+        last.size_bytes,
+        last.format,
+    )

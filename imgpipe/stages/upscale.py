@@ -1,0 +1,62 @@
+"""Upscaling as a stage: one picture in, its enlargement out, with the tile grid recorded."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from imgpipe.config import Settings
+from imgpipe.images.image import Image
+from imgpipe.records import ImageRow
+from imgpipe.stages.protocol import StageResult
+from imgpipe.upscaling.build import fingerprint
+
+if TYPE_CHECKING:
+    from imgpipe.upscaling.upscaler import Upscaler
+
+CLASSICAL = ("lanczos", "bicubic")
+
+
+class UpscaleStage:
+    """The configured upscaler, loaded with the first image."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._lock = threading.Lock()
+
+    @cached_property
+    def fingerprint(self) -> str:
+        return fingerprint(self._settings.upscale, self._settings.model_dir)
+
+    @property
+    def concurrency(self) -> int:
+        return (os.cpu_count() or 1) if self._settings.upscale.model in CLASSICAL else 1
+
+    def load(self) -> Upscaler:
+        """The model, built once; raises :class:`ModelError` where it cannot be used."""
+        with self._lock:
+            return self._upscaler
+
+    def run(self, inputs: Mapping[str, Image], rows: Mapping[str, ImageRow]) -> StageResult:
+        upscaler = self.load()
+        upscaled = upscaler.upscale(inputs["source"])
+        return StageResult(
+            outputs={"upscaled": upscaled.image},
+            reasons=upscaled.reasons,
+            model=upscaled.model,
+            metrics=upscaled.metrics,
+            details={**upscaled.details, "tile_grid": upscaled.tile_grid.as_dict()},
+            seconds=upscaled.seconds,
+        )
+
+    @cached_property
+    def _upscaler(self) -> Upscaler:
+        from imgpipe.upscaling.build import build_upscaler
+
+        settings = self._settings
+        return build_upscaler(
+            settings.upscale, model_dir=settings.model_dir, device=settings.device, limits=settings.limits
+        )

@@ -1,0 +1,108 @@
+"""What each check says of a finished table."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from dagster import AssetCheckSeverity
+
+from imgpipe.checks import SCORE_CHECKS, evaluate
+from imgpipe.config import THRESHOLD_RANGES
+from imgpipe.engines.shard import Stores
+from imgpipe.records import ImageRow, ManifestEntry, ShardManifest, Status
+from imgpipe.storage.memory import MemoryStore
+
+STORES = Stores(MemoryStore("source"), MemoryStore("output"))
+
+
+def row(name: str, status: Status = Status.OK, **details: Any) -> ImageRow:
+    return ImageRow(f"{name}.png", name, "e", status, output_key=f"q/{name}/quality.json", details=details)
+
+
+def verdict(
+    name: str, value: float, threshold: float, *, passed: bool, severity: str = "error"
+) -> dict[str, Any]:
+    return {
+        "name": name,
+        "passed": passed,
+        "severity": severity,
+        "value": value,
+        "threshold": threshold,
+        "message": f"{name} is {value}",
+    }
+
+
+def manifest(*names: str) -> ShardManifest:
+    return ShardManifest("art", "00000", tuple(ManifestEntry(f"{n}.png", n, "e", 1) for n in names))
+
+
+def test_every_threshold_belongs_to_exactly_one_check() -> None:
+    belonging = [name for names in SCORE_CHECKS.values() for name in names]
+    assert sorted(belonging) == sorted(THRESHOLD_RANGES)
+
+
+def test_psnr_fails_with_the_failing_images_and_the_threshold_in_its_metadata() -> None:
+    rows = [
+        row("a", checks=[verdict("psnr_y_min_db", 35.0, 30.0, passed=True)]),
+        row("b", checks=[verdict("psnr_y_min_db", 21.0, 30.0, passed=False)]),
+    ]
+    finding = evaluate("psnr", rows, manifest("a", "b"), STORES)
+    assert not finding.passed
+    assert finding.severity is AssetCheckSeverity.ERROR
+    assert finding.metadata["images_measured"].value == 2
+    assert finding.metadata["images_failed"].value == 1
+    assert finding.metadata["thresholds"].value == {"psnr_y_min_db": [30.0]}
+    assert finding.metadata["psnr_y_min_db_worst"].value == 21.0
+    (record,) = finding.metadata["failing_images"].records
+    assert (record.data["image"], record.data["value"], record.data["threshold"]) == ("b", 21.0, 30.0)
+    assert record.data["quality_json"] == STORES.output.uri("q/b/quality.json")
+
+
+def test_a_warning_fails_with_warn_and_an_info_does_not() -> None:
+    warned = [row("a", checks=[verdict("components_max", 9, 6, passed=False, severity="warn")])]
+    finding = evaluate("matte", warned, manifest("a"), STORES)
+    assert (finding.passed, finding.severity) == (False, AssetCheckSeverity.WARN)
+    informed = [row("a", checks=[verdict("components_max", 9, 6, passed=False, severity="info")])]
+    assert evaluate("matte", informed, manifest("a"), STORES).passed
+
+
+def test_a_check_looks_at_its_own_scores_only() -> None:
+    rows = [row("a", checks=[verdict("ssim_y_min", 0.1, 0.9, passed=False)])]
+    assert evaluate("psnr", rows, manifest("a"), STORES).passed
+    assert not evaluate("ssim", rows, manifest("a"), STORES).passed
+    assert "nothing to measure" in evaluate("psnr", rows, manifest("a"), STORES).description
+
+
+@pytest.mark.parametrize(
+    ("names", "passed"), [(("a", "b"), True), (("a",), False), (("a", "b", "c"), False), (("a", "c"), False)]
+)
+def test_rows_are_conserved_only_where_they_are_the_manifests(names: tuple[str, ...], passed: bool) -> None:
+    rows = [row(name) for name in names]
+    finding = evaluate("rows_conserved", rows, manifest("a", "b"), STORES)
+    assert finding.passed is passed
+    if not passed:
+        lost = set(finding.metadata["missing"].value) | set(finding.metadata["unexpected"].value)
+        assert lost == {"a", "b"} ^ set(names)
+
+
+def test_a_row_that_stands_twice_is_no_conserved_row() -> None:
+    assert not evaluate("rows_conserved", [row("a"), row("a")], manifest("a"), STORES).passed
+
+
+def test_errors_are_counted_and_named() -> None:
+    bad = replace(row("b", Status.ERROR), error_class="DecodeError", error_message="b.png is empty")
+    finding = evaluate("no_errors", [row("a"), bad], manifest("a", "b"), STORES)
+    assert not finding.passed
+    (record,) = finding.metadata["failing_images"].records
+    assert record.data["why"] == "DecodeError: b.png is empty"
+
+
+def test_a_fallback_warns_with_its_reason() -> None:
+    finding = evaluate(
+        "models_as_configured", [row("a", fallbacks=["x instead of y"])], manifest("a"), STORES
+    )
+    assert (finding.passed, finding.severity) == (False, AssetCheckSeverity.WARN)
+    assert "x instead of y" in finding.description
+    assert evaluate("models_as_configured", [row("a")], manifest("a"), STORES).passed

@@ -1,0 +1,137 @@
+"""``image``, ``score``, ``models`` and ``doctor`` on the command line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image as PillowImage
+from typer.testing import CliRunner
+
+from imgpipe.cli import app
+from imgpipe.quality.document import validate_document
+from imgpipe_tests.end_to_end.conftest import write_drawing
+
+FAST = ("--set", "rembg.model=classical", "--set", "upscale.model=lanczos", "--set", "upscale.scale=2")
+
+
+@pytest.fixture(autouse=True)
+def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def imgpipe(*arguments: str) -> tuple[int, str]:
+    result = CliRunner().invoke(app, list(arguments), catch_exceptions=False)
+    return result.exit_code, result.output
+
+
+def test_image_makes_a_cutout_of_twice_the_size_with_its_report(tmp_path: Path) -> None:
+    write_drawing(tmp_path, "in.png", seed=1)
+    code, text = imgpipe("image", "in.png", "out.png", *FAST, "--report", "quality.json")
+    assert code == 0, text
+    result = PillowImage.open("out.png")
+    assert (result.size, result.mode) == ((256, 224), "RGBA")
+    document = json.loads(Path("quality.json").read_text())
+    validate_document(document)
+    assert document["status"] == "ok"
+    assert document["dimensions_before"] == [128, 112]
+    assert document["dimensions_after"] == [256, 224]
+    assert document["enhanced_size_bytes"] == Path("out.png").stat().st_size
+    assert document["matte"]["foreground"] == pytest.approx(
+        np.pi * (112 / 3 + 1.5) ** 2 / (128 * 112), rel=0.03
+    )
+
+
+@pytest.mark.parametrize(("name", "encoding"), [("o.webp", "WEBP"), ("o.jpg", "JPEG"), ("o.tif", "TIFF")])
+def test_the_ending_names_the_format_and_the_verdict_is_about_that_file(
+    name: str, encoding: str, tmp_path: Path
+) -> None:
+    write_drawing(tmp_path, "in.png", seed=2)
+    code, text = imgpipe("image", "in.png", name, "--actions", "upscale", *FAST, "--report", "q.json")
+    assert code == 0, text
+    assert PillowImage.open(name).format == encoding
+    assert json.loads(Path("q.json").read_text())["enhanced_size_bytes"] == Path(name).stat().st_size
+
+
+def test_a_file_is_not_overwritten_unless_asked(tmp_path: Path) -> None:
+    write_drawing(tmp_path, "in.png", seed=1)
+    Path("out.png").write_text("mine")
+    code, text = imgpipe("image", "in.png", "out.png", *FAST)
+    assert code == 2
+    assert "--overwrite" in text
+    assert Path("out.png").read_text() == "mine"
+    assert imgpipe("image", "in.png", "out.png", *FAST, "--overwrite")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("content", "code", "said"),
+    [(b"", 1, "in.png"), (b"<html></html>", 1, "HTML"), (None, 2, "readable picture")],
+)
+def test_a_bad_picture_is_told_and_leaves_nothing(content: bytes | None, code: int, said: str) -> None:
+    if content is not None:
+        Path("in.png").write_bytes(content)
+    found, text = imgpipe("image", "in.png", "out.png", *FAST)
+    assert (found, said in text) == (code, True), text
+    assert not Path("out.png").exists()
+
+
+def test_score_accepts_a_faithful_enlargement_and_rejects_a_shifted_colour(tmp_path: Path) -> None:
+    write_drawing(tmp_path, "in.png", seed=3)
+    assert imgpipe("image", "in.png", "good.png", "--actions", "upscale", *FAST)[0] == 0
+    pixels = np.asarray(PillowImage.open("good.png")).astype(int)
+    PillowImage.fromarray(np.clip(pixels + 9, 0, 255).astype(np.uint8)).save("bad.png")
+    code, text = imgpipe("score", "in.png", "good.png", "--json")
+    assert code == 0
+    document = json.loads(text)
+    validate_document(document)
+    code, text = imgpipe("score", "in.png", "bad.png", "--diff", "diff.png")
+    assert code == 1
+    assert "colours shifted" in text
+    assert PillowImage.open("diff.png").format == "PNG"
+
+
+def test_models_list_names_licences_digests_and_state(tmp_path: Path) -> None:
+    code, text = imgpipe("models", "list", "--model-dir", str(tmp_path))
+    assert code == 0
+    for part in ("isnet-anime", "realesr-animevideov3", "BSD-3-Clause", "missing"):
+        assert part in text
+
+
+def test_models_verify_finds_a_corrupt_file(tmp_path: Path) -> None:
+    assert imgpipe("models", "verify", "--model-dir", str(tmp_path))[0] == 0
+    (tmp_path / "isnet-anime.onnx").write_bytes(b"something else")
+    code, text = imgpipe("models", "verify", "--model-dir", str(tmp_path))
+    assert code == 2
+    assert "corrupt" in text
+
+
+def test_models_pull_refuses_an_unknown_name() -> None:
+    code, text = imgpipe("models", "pull", "isnet-anima")
+    assert code == 2
+    assert "isnet-anime" in text
+
+
+def test_doctor_tells_what_fails_and_what_works(tmp_path: Path) -> None:
+    code, text = imgpipe(
+        "doctor",
+        "--set",
+        f"model_dir={tmp_path}",
+        "--set",
+        "upscale.model=lanczos",
+        "--set",
+        f"output={tmp_path}/out",
+    )
+    assert code == 2
+    assert "fail matting model" in text
+    assert "ok   upscaling model" in text
+    assert "can be written" in text
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_help_names_every_command() -> None:
+    code, text = imgpipe("--help")
+    assert code == 0
+    for command in ("demo", "run", "plan", "status", "report", "image", "score", "models", "doctor", "ui"):
+        assert f" {command} " in text

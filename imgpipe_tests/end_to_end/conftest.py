@@ -1,0 +1,147 @@
+"""A data set of one's own: a source, an output, an instance, and the command line on them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from imgpipe.cli import app
+from imgpipe.config import Settings, load_settings
+from imgpipe.engines.progress import listening
+from imgpipe.engines.shard import Stores
+from imgpipe.images.encode import encode
+from imgpipe.images.image import Image
+from imgpipe.records import ImageRow
+from imgpipe.stages.chain import QUALITY
+from imgpipe.storage.manifests import list_shards
+from imgpipe.storage.opening import open_store
+from imgpipe.storage.tables import read_table
+
+#: Stages that need no weights and take milliseconds.
+CLASSICAL = ("--set", "rembg.model=classical", "--set", "upscale.model=lanczos", "--set", "upscale.scale=2")
+
+
+@dataclass
+class Workspace:
+    """``computed``: (asset, source key) of every image that a run computed, in order."""
+
+    source: str
+    output: str
+    environment: Mapping[str, str]
+    dataset: str = "art"
+    computed: list[tuple[str, str]] = field(default_factory=list)
+
+    def cli(self, command: str, *arguments: str) -> tuple[int, str]:
+        """Exit code and everything printed."""
+        place = ("--source", self.source, "--output", self.output, "--dataset", self.dataset)
+
+        def listen(asset: str, shard: str, row: ImageRow, computed: bool) -> None:
+            if computed:
+                self.computed.append((asset, row.source_key))
+
+        self.computed.clear()
+        with _watching(listen):
+            result = CliRunner().invoke(
+                app,
+                [command, *place, *arguments],
+                env={"COLUMNS": "200", **self.environment},
+                catch_exceptions=False,
+            )
+        return result.exit_code, result.output
+
+    @property
+    def settings(self) -> Settings:
+        return load_settings({"source": self.source, "output": self.output, "dataset": self.dataset})
+
+    @property
+    def stores(self) -> Stores:
+        settings = self.settings
+        return Stores(
+            open_store(settings.source, settings.s3), open_store(settings.output, settings.s3, create=True)
+        )
+
+    def rows(self, asset: str = QUALITY) -> dict[str, ImageRow]:
+        """Row by source key over all shards."""
+        output = self.stores.output
+        return {
+            row.source_key: row
+            for shard in list_shards(output, self.dataset)
+            for row in read_table(output, asset, self.dataset, shard)[0]
+        }
+
+
+def _watching(listener: Callable[[str, str, ImageRow, bool], None]):
+    """Hear of rows beside the command's own progress bars."""
+    from contextlib import contextmanager
+
+    import imgpipe.cli.run as run_module
+
+    @contextmanager
+    def both() -> Iterator[None]:
+        original = run_module.listening
+
+        @contextmanager
+        def teed(own: Callable[[str, str, ImageRow, bool], None]) -> Iterator[None]:
+            def tell(asset: str, shard: str, row: ImageRow, computed: bool) -> None:
+                listener(asset, shard, row, computed)
+                own(asset, shard, row, computed)
+
+            with original(tell):
+                yield
+
+        run_module.listening = teed
+        try:
+            yield
+        finally:
+            run_module.listening = original
+
+    assert listening is run_module.listening
+    return both()
+
+
+@pytest.fixture
+def instance_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A Dagster home of this test's own; the working directory is empty."""
+    home = tmp_path / "dagster"
+    monkeypatch.setenv("DAGSTER_HOME", str(home))
+    folder = tmp_path / "cwd"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    return home
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, instance_home: Path) -> Workspace:
+    """Source and output as folders."""
+    source = tmp_path / "source"
+    source.mkdir()
+    return Workspace(str(source), str(tmp_path / "output"), {})
+
+
+def flat_drawing(seed: int, width: int = 128, height: int = 112) -> Image:
+    """A seeded drawing with a plain background, a round subject and outlines, antialiased, 8-bit RGB."""
+    rng = np.random.default_rng(seed)
+    background, skin, line = (rng.integers(low, high, 3) for low, high in ((200, 255), (90, 190), (0, 60)))
+    y, x = np.mgrid[: 4 * height, : 4 * width] / 4
+    radius = np.hypot(x - width / 2, y - height / 2)
+    size = min(width, height) / 3
+    pixels = np.empty((4 * height, 4 * width, 3))
+    pixels[:] = background
+    pixels[radius < size] = skin
+    pixels[np.abs(radius - size) < 1.5] = line
+    pixels[np.abs(radius - size / 2) < 1.0] = line
+    small = pixels.reshape(height, 4, width, 4, 3).mean(axis=(1, 3))
+    return Image(np.floor(small + 0.5).astype(np.uint8))
+
+
+def write_drawing(folder: str | Path, name: str, seed: int) -> Path:
+    """One drawing as a PNG file."""
+    path = Path(folder) / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(encode(flat_drawing(seed)))
+    return path

@@ -1,0 +1,108 @@
+"""What is done stays done; what changed, and only that, is done again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from imgpipe.records import Status
+from imgpipe_tests.end_to_end.conftest import CLASSICAL, Workspace, write_drawing
+
+ASSETS = ("raw_images", "matted_images", "upscaled_images", "quality_reports")
+
+
+@pytest.fixture
+def drawn(workspace: Workspace) -> Workspace:
+    for number in range(5):
+        write_drawing(workspace.source, f"{number}.png", seed=number)
+    code, text = workspace.cli("run", "--shard-size", "3", *CLASSICAL)
+    assert code == 0, text
+    return workspace
+
+
+def files_of(workspace: Workspace) -> dict[str, tuple[int, bytes]]:
+    root = Path(workspace.output)
+    return {
+        str(path.relative_to(root)): (path.stat().st_mtime_ns, path.read_bytes())
+        for path in root.rglob("*")
+        if path.is_file() and "reports" not in path.parts
+    }
+
+
+def test_first_run_computes_every_image_once_per_asset(drawn: Workspace) -> None:
+    expected = {(asset, f"{number}.png") for asset in ASSETS for number in range(5)}
+    assert set(drawn.computed) == expected
+    assert len(drawn.computed) == len(expected)
+    for asset in ASSETS:
+        rows = drawn.rows(asset)
+        assert {row.status for row in rows.values()} == {Status.OK}
+        assert {row.attempts for row in rows.values()} == {1}
+
+
+def test_second_run_computes_and_writes_nothing(drawn: Workspace) -> None:
+    before = files_of(drawn)
+    code, text = drawn.cli("run", "--shard-size", "3", *CLASSICAL)
+    assert code == 0, text
+    assert drawn.computed == []
+    assert "0 of 2 shards to do" in text
+    assert files_of(drawn) == before
+
+
+def test_one_changed_source_is_the_only_one_redone(drawn: Workspace) -> None:
+    before = drawn.rows()
+    pictures = {key: value for key, value in files_of(drawn).items() if key.endswith((".png", ".json"))}
+    write_drawing(drawn.source, "4.png", seed=99)
+    code, text = drawn.cli("run", "--shard-size", "3", *CLASSICAL)
+    assert code == 0, text
+    assert sorted(drawn.computed) == sorted((asset, "4.png") for asset in ASSETS)
+    after = drawn.rows()
+    assert {key for key in after if after[key] != before[key]} == {"4.png"}
+    changed = {key for key, value in files_of(drawn).items() if key in pictures and pictures[key] != value}
+    image_id = after["4.png"].image_id
+    assert changed
+    assert all(image_id in key for key in changed)
+
+
+def test_changed_settings_redo_the_stage_and_what_follows(drawn: Workspace) -> None:
+    code, text = drawn.cli("run", "--shard-size", "3", *CLASSICAL, "--set", "upscale.scale=3")
+    assert code == 0, text
+    assert {asset for asset, _ in drawn.computed} == {"upscaled_images", "quality_reports"}
+    assert len(drawn.computed) == 10
+
+
+def test_a_lost_output_is_made_again(drawn: Workspace) -> None:
+    row = drawn.rows("upscaled_images")["1.png"]
+    (Path(drawn.output) / row.output_key).unlink()
+    table = next((Path(drawn.output) / "tables" / "upscaled_images").rglob("00000.parquet"))
+    table.unlink()
+    code, text = drawn.cli("run", "--shard-size", "3", *CLASSICAL)
+    assert code == 0, text
+    assert (Path(drawn.output) / row.output_key).is_file()
+    assert drawn.rows("upscaled_images")["1.png"].output_sha256 == row.output_sha256
+
+
+def test_new_sources_go_into_new_shards_and_deleted_ones_are_skipped(drawn: Workspace) -> None:
+    write_drawing(drawn.source, "late/0.png", seed=50)
+    (Path(drawn.source) / "0.png").unlink()
+    kept = drawn.rows("upscaled_images")["0.png"].output_key
+    code, text = drawn.cli("run", "--shard-size", "3", *CLASSICAL)
+    assert code == 0, text
+    assert {key for _, key in drawn.computed} == {"late/0.png"}
+    rows = drawn.rows()
+    assert rows["0.png"].status is Status.SKIPPED
+    assert (Path(drawn.output) / kept).is_file()
+    assert len(rows) == 6
+
+
+def test_status_tells_complete_stale_and_missing(drawn: Workspace) -> None:
+    code, text = drawn.cli("status", *CLASSICAL)
+    assert code == 0
+    assert text.count("complete") == 2, text
+    code, text = drawn.cli("status", *CLASSICAL, "--set", "upscale.scale=3")
+    assert (text.count("upscaled_images stale"), text.count("matted_images stale")) == (2, 0), text
+    write_drawing(drawn.source, "z.png", seed=7)
+    code, text = drawn.cli("plan", *CLASSICAL)
+    assert "1 new" in text
+    code, text = drawn.cli("status", *CLASSICAL)
+    assert (text.count("complete"), text.count("quality_reports missing")) == (2, 1), text
