@@ -1,8 +1,9 @@
 """Every setting, with its meaning, unit and range.
 
-Order of precedence: ``--set`` and arguments > ``IMGPIPE_*`` environment > the YAML file > the defaults
-here. The file is ``IMGPIPE_CONFIG`` where that is set, else ``imgpipe.yaml`` in the working directory.
-Nested keys in the environment are joined by two underscores: ``IMGPIPE_UPSCALE__TILE_SIZE=256``.
+Order of precedence: ``--set`` and arguments > ``IMGPIPE_*`` environment > ``QUALITY_*`` environment > the
+YAML file > the defaults here. The file is ``IMGPIPE_CONFIG`` where that is set, else ``imgpipe.yaml`` in the
+working directory. Nested keys in the environment are joined by two underscores:
+``IMGPIPE_UPSCALE__TILE_SIZE=256``.
 """
 
 from __future__ import annotations
@@ -35,14 +36,6 @@ Precision = Literal["auto", "fp32", "bf16", "fp16"]
 #: Environment names with our prefix that are not settings.
 _ENV_OTHER = {"IMGPIPE_CONFIG"}
 
-#: The names that people's scripts already use -> where they live here.
-ALIASES: Mapping[str, str] = {
-    "alpha_matting": "rembg.alpha_matting",
-    "scale": "upscale.scale",
-    "tile_size": "upscale.tile_size",
-    "half_precision": "upscale.precision",
-}
-
 #: Quality scores that a threshold may be set for -> (lowest, highest sensible value).
 THRESHOLD_RANGES: Mapping[str, tuple[float, float]] = {
     "psnr_y_min_db": (0.0, 100.0),
@@ -63,6 +56,26 @@ THRESHOLD_RANGES: Mapping[str, tuple[float, float]] = {
     "foreground_max": (0.0, 1.0),
     "components_max": (1.0, 10000.0),
     "soft_band_px_max": (0.0, 1000.0),
+}
+
+#: The names that people's scripts already use -> where they live here (docs/configuration-names.md).
+ALIASES: Mapping[str, str] = {
+    "alpha_matting": "rembg.alpha_matting",
+    "alpha_matting_foreground_threshold": "rembg.foreground_threshold",
+    "alpha_matting_background_threshold": "rembg.background_threshold",
+    "alpha_matting_erode_size": "rembg.erode_size",
+    "scale": "upscale.scale",
+    "tile_size": "upscale.tile_size",
+    "half_precision": "upscale.precision",
+    "QUALITY_MIN_WIDTH": "enhance.min_width",
+    "QUALITY_MIN_HEIGHT": "enhance.min_height",
+    "QUALITY_SCALE_FACTOR": "enhance.scale_factor",
+    "QUALITY_TARGET_BYTES": "enhance.target_bytes",
+    "QUALITY_SAVE_FORMAT_PRIORITY": "enhance.save_format_priority",
+    "QUALITY_SAVE_QUALITY": "enhance.quality",
+    "QUALITY_PROFILE": "quality.profile",
+    "QUALITY_DIFF": "quality.diff",
+    **{f"QUALITY_{name.upper()}": f"quality.thresholds.{name}" for name in THRESHOLD_RANGES},
 }
 
 
@@ -264,6 +277,17 @@ class _YamlSource(PydanticBaseSettingsSource):
         return {} if self._path is None else expand_names(read_yaml(self._path))
 
 
+class _QualityEnvironment(PydanticBaseSettingsSource):
+    """The ``QUALITY_*`` environment names of :data:`ALIASES`; other names of that kind are nobody's here."""
+
+    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:
+        raise AssertionError("values are read as a whole by __call__")
+
+    def __call__(self) -> dict[str, Any]:
+        named = {name: os.environ[name] for name in ALIASES if name.isupper() and name in os.environ}
+        return expand_names({name: _read_value(name, text) for name, text in named.items()})
+
+
 class Settings(BaseSettings):
     """One data set's configuration."""
 
@@ -323,7 +347,8 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return init_settings, env_settings, _YamlSource(settings_cls, find_config_file())
+        yaml_settings = _YamlSource(settings_cls, find_config_file())
+        return init_settings, env_settings, _QualityEnvironment(settings_cls), yaml_settings
 
     def require_source_and_output(self) -> Self:
         """This object, once it is known where to read and write; raises :class:`ConfigError`."""
@@ -372,6 +397,16 @@ def expand_names(values: Mapping[str, Any]) -> dict[str, Any]:
     return result
 
 
+def _read_value(name: str, text: str) -> Any:
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as exc:
+        raise ConfigError(f"{name}: the value {text!r} is not readable: {exc}") from exc
+    if name == "QUALITY_SAVE_FORMAT_PRIORITY" and isinstance(value, str):
+        return [part.strip().upper() for part in value.split(",")]
+    return value
+
+
 def parse_assignments(assignments: list[str]) -> dict[str, Any]:
     """``["upscale.scale=2"]`` -> nested mapping; values are read as YAML."""
     values: dict[str, Any] = {}
@@ -379,10 +414,7 @@ def parse_assignments(assignments: list[str]) -> dict[str, Any]:
         key, sign, value = text.partition("=")
         if not sign or not key.strip():
             raise ConfigError(f"--set: expected key=value as in upscale.scale=2, got {text!r}")
-        try:
-            values[key.strip()] = yaml.safe_load(value)
-        except yaml.YAMLError as exc:
-            raise ConfigError(f"--set {key}: the value {value!r} is not readable: {exc}") from exc
+        values[key.strip()] = _read_value(key.strip(), value)
     return expand_names(values)
 
 

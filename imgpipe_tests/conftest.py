@@ -28,7 +28,7 @@ def shared() -> Path:
 def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """No setting of the person who runs the tests leaks into them."""
     for name in list(os.environ):
-        if name.startswith("IMGPIPE_") and name != "IMGPIPE_MODEL_DIR":
+        if name.startswith(("IMGPIPE_", "QUALITY_")) and name != "IMGPIPE_MODEL_DIR":
             monkeypatch.delenv(name)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from imgpipe.config import ALIASES, THRESHOLD_RANGES, describe_fields
+from imgpipe.config import THRESHOLD_RANGES, describe_fields
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -31,9 +31,11 @@ def configuration() -> str:
     for key, valid, default, text in describe_fields():
         shown = default if default not in ("", "None") else " "
         lines.append(f"| `{key}` | {f'`{shown}`' if shown.strip() else ''} | {valid} | {text} |")
-    lines += ["", "## Names from other scripts", "", "| name | is |", "|---|---|"]
-    lines += [f"| `{alias}` | `{target}` |" for alias, target in ALIASES.items()]
-    lines += ["", "`half_precision: true` means `upscale.precision: auto`, `false` means `fp32`.", ""]
+    lines += [
+        "",
+        "Names from other scripts are accepted too: [configuration-names.md](configuration-names.md).",
+        "",
+    ]
     lines += [
         "## Thresholds",
         "",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -56,6 +57,8 @@ def demo(
     stores = open_stores(settings)
     rows = _all_rows(settings, stores)
     out.print(images_table(rows, samples, stores))
+    for line in reasons_of(rows[QUALITY].values()):
+        out.print(f"  {line}")
     print_checks(evaluations)
     print_counts(count_statuses(rows[QUALITY].values()))
     out.print("[bold]where to look[/]")
@@ -100,23 +103,30 @@ def images_table(rows: dict[str, dict[str, ImageRow]], samples: list[Drawing], s
     """One line per image: what it was, what it became, its scores and, the truth being known, its matte's."""
     truth = {drawing.name: drawing for drawing in samples}
     table = Table(title="images", box=SIMPLE)
-    for name in ("image", "before", "after", "status", "psnr_y", "ssim_y", "matte IoU", "why"):
-        table.add_column(name, overflow="fold")
+    for name in ("image", "before", "after", "status", "psnr_y", "ssim_y", "matte IoU"):
+        table.add_column(name, overflow="fold", no_wrap=name != "image")
     for image_id, row in rows[QUALITY].items():
         before, matted, after = (rows[name][image_id] for name in (RAW, "matted_images", "upscaled_images"))
         drawing = truth.get(Path(row.source_key).stem)
         colour = {Status.OK: "green", Status.ERROR: "red"}.get(row.status, "yellow")
         table.add_row(
             escape(row.source_key),
-            f"{before.width}x{before.height} {before.format} {before.bit_depth} bit",
+            f"{before.width}x{before.height} {before.bit_depth} bit",
             f"{after.width}x{after.height}" if after.width else "-",
             f"[{colour}]{row.status.value}[/]",
             _score(row, "psnr_y"),
             _score(row, "ssim_y"),
             f"{_matte_iou(matted, drawing, stores):.3f}" if drawing and matted.output_key else "-",
-            escape("; ".join(row.reasons) or row.error_message),
         )
     return table
+
+
+def reasons_of(rows: Iterable[ImageRow]) -> Iterator[str]:
+    """One line, with markup, for every image whose row says anything."""
+    for row in rows:
+        said = "; ".join(row.reasons) or row.error_message
+        if said:
+            yield f"{escape(row.source_key)}: {escape(said)}"
 
 
 def _matte_iou(matted: ImageRow, drawing: Drawing, stores: Stores) -> float:

@@ -169,7 +169,7 @@ def print_statuses(settings: Settings, statuses: Sequence[ShardStatus]) -> None:
 
 
 def print_checks(evaluations: Sequence[AssetCheckEvaluation]) -> None:
-    """One line per check over the partitions that were just run; what failed says where and why."""
+    """One line per check over the partitions that were just run; of what failed, the first says why."""
     if not evaluations:
         return
     table = Table(title="checks", box=SIMPLE)
@@ -182,8 +182,9 @@ def print_checks(evaluations: Sequence[AssetCheckEvaluation]) -> None:
         failed = [one for one in members if not one.passed]
         colour = "green" if not failed else "yellow" if _only_warns(failed) else "red"
         passed = f"[{colour}]{len(members) - len(failed)} of {len(members)}[/]"
-        said = "\n".join(f"{one.severity.value} {one.partition}: {one.description}" for one in failed)
-        table.add_row(check, asset, passed, escape(said))
+        said = "".join(f"{one.severity.value} {one.partition}: {one.description}" for one in failed[:1])
+        more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
+        table.add_row(check, asset, passed, escape(said + more))
     out.print(table)
 
 

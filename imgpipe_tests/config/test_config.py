@@ -94,7 +94,31 @@ def test_aliases_mean_the_same() -> None:
 
 def test_every_alias_leads_to_a_setting() -> None:
     known = {key for key, *_ in describe_fields()}
+    known |= {f"quality.thresholds.{name}" for name in THRESHOLD_RANGES}
     assert set(ALIASES.values()) <= known
+
+
+def test_every_alias_stands_in_the_documented_table() -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs" / "configuration-names.md").read_text()
+    assert [name for name in ALIASES if f"`{name}`" not in page] == []
+
+
+def test_quality_names_of_the_environment_are_read_below_our_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("imgpipe.yaml").write_text("enhance: {min_width: 100, min_height: 200}\n")
+    monkeypatch.setenv("QUALITY_MIN_WIDTH", "640")
+    monkeypatch.setenv("QUALITY_SAVE_FORMAT_PRIORITY", "webp, png")
+    monkeypatch.setenv("QUALITY_SSIM_Y_MIN", "0.5")
+    monkeypatch.setenv("QUALITY_OF_LIFE", "high")
+    settings = load_settings({})
+    assert (settings.enhance.min_width, settings.enhance.min_height) == (640, 200)
+    assert settings.enhance.save_format_priority == ("WEBP", "PNG")
+    assert settings.quality.thresholds == {"ssim_y_min": 0.5}
+    monkeypatch.setenv("IMGPIPE_ENHANCE__MIN_WIDTH", "700")
+    assert load_settings({}).enhance.min_width == 700
+    monkeypatch.setenv("QUALITY_MIN_WIDTH", "wide")
+    monkeypatch.delenv("IMGPIPE_ENHANCE__MIN_WIDTH")
+    with pytest.raises(ConfigError, match=r"enhance\.min_width"):
+        load_settings({})
 
 
 def test_an_alias_and_its_name_may_not_disagree() -> None:

@@ -1,0 +1,78 @@
+"""At least this large: one proportional enlargement before segmentation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+from imgpipe.config import EnhanceSettings, LimitSettings
+from imgpipe.enhancement.resample import resample
+from imgpipe.errors import ImageError, LimitExceeded
+from imgpipe.images.image import Image
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Enhanced:
+    """``image``: the source's channels, bit depth, profile and metadata at the new size. ``factor``: new
+    size / old size, 1.0 where the picture is the source itself. ``reasons``: what made the factor so large,
+    in words; empty where it is ``scale_factor``."""
+
+    image: Image
+    factor: float
+    reasons: tuple[str, ...] = ()
+
+
+def plan_size(width: int, height: int, settings: EnhanceSettings) -> tuple[int, int]:
+    """(width, height) in px that a picture of ``width`` x ``height`` px is brought to.
+
+    Both sides times one factor, the largest of ``scale_factor``, ``min_width / width`` and
+    ``min_height / height``, rounded half up; computed in fractions, so that a minimum is never missed by a
+    rounding error. Raises :class:`ImageError` for sides below 1 px.
+    """
+    factor = _factor(width, height, settings)
+    return _times(width, factor), _times(height, factor)
+
+
+def enhance(image: Image, settings: EnhanceSettings, limits: LimitSettings) -> Enhanced:
+    """``image`` at the planned size, by ``settings.model``, premultiplied and in float32; 16 bits stay 16.
+
+    A picture that is large enough already, with ``scale_factor`` 1.0, is returned as it is, bit for bit.
+    Raises :class:`LimitExceeded` before anything is computed, and :class:`OutOfMemory`.
+    """
+    factor = _factor(image.width, image.height, settings)
+    width, height = plan_size(image.width, image.height, settings)
+    if width * height > limits.max_output_pixels:
+        raise LimitExceeded(
+            f"{image.width}x{image.height} px enlarged {float(factor):.6g} times (enhance.scale_factor="
+            f"{settings.scale_factor:g}, min_width={settings.min_width}, min_height={settings.min_height}) "
+            f"would be {width}x{height} = {width * height:,} px, expected at most limits.max_output_pixels="
+            f"{limits.max_output_pixels:,}; lower these settings or raise the limit"
+        )
+    reasons = _reasons(image.width, image.height, factor, settings)
+    return Enhanced(resample(image, width, height, settings.model), float(factor), reasons)
+
+
+def _factor(width: int, height: int, settings: EnhanceSettings) -> Fraction:
+    if width < 1 or height < 1:
+        raise ImageError(f"enhance: expected a picture of at least 1x1 px, got {width}x{height}")
+    return max(
+        Fraction(str(settings.scale_factor)),  # 1.1 as it is written, not the binary number beside it
+        Fraction(settings.min_width, width),
+        Fraction(settings.min_height, height),
+    )
+
+
+def _times(side: int, factor: Fraction) -> int:
+    return int(side * factor + Fraction(1, 2))
+
+
+def _reasons(width: int, height: int, factor: Fraction, settings: EnhanceSettings) -> tuple[str, ...]:
+    if factor == Fraction(str(settings.scale_factor)):
+        return ()
+    sides = (("width", width, settings.min_width), ("height", height, settings.min_height))
+    return tuple(
+        f"enlarged {float(factor):.4g} times, not {settings.scale_factor:g}: the {name} of {side} px "
+        f"reaches enhance.min_{name}={least} px only so"
+        for name, side, least in sides
+        if Fraction(least, side) == factor
+    )

@@ -1,0 +1,75 @@
+"""Which format a picture is saved in, and how: the rules.
+
+| picture          | PNG      | WEBP                      | JPEG                      |
+|------------------|----------|---------------------------|---------------------------|
+| 8-bit, opaque    | lossless | quality >= 90             | quality >= 90, 4:4:4      |
+| 8-bit with alpha | lossless | lossless                  | never                     |
+| 16-bit           | lossless | only where PNG is not in the priority: 8 bits, recorded |
+
+Every format carries ICC, EXIF and XMP. What a format's encoder refuses (a WebP wider than 16383 px, a
+profile for grey in a WebP, EXIF of more than 64 KB in a JPEG) passes that format over for the next one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import cast
+
+import numpy as np
+
+from imgpipe.enhancement.lossy_webp import encode_lossy_webp
+from imgpipe.images.encode import Effort, encode
+from imgpipe.images.image import Image, Pixels
+
+#: Lossy formats are never written below this.
+LOWEST_QUALITY = 90
+
+#: Formats that can be smaller than lossless ones.
+LOSSY = ("WEBP", "JPEG")
+
+_KEEP_16_BITS = ("PNG",)
+
+
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """A format and how hard it tries. ``quality`` 90..100, ``None`` = lossless; ``effort`` (lossless only)
+    trades time for bytes."""
+
+    format: str
+    quality: int | None = None
+    effort: Effort = "fast"
+
+    @property
+    def lossless(self) -> bool:
+        return self.quality is None
+
+
+def encoding_for(image: Image, format: str, quality: int) -> Encoding:  # noqa: A002 -- the domain's name
+    """How ``format`` holds ``image`` by the rules; whether it can is the encoder's to say."""
+    if format == "PNG" or (format == "WEBP" and image.has_alpha):
+        return Encoding(format)
+    return Encoding(format, quality)
+
+
+def write(image: Image, encoding: Encoding) -> bytes:
+    """The file; colour under alpha 0 is written as 0. Raises :class:`EncodeError` where the format cannot
+    hold the picture."""
+    if encoding.quality is None:
+        return encode(image, format=encoding.format, effort=encoding.effort)
+    if encoding.format == "WEBP":
+        return encode_lossy_webp(image, encoding.quality)
+    return encode(image, format=encoding.format, quality=encoding.quality)
+
+
+def fit_bit_depth(image: Image, priority: Sequence[str]) -> tuple[Image, tuple[str, ...]]:
+    """``image`` as it can be saved, and what that cost: 8 bits instead of 16 only where every format of the
+    priority has no more, each value rounded to nearest (v / 257)."""
+    if image.bit_depth == 8 or any(name in _KEEP_16_BITS for name in priority):
+        return image, ()
+    reduced = ((image.pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    reason = (
+        f"16 bits per channel reduced to 8: enhance.save_format_priority=[{', '.join(priority)}] has no "
+        "format for more; add PNG to keep them"
+    )
+    return replace(image, pixels=cast(Pixels, reduced)), (reason,)

@@ -1,0 +1,52 @@
+"""Every file of an image, listed with its kind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from typer.testing import CliRunner
+
+from imgpipe.cli import app
+from imgpipe_tests.end_to_end.conftest import CLASSICAL, Workspace, write_drawing
+
+
+def files_of(output: str, image_id: str) -> tuple[int, dict[str, str]]:
+    result = CliRunner().invoke(app, ["files", "--output", output, image_id], catch_exceptions=False)
+    lines = [line.split(maxsplit=2) for line in result.output.splitlines()]
+    return result.exit_code, {line[0]: line[2] for line in lines if len(line) == 3}
+
+
+def test_all_kinds_of_files_are_listed_and_exist(workspace: Workspace) -> None:
+    write_drawing(workspace.source, "a.png", seed=1)
+    code, text = workspace.cli(
+        "run",
+        *CLASSICAL,
+        "--set",
+        "actions=[enhance, rembg, upscale]",
+        "--set",
+        "enhance={min_width: 150, min_height: 100}",
+    )
+    assert code == 0, text
+    row = workspace.rows()["a.png"]
+    code, found = files_of(workspace.output, row.image_id)
+    assert code == 0
+    assert set(found) == {
+        "source",
+        "source_enhanced",
+        "segmentation_feed",
+        "matted",
+        "upscaled",
+        "quality.json",
+        "diff.png",
+    }
+    assert found.pop("source") == "a.png"
+    assert all(Path(place).is_file() for place in found.values())
+    assert found["source_enhanced"].endswith(f"{row.image_id}/source_enhanced.png")
+
+
+def test_an_unknown_image_is_wrong_use(workspace: Workspace) -> None:
+    write_drawing(workspace.source, "a.png", seed=1)
+    assert workspace.cli("plan", *CLASSICAL)[0] == 0
+    result = CliRunner().invoke(app, ["files", "--output", workspace.output, "nobody-0123456789"])
+    assert result.exit_code == 2
+    assert "no shard" in result.output

@@ -1,0 +1,91 @@
+"""The stage's files, record and fingerprint."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+
+from imgpipe.config import EnhanceSettings, LimitSettings
+from imgpipe.errors import LimitExceeded
+from imgpipe.images.decode import decode
+from imgpipe.images.image import Image
+from imgpipe.records import Status
+from imgpipe.stages.enhance import EnhanceStage
+from imgpipe.stages.protocol import StageResult
+from imgpipe_tests.enhancement.pictures import noise, tagged, waves
+
+LIMITS = LimitSettings()
+
+
+def run(image: Image, **settings: Any) -> StageResult:
+    wanted = EnhanceSettings(**{"min_width": 1, "min_height": 1, **settings})
+    return EnhanceStage(wanted, LIMITS).run({"source": image}, {})
+
+
+@pytest.mark.parametrize(
+    ("priority", "extension"), [(("PNG",), "png"), (("WEBP",), "webp"), (("JPEG",), "jpg")]
+)
+def test_files_and_what_the_row_needs(priority: tuple[str, ...], extension: str) -> None:
+    source = tagged(waves(40, 60))
+    result = run(source, save_format_priority=priority)
+    assert list(result.outputs) == [f"source_enhanced.{extension}", "segmentation_feed.png"]
+    data, feed = result.outputs.values()
+    assert isinstance(data, bytes)
+    assert isinstance(feed, Image)
+    back = decode(data, name="x", limits=LIMITS)
+    assert (back.width, back.height) == (feed.width, feed.height) == (90, 60)
+    assert result.main_image is not None
+    assert (result.main_image.width, result.main_image.height) == (90, 60)
+    assert result.main_format == back.source_format == priority[0]
+    assert feed.pixels.shape == (60, 90, 3)
+    assert (result.status, result.reasons) == (Status.OK, ())
+
+
+def test_the_feed_fits_the_file_where_a_target_reduced_it() -> None:
+    result = run(Image(noise(200, 300, 4)), target_bytes=50_000)
+    data, feed = result.outputs.values()
+    assert isinstance(data, bytes)
+    assert isinstance(feed, Image)
+    back = decode(data, name="x", limits=LIMITS)
+    assert (back.width, back.height) == (feed.width, feed.height)
+    assert back.width < 450
+    assert result.metrics["target_met"] == 1.0
+    assert result.metrics["factor"] == pytest.approx(back.width / 300)
+    assert "reduced from 450x300" in result.reasons[0]
+
+
+def test_the_record_is_json_and_tells_every_attempt() -> None:
+    result = run(Image(waves(40, 60, 4, 16)), min_width=60, min_height=40, target_bytes=1_000)
+    details = json.loads(json.dumps(result.details))
+    assert details["target_met"] is False
+    assert details["attempts"][0]["format"] == "PNG"
+    assert details["attempts"][0]["scale"] == 1.0
+    assert len(details["attempts"]) == result.metrics["encodings"]
+    assert set(details["passed_over"]) == {"WEBP", "JPEG"}
+    assert details["enlarged"]["factor"] == 1.5
+    assert "not reached" in result.reasons[0]
+    assert result.main_image is not None
+    assert result.main_image.bit_depth == 16
+
+
+def test_the_source_is_not_touched() -> None:
+    source = tagged(waves(40, 60, 4))
+    before = source.pixels.copy()
+    run(source, scale_factor=1.0, target_bytes=2_000)
+    assert np.array_equal(source.pixels, before)
+
+
+def test_fingerprints_follow_the_settings() -> None:
+    one = EnhanceStage(EnhanceSettings(), LIMITS).fingerprint
+    assert one == EnhanceStage(EnhanceSettings(), LimitSettings(max_pixels=5)).fingerprint
+    others = [{"quality": 96}, {"target_bytes": 1000}, {"scale_factor": 2.0}, {"model": "bicubic"}]
+    assert len({EnhanceStage(EnhanceSettings(**o), LIMITS).fingerprint for o in others} | {one}) == 5
+
+
+def test_limits_hold() -> None:
+    stage = EnhanceStage(EnhanceSettings(), LimitSettings(max_output_pixels=1000))
+    with pytest.raises(LimitExceeded, match="max_output_pixels"):
+        stage.run({"source": Image(waves(40, 60))}, {})
