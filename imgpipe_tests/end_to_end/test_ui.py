@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -12,6 +13,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,7 @@ from imgpipe_tests.end_to_end.conftest import CLASSICAL, Workspace, write_drawin
 
 pytestmark = [pytest.mark.server, pytest.mark.timeout(280)]
 
+ROOT = Path(__file__).resolve().parents[2]
 ASSETS = ("raw_images", "matted_images", "upscaled_images", "quality_reports")
 QUALITY_CHECKS = ("psnr", "ssim", "no_lines", "edges_preserved", "rows_conserved", "models_as_configured")
 
@@ -61,15 +64,24 @@ def produced(workspace: Workspace) -> Workspace:
 
 @pytest.fixture
 def server(produced: Workspace, instance_home: Path, tmp_path: Path) -> Iterator[Server]:
-    """``imgpipe ui`` in a process group of its own, ended with all its children."""
+    """``imgpipe ui`` on what ``produced`` left."""
     port = free_port()
-    log = tmp_path / "ui.log"
+    command = [sys.executable, "-m", "imgpipe", "ui", "--port", str(port)]
+    with running(command, port, instance_home, tmp_path) as started:
+        yield started
+
+
+@contextmanager
+def running(command: list[str], port: int, home: Path, folder: Path) -> Iterator[Server]:
+    """A server in a process group of its own, in ``folder``, ended with all its children."""
+    log = home / "server.log"
     with log.open("wb") as stream:
         process = subprocess.Popen(
-            [sys.executable, "-m", "imgpipe", "ui", "--port", str(port)],
+            command,
+            cwd=folder,
             stdout=stream,
             stderr=subprocess.STDOUT,
-            env={**os.environ, "DAGSTER_HOME": str(instance_home), "NO_PROXY": "127.0.0.1,localhost"},
+            env={**os.environ, "DAGSTER_HOME": str(home), "NO_PROXY": "127.0.0.1,localhost"},
             start_new_session=True,
         )
     try:
@@ -183,3 +195,16 @@ def test_the_ui_shows_partitions_checks_and_launches_a_run(server: Server, produ
     newest = materializations(server, "quality_reports")[0]
     assert (newest["partition"], newest["runId"]) == ("art-00001", run_id)
     assert produced.cli("status", *CLASSICAL)[1].count("complete") == 2
+
+
+def test_dagster_dev_works_from_the_root(instance_home: Path) -> None:
+    instance_home.mkdir()
+    shutil.copyfile(ROOT / "dagster.yaml", instance_home / "dagster.yaml")
+    port = free_port()
+    script = str(Path(sys.executable).with_name("dagster"))
+    with running([script, "dev", "-h", "127.0.0.1", "-p", str(port)], port, instance_home, ROOT) as server:
+        answer = server.ask("{ assetNodes { assetKey { path } partitionDefinition { type name } } }")
+    nodes = {node["assetKey"]["path"][0]: node["partitionDefinition"] for node in answer["assetNodes"]}
+    assert set(nodes) == {*ASSETS, "dataset_report"}
+    assert {nodes[asset]["type"] for asset in ASSETS} == {"DYNAMIC"}
+    assert nodes["dataset_report"] is None
