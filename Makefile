@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test ui check bench format clean
+.PHONY: help demo test ui check bench format fuzz clean
 
 help: ## what there is to make
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | sort
@@ -32,6 +32,9 @@ format: $(VENV)/.dev ## rewrite files in the project's style
 
 bench: $(VENV)/.dev ## benchmarks at a small size; their help tells more
 	@for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
+
+fuzz: $(VENV)/.dev ## ten minutes of damaged files through the decoder
+	$(BIN)/python scripts/fuzz_decode.py --seconds 600
 
 clean: ## remove what demo and tests made
 	rm -rf demo-output .imgpipe .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

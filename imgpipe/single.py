@@ -113,7 +113,8 @@ def _reencode(
 
 
 def _ref(store: MemoryStore, key: str, asset: str, settings: Settings) -> ObjectRef:
-    return ObjectRef(store, key, settings.limits if asset == RAW else settings.limits.for_own_files())
+    own = asset != RAW
+    return ObjectRef(store, key, settings.limits.for_own_files() if own else settings.limits, own=own)
 
 
 def _no_hash(digests: Mapping[str, str]) -> str:

@@ -16,20 +16,31 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
-from imgpipe.config import LimitSettings
+from imgpipe.config import IsolationSettings, LimitSettings
+from imgpipe.engines.decoders import source_decoder
 from imgpipe.errors import PER_IMAGE_ERRORS, ImgpipeError, LimitExceeded, ObjectChanged
 from imgpipe.images.image import Image
 from imgpipe.records import ImageRow, Status
 from imgpipe.stages.protocol import Stage, StageResult
 from imgpipe.storage.store import ImageStore
 
+if TYPE_CHECKING:
+    from imgpipe.images.isolation import Decoder
+
 log = logging.getLogger(__name__)
+
+#: For pictures whose loss would end nothing but the command that asked for them.
+NO_ISOLATION = IsolationSettings(mode="none")
 
 
 @dataclass(frozen=True, slots=True)
 class ObjectRef:
-    """One stored picture and how to know that it is still the one that was meant."""
+    """One stored picture and how to know that it is still the one that was meant.
+
+    ``own``: we made it, so it is decoded here and not in a worker process.
+    """
 
     store: ImageStore
     key: str
@@ -37,6 +48,7 @@ class ObjectRef:
     etag: str | None = None
     sha256: str = ""
     size_bytes: int = 0
+    own: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +60,16 @@ class WorkItem:
     rows: Mapping[str, ImageRow]
     key_of: Callable[[str], str]
     stage_hash_of: Callable[[Mapping[str, str]], str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Tools:
+    """What all jobs of one call share."""
+
+    stage: Stage
+    output: ImageStore
+    compute_slots: threading.BoundedSemaphore
+    decoder: Decoder
 
 
 @dataclass
@@ -72,6 +94,7 @@ def run_items(
     output: ImageStore,
     *,
     workers: int = 0,
+    isolation: IsolationSettings = NO_ISOLATION,
     on_row: Callable[[ImageRow], None] = lambda row: None,
 ) -> list[ImageRow]:
     """Compute all items; rows in the order of ``items``, exactly one each.
@@ -79,14 +102,16 @@ def run_items(
     An image's own fault becomes a row with ``status=error``. A :class:`ModelError` or
     :class:`StoreUnavailable` is nobody's image: it stops the run, after the jobs in flight.
     """
-    limit = workers or (os.cpu_count() or 1) + 2
-    compute_slots = threading.BoundedSemaphore(stage.concurrency)
+    cores = os.cpu_count() or 1
+    limit = workers or cores + 2
+    slots = threading.BoundedSemaphore(stage.concurrency)
+    tools = _Tools(stage, output, slots, source_decoder(isolation, min(limit, cores)))
     rows: dict[int, ImageRow] = {}
     waiting = iter(enumerate(items))
     with ThreadPoolExecutor(limit, thread_name_prefix=f"imgpipe-{asset}") as pool:
         running: dict[Future[ImageRow], int] = {}
         for index, item in waiting:
-            running[pool.submit(_process, stage, asset, item, output, compute_slots)] = index
+            running[pool.submit(_process, tools, asset, item)] = index
             if len(running) >= limit:
                 _collect(running, rows, on_row)
         while running:
@@ -110,12 +135,10 @@ def _collect(
         on_row(row)
 
 
-def _process(
-    stage: Stage, asset: str, item: WorkItem, output: ImageStore, compute_slots: threading.BoundedSemaphore
-) -> ImageRow:
+def _process(tools: _Tools, asset: str, item: WorkItem) -> ImageRow:
     clock = _Clock()
     try:
-        row = _compute(stage, item, output, compute_slots, clock)
+        row = _compute(tools, item, clock)
         return replace(row, stage_failed=asset) if row.status is Status.REJECTED else row
     except PER_IMAGE_ERRORS as exc:
         return _error_row(item.base, asset, exc, clock)
@@ -127,12 +150,10 @@ def _process(
         return _error_row(item.base, asset, exc, clock)
 
 
-def _compute(
-    stage: Stage, item: WorkItem, output: ImageStore, compute_slots: threading.BoundedSemaphore, clock: _Clock
-) -> ImageRow:
-    images, digests, sizes = _load(item, clock)
-    with compute_slots, clock.step("compute"):
-        result = stage.run(images, item.rows)
+def _compute(tools: _Tools, item: WorkItem, clock: _Clock) -> ImageRow:
+    images, digests, sizes = _load(item, tools.decoder, clock)
+    with tools.compute_slots, clock.step("compute"):
+        result = tools.stage.run(images, item.rows)
     main_role = next(iter(item.inputs))
     row = replace(
         item.base,
@@ -145,14 +166,16 @@ def _compute(
         details=dict(result.details),
     )
     row = (
-        _save(row, item, result, output, clock)
+        _save(row, item, result, tools.output, clock)
         if result.outputs
         else _describe_input(row, item, images, sizes)
     )
     return replace(row, seconds={**clock.seconds, **result.seconds})
 
 
-def _load(item: WorkItem, clock: _Clock) -> tuple[dict[str, Image], dict[str, str], dict[str, int]]:
+def _load(
+    item: WorkItem, sources: Decoder, clock: _Clock
+) -> tuple[dict[str, Image], dict[str, str], dict[str, int]]:
     from imgpipe.images.decode import decode
 
     images: dict[str, Image] = {}
@@ -179,7 +202,8 @@ def _load(item: WorkItem, clock: _Clock) -> tuple[dict[str, Image], dict[str, st
                 "materialize the stage that makes it again"
             )
         with clock.step("decode"):
-            images[role] = decode(data, name=ref.store.uri(ref.key), limits=ref.limits)
+            decode_here = decode if ref.own else sources.decode
+            images[role] = decode_here(data, name=ref.store.uri(ref.key), limits=ref.limits)
     return images, digests, sizes
 
 

@@ -71,6 +71,7 @@ def run_shard(step: Step, stage: Stage, settings: Settings, stores: Stores, shar
         items,
         stores.output,
         workers=settings.workers,
+        isolation=settings.isolation,
         on_row=lambda row: announce(step.asset, shard, row, True),
     )
     by_id = finished | {row.image_id: row for row in computed}
@@ -233,7 +234,9 @@ class _Plan:
                 self.stores.source, entry.source_key, limits, entry.etag, sha256, entry.size_bytes
             )
         row = rows[asset]
-        return ObjectRef(self.stores.output, row.output_key, limits.for_own_files(), None, row.output_sha256)
+        return ObjectRef(
+            self.stores.output, row.output_key, limits.for_own_files(), sha256=row.output_sha256, own=True
+        )
 
     def _key(self, image_id: str, kind: str) -> str:
         return self.step.key(self.manifest.dataset, self.manifest.shard, image_id, kind)

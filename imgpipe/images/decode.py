@@ -73,6 +73,8 @@ def decode(data: bytes, *, name: str, limits: LimitSettings) -> Image:
     they are; palettes become RGB or RGBA; CMYK becomes sRGB through its profile and carries an sRGB profile.
     8 bits and less become uint8 full range, 10, 12 and 16 bits uint16 full range (v * 65535 / (2^bits - 1),
     rounded). ICC, EXIF and XMP are carried; the orientation is applied and reset to 1 in EXIF and XMP.
+    Of animations and multi-page files: the first picture, with a note, or refused by ``limits.animated``;
+    further pictures that cameras append to a JPEG (previews, gain maps) are only noted.
 
     Raises :class:`UnsupportedFormat`, :class:`LimitExceeded` and :class:`DecodeError`, whose messages start
     with ``name``; nothing else, whatever the bytes.
@@ -80,6 +82,7 @@ def decode(data: bytes, *, name: str, limits: LimitSettings) -> Image:
     headers.check_data_size(len(data), limits, name)
     header, meta = headers.read(data, name)
     headers.check_limits(header, len(data), limits, name)
+    headers.check_frames(header, limits, name)
     if header.format == "JPEG" and header.bit_depth != 8:
         raise UnsupportedFormat(
             f"{name}: expected a JPEG of 8 bits, got {header.bit_depth}; convert it to 16-bit PNG"
@@ -245,5 +248,5 @@ def _upright(pixels: _Array, orientation: int) -> _Array:
 def _too_large(header: Header, name: str) -> LimitExceeded:
     return LimitExceeded(
         f"{name}: not enough memory for {header.width}x{header.height} px; "
-        "lower `workers` or limits.max_pixels"
+        "lower `workers` or limits.max_pixels, or raise isolation.max_memory_bytes"
     )

@@ -6,12 +6,12 @@ import struct
 from dataclasses import replace
 
 from imgpipe.config import LimitSettings
-from imgpipe.errors import LimitExceeded
+from imgpipe.errors import LimitExceeded, UnsupportedFormat
 from imgpipe.images import avif, jpeg, plugin, png, simple, tiff, webp
 from imgpipe.images.container import Header, Metadata, damaged
 from imgpipe.images.sniff import sniff
 
-__all__ = ["Header", "check_limits", "check_output_size", "read", "read_header"]
+__all__ = ["Header", "check_frames", "check_limits", "check_output_size", "read", "read_header"]
 
 _NO_METADATA = Metadata()
 
@@ -44,19 +44,31 @@ def _read(fmt: str, data: bytes, name: str) -> tuple[Header, Metadata]:
         case "TIFF":
             return tiff.read(data, name)
         case "GIF":
-            header = simple.read_gif(data, name)
-            notes = (f"animated: first of {header.frames} frames kept",) if header.frames > 1 else ()
-            return header, Metadata(notes=notes)
+            return _with_note(simple.read_gif(data, name))
         case "BMP":
             return simple.read_bmp(data, name), _NO_METADATA
         case "AVIF" | "HEIC":
             header = avif.read_header(data, name, fmt)
             if fmt == "HEIC":
                 header = replace(header, orientation=1)  # its plugin turns the picture upright itself
-            notes = (f"animated: first of {header.frames} frames kept",) if header.frames > 1 else ()
-            return header, Metadata(notes=notes)
+            return _with_note(header)
         case _:
-            return plugin.read_header(fmt, data, name), _NO_METADATA
+            return _with_note(plugin.read_header(fmt, data, name))
+
+
+def _with_note(header: Header) -> tuple[Header, Metadata]:
+    note = f"animated: first of {header.frames} frames kept"
+    return header, Metadata(notes=(note,)) if header.frames > 1 else _NO_METADATA
+
+
+def check_frames(header: Header, limits: LimitSettings, name: str) -> None:
+    """Raise :class:`UnsupportedFormat` for several pictures in one file where ``animated`` is ``reject``."""
+    if limits.animated == "reject" and header.frames > 1:
+        what = "pages" if header.format == "TIFF" else "frames"
+        raise UnsupportedFormat(
+            f"{name}: expected one picture, the {header.format} has {header.frames} {what}; set "
+            "limits.animated=first_frame to keep the first, or take the file out of the source"
+        )
 
 
 def check_limits(header: Header, data_size: int, limits: LimitSettings, name: str) -> None:

@@ -312,6 +312,29 @@ def test_first_frame_with_a_note(fmt: str, options: dict[str, Any]) -> None:
     assert any("first of 3" in note for note in decoded.notes), decoded.notes
 
 
+@pytest.mark.parametrize(
+    ("fmt", "options", "what"),
+    [
+        ("GIF", {}, "frames"),
+        ("PNG", {}, "frames"),
+        ("WEBP", {"lossless": True}, "frames"),
+        ("AVIF", {}, "frames"),
+        ("TIFF", {}, "pages"),
+    ],
+)
+def test_several_pictures_can_be_rejected(fmt: str, options: dict[str, Any], what: str) -> None:
+    """Only where the file has several: one picture, even as an animation of one frame, is decoded."""
+    limits = LimitSettings(animated="reject")
+    frames, several, one = _frames(3), io.BytesIO(), io.BytesIO()
+    frames[0].save(several, fmt, save_all=True, append_images=frames[1:], **options)
+    with pytest.raises(UnsupportedFormat) as caught:
+        decode(several.getvalue(), name="many", limits=limits)
+    expected = f"many: expected one picture, the {fmt} has 3 {what}; set limits.animated=first_frame"
+    assert str(caught.value).startswith(expected)
+    frames[0].save(one, fmt, save_all=True, **options)
+    assert decode(one.getvalue(), name="one", limits=limits).notes == ()
+
+
 def test_avif_sequence_is_noted() -> None:
     frames, buffer = _frames(3), io.BytesIO()
     frames[0].save(buffer, "AVIF", save_all=True, append_images=frames[1:], quality=100, subsampling="4:4:4")
@@ -357,6 +380,14 @@ def test_metadata_that_cannot_be_carried_is_noted() -> None:
     assert "ICC profile not carried" in text
     assert "EXIF block of 48 bytes not carried" in text
     assert "PNG text not carried: parameters" in text
+
+
+def test_previews_in_a_jpeg_are_noted_and_not_rejected() -> None:
+    """Cameras append previews and gain maps as further pictures (CIPA DC-007): no animation."""
+    frames, buffer = _frames(2), io.BytesIO()
+    frames[0].save(buffer, "MPO", save_all=True, append_images=frames[1:])
+    decoded = decode(buffer.getvalue(), name="camera.jpg", limits=LimitSettings(animated="reject"))
+    assert "several pictures in one JPEG: the first kept" in decoded.notes
 
 
 def test_limits_come_from_the_header() -> None:

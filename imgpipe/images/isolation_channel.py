@@ -1,0 +1,121 @@
+"""How a decoding worker and its owner talk: small JSON packets over a socket pair, bulk in shared memory.
+
+Each worker has two anonymous memory files (``memfd_create``), one for requests and one for answers, which are
+written and read in place again and again: fresh pages would cost more than the copies. Nothing is pickled,
+nothing is left behind in a file system, a container's small ``/dev/shm`` does not matter, and nothing that
+the worker sends is executed: JSON, bytes and numbers only. Neither side maps the files, so that neither can
+be hurt by the other's cutting them off.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from imgpipe import errors
+from imgpipe.errors import ImgpipeError
+from imgpipe.images.image import Image
+
+Buffer = bytes | memoryview
+Message = dict[str, Any]
+
+#: What receiving and unpacking raise where the peer sends nonsense.
+NONSENSE = (ValueError, LookupError, TypeError, AttributeError, OSError)
+
+_PACKET_BYTES = 131_072
+_BLOCKS = ("icc", "exif", "xmp")
+
+
+def send(channel: socket.socket, message: Message) -> None:
+    """One packet; raises :class:`OSError` where the peer is gone."""
+    channel.send(json.dumps(message).encode())
+
+
+def receive(channel: socket.socket) -> Message | None:
+    """The next packet, ``None`` once the peer is gone; raises one of ``NONSENSE``."""
+    packet = channel.recv(_PACKET_BYTES)
+    if not packet:
+        return None
+    message = json.loads(packet)
+    if not isinstance(message, dict):
+        raise TypeError(f"expected an object, got {packet[:100]!r}")
+    return message
+
+
+def write(memory: int, parts: Iterable[Buffer]) -> int:
+    """The parts one after another from the start of a memory file; how many bytes that were."""
+    at = 0
+    for part in parts:
+        rest = memoryview(part)
+        while rest.nbytes:
+            written = os.pwrite(memory, rest, at)
+            at, rest = at + written, rest[written:]
+    return at
+
+
+def read(memory: int, start: int, size: int) -> bytes:
+    parts = []
+    while size > 0:
+        part = os.pread(memory, size, start)
+        if not part:
+            raise ValueError(f"the memory ends at byte {start}, {size} more were announced")
+        parts.append(part)
+        start, size = start + len(part), size - len(part)
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def pack_image(image: Image) -> tuple[Message, list[Buffer]]:
+    """The message and the bulk of which :func:`unpack` makes the image again."""
+    blocks = {name: getattr(image, name) for name in _BLOCKS}
+    notes = json.dumps(image.notes).encode()
+    message = {
+        "shape": image.pixels.shape,
+        "dtype": image.pixels.dtype.name,
+        "format": image.source_format,
+        "sizes": {name: None if block is None else len(block) for name, block in blocks.items()},
+        "notes": len(notes),
+    }
+    pixels = image.pixels.data.cast("B")
+    return message, [pixels, *(block for block in blocks.values() if block), notes]
+
+
+def pack_error(error: ImgpipeError) -> tuple[Message, list[Buffer]]:
+    text = json.dumps(str(error)).encode()
+    return {"error": type(error).__name__, "text": len(text)}, [text]
+
+
+def unpack(message: Message, memory: int) -> Image | ImgpipeError:
+    """What the worker packed; raises one of ``NONSENSE``, or :class:`MemoryError`."""
+    if "error" in message:
+        return _known_error(message["error"])(json.loads(read(memory, 0, message["text"])))
+    pixels = np.empty(message["shape"], {"uint8": np.uint8, "uint16": np.uint16}[message["dtype"]])
+    _read_into(memory, pixels.data.cast("B"))
+    at = pixels.nbytes
+    blocks: dict[str, bytes | None] = {}
+    for name in _BLOCKS:
+        size = message["sizes"][name]
+        blocks[name] = None if size is None else read(memory, at, size)
+        at += size or 0
+    notes = tuple(json.loads(read(memory, at, message["notes"])))
+    return Image(pixels, **blocks, source_format=message["format"], notes=notes)
+
+
+def _read_into(memory: int, target: memoryview) -> None:
+    at = 0
+    while at < target.nbytes:
+        count = os.preadv(memory, [target[at:]], at)
+        if not count:
+            raise ValueError(f"the memory ends at byte {at} of {target.nbytes}")
+        at += count
+
+
+def _known_error(name: str) -> type[ImgpipeError]:
+    found: object = getattr(errors, name)
+    if not isinstance(found, type) or not issubclass(found, ImgpipeError):
+        raise TypeError(f"{name} is none of imgpipe's errors")
+    return found

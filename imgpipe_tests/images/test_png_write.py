@@ -1,0 +1,128 @@
+"""What is written is what other libraries read, whichever way of packing it took."""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+import itertools
+import zlib
+from types import ModuleType
+from typing import Any
+
+import cv2
+import numpy as np
+import PIL.Image
+import pytest
+
+from imgpipe.images import png_write
+from imgpipe.images.png import chunks
+from imgpipe.images.png_write import write_png
+from imgpipe_tests.images import sources
+
+EFFORTS = ["fast", "balanced", "small"]
+
+
+def _read(data: bytes) -> Any:
+    """(height, width, channels) by OpenCV, which makes RGBA of grey + alpha."""
+    seen = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    seen = seen.reshape(*seen.shape[:2], -1)
+    order = {1: [0], 3: [2, 1, 0], 4: [2, 1, 0, 3]}[seen.shape[2]]
+    return seen[..., order]
+
+
+def _expected(pixels: Any) -> Any:
+    return pixels[..., [0, 0, 0, 1]] if pixels.shape[2] == 2 else pixels
+
+
+@pytest.fixture(params=["zlib", "zlib-ng"])
+def _library(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    if request.param == "zlib":
+        module: ModuleType = zlib
+    else:
+        module = pytest.importorskip("zlib_ng.zlib_ng")
+    monkeypatch.setattr(png_write, "_library", lambda: module)
+    return module
+
+
+@pytest.mark.usefixtures("_library")
+@pytest.mark.parametrize("effort", EFFORTS)
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_every_kind_of_picture(effort: Any, dtype: Any) -> None:
+    """Noise, ramps, flat areas and repeated patterns, of all channels, down to one pixel."""
+    rng = np.random.default_rng(0)
+    top = np.iinfo(dtype).max
+    for channels, (height, width) in itertools.product(range(1, 5), [(1, 1), (1, 50), (50, 1), (33, 47)]):
+        noise = rng.integers(0, top + 1, (height, width, channels)).astype(dtype)
+        y, x = np.mgrid[0:height, 0:width]
+        ramp = ((x + 2 * y)[..., None] * np.arange(1, channels + 1) * (top // 255)).astype(dtype)
+        flat = np.full_like(noise, top // 3)
+        pattern = noise[y % 5, x % 7]
+        for pixels in (noise, ramp, flat, pattern):
+            assert np.array_equal(_read(write_png(pixels, effort)), _expected(pixels))
+
+
+@pytest.mark.parametrize("filter_name", ["none", "up", "paeth", "adaptive"])
+@pytest.mark.parametrize(
+    "packing", [png_write._RUNS, png_write._CODES_ONLY, png_write._Packing(3), png_write._Packing(9)], ids=str
+)
+def test_every_way_of_packing(filter_name: Any, packing: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(png_write._PLANS, "fast", ((filter_name,), (packing,)))
+    for channels, depth in itertools.product(range(1, 5), (8, 16)):
+        pixels = np.tile(sources.picture(channels, depth), (9, 7, 1))
+        assert np.array_equal(_read(write_png(pixels, "fast")), _expected(pixels))
+
+
+def test_all_16_bit_levels_are_kept() -> None:
+    ramp = np.arange(65536, dtype=np.uint16).reshape(256, 256, 1)
+    assert np.array_equal(_read(write_png(ramp, "fast")), ramp)
+
+
+def test_the_way_follows_the_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Noise of few levels: codes; a repeated pattern: looking back; and both smaller than the other way."""
+    taken = []
+    deflate = png_write._deflate
+
+    def watched(rows: Any, packing: Any) -> bytes:
+        taken.append(packing)
+        return deflate(rows, packing)
+
+    monkeypatch.setattr(png_write, "_deflate", watched)
+    rng = np.random.default_rng(1)
+    noise = rng.normal(128, 4, (600, 600, 4)).astype(np.uint8)
+    pattern = np.tile(rng.integers(0, 256, (600, 30, 4), np.uint8), (1, 20, 1))
+    sizes = {}
+    for name, pixels in (("noise", noise), ("pattern", pattern)):
+        sizes[name] = len(write_png(pixels, "fast"))
+        sizes[name, "taken"] = taken[-1]
+    assert sizes["noise", "taken"] == png_write._CODES_ONLY
+    assert sizes["pattern", "taken"].level == 3
+    assert sizes["pattern"] < pattern.nbytes / 8
+    for name, pixels in (("noise", noise), ("pattern", pattern)):
+        buffer = io.BytesIO()
+        PIL.Image.fromarray(pixels).save(buffer, "PNG")
+        assert sizes[name] < 1.1 * len(buffer.getvalue())
+
+
+def test_a_sample_is_a_small_part_of_a_large_picture() -> None:
+    rows = np.arange(4096 * 4096, dtype=np.uint32).view(np.uint8).reshape(4096, -1)
+    sample = png_write._sample(rows)
+    assert sample.size <= rows.size / 15
+    assert png_write._sample(rows[:300, :200]).size <= 300 * 200
+
+
+def test_long_streams_are_cut_into_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(png_write, "_IDAT_BYTES", 1000)
+    pixels = np.random.default_rng(2).integers(0, 256, (40, 50, 3), np.uint8)
+    data = write_png(pixels, "fast")
+    assert [chunk.length for chunk in chunks(data, "x") if chunk.kind == b"IDAT"][:-1] == [1000] * 6
+    assert np.array_equal(_read(data), pixels)
+
+
+def test_rows_need_not_lie_together() -> None:
+    wide = np.random.default_rng(3).integers(0, 256, (40, 80, 4), np.uint8)
+    assert np.array_equal(_read(write_png(wide[::2, 10:30, :3], "fast")), wide[::2, 10:30, :3])
+
+
+def test_the_library_is_named() -> None:
+    expected = "zlib-ng " if importlib.util.find_spec("zlib_ng") else f"zlib {zlib.ZLIB_RUNTIME_VERSION}"
+    assert png_write.packing_library().startswith(expected)
