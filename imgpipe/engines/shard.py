@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from imgpipe.config import Settings
+from imgpipe.engines.journal import JOURNAL_SECONDS, Journal
 from imgpipe.engines.local import ObjectRef, WorkItem, run_items
 from imgpipe.engines.progress import announce
 from imgpipe.errors import ObjectMissing
@@ -50,7 +51,15 @@ class ShardResult:
         return count_statuses(self.rows)
 
 
-def run_shard(step: Step, stage: Stage, settings: Settings, stores: Stores, shard: str) -> ShardResult:
+def run_shard(
+    step: Step,
+    stage: Stage,
+    settings: Settings,
+    stores: Stores,
+    shard: str,
+    *,
+    journal_seconds: float = JOURNAL_SECONDS,
+) -> ShardResult:
     """Bring one asset's table for one shard up to date and write it, last of all.
 
     Raises :class:`ObjectMissing` where the manifest or an upstream table is not there yet, and
@@ -60,9 +69,15 @@ def run_shard(step: Step, stage: Stage, settings: Settings, stores: Stores, shar
     dataset = settings.dataset
     manifest = read_manifest(stores.output, dataset, shard)
     upstream, upstream_digest = _read_upstream(step, stores.output, dataset, shard)
-    previous = _read_previous(step, stores.output, dataset, shard)
+    journal = Journal(stores.output, step.asset, dataset, shard, seconds=journal_seconds)
+    previous = {**_read_previous(step, stores.output, dataset, shard), **journal.rows}
     shard_plan = _Plan(step, stage, settings, stores, manifest, upstream, previous)
     finished, items = shard_plan.split()
+
+    def hear(row: ImageRow) -> None:
+        announce(step.asset, shard, row, True)
+        journal.add(row)
+
     for row in finished.values():
         announce(step.asset, shard, row, False)
     computed = run_items(
@@ -72,7 +87,7 @@ def run_shard(step: Step, stage: Stage, settings: Settings, stores: Stores, shar
         stores.output,
         workers=settings.workers,
         isolation=settings.isolation,
-        on_row=lambda row: announce(step.asset, shard, row, True),
+        on_row=hear,
     )
     by_id = finished | {row.image_id: row for row in computed}
     rows = tuple(by_id[entry.image_id] for entry in manifest.entries)
@@ -90,6 +105,7 @@ def run_shard(step: Step, stage: Stage, settings: Settings, stores: Stores, shar
             "counts": json.dumps(count_statuses(rows)),
         },
     )
+    journal.discard()
     kept = sum(row is previous.get(row.image_id) for row in finished.values())
     return ShardResult(step.asset, dataset, shard, rows, len(items), kept, time.perf_counter() - start)
 

@@ -13,7 +13,14 @@ import numpy.typing as npt
 
 from imgpipe.images.colour import luma
 from imgpipe.images.image import Image
-from imgpipe.quality.round_trip import Float, area_average, comparison_size, reduce_picture, rgb_over
+from imgpipe.quality.round_trip import (
+    Float,
+    area_average,
+    comparison_size,
+    inside_the_cutout,
+    reduce_picture,
+    rgb_over,
+)
 
 U8 = npt.NDArray[np.uint8]
 
@@ -28,9 +35,11 @@ _MIN_LABELLED_PX = 160
 def difference(reference: Image, result: Image) -> Float:
     """Largest abs channel difference at comparison size, (height, width) float32, 0..255.
 
-    Pictures with alpha are compared over black and over white; the larger difference counts.
+    Pictures with alpha are compared over black and over white; the larger difference counts. An opaque
+    reference and a cutout are compared inside the cutout.
     """
     size = comparison_size(reference, result)
+    reference, result = inside_the_cutout(reference, result)
     backgrounds = ((0, 0, 0), (255, 255, 255)) if reference.has_alpha or result.has_alpha else ((0, 0, 0),)
     largest = np.zeros((size[1], size[0]), np.float32)
     for background in backgrounds:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -27,6 +28,9 @@ Plane = npt.NDArray[np.uint8] | npt.NDArray[np.float32]
 
 #: Rows of the larger picture that are held as float at once.
 STRIP_ROWS = 256
+
+#: A pixel whose block is opaque to this share is solid; the rest is rounding.
+_SOLID = 0.9999
 
 
 def comparison_size(reference: Image, result: Image) -> tuple[int, int]:
@@ -60,6 +64,28 @@ def area_average(values: Plane | npt.NDArray[np.uint16], size: tuple[int, int]) 
         return whole
     reduced: Float = np.asarray(cv2.resize(whole, size, interpolation=cv2.INTER_AREA), np.float32)
     return reduced.reshape(height, width, *whole.shape[2:])
+
+
+def inside_the_cutout(reference: Image, result: Image) -> tuple[Image, Image]:
+    """Both pictures where the result is solid, for an opaque reference and a result with alpha.
+
+    What was cut out on purpose is no damage, and in the soft band the cutout's colours differ by design:
+    they are freed from the background. Both get the same binary alpha: 1 where all of the result's pixels
+    that a pixel at comparison size covers are opaque, and their neighbours too. Other pairs as they are.
+    """
+    if reference.has_alpha or result.alpha is None:
+        return reference, result
+    opaque = (result.alpha == result.max_value).astype(np.float32)
+    covered = area_average(opaque, comparison_size(reference, result))
+    solid = cv2.erode((covered > _SOLID).astype(np.uint8), np.ones((3, 3), np.uint8))
+    return _with_mask(reference, solid), _with_mask(result, solid)
+
+
+def _with_mask(image: Image, solid: npt.NDArray[Any]) -> Image:
+    size = (image.width, image.height)
+    mask = cv2.resize(solid, size, interpolation=cv2.INTER_NEAREST)
+    alpha = np.where(mask > 0, image.max_value, 0).astype(image.pixels.dtype)
+    return replace(image, pixels=np.dstack([image.colour, alpha]))
 
 
 def rgb_over(image: Image, background: tuple[int, int, int]) -> Float:

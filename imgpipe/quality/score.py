@@ -34,6 +34,7 @@ from imgpipe.quality.round_trip import (
     Float,
     area_average,
     comparison_size,
+    inside_the_cutout,
     reduce_alpha,
     reduce_picture,
     rgb_over,
@@ -122,11 +123,15 @@ def score(
     Grey, RGB, with and without alpha, 8 and 16 bits, from 1x1 px.
     """
     size = comparison_size(reference, result)
+    whole = reference
+    reference, result = inside_the_cutout(reference, result)
     profile = choose_profile(settings, model)
     thresholds = thresholds_for(profile, settings)
     found = _Findings()
     if (reference.icc or b"") != (result.icc or b""):
         found.note("the colour profiles differ; values are compared as stored")
+    if reference is not whole:
+        found.note("the reference is opaque, the result a cutout: they are compared inside the cutout")
     weight = _visible_weight(reference, result, size)
     interior = None if weight is None else _interior(reference, result, size)
     for background in (BLACK,) if weight is None else (BLACK, WHITE):

@@ -332,3 +332,38 @@ def test_single_thresholds_are_obeyed() -> None:
     report = score(image(source), image(enlarge(source)), settings=strict, tile_grid=GRID)
     assert report.status is Status.REJECTED
     assert report.reasons[0].startswith("brightness differs: PSNR")
+
+
+def cutout_of(picture: U8, *, soft: bool = True) -> Image:
+    """An ellipse of the picture, with a soft border whose colours are freed from the background."""
+    height, width, _ = picture.shape
+    y, x = np.mgrid[:height, :width]
+    radius = np.hypot((x - width / 2) / (width * 0.4), (y - height / 2) / (height * 0.4))
+    alpha = np.clip((1.05 - radius) * 10, 0, 1) if soft else (radius < 1).astype(float)
+    pixels = picture.copy()
+    band = (alpha > 0) & (alpha < 1)
+    pixels[band] = (pixels[band] * 0.5).astype(np.uint8)
+    return Image(np.dstack([pixels, (alpha * 255 + 0.5).astype(np.uint8)]))
+
+
+def test_a_cutout_is_compared_with_its_opaque_source_inside_it_only() -> None:
+    picture = area(draw(3))
+    report = score(image(picture), cutout_of(picture), settings=SETTINGS)
+    assert report.identical
+    assert report.status is Status.OK
+    assert any("inside the cutout" in note for note in report.notes)
+    shifted = picture.copy()
+    shifted[..., 0] = np.clip(picture[..., 0].astype(int) + 9, 0, 255)
+    solid = cutout_of(picture).pixels[..., 3] == 255
+    expected = np.mean(shifted[solid][:, 0].astype(float) - picture[solid][:, 0])
+    damaged = score(image(picture), cutout_of(shifted), settings=SETTINGS)
+    assert damaged.status is Status.REJECTED
+    assert damaged.metrics["color_shift_255"] == pytest.approx(expected, abs=0.3)
+
+
+def test_an_enlarged_cutout_of_an_enlarged_picture_passes_and_a_shifted_one_does_not() -> None:
+    picture = area(draw(4))
+    large = enlarge(picture)
+    assert score(image(picture), cutout_of(large), settings=SETTINGS).status is Status.OK
+    moved = cutout_of(np.roll(large, 4, axis=1))
+    assert score(image(picture), moved, settings=SETTINGS).status is Status.REJECTED

@@ -1,0 +1,57 @@
+"""Rows of a shard that is under way, so that a crash costs a minute of work and not the shard."""
+
+from __future__ import annotations
+
+import time
+
+from imgpipe.errors import ObjectMissing
+from imgpipe.records import ImageRow
+from imgpipe.storage import keys
+from imgpipe.storage.store import ImageStore
+from imgpipe.storage.tables import read_table, write_table
+
+#: How often the rows so far are written, seconds.
+JOURNAL_SECONDS = 60.0
+
+
+class Journal:
+    """The computed rows of one asset's shard; ``tables/unfinished_<asset>/...`` until the table stands.
+
+    It is no table: nothing reads it but the next attempt, which keeps those of its rows whose outputs and
+    ``stage_hash`` still hold.
+    """
+
+    def __init__(
+        self, output: ImageStore, asset: str, dataset: str, shard: str, *, seconds: float = JOURNAL_SECONDS
+    ) -> None:
+        self._output = output
+        self._place = (f"unfinished_{asset}", dataset, shard)
+        self._seconds = seconds
+        self._rows = self._read()
+        self._on_disk = bool(self._rows)
+        self._written_at = time.monotonic()
+
+    @property
+    def rows(self) -> dict[str, ImageRow]:
+        """What an earlier attempt left, and what was added since, by image id."""
+        return self._rows
+
+    def add(self, row: ImageRow) -> None:
+        """Note a finished row; write all of them when it is time."""
+        self._rows[row.image_id] = row
+        if time.monotonic() - self._written_at >= self._seconds:
+            write_table(self._output, *self._place, list(self._rows.values()), meta={})
+            self._on_disk = True
+            self._written_at = time.monotonic()
+
+    def discard(self) -> None:
+        """The table stands: the journal is not needed any more."""
+        if self._on_disk:
+            self._output.delete(keys.table_key(*self._place))
+
+    def _read(self) -> dict[str, ImageRow]:
+        try:
+            rows, _ = read_table(self._output, *self._place)
+        except ObjectMissing:
+            return {}
+        return {row.image_id: row for row in rows}

@@ -1,0 +1,154 @@
+"""One asset over one shard: what is carried, kept and computed, and what a crash costs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+
+from imgpipe.config import IsolationSettings, Settings
+from imgpipe.engines.shard import Stores, run_shard
+from imgpipe.errors import ObjectMissing, StoreUnavailable
+from imgpipe.images.encode import encode
+from imgpipe.images.image import Image
+from imgpipe.records import ImageRow, Status
+from imgpipe.stages.chain import RAW, Step, steps
+from imgpipe.stages.protocol import StageResult
+from imgpipe.stages.read import ReadStage
+from imgpipe.storage import keys
+from imgpipe.storage.manifests import plan, seal
+from imgpipe.storage.memory import MemoryStore
+
+SETTINGS = Settings(dataset="art", actions=("rembg",), workers=1, isolation=IsolationSettings(mode="none"))
+READ, MATTE, SCORE = steps(SETTINGS)
+COUNT = 6
+
+
+@dataclass
+class Cutout:
+    """Adds an opaque alpha channel; stops or rejects where a test says so."""
+
+    fingerprint: str = "cutout-1"
+    concurrency: int = 1
+    stop_at: int = -1
+    rejected: tuple[int, ...] = ()
+    seen: list[int] = field(default_factory=list)
+
+    def run(self, inputs: Mapping[str, Image], rows: Mapping[str, ImageRow]) -> StageResult:
+        pixels = inputs["source"].pixels
+        level = int(pixels[0, 0, 0])
+        if level == self.stop_at:
+            raise StoreUnavailable("the store is gone")
+        self.seen.append(level)
+        opaque = np.full((*pixels.shape[:2], 1), 255, np.uint8)
+        status = Status.REJECTED if level in self.rejected else Status.OK
+        reasons = ("not this one",) if level in self.rejected else ()
+        return StageResult({"matted": Image(np.dstack([pixels, opaque]))}, status, reasons)
+
+
+@pytest.fixture
+def stores() -> Stores:
+    made = Stores(MemoryStore("source"), MemoryStore("output"))
+    for level in range(COUNT):
+        made.source.write(f"{level}.png", encode(Image(np.full((5, 4, 3), level, np.uint8))))
+    replan(made)
+    return made
+
+
+def replan(stores: Stores) -> None:
+    seal(plan(stores.source, stores.output, dataset="art", shard_size=100), stores.output)
+
+
+def read(stores: Stores) -> None:
+    run_shard(READ, ReadStage(SETTINGS.limits), SETTINGS, stores, "00000")
+
+
+def rows_of(stores: Stores, step: Step, stage: Cutout) -> dict[str, ImageRow]:
+    result = run_shard(step, stage, SETTINGS, stores, "00000")
+    assert result.counts["n"] == len(result.rows)
+    return {row.source_key: row for row in result.rows}
+
+
+def test_a_stage_needs_the_tables_before_it(stores: Stores) -> None:
+    with pytest.raises(ObjectMissing, match="materialize raw_images"):
+        run_shard(MATTE, Cutout(), SETTINGS, stores, "00000")
+
+
+def test_a_crash_costs_only_what_was_not_noted_yet(stores: Stores) -> None:
+    read(stores)
+    with pytest.raises(StoreUnavailable):
+        run_shard(MATTE, Cutout(stop_at=4), SETTINGS, stores, "00000", journal_seconds=0.0)
+    assert not stores.output.exists(keys.table_key("matted_images", "art", "00000"))
+    again = Cutout()
+    result = run_shard(MATTE, again, SETTINGS, stores, "00000")
+    assert sorted(again.seen) == [4, 5]
+    assert (result.computed, result.kept) == (2, 4)
+    assert {row.attempts for row in result.rows} == {1}
+    assert [item.key for item in stores.output.list("tables/unfinished_matted_images")] == []
+
+
+def test_a_noted_row_of_other_settings_is_not_kept(stores: Stores) -> None:
+    read(stores)
+    with pytest.raises(StoreUnavailable):
+        run_shard(MATTE, Cutout(stop_at=4), SETTINGS, stores, "00000", journal_seconds=0.0)
+    again = Cutout(fingerprint="cutout-2")
+    run_shard(MATTE, again, SETTINGS, stores, "00000")
+    assert sorted(again.seen) == list(range(COUNT))
+
+
+def test_rejected_images_are_carried_on_and_not_computed_again(stores: Stores) -> None:
+    read(stores)
+    stage = Cutout(rejected=(2,))
+    assert rows_of(stores, MATTE, stage)["2.png"].stage_failed == "matted_images"
+    again = Cutout(rejected=(2,))
+    rows = rows_of(stores, MATTE, again)
+    assert again.seen == []
+    assert rows["2.png"].status is Status.REJECTED
+
+
+def test_a_source_that_comes_back_and_one_that_was_swapped_are_done_again(stores: Stores) -> None:
+    read(stores)
+    rows_of(stores, MATTE, Cutout())
+    data = stores.source.read("3.png")
+    stores.source.delete("3.png")
+    replan(stores)
+    read(stores)
+    assert rows_of(stores, MATTE, Cutout())["3.png"].status is Status.SKIPPED
+    stores.source.write("3.png", data)
+    replan(stores)
+    read(stores)
+    back = Cutout()
+    assert rows_of(stores, MATTE, back)["3.png"].status is Status.OK
+    assert back.seen == [3]
+
+
+def test_a_source_swapped_after_planning_is_an_error_row_not_a_wrong_picture(stores: Stores) -> None:
+    stores.source.write("1.png", encode(Image(np.full((5, 4, 3), 99, np.uint8))), overwrite=True)
+    result = run_shard(READ, ReadStage(SETTINGS.limits), SETTINGS, stores, "00000")
+    (row,) = [row for row in result.rows if row.status is Status.ERROR]
+    assert (row.source_key, row.error_class) == ("1.png", "ObjectChanged")
+
+
+def test_an_output_of_another_size_is_made_again(stores: Stores) -> None:
+    read(stores)
+    row = rows_of(stores, MATTE, Cutout())["5.png"]
+    stores.output.write(row.output_key, b"cut short", overwrite=True)
+    again = Cutout()
+    assert rows_of(stores, MATTE, again)["5.png"].output_sha256 == row.output_sha256
+    assert again.seen == [5]
+
+
+def test_roles_follow_the_chain() -> None:
+    assert dict(MATTE.roles) == {"source": RAW}
+    assert dict(SCORE.roles) == {
+        "reference": RAW,
+        "result": "matted_images",
+        "matte_source": RAW,
+        "cutout": "matted_images",
+    }
+    both = steps(Settings(actions=("rembg", "upscale")))[-1]
+    assert dict(both.roles)["reference"] == "matted_images"
+    turned = steps(Settings(actions=("upscale", "rembg")))[-1]
+    assert (dict(turned.roles)["reference"], dict(turned.roles)["matte_source"]) == (RAW, "upscaled_images")
