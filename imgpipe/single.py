@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from imgpipe.config import Settings
 from imgpipe.engines.local import ObjectRef, WorkItem, run_items
@@ -18,6 +18,10 @@ from imgpipe.records import ImageRow, Status
 from imgpipe.stages.build import build_stage
 from imgpipe.stages.chain import QUALITY, RAW, steps
 from imgpipe.storage.memory import MemoryStore
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +96,61 @@ def score_files(source: Path, result: Path, settings: Settings) -> tuple[dict[st
         reference="source",
     )
     return document, encode(diff_image(before, after))
+
+
+def shown_as(
+    data: bytes, encoding: str, settings: Settings, *, only_mask: bool = False, background: str | None = None
+) -> bytes:
+    """A finished picture as its mask, or on a colour or another picture, encoded again.
+
+    ``background``: ``#rrggbb`` or the path of a picture; raises :class:`ConfigError` for anything else.
+    """
+    from imgpipe.images.decode import decode
+    from imgpipe.images.encode import encode
+    from imgpipe.matting.compose import composite_on, mask_of
+
+    picture = decode(data, name="the result", limits=settings.limits.for_own_files())
+    if only_mask:
+        return encode(mask_of(picture), format=encoding)
+    if background is None:
+        return data
+    if background.startswith("#"):
+        return encode(composite_on(picture, _colour(background)), format=encoding)
+    path = Path(background)
+    behind = decode(_read_file(path), name=background, limits=settings.limits)
+    return encode(composite_on(picture, behind), format=encoding)
+
+
+def matte_errors_of(truth: Path, result: Path, settings: Settings) -> dict[str, float | None]:
+    """The errors of one file's matte against another's, by name."""
+    from imgpipe.quality.matte_error import matte_errors
+
+    alphas = [_matte_in(path, settings) for path in (truth, result)]
+    return matte_errors(*alphas).as_dict()
+
+
+def _matte_in(path: Path, settings: Settings) -> npt.NDArray[np.float32]:
+    """The alpha of a file, or its grey values where it has none, float32 0..1."""
+    import numpy as np
+
+    from imgpipe.images.decode import decode
+
+    image = decode(_read_file(path), name=str(path), limits=settings.limits.for_own_files())
+    if image.alpha is None and image.channels != 1:
+        raise ConfigError(f"{path}: expected a picture with alpha or a grey mask, got opaque RGB")
+    plane = image.pixels[..., 0] if image.alpha is None else image.alpha
+    return np.asarray(plane.astype(np.float64) / image.max_value, np.float32)
+
+
+def _colour(text: str) -> tuple[int, int, int]:
+    digits = text.removeprefix("#")
+    try:
+        value = int(digits, 16) if len(digits) == 6 else -1
+    except ValueError:
+        value = -1
+    if value < 0:
+        raise ConfigError(f"--background: expected a colour as in #ffffff or a picture's file, got {text!r}")
+    return value >> 16, value >> 8 & 255, value & 255
 
 
 def _reencode(

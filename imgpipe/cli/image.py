@@ -13,7 +13,7 @@ from imgpipe.cli.common import EXIT_IMAGES, EXIT_OK, Assignments, exits, out, se
 from imgpipe.config import Settings, parse_assignments
 from imgpipe.errors import ConfigError
 from imgpipe.records import ImageRow, Status
-from imgpipe.single import process_file, score_files
+from imgpipe.single import matte_errors_of, process_file, score_files, shown_as
 
 _FORMATS = {".png": "PNG", ".webp": "WEBP", ".jpg": "JPEG", ".jpeg": "JPEG", ".tif": "TIFF", ".tiff": "TIFF"}
 
@@ -31,6 +31,12 @@ def image(
     report: Annotated[Path | None, typer.Option(help="Where quality.json goes.")] = None,
     config: Annotated[Path | None, typer.Option(help="YAML file with settings.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT where it exists.")] = False,
+    only_mask: Annotated[
+        bool, typer.Option("--only-mask", help="Write the alpha as a grey picture instead of the cutout.")
+    ] = False,
+    background: Annotated[
+        str | None, typer.Option(help="Put the result on a colour (as in #ffffff) or a picture's file.")
+    ] = None,
 ) -> None:
     """Process one picture without Dagster: the same stages, the same scores."""
     settings = _settings(actions, assignments, config)
@@ -40,6 +46,8 @@ def image(
     for path in (target, report):
         if path is not None and path.exists() and not overwrite:
             raise ConfigError(f"{path} exists; choose another name or give --overwrite")
+    if only_mask and background is not None:
+        raise ConfigError("--only-mask and --background exclude each other; give one of them")
     done = process_file(source, settings, encoding)
     for row in done.rows.values():
         if row.model is not None and row.model.fallback_reason:
@@ -47,10 +55,13 @@ def image(
     if done.data is None:
         _print_failure(done.last)
         raise typer.Exit(EXIT_IMAGES)
-    _write(target, done.data)
+    data = done.data
+    if only_mask or background is not None:
+        data = shown_as(done.data, encoding, settings, only_mask=only_mask, background=background)
+    _write(target, data)
     if report is not None:
         _write(report, (json.dumps(done.document, indent=2) + "\n").encode())
-    out.print(f"{escape(str(target))}: {done.image_size[0]} x {done.image_size[1]}, {len(done.data):,} bytes")
+    out.print(f"{escape(str(target))}: {done.image_size[0]} x {done.image_size[1]}, {len(data):,} bytes")
     _print_verdict(done.document)
     raise typer.Exit(EXIT_OK if done.status is Status.OK else EXIT_IMAGES)
 
@@ -62,9 +73,19 @@ def score(
     as_json: Annotated[bool, typer.Option("--json", help="Print quality.json's object.")] = False,
     diff: Annotated[Path | None, typer.Option(help="Where the heat map of differences goes (PNG).")] = None,
     assignments: Assignments = None,
+    matte: Annotated[
+        bool, typer.Option("--matte", help="SOURCE is the true matte: print the errors of RESULT's alpha.")
+    ] = False,
 ) -> None:
-    """Say whether RESULT harmed SOURCE; exit code 0 ok, 1 rejected."""
+    """Say whether RESULT harmed SOURCE; exit code 0 ok, 1 rejected.
+
+    With --matte: SAD, MSE, Grad and Conn (Rhemann et al. 2009), IoU and the error along the border. A
+    picture's alpha is its matte; one without alpha is taken as a grey mask.
+    """
     settings = _settings(None, assignments, None)
+    if matte:
+        _print_matte_errors(matte_errors_of(source, result, settings), as_json=as_json)
+        return
     document, heat_map = score_files(source, result, settings)
     if diff is not None:
         _write(diff, heat_map)
@@ -73,6 +94,14 @@ def score(
     else:
         _print_verdict(document)
     raise typer.Exit(EXIT_OK if document["status"] == "ok" else EXIT_IMAGES)
+
+
+def _print_matte_errors(errors: dict[str, float | None], *, as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps(errors, indent=2))
+        return
+    for name, value in errors.items():
+        out.print(f"{name:<16} {_number(value)}")
 
 
 def _settings(actions: str | None, assignments: list[str] | None, config: Path | None) -> Settings:

@@ -92,6 +92,59 @@ def test_score_accepts_a_faithful_enlargement_and_rejects_a_shifted_colour(tmp_p
     assert PillowImage.open("diff.png").format == "PNG"
 
 
+def test_only_the_mask_and_a_background_on_request(tmp_path: Path) -> None:
+    write_drawing(tmp_path, "in.png", seed=1)
+    cut = ("image", "in.png")
+    options = ("--actions", "rembg", *FAST)
+    assert imgpipe(*cut, "cutout.png", *options)[0] == 0
+    assert imgpipe(*cut, "mask.png", *options, "--only-mask")[0] == 0
+    assert imgpipe(*cut, "red.png", *options, "--background", "#ff0000")[0] == 0
+    assert imgpipe(*cut, "again.png", *options, "--background", "in.png")[0] == 0
+    cutout = np.asarray(PillowImage.open("cutout.png"))
+    mask = PillowImage.open("mask.png")
+    assert mask.mode == "L"
+    assert np.array_equal(np.asarray(mask), cutout[..., 3])
+    red = np.asarray(PillowImage.open("red.png"))
+    assert red[0, 0].tolist() == [255, 0, 0]
+    opaque = cutout[..., 3] == 255
+    assert np.array_equal(red[opaque], cutout[opaque][:, :3])
+    back, source = (np.asarray(PillowImage.open(name)).astype(int) for name in ("again.png", "in.png"))
+    # On its own source a soft pixel becomes aF + (1 - a)(aF + (1 - a)B): off by a(1 - a)|F - B| <= 255 / 4.
+    assert np.abs(back - source).max() <= 64
+    decided = (cutout[..., 3] == 0) | opaque
+    assert np.array_equal(back[decided], source[decided])
+    code, text = imgpipe(*cut, "x.png", *options, "--background", "#red")
+    assert code == 2
+    assert "#ffffff" in text
+
+
+def test_score_matte_prints_zero_for_the_truth_and_the_share_that_is_wrong(tmp_path: Path) -> None:
+    truth = np.zeros((40, 50), np.uint8)
+    truth[10:30, 10:40] = 255
+    wrong = truth.copy()
+    wrong[10:30, 10:20] = 0
+    for name, pixels in (("truth.png", truth), ("wrong.png", wrong)):
+        PillowImage.fromarray(pixels).save(tmp_path / name)
+    code, text = imgpipe("score", "--matte", "truth.png", "truth.png", "--json")
+    assert code == 0
+    assert {key: json.loads(text)[key] for key in ("sad", "mse", "grad", "conn", "iou")} == {
+        "sad": 0.0,
+        "mse": 0.0,
+        "grad": 0.0,
+        "conn": 0.0,
+        "iou": 1.0,
+    }
+    errors = json.loads(imgpipe("score", "--matte", "truth.png", "wrong.png", "--json")[1])
+    assert errors["sad"] == pytest.approx(200 / 1000)
+    assert errors["mse"] == pytest.approx(200 / 2000 * 1000)
+    assert errors["iou"] == pytest.approx(400 / 600)
+    assert "boundary_mae" in imgpipe("score", "--matte", "truth.png", "wrong.png")[1]
+    PillowImage.fromarray(np.zeros((40, 50, 3), np.uint8)).save(tmp_path / "opaque.png")
+    code, text = imgpipe("score", "--matte", "truth.png", "opaque.png")
+    assert code == 2
+    assert "alpha" in text
+
+
 def test_models_list_names_licences_digests_and_state(tmp_path: Path) -> None:
     code, text = imgpipe("models", "list", "--model-dir", str(tmp_path))
     assert code == 0

@@ -1,0 +1,143 @@
+"""What is made of a finished cutout: a picture on another background, and its mask."""
+
+from __future__ import annotations
+
+import io
+from typing import cast
+
+import numpy as np
+import PIL.Image
+from PIL import ImageCms
+
+from imgpipe.errors import ConfigError, ImageError
+from imgpipe.images.icc import is_srgb, srgb_profile
+from imgpipe.images.image import Image, Pixels
+from imgpipe.images.metadata import icc_space
+from imgpipe.images.resize import resize
+
+Colour = tuple[int, int, int]
+
+#: Rows that are held as float at once.
+_STRIP_ROWS = 128
+
+
+def composite_on(cutout: Image, background: Colour | Image) -> Image:
+    """``cutout`` over a colour or a picture, at the cutout's size and bit depth, in colour.
+
+    ``background``: sRGB red, green and blue in 0..255, or a picture, which is enlarged or reduced until it
+    covers the cutout and then cut centrally. It is converted to the cutout's profile (in 8 bits where the
+    two differ, else in its own depth). Where the background is translucent itself, so is the result: RGBA,
+    straight; else it is RGB. Pixels that are opaque in the cutout keep its values, and those that are
+    transparent take the background's. The cutout's ICC profile, EXIF and XMP are kept; a profile for grey
+    is dropped, with a note, because the result is in colour.
+
+    Raises :class:`ConfigError` for a colour outside 0..255 and :class:`ImageError` where a profile cannot
+    be converted.
+    """
+    profile, notes = cutout.icc, cutout.notes
+    if profile is not None and cutout.channels <= 2 and icc_space(profile) == "GRAY":
+        profile, notes = None, (*notes, "ICC profile for grey dropped: the picture is now in colour")
+    behind = _covering(_as_picture(background), cutout.width, cutout.height)
+    behind = _in_profile(behind, profile)
+    translucent = behind.alpha is not None and bool((behind.alpha < behind.max_value).any())
+    pixels = np.empty((cutout.height, cutout.width, 4 if translucent else 3), cutout.pixels.dtype)
+    for top in range(0, cutout.height, _STRIP_ROWS):
+        rows = slice(top, top + _STRIP_ROWS)
+        pixels[rows] = _over(cutout, behind, rows, translucent=translucent)
+    return Image(cast(Pixels, pixels), profile, cutout.exif, cutout.xmp, cutout.source_format, notes)
+
+
+def mask_of(cutout: Image) -> Image:
+    """The alpha of ``cutout`` as a grey picture of the same size and bit depth, without metadata; all white
+    where the cutout has no alpha."""
+    if cutout.alpha is None:
+        pixels = np.full((cutout.height, cutout.width, 1), cutout.max_value, cutout.pixels.dtype)
+    else:
+        pixels = np.ascontiguousarray(cutout.alpha[..., None])
+    return Image(cast(Pixels, pixels), source_format=cutout.source_format, notes=cutout.notes)
+
+
+def _as_picture(background: Colour | Image) -> Image:
+    if isinstance(background, Image):
+        return background
+    if len(background) != 3 or not all(0 <= value <= 255 for value in background):
+        raise ConfigError(
+            f"background: expected red, green and blue in 0..255 or a picture, got {background!r}"
+        )
+    return Image(np.array(background, np.uint8).reshape(1, 1, 3))
+
+
+def _covering(picture: Image, width: int, height: int) -> Image:
+    """``picture`` scaled by one factor until it covers ``width`` x ``height``, and cut centrally."""
+    factor = max(width / picture.width, height / picture.height)
+    # The part that will be seen is cut out first, so that a long strip is never enlarged as a whole.
+    seen_width = min(picture.width, max(1, round(width / factor)))
+    seen_height = min(picture.height, max(1, round(height / factor)))
+    left, top = (picture.width - seen_width) // 2, (picture.height - seen_height) // 2
+    part = np.ascontiguousarray(picture.pixels[top : top + seen_height, left : left + seen_width])
+    shrinks = seen_width >= width and seen_height >= height
+    seen = Image(cast(Pixels, part), picture.icc)
+    return resize(seen, width, height, "area" if shrinks else "bicubic")
+
+
+def _in_profile(picture: Image, icc: bytes | None) -> Image:
+    """``picture`` in colour, in the RGB profile ``icc`` (``None`` = sRGB)."""
+    if icc_space(icc) != "RGB":
+        icc = None  # a profile that does not fit its picture is taken for sRGB, as everywhere
+    own = picture.icc
+    space = icc_space(own)
+    if space == ("GRAY" if picture.channels > 2 else "RGB"):
+        own = None
+    same = own == icc or (is_srgb(own) and is_srgb(icc))
+    if same or (picture.channels <= 2 and space != "GRAY" and is_srgb(icc)):
+        return picture
+    return _converted(picture, own, icc)
+
+
+def _converted(picture: Image, own: bytes | None, icc: bytes | None) -> Image:
+    scale = np.float32(255 / picture.max_value)
+    colour = np.rint(picture.colour * scale).astype(np.uint8)
+    grey = colour.shape[2] == 1 and icc_space(own) == "GRAY"
+    if colour.shape[2] == 1 and not grey:
+        colour = np.repeat(colour, 3, axis=2)
+    opened = PIL.Image.fromarray(np.ascontiguousarray(colour[..., 0] if grey else colour))
+    try:
+        converted = ImageCms.profileToProfile(
+            opened,
+            ImageCms.ImageCmsProfile(io.BytesIO(own or srgb_profile())),
+            ImageCms.ImageCmsProfile(io.BytesIO(icc or srgb_profile())),
+            renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC,
+            outputMode="RGB",
+            flags=ImageCms.Flags.BLACKPOINTCOMPENSATION,
+        )
+    except (OSError, ImageCms.PyCMSError) as exc:
+        raise ImageError(
+            f"the background's colours cannot be converted to the cutout's ICC profile: {exc}; "
+            "give a background with the same profile, or save one of them as sRGB"
+        ) from exc
+    planes = [np.asarray(converted, np.uint8)]
+    if picture.alpha is not None:
+        planes.append(np.rint(picture.alpha[..., None] * scale).astype(np.uint8))
+    return Image(np.ascontiguousarray(np.concatenate(planes, axis=2)), icc)
+
+
+def _over(cutout: Image, behind: Image, rows: slice, *, translucent: bool) -> Pixels:
+    """Porter and Duff's over, on straight alpha in float64, rounded to the cutout's depth."""
+    alpha, front = _strip(cutout, rows)
+    below_alpha, below = _strip(behind, rows)
+    shown = below_alpha * (1.0 - alpha)
+    total = alpha + shown
+    mixed = (front * alpha + below * shown) / np.where(total > 0, total, 1.0)
+    planes = [mixed, total] if translucent else [mixed]
+    levels = np.concatenate(planes, axis=2) * cutout.max_value
+    return cast(Pixels, np.floor(levels + 0.5).astype(cutout.pixels.dtype))
+
+
+def _strip(picture: Image, rows: slice) -> tuple[np.ndarray, np.ndarray]:
+    """(rows, width, 1) alpha and (rows, width, 3) colour, float64 in 0..1."""
+    values = picture.pixels[rows] / np.float64(picture.max_value)
+    colour = values[..., : picture.channels - picture.has_alpha]
+    if colour.shape[2] == 1:
+        colour = np.repeat(colour, 3, axis=2)
+    alpha = values[..., -1:] if picture.has_alpha else np.ones_like(values[..., :1])
+    return alpha, colour
