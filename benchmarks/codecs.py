@@ -5,10 +5,11 @@
     python benchmarks/codecs.py --sizes 1024 4096 --repeat 5 --images outputs/ --efforts fast balanced small
 
 All writers take turns on the same RGBA pixels in one process, and the best of their turns counts, so that
-what else the machine does hurts them alike. Pictures: sample drawings, enlarged; the real files of
-``../shared`` where they are present, once as they are (mirrored to the size) and once enlarged; and those of
-``--images``, mirrored to the size. Colour under alpha 0 is zeroed for everyone. Results are printed and kept
-as JSON, one file per machine and packing library.
+what else the machine does hurts them alike. Pictures: sample drawings with their mattes, enlarged; the real
+files of ``../shared`` where they are present, enlarged, and as they are; and those of ``--images`` as they
+are. As they are: the middle cut out, or mirrored once; a picture that would have to be mirrored twice is left
+out, since packers would find it again in itself. Colour under alpha 0 is zeroed for everyone. Results are
+printed and kept as JSON, one file per machine and packing library.
 """
 
 from __future__ import annotations
@@ -197,10 +198,10 @@ def _pictures(size: int, options: argparse.Namespace) -> Iterator[tuple[str, Pix
         path = ROOT.parent / "shared" / "data" / file
         if path.is_file():
             pixels = _read(path)
-            yield f"{path.stem}, as it is", _mirrored(pixels, size)
             yield f"{path.stem}, enlarged", _enlarged(pixels, size)
+            yield from _as_it_is(f"{path.stem}, as it is", pixels, size)
     for path in sorted(options.images.iterdir()) if options.images else ():
-        yield path.name, _mirrored(_read(path), size)
+        yield from _as_it_is(path.stem, _read(path), size)
 
 
 def _read(path: Path) -> Pixels:
@@ -215,10 +216,14 @@ def _enlarged(pixels: Pixels, size: int) -> Pixels:
     return _zeroed(resize(Image(np.ascontiguousarray(pixels)), size, size, "lanczos").pixels)
 
 
-def _mirrored(pixels: Pixels, size: int) -> Pixels:
+def _as_it_is(name: str, pixels: Pixels, size: int) -> Iterator[tuple[str, Pixels]]:
     height, width = pixels.shape[:2]
-    margins = [(0, max(0, size - height)), (0, max(0, size - width)), (0, 0)]
-    return _zeroed(np.pad(pixels, margins, "symmetric")[:size, :size])
+    if 2 * min(height, width) < size * 0.9:
+        return
+    top, left = max(0, (height - size) // 2), max(0, (width - size) // 2)
+    cut = pixels[top : top + size, left : left + size]
+    margins = [(0, size - cut.shape[0]), (0, size - cut.shape[1]), (0, 0)]
+    yield name, _zeroed(np.pad(cut, margins, "symmetric"))
 
 
 def _zeroed(pixels: Pixels) -> Pixels:

@@ -25,7 +25,6 @@ from PIL import (
     BmpImagePlugin,
     GifImagePlugin,
     JpegImagePlugin,
-    TiffImagePlugin,
     WebPImagePlugin,
 )
 
@@ -49,13 +48,12 @@ cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 _BACKEND_ERRORS = (
     *(OSError, SyntaxError, ValueError, TypeError, LookupError, ArithmeticError, EOFError, AttributeError),
     *(RuntimeError, AssertionError, struct.error, zlib.error, cv2.error, Warning),
-    PIL.Image.DecompressionBombError,
 )
 
 _PILLOW: dict[str, Callable[[io.BytesIO], PIL.Image.Image]] = {
     "JPEG": JpegImagePlugin.JpegImageFile,
     "WEBP": WebPImagePlugin.WebPImageFile,
-    "TIFF": TiffImagePlugin.TiffImageFile,
+    "TIFF": tiff_pixels.TiffFile,
     "GIF": GifImagePlugin.GifImageFile,
     "BMP": BmpImagePlugin.BmpImageFile,
 }
@@ -95,6 +93,11 @@ def decode(data: bytes, *, name: str, limits: LimitSettings) -> Image:
         if exc.code == cv2.Error.StsNoMem:
             raise _too_large(header, name) from exc
         raise damaged(name, f"the {header.format} cannot be decoded ({exc.err})") from exc
+    except PIL.Image.DecompressionBombError as exc:
+        raise LimitExceeded(
+            f"{name}: expected at most 178,956,970 px, as the reader of {header.format} takes no more, got "
+            f"{header.width}x{header.height}; convert it to PNG or TIFF, or reduce it"
+        ) from exc
     except _BACKEND_ERRORS as exc:
         raise damaged(name, f"the {header.format} cannot be decoded ({exc})") from exc
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import PIL.Image
 from PIL import TiffImagePlugin
 
 from imgpipe.errors import UnsupportedFormat
@@ -30,6 +31,18 @@ _GREY_SAMPLES, _RGB_SAMPLES, _CMYK_SAMPLES = 1, 3, 4
 _COLOUR_SAMPLES = {0: _GREY_SAMPLES, 1: _GREY_SAMPLES, 2: _RGB_SAMPLES, 5: _CMYK_SAMPLES}
 
 Samples = npt.NDArray[Any]
+
+
+class TiffFile(TiffImagePlugin.TiffImageFile):
+    """Pillow's reader without its fixed limit of 179 Mpx, which grey pictures made of samples soon reach.
+
+    Our own limits are checked on the header, before any reader sees the file.
+    """
+
+    def load_prepare(self) -> None:
+        if self._im is None:
+            self.im = PIL.Image.new(self.mode, self._tile_size, None).im
+        super().load_prepare()
 
 
 def needs_samples(page: tiff.Page) -> bool:
@@ -114,7 +127,7 @@ def _decode_grey(data: bytes, page: tiff.Page, name: str) -> Samples:
     plain = page.with_numbers(
         BITS=(depth,), SAMPLES=(1,), PHOTOMETRIC=(1,), PLANAR=None, EXTRA_SAMPLES=None, SAMPLE_FORMAT=None
     )
-    with TiffImagePlugin.TiffImageFile(io.BytesIO(tiff.pixel_file(data, plain))) as opened:
+    with TiffFile(io.BytesIO(tiff.pixel_file(data, plain))) as opened:
         grey = np.asarray(opened)
     expected = page.number(tiff.HEIGHT, 0), page.number(tiff.WIDTH, 0)
     if grey.shape != expected or grey.dtype.itemsize * 8 != depth:

@@ -408,6 +408,17 @@ def test_out_of_memory_is_a_limit_not_damage(monkeypatch: pytest.MonkeyPatch) ->
         decode(sources.png_file(sources.picture(3, 8), 2), name="x.png", limits=LIMITS)
 
 
+def test_limits_are_ours_and_not_pillows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pillow's own limit neither refuses a TIFF that ours allow nor is taken for damage elsewhere."""
+    monkeypatch.setattr(PIL.Image, "MAX_IMAGE_PIXELS", 100)
+    for kind, depth in (("RGB", 8), ("RGBA", 16), ("CMYK", 16)):
+        data, pixels = sources.make_tiff(kind, depth, None, 1)
+        assert decode(data, name="large.tif", limits=LIMITS).pixels.shape[:2] == pixels.shape[:2]
+    data, _ = sources.make_pillow("WEBP", "RGBA", None, 1, lossless=True)
+    with pytest.raises(LimitExceeded, match=r"^large\.webp: .* convert it to PNG or TIFF"):
+        decode(data, name="large.webp", limits=LIMITS)
+
+
 def test_deep_jpeg_is_refused_by_name() -> None:
     data = b"\xff\xd8\xff\xc1\x00\x0b\x0c\x00\x10\x00\x10\x01\x01\x11\x00"
     data += b"\xff\xda\x00\x08\x01\x01\x00\x00\x3f\x00\xff\xd9"
