@@ -6,7 +6,8 @@
     │   ├── WeightsMissing           the file is not where it is looked for
     │   ├── WeightsCorrupt           the file's size or digest is not the registered one
     │   ├── WeightsRefused           a file that cannot be loaded safely, or is no known network
-    │   └── ModelMismatch            the network is not what its descriptor says (scale, channels, NaN)
+    │   ├── ModelMismatch            the network is not what its descriptor says (scale, channels, NaN)
+    │   └── PackagesMissing          what runs networks is not installed
     ├── ImageError                   one image's fault: a row with status "error"
     │   ├── UnsupportedFormat        bytes that are no image of the allow-list
     │   ├── DecodeError              empty, truncated or corrupt
@@ -54,6 +55,10 @@ class WeightsRefused(ModelError):
 
 class ModelMismatch(ModelError):
     """A loaded network does not do what its descriptor says."""
+
+
+class PackagesMissing(ModelError):
+    """The packages that run networks are not installed."""
 
 
 class ImageError(ImgpipeError):

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from imgpipe.config import LimitSettings, UpscaleSettings
-from imgpipe.errors import ModelError, WeightsMissing
+from imgpipe.errors import PackagesMissing, WeightsMissing
 from imgpipe.inference.device import DeviceSetting, resolve_device, resolve_precision
 from imgpipe.inference.weights import locate
 from imgpipe.upscaling.upscaler import Upscaler
@@ -46,7 +46,7 @@ def build_upscaler(
         return _classical(settings, kernel, "", limits)
     try:
         return _network(settings, model_dir, device, limits)
-    except (WeightsMissing, _PackagesMissing) as exc:
+    except (WeightsMissing, PackagesMissing) as exc:
         if settings.fallback == "fail":
             raise
         what = str(exc).partition(";")[0]  # What is wrong; what to do is for the error alone.
@@ -74,10 +74,6 @@ def fingerprint(settings: UpscaleSettings, model_dir: Path) -> str:
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
-class _PackagesMissing(ModelError):
-    """The packages that run networks are not installed."""
-
-
 def _classical(
     settings: UpscaleSettings, kernel: Kernel, fallback_reason: str, limits: LimitSettings | None
 ) -> Upscaler:
@@ -92,7 +88,7 @@ def _network(
     located = locate(settings.model, "upscaling", model_dir)
     missing = [name for name in _NEEDED_PACKAGES if importlib.util.find_spec(name) is None]
     if missing:
-        raise _PackagesMissing(
+        raise PackagesMissing(
             f"upscale.model={settings.model}: running a network needs {', '.join(missing)}; "
             "install imgpipe[cpu] or imgpipe[gpu], or use upscale.model=lanczos"
         )

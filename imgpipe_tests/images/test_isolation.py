@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -47,17 +48,26 @@ def _misbehaving(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def _nothing_leaks() -> Iterator[None]:
     """No process, descriptor or shared memory is left behind by any of these tests."""
-    before = _children(), len(list(Path("/proc/self/fd").iterdir())), _shared_memory()
+    before = _held()
     yield
-    after = _children(), len(list(Path("/proc/self/fd").iterdir())), _shared_memory()
-    assert after == before
+    # A leak stays; what other tests' servers in this process have open comes and goes.
+    _await(lambda: _held() == before)
+
+
+def _held() -> tuple[set[int], int, set[str]]:
+    return _children(), len(list(Path("/proc/self/fd").iterdir())), _shared_memory()
 
 
 def _children(of: int | None = None) -> set[int]:
     """Child processes, zombies included."""
     parent = of or os.getpid()
-    tasks = Path(f"/proc/{parent}/task").iterdir()
-    return {int(child) for task in tasks for child in (task / "children").read_text().split()}
+    found: set[int] = set()
+    for task in Path(f"/proc/{parent}/task").iterdir():
+        with contextlib.suppress(
+            FileNotFoundError
+        ):  # The thread ended meanwhile; its children have moved on.
+            found |= {int(child) for child in (task / "children").read_text().split()}
+    return found
 
 
 def _shared_memory() -> set[str]:
