@@ -29,7 +29,6 @@ import numpy as np
 import PIL.Image
 from PIL import features
 
-from imgpipe.config import IsolationSettings, LimitSettings
 from imgpipe.images.decode import decode
 from imgpipe.images.encode import encode
 from imgpipe.images.image import Image
@@ -37,6 +36,7 @@ from imgpipe.images.isolation import IsolatedDecoder
 from imgpipe.images.png_write import packing_library
 from imgpipe.images.resize import resize
 from imgpipe.samples.drawings import draw_samples
+from imgpipe.settings import IsolationSettings, LimitSettings
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"

@@ -34,9 +34,9 @@ from safetensors.torch import load_file, save_file
 from spandrel.architectures.Compact import Compact
 from spandrel.architectures.ESRGAN import ESRGAN
 
-from imgpipe.config import UpscaleSettings
 from imgpipe.images.image import Image
 from imgpipe.inference.device import resolve_device, resolve_precision
+from imgpipe.settings import UpscaleSettings
 from imgpipe.upscaling.build import build_upscaler
 from imgpipe.upscaling.upscaler import Upscaler
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from imgpipe.config import S3Settings
+from imgpipe.settings import S3Settings
 
 ROOT = Path(__file__).resolve().parent.parent
 

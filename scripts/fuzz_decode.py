@@ -24,11 +24,11 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from imgpipe.config import IsolationSettings, LimitSettings
 from imgpipe.errors import ImgpipeError
 from imgpipe.images.encode import encode
 from imgpipe.images.image import Image
 from imgpipe.images.isolation import IsolatedDecoder
+from imgpipe.settings import IsolationSettings, LimitSettings
 from imgpipe_tests.images.seeds import seed_files
 
 LIMITS = LimitSettings(max_pixels=1_000_000)

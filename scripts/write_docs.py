@@ -9,7 +9,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from imgpipe.config import THRESHOLD_RANGES, describe_fields
+from imgpipe.config import describe_fields
+from imgpipe.settings import THRESHOLD_RANGES
 
 ROOT = Path(__file__).resolve().parent.parent
 

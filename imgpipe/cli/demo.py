@@ -133,8 +133,8 @@ def _matte_iou(matted: ImageRow, drawing: Drawing, stores: Stores) -> float:
     """Soft intersection over union: sum of the smaller alpha over sum of the larger one."""
     import numpy as np
 
-    from imgpipe.config import LimitSettings
     from imgpipe.images.decode import decode
+    from imgpipe.settings import LimitSettings
 
     limits = LimitSettings().for_own_files()
     image = decode(stores.output.read(matted.output_key), name=matted.output_key, limits=limits)

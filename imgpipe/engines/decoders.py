@@ -7,7 +7,7 @@ import os
 import threading
 from typing import TYPE_CHECKING
 
-from imgpipe.config import IsolationSettings
+from imgpipe.settings import IsolationSettings
 
 if TYPE_CHECKING:
     from imgpipe.images.isolation import Decoder

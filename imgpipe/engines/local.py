@@ -18,11 +18,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from imgpipe.config import IsolationSettings, LimitSettings
 from imgpipe.engines.decoders import source_decoder
 from imgpipe.errors import PER_IMAGE_ERRORS, ImgpipeError, LimitExceeded, ObjectChanged
 from imgpipe.images.image import Image
 from imgpipe.records import ImageRow, Status
+from imgpipe.settings import IsolationSettings, LimitSettings
 from imgpipe.stages.protocol import Stage, StageResult
 from imgpipe.storage.store import ImageStore
 

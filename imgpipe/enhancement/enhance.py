@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 
-from imgpipe.config import EnhanceSettings, LimitSettings
 from imgpipe.enhancement.resample import resample
 from imgpipe.errors import ImageError, LimitExceeded
 from imgpipe.images.image import Image
+from imgpipe.settings import EnhanceSettings, LimitSettings
 
 
 @dataclass(frozen=True, slots=True, eq=False)

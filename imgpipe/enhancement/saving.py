@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from imgpipe.config import EnhanceSettings
 from imgpipe.enhancement.formats import LOSSY, encoding_for, fit_bit_depth
 from imgpipe.enhancement.target_size import least_long_side, reach
 from imgpipe.enhancement.workbench import Attempt, Candidate, Workbench
 from imgpipe.errors import EncodeError
 from imgpipe.images.encode import EXTENSIONS
 from imgpipe.images.image import Image
+from imgpipe.settings import EnhanceSettings
 
 
 @dataclass(frozen=True, slots=True, eq=False)

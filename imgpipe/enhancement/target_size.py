@@ -16,9 +16,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from imgpipe.config import EnhanceSettings
 from imgpipe.enhancement.formats import LOWEST_QUALITY, Encoding, encoding_for
 from imgpipe.enhancement.workbench import Candidate, Workbench
+from imgpipe.settings import EnhanceSettings
 
 #: Encodings tried for one picture, all steps together. Pictures take 1 to 9; the rest is for targets of a
 #: hundredth of their size and for sizes that follow no law.

@@ -28,7 +28,6 @@ from PIL import (
     WebPImagePlugin,
 )
 
-from imgpipe.config import LimitSettings
 from imgpipe.errors import LimitExceeded, UnsupportedFormat
 from imgpipe.images import header as headers
 from imgpipe.images import icc, jpeg, plugin, png, tiff, tiff_pixels
@@ -40,6 +39,7 @@ from imgpipe.images.metadata import (
     reset_xmp_orientation,
     screen,
 )
+from imgpipe.settings import LimitSettings
 
 # Decoders report on stderr what is already in the exceptions raised here.
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import struct
 from dataclasses import replace
 
-from imgpipe.config import LimitSettings
 from imgpipe.errors import LimitExceeded, UnsupportedFormat
 from imgpipe.images import avif, jpeg, plugin, png, simple, tiff, webp
 from imgpipe.images.container import Header, Metadata, damaged
 from imgpipe.images.sniff import sniff
+from imgpipe.settings import LimitSettings
 
 __all__ = ["Header", "check_frames", "check_limits", "check_output_size", "read", "read_header"]
 

@@ -14,10 +14,10 @@ import threading
 from types import TracebackType
 from typing import Protocol, Self
 
-from imgpipe.config import IsolationSettings, LimitSettings
 from imgpipe.errors import ConfigError, DecodeError, ImgpipeError, LimitExceeded
 from imgpipe.images.image import Image
 from imgpipe.images.isolation_process import WorkerLost, WorkerProcess
+from imgpipe.settings import IsolationSettings, LimitSettings
 
 
 class Decoder(Protocol):

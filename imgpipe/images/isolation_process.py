@@ -12,10 +12,10 @@ import subprocess
 import sys
 import time
 
-from imgpipe.config import IsolationSettings, LimitSettings
 from imgpipe.errors import ConfigError, ImgpipeError
 from imgpipe.images.image import Image
 from imgpipe.images.isolation_channel import NONSENSE, Message, receive, send, unpack, write
+from imgpipe.settings import IsolationSettings, LimitSettings
 
 #: A new interpreter imports numpy, OpenCV and Pillow: a third of a second, more on a loaded machine.
 _START_SECONDS = 120.0

@@ -15,7 +15,6 @@ import socket
 from collections.abc import Iterable
 from pathlib import Path
 
-from imgpipe.config import LimitSettings
 from imgpipe.errors import ImgpipeError, LimitExceeded
 from imgpipe.images.decode import decode
 from imgpipe.images.image import Image
@@ -29,6 +28,7 @@ from imgpipe.images.isolation_channel import (
     send,
     write,
 )
+from imgpipe.settings import LimitSettings
 
 
 def main(channel_descriptor: int, requests: int, answers: int, max_memory_bytes: int) -> None:

@@ -6,12 +6,12 @@ import hashlib
 import json
 from pathlib import Path
 
-from imgpipe.config import RembgSettings
 from imgpipe.errors import WeightsMissing
 from imgpipe.inference.weights import LocatedWeights, locate
 from imgpipe.matting.matte import Matter
 from imgpipe.matting.models import MattingModel, contract_for
 from imgpipe.records import ModelUse
+from imgpipe.settings import RembgSettings
 
 #: Raised whenever the same settings and model make other mattes.
 CODE_VERSION = 1

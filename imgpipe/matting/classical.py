@@ -14,7 +14,6 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from imgpipe.config import RembgSettings
 from imgpipe.images.image import Image
 from imgpipe.matting.border import Border, Distance, Lab, Levels, fit_border, to_lab
 from imgpipe.matting.confidence import WHY_UNSURE, confidence_parts
@@ -24,6 +23,7 @@ from imgpipe.matting.refine import finish
 from imgpipe.matting.source_alpha import visible_of
 from imgpipe.matting.trimap import Mask
 from imgpipe.records import ModelUse
+from imgpipe.settings import RembgSettings
 
 #: GrabCut works on a picture whose longer side is at most this, px.
 WORKING_SIDE_PX = 512

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from imgpipe.config import RembgSettings
 from imgpipe.errors import InferenceError, ModelError, ModelMismatch, WeightsRefused
 from imgpipe.images.image import Image
 from imgpipe.matting.letterbox import Placement
@@ -19,6 +18,7 @@ from imgpipe.matting.models import MattingModel
 from imgpipe.matting.preprocess import Tensor, author_input, rembg_alpha, rembg_input
 from imgpipe.matting.refine import finish
 from imgpipe.records import ModelUse
+from imgpipe.settings import RembgSettings
 
 #: A network that is sure of no pixel by more than this has found no subject.
 SUBJECT_MINIMUM = 0.1

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from imgpipe.config import RembgSettings
 from imgpipe.images.image import Image
 from imgpipe.matting.closed_form import solve_closed_form
 from imgpipe.matting.foreground import decontaminate
@@ -16,6 +15,7 @@ from imgpipe.matting.matte import Alpha, CoarseMatte, Matte
 from imgpipe.matting.source_alpha import absent_of, colour_of, visible_of, with_source_alpha
 from imgpipe.matting.trimap import FOREGROUND, UNKNOWN, Mask, Trimap, make_trimap, scaled_erosion_px
 from imgpipe.records import Status
+from imgpipe.settings import RembgSettings
 
 #: A refined alpha that overlaps the coarse one by less than this (IoU at one half) is not believed.
 GUARD_IOU = 0.8

@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from imgpipe.config import QualitySettings
 from imgpipe.quality.report import CheckResult, Severity, Threshold
 from imgpipe.records import ModelUse
+from imgpipe.settings import QualitySettings
 
 E, W = Severity.ERROR, Severity.WARN
 

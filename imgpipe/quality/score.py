@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 import cv2
 import numpy as np
 
-from imgpipe.config import QualitySettings
 from imgpipe.errors import ConfigError
 from imgpipe.images.colour import luma
 from imgpipe.images.image import Image
@@ -43,6 +42,7 @@ from imgpipe.quality.ssim import crop_to_centres, fits_window, ssim, ssim_map
 from imgpipe.quality.subpixel_shift import subpixel_shift
 from imgpipe.quality.worst_window import worst_window
 from imgpipe.records import ModelUse, Status, TileGrid
+from imgpipe.settings import QualitySettings
 
 BLACK, WHITE = (0, 0, 0), (255, 255, 255)
 #: Differences below this are float rounding (a 16-bit level is 0.0039), 1/255.

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from imgpipe.config import LimitSettings
 from imgpipe.errors import ConfigError, ObjectUnreadable
 from imgpipe.report.archive import ReportArchive, archive_key, read_archive, write_archive
 from imgpipe.report.drift import compare_frames, frame_digest
@@ -29,6 +28,7 @@ from imgpipe.report.page import PageContent, render_page
 from imgpipe.report.payload import counts_by_status
 from imgpipe.report.pictures import KINDS, PictureSet, ThumbnailMaker, Thumbnails, picture_set
 from imgpipe.report.selection import choose_images, worst_per_check
+from imgpipe.settings import LimitSettings
 from imgpipe.storage import keys
 from imgpipe.storage.parquet import printable
 from imgpipe.storage.store import ImageStore

@@ -12,13 +12,13 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
-from imgpipe.config import LimitSettings
 from imgpipe.errors import PER_IMAGE_ERRORS
 from imgpipe.images.image import Image
 from imgpipe.records import ImageRow, Status
 from imgpipe.report import thumbnails
 from imgpipe.report.duplicates import dhash
 from imgpipe.report.frame import ImageLine, picture_stages
+from imgpipe.settings import LimitSettings
 from imgpipe.storage import keys
 from imgpipe.storage.store import ImageStore
 

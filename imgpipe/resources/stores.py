@@ -8,8 +8,9 @@ from dagster import ConfigurableResource, ResourceDependency
 from dagster_aws.s3 import S3Resource
 from pydantic import PrivateAttr
 
-from imgpipe.config import S3Settings, Settings
+from imgpipe.config import Settings
 from imgpipe.engines.shard import Stores
+from imgpipe.settings import S3Settings
 from imgpipe.storage.opening import open_store
 
 

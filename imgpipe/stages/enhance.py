@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from imgpipe.config import EnhanceSettings, LimitSettings
 from imgpipe.images.image import Image
 from imgpipe.records import ImageRow, ModelUse
+from imgpipe.settings import EnhanceSettings, LimitSettings
 from imgpipe.stages.fingerprint import fingerprint
 from imgpipe.stages.protocol import StageResult
 

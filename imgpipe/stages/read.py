@@ -6,9 +6,9 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from imgpipe.config import LimitSettings
 from imgpipe.images.image import Image
 from imgpipe.records import ImageRow
+from imgpipe.settings import LimitSettings
 from imgpipe.stages.fingerprint import fingerprint
 from imgpipe.stages.protocol import StageResult
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from imgpipe.config import S3Settings
 from imgpipe.errors import ConfigError, StoreUnavailable
+from imgpipe.settings import S3Settings
 from imgpipe.storage.local import LocalStore
 from imgpipe.storage.store import ImageStore
 

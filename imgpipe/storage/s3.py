@@ -22,9 +22,9 @@ from botocore.exceptions import (
     ResponseStreamingError,
 )
 
-from imgpipe.config import S3Settings
 from imgpipe.errors import ObjectChanged, ObjectExists, StoreUnavailable
 from imgpipe.records import SourceObject
+from imgpipe.settings import S3Settings
 from imgpipe.storage.s3_errors import (
     CONFLICT,
     DENIED,

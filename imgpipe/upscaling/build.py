@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from imgpipe.config import LimitSettings, UpscaleSettings
 from imgpipe.errors import PackagesMissing, WeightsMissing
 from imgpipe.inference.device import DeviceSetting, resolve_device, resolve_precision
 from imgpipe.inference.weights import locate
+from imgpipe.settings import LimitSettings, UpscaleSettings
 from imgpipe.upscaling.upscaler import Upscaler
 
 if TYPE_CHECKING:

@@ -14,13 +14,13 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from imgpipe.config import LimitSettings, UpscaleSettings
 from imgpipe.errors import InferenceError, OutOfMemory
 from imgpipe.images.image import Image, Pixels
 from imgpipe.inference.tiling import Span, TilePlan
 from imgpipe.inference.torch_network import is_out_of_memory
 from imgpipe.inference.weights import LocatedWeights
 from imgpipe.records import ModelUse, TileGrid
+from imgpipe.settings import LimitSettings, UpscaleSettings
 from imgpipe.upscaling.alpha import enlarge_alpha, extend_colours
 from imgpipe.upscaling.color_match import Floats, color_correction
 from imgpipe.upscaling.finish import NATIVE_MAX, Native, finish

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from imgpipe.config import LimitSettings
 from imgpipe.errors import OutOfMemory
 from imgpipe.images.image import Image, Pixels
 from imgpipe.images.resize import Kernel, resize_array
 from imgpipe.records import ModelUse, TileGrid
+from imgpipe.settings import LimitSettings
 from imgpipe.upscaling.alpha import enlarge_alpha
 from imgpipe.upscaling.upscaler import Upscaled, check_output, target_size
 

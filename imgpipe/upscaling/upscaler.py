@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from imgpipe.config import LimitSettings
 from imgpipe.errors import LimitExceeded
 from imgpipe.images.image import Image
 from imgpipe.records import ModelUse, TileGrid
+from imgpipe.settings import LimitSettings
 
 
 @dataclass(frozen=True, slots=True, eq=False)

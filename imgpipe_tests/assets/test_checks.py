@@ -9,9 +9,9 @@ import pytest
 from dagster import AssetCheckSeverity
 
 from imgpipe.checks import SCORE_CHECKS, evaluate
-from imgpipe.config import THRESHOLD_RANGES
 from imgpipe.engines.shard import Stores
 from imgpipe.records import ImageRow, ManifestEntry, ShardManifest, Status
+from imgpipe.settings import THRESHOLD_RANGES
 from imgpipe.storage.memory import MemoryStore
 
 STORES = Stores(MemoryStore("source"), MemoryStore("output"))

@@ -8,7 +8,6 @@ import pytest
 
 from imgpipe.config import (
     ALIASES,
-    THRESHOLD_RANGES,
     Settings,
     dataset_name_from,
     describe_fields,
@@ -17,6 +16,7 @@ from imgpipe.config import (
     parse_assignments,
 )
 from imgpipe.errors import ConfigError
+from imgpipe.settings import THRESHOLD_RANGES
 
 
 @pytest.fixture(autouse=True)

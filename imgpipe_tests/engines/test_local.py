@@ -10,13 +10,13 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pytest
 
-from imgpipe.config import LimitSettings
 from imgpipe.engines.local import ObjectRef, WorkItem, run_items
 from imgpipe.errors import ModelError, ObjectChanged, StoreUnavailable
 from imgpipe.images.decode import decode
 from imgpipe.images.encode import encode
 from imgpipe.images.image import Image
 from imgpipe.records import ImageRow, Status
+from imgpipe.settings import LimitSettings
 from imgpipe.stages.protocol import StageResult
 from imgpipe.storage.memory import MemoryStore
 

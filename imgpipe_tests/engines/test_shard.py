@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
-from imgpipe.config import IsolationSettings, Settings
+from imgpipe.config import Settings
 from imgpipe.engines.shard import Stores, run_shard
 from imgpipe.errors import ObjectMissing, StoreUnavailable
 from imgpipe.images.encode import encode
 from imgpipe.images.image import Image
 from imgpipe.records import ImageRow, Status
+from imgpipe.settings import IsolationSettings
 from imgpipe.stages.chain import RAW, Step, steps
 from imgpipe.stages.protocol import StageResult
 from imgpipe.stages.read import ReadStage

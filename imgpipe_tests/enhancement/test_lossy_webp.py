@@ -9,11 +9,11 @@ import PIL.Image
 import pytest
 import skimage.metrics
 
-from imgpipe.config import LimitSettings
 from imgpipe.enhancement.lossy_webp import encode_lossy_webp
 from imgpipe.errors import EncodeError
 from imgpipe.images.decode import decode
 from imgpipe.images.image import Image
+from imgpipe.settings import LimitSettings
 from imgpipe_tests.enhancement.pictures import noise, tagged, waves
 from imgpipe_tests.images import sources
 

@@ -10,12 +10,12 @@ import PIL.Image
 import pytest
 import skimage.metrics
 
-from imgpipe.config import EnhanceSettings, LimitSettings
 from imgpipe.enhancement.enhance import enhance
 from imgpipe.enhancement.saving import Saved, save
 from imgpipe.errors import EncodeError
 from imgpipe.images.decode import decode
 from imgpipe.images.image import Image
+from imgpipe.settings import EnhanceSettings, LimitSettings
 from imgpipe_tests.enhancement.pictures import disc, noise, tagged, waves
 from imgpipe_tests.images import sources
 

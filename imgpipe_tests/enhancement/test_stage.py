@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from imgpipe.config import EnhanceSettings, LimitSettings
 from imgpipe.errors import LimitExceeded
 from imgpipe.images.decode import decode
 from imgpipe.images.image import Image
 from imgpipe.records import Status
+from imgpipe.settings import EnhanceSettings, LimitSettings
 from imgpipe.stages.enhance import EnhanceStage
 from imgpipe.stages.protocol import StageResult
 from imgpipe_tests.enhancement.pictures import noise, tagged, waves

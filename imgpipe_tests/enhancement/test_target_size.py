@@ -10,13 +10,13 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from imgpipe.config import EnhanceSettings, LimitSettings
 from imgpipe.enhancement import workbench as module
 from imgpipe.enhancement.formats import Encoding
 from imgpipe.enhancement.saving import Saved, save
 from imgpipe.enhancement.target_size import MAX_ATTEMPTS
 from imgpipe.images.decode import decode
 from imgpipe.images.image import Image
+from imgpipe.settings import EnhanceSettings, LimitSettings
 from imgpipe_tests.enhancement.pictures import noise, tagged, waves
 
 SMALL = EnhanceSettings(min_width=40, min_height=30)

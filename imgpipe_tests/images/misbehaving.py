@@ -9,10 +9,10 @@ import sys
 import time
 from collections.abc import Callable
 
-from imgpipe.config import LimitSettings
 from imgpipe.images import isolation_worker
 from imgpipe.images.decode import decode
 from imgpipe.images.image import Image
+from imgpipe.settings import LimitSettings
 
 _LEAKED: list[bytes] = []
 

@@ -15,12 +15,12 @@ import PIL.Image
 import pytest
 import tifffile
 
-from imgpipe.config import LimitSettings
 from imgpipe.errors import DecodeError, EncodeError, LimitExceeded, UnsupportedFormat
 from imgpipe.images.decode import decode
 from imgpipe.images.encode import encode
 from imgpipe.images.icc import srgb_profile
 from imgpipe.images.image import Image
+from imgpipe.settings import LimitSettings
 from imgpipe_tests.images import sources
 
 LIMITS = LimitSettings()

@@ -12,11 +12,11 @@ import PIL.Image
 import pytest
 import tifffile
 
-from imgpipe.config import LimitSettings
 from imgpipe.errors import EncodeError
 from imgpipe.images.decode import decode
 from imgpipe.images.encode import encode
 from imgpipe.images.image import Image
+from imgpipe.settings import LimitSettings
 from imgpipe_tests.images import sources
 
 LIMITS = LimitSettings()

@@ -8,9 +8,9 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from imgpipe.config import LimitSettings
 from imgpipe.errors import LimitExceeded
 from imgpipe.images.header import Header, check_limits, check_output_size, read_header
+from imgpipe.settings import LimitSettings
 from imgpipe_tests.images import sources
 
 

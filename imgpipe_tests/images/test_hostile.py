@@ -14,10 +14,10 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from imgpipe.config import LimitSettings
 from imgpipe.errors import ImageError, ImgpipeError
 from imgpipe.images.decode import decode
 from imgpipe.images.encode import encode
+from imgpipe.settings import LimitSettings
 from imgpipe_tests.images import hostile
 from imgpipe_tests.images.seeds import seed_files
 

@@ -16,7 +16,6 @@ import numpy as np
 import pytest
 
 from imgpipe import errors
-from imgpipe.config import IsolationSettings, LimitSettings
 from imgpipe.errors import ConfigError, DecodeError, ImgpipeError, LimitExceeded
 from imgpipe.images import isolation_process
 from imgpipe.images.decode import decode
@@ -25,6 +24,7 @@ from imgpipe.images.image import Image
 from imgpipe.images.isolation import Decoder, InProcessDecoder, IsolatedDecoder, open_decoder
 from imgpipe.images.isolation_channel import NONSENSE, unpack
 from imgpipe.images.isolation_process import _WORKER_CODE
+from imgpipe.settings import IsolationSettings, LimitSettings
 from imgpipe_tests.images import hostile, sources
 
 LIMITS = LimitSettings(max_pixels=1_000_000)

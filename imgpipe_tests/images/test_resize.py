@@ -10,12 +10,12 @@ import PIL.Image
 import pytest
 import skimage.metrics
 
-from imgpipe.config import LimitSettings
 from imgpipe.errors import ImageError
 from imgpipe.images.decode import decode
 from imgpipe.images.encode import encode
 from imgpipe.images.image import Image
 from imgpipe.images.resize import resize, resize_array
+from imgpipe.settings import LimitSettings
 from imgpipe_tests.images import sources
 
 KERNELS = ["area", "lanczos", "bicubic"]

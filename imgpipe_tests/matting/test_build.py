@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from imgpipe.config import RembgSettings
 from imgpipe.errors import ConfigError, WeightsMissing
 from imgpipe.matting.build import build_matter, fingerprint, fingerprint_of
+from imgpipe.settings import RembgSettings
 from imgpipe_tests.matting.graphs import sigmoid_of, write_graph
 
 

@@ -7,12 +7,12 @@ import cv2
 import numpy as np
 import pytest
 
-from imgpipe.config import RembgSettings
 from imgpipe.images.image import Image
 from imgpipe.matting.build import build_matter
 from imgpipe.matting.classical import CONFIDENCE_MINIMUM, find_subject
 from imgpipe.matting.matte import Matter
 from imgpipe.records import Status
+from imgpipe.settings import RembgSettings
 from imgpipe_tests.matting.drawing import make_scene
 
 

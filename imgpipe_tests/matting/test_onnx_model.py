@@ -9,12 +9,12 @@ import onnxruntime
 import pytest
 from PIL import Image as PillowImage
 
-from imgpipe.config import RembgSettings
 from imgpipe.errors import InferenceError, ModelError, ModelMismatch, WeightsRefused
 from imgpipe.images.image import Image
 from imgpipe.matting.models import CUSTOM, MODELS, MattingModel
 from imgpipe.matting.onnx_model import OnnxMatter, OnnxNetwork
 from imgpipe.records import ModelUse, Status
+from imgpipe.settings import RembgSettings
 from imgpipe_tests.matting.graphs import distance_from, sigmoid_of, weighted, write_graph
 
 SIZE = 64

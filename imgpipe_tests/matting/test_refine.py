@@ -6,11 +6,11 @@ import cv2
 import numpy as np
 import pytest
 
-from imgpipe.config import RembgSettings
 from imgpipe.images.image import Image
 from imgpipe.matting.matte import CoarseMatte, Matte
 from imgpipe.matting.refine import finish
 from imgpipe.records import Status
+from imgpipe.settings import RembgSettings
 from imgpipe_tests.matting.drawing import as_a_network_would, make_scene
 
 

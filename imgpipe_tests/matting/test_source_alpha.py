@@ -2,11 +2,11 @@ import cv2
 import numpy as np
 import pytest
 
-from imgpipe.config import RembgSettings
 from imgpipe.images.image import Image
 from imgpipe.matting.matte import CoarseMatte
 from imgpipe.matting.refine import finish
 from imgpipe.matting.source_alpha import visible_of, with_source_alpha
+from imgpipe.settings import RembgSettings
 
 
 def _with_alpha(alpha: np.ndarray, colour: tuple[int, int, int] = (200, 120, 60)) -> Image:

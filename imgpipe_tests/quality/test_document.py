@@ -7,7 +7,6 @@ import jsonschema
 import numpy as np
 import pytest
 
-from imgpipe.config import QualitySettings
 from imgpipe.errors import ConfigError
 from imgpipe.images.image import Image
 from imgpipe.quality.document import build_document, schema, validate_document
@@ -16,6 +15,7 @@ from imgpipe.quality.profiles import RULES
 from imgpipe.quality.report import QualityReport
 from imgpipe.quality.score import MatteEvidence, score
 from imgpipe.records import ModelUse, TileGrid
+from imgpipe.settings import QualitySettings
 from imgpipe_tests.quality.drawings import area, draw, enlarge, image, plant_seam
 
 SETTINGS = QualitySettings()

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from imgpipe.config import THRESHOLD_RANGES
 from imgpipe.quality.metrics import METRICS, worse
 from imgpipe.quality.profiles import PROFILES, RULES
+from imgpipe.settings import THRESHOLD_RANGES
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "quality.md"
 

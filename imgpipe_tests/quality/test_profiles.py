@@ -5,10 +5,10 @@ import sys
 
 import pytest
 
-from imgpipe.config import QualitySettings
 from imgpipe.quality.profiles import PROFILES, check_all, choose_profile, thresholds_for
 from imgpipe.quality.report import Severity
 from imgpipe.records import ModelUse
+from imgpipe.settings import QualitySettings
 
 AUTO = QualitySettings()
 

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from imgpipe.config import QualitySettings
 from imgpipe.errors import ConfigError
 from imgpipe.images.image import Image
 from imgpipe.images.resize import resize
@@ -16,6 +15,7 @@ from imgpipe.quality.metrics import METRICS
 from imgpipe.quality.report import QualityReport
 from imgpipe.quality.score import MatteEvidence, score
 from imgpipe.records import ModelUse, Status, TileGrid
+from imgpipe.settings import QualitySettings
 from imgpipe_tests.quality.drawings import DAMAGE, U8, area, draw, enlarge, image, plant, plant_seam
 
 SETTINGS = QualitySettings()

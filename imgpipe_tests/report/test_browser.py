@@ -13,9 +13,9 @@ from urllib.parse import urlparse
 import numpy as np
 import pytest
 
-from imgpipe.config import LimitSettings
 from imgpipe.records import ImageRow, Status
 from imgpipe.report.build import build_report
+from imgpipe.settings import LimitSettings
 from imgpipe.storage import keys
 from imgpipe_tests.report.browser import Browser, missing_parts, open_browser
 from imgpipe_tests.report.datasets import (

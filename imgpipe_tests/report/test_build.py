@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from imgpipe.config import LimitSettings
 from imgpipe.errors import ConfigError, StoreUnavailable
 from imgpipe.report.archive import archive_key
 from imgpipe.report.build import ReportResult, ShardRows, build_report
+from imgpipe.settings import LimitSettings
 from imgpipe.storage.memory import MemoryStore
 from imgpipe_tests.report.datasets import ASSETS, DATASET, DatasetBuilder, drawing, good_scores, scored
 

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from imgpipe.config import THRESHOLD_RANGES
 from imgpipe.report.metrics import METRICS, describe, in_reading_order, is_upper_bound, metric_of
+from imgpipe.settings import THRESHOLD_RANGES
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,9 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from imgpipe.config import LimitSettings
 from imgpipe.records import ModelUse, Status
 from imgpipe.report.build import build_report
+from imgpipe.settings import LimitSettings
 from imgpipe_tests.report.datasets import ASSETS, DATASET, DatasetBuilder, scored
 
 HOSTILE = "a/</script><script>alert(1)</script><img src=x onerror=alert(2)><x-evil>&\"'.png"

@@ -7,10 +7,10 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from imgpipe.config import LimitSettings
 from imgpipe.records import Status
 from imgpipe.report.frame import ImageLine, ShardRows, collect_lines
 from imgpipe.report.pictures import ThumbnailMaker, picture_set, planned_paths
+from imgpipe.settings import LimitSettings
 from imgpipe.storage import keys
 from imgpipe_tests.report.datasets import ASSETS, DATASET, DatasetBuilder, drawing, good_scores, png
 

@@ -16,11 +16,11 @@ import PIL.ImageCms
 import PIL.ImageOps
 import pytest
 
-from imgpipe.config import LimitSettings
 from imgpipe.errors import ConfigError
 from imgpipe.images.decode import decode
 from imgpipe.samples.drawings import Drawing
 from imgpipe.samples.files import encode_drawing, write_samples
+from imgpipe.settings import LimitSettings
 
 
 @pytest.fixture(scope="module")

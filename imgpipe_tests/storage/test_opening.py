@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from imgpipe.config import S3Settings
 from imgpipe.errors import ConfigError, StoreUnavailable
+from imgpipe.settings import S3Settings
 from imgpipe.storage.local import LocalStore
 from imgpipe.storage.opening import open_store
 

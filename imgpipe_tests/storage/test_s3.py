@@ -13,7 +13,6 @@ from botocore.config import Config
 from botocore.exceptions import ClientError, FlexibleChecksumError, ReadTimeoutError
 from botocore.stub import ANY, Stubber
 
-from imgpipe.config import S3Settings
 from imgpipe.errors import (
     ImgpipeError,
     ObjectChanged,
@@ -22,6 +21,7 @@ from imgpipe.errors import (
     ObjectUnreadable,
     StoreUnavailable,
 )
+from imgpipe.settings import S3Settings
 from imgpipe.storage import s3 as module
 from imgpipe.storage.s3 import S3Store, s3_client
 

@@ -14,8 +14,8 @@ from spandrel.architectures.Compact import Compact
 from spandrel.architectures.ESRGAN import ESRGAN
 from torch import nn
 
-from imgpipe.config import LimitSettings, UpscaleSettings
 from imgpipe.images.image import Image
+from imgpipe.settings import LimitSettings, UpscaleSettings
 from imgpipe.upscaling.build import build_upscaler
 from imgpipe.upscaling.network_upscaler import NetworkUpscaler
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from imgpipe.config import LimitSettings, UpscaleSettings
 from imgpipe.errors import ConfigError, WeightsCorrupt, WeightsMissing
 from imgpipe.inference.weights import REGISTRY
+from imgpipe.settings import LimitSettings, UpscaleSettings
 from imgpipe.upscaling.build import build_upscaler, fingerprint
 from imgpipe.upscaling.upscaler import check_output, target_size
 

@@ -14,10 +14,10 @@ import pytest
 import torch
 from torch import nn
 
-from imgpipe.config import LimitSettings
 from imgpipe.errors import InferenceError, LimitExceeded, OutOfMemory
 from imgpipe.images.image import Image
 from imgpipe.inference.torch_network import TorchNetwork
+from imgpipe.settings import LimitSettings
 from imgpipe.upscaling.network_upscaler import NetworkUpscaler
 from imgpipe_tests.upscaling.conftest import tiny_compact, tiny_rrdb
 

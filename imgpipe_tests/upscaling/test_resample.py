@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import skimage.metrics
 
-from imgpipe.config import LimitSettings
 from imgpipe.errors import LimitExceeded
 from imgpipe.images.image import Image
 from imgpipe.images.resize import Kernel, resize
+from imgpipe.settings import LimitSettings
 from imgpipe.upscaling.resample import ResampleUpscaler
 
 Picture = Callable[..., Image]

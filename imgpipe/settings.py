@@ -1,0 +1,227 @@
+"""The sections of a data set's settings, each option with its meaning, unit and range."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+Action = Literal["enhance", "rembg", "upscale"]
+Fallback = Literal["fail", "classical"]
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
+
+#: Quality scores that a threshold may be set for -> (lowest, highest sensible value).
+THRESHOLD_RANGES: Mapping[str, tuple[float, float]] = {
+    "psnr_y_min_db": (0.0, 100.0),
+    "ssim_y_min": (0.0, 1.0),
+    "ssim_y_half_min": (0.0, 1.0),
+    "worst_window_min": (0.0, 1.0),
+    "color_shift_255_max": (0.0, 255.0),
+    "local_color_shift_255_max": (0.0, 255.0),
+    "subpixel_shift_px_max": (0.0, 10.0),
+    "detail_ratio_min": (0.0, 10.0),
+    "detail_ratio_max": (0.0, 100.0),
+    "occupancy_ratio_min": (0.0, 1.0),
+    "grid_ratio_max": (0.0, 100.0),
+    "lines_coherence_max": (0.0, 1.0),
+    "lines_step_max": (0.0, 255.0),
+    "edge_pixel_loss_max": (0.0, 1.0),
+    "foreground_min": (0.0, 1.0),
+    "foreground_max": (0.0, 1.0),
+    "components_max": (1.0, 10000.0),
+    "soft_band_px_max": (0.0, 1000.0),
+}
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+class RembgSettings(Section):
+    """Matting: finding the subject and its alpha."""
+
+    model: str = Field(
+        "isnet-anime",
+        min_length=1,
+        description="Model name (see `imgpipe models list`), a path to an .onnx file, or `classical`.",
+    )
+    preprocess: Literal["author", "rembg"] = Field(
+        "author",
+        description="Feed the network as its authors do, or exactly as the rembg package does.",
+    )
+    alpha_matting: bool = Field(True, description="Refine the mask's border into an alpha matte.")
+    foreground_threshold: int = Field(
+        240, ge=0, le=254, description="Mask values above this are certainly subject (0..254)."
+    )
+    background_threshold: int = Field(
+        10, ge=0, le=254, description="Mask values below this are certainly background (0..254)."
+    )
+    erode_size: int = Field(
+        3,
+        ge=0,
+        le=100,
+        description="How far the certain areas are shrunk before matting, px of a 1024 px image (0..100).",
+    )
+    fallback: Fallback = Field(
+        "fail",
+        description="Where the weights are missing: stop (`fail`) or use `classical`, recorded in every row.",
+    )
+
+    @model_validator(mode="after")
+    def _thresholds_in_order(self) -> Self:
+        if self.background_threshold >= self.foreground_threshold:
+            raise ValueError(
+                f"background_threshold ({self.background_threshold}) must be below "
+                f"foreground_threshold ({self.foreground_threshold}), as in 10 and 240"
+            )
+        return self
+
+
+class UpscaleSettings(Section):
+    """Enlarging."""
+
+    model: str = Field(
+        "realesrgan-anime-6b",
+        min_length=1,
+        description="Model name (`imgpipe models list`), a path to a weights file, `lanczos` or `bicubic`.",
+    )
+    scale: float = Field(4.0, gt=0.0, le=16.0, description="Output size / input size (above 0, up to 16).")
+    tile_size: Literal["auto"] | Annotated[int, Field(ge=0, le=16384)] = Field(
+        "auto",
+        description="Tile edge in source px (32..16384; 0 = never cut), or `auto` from free memory.",
+    )
+    halo: Literal["auto"] | Annotated[int, Field(ge=0, le=512)] = Field(
+        "auto",
+        description="Context around a tile in source px (0..512), or `auto` = the network's receptive field.",
+    )
+    precision: Precision = Field(
+        "auto",
+        description="`auto`: bf16 on CPUs that have it, fp16 or bf16 on GPUs, else fp32.",
+    )
+    color_match: bool = Field(
+        True, description="Correct the network's low-frequency colour shift against the source."
+    )
+    fallback: Fallback = Field(
+        "fail",
+        description="Where the weights are missing: stop (`fail`) or use `lanczos` (`classical`), recorded.",
+    )
+
+    @field_validator("tile_size")
+    @classmethod
+    def _tile_is_usable(cls, value: int | str) -> int | str:
+        if isinstance(value, int) and 0 < value < 32:
+            raise ValueError("a tile is 0 (never cut) or at least 32 px")
+        return value
+
+
+class EnhanceSettings(Section):
+    """The optional step before segmentation: at least this size, saved by rule."""
+
+    min_width: int = Field(800, ge=1, le=65535, description="Least width of the result, px.")
+    min_height: int = Field(1440, ge=1, le=65535, description="Least height of the result, px.")
+    scale_factor: float = Field(
+        1.5, ge=1.0, le=16.0, description="Least enlargement; more where the least size asks for it."
+    )
+    target_bytes: int | None = Field(
+        None,
+        ge=1000,
+        description="File size to reach by format, quality and scale, bytes; null = as it comes.",
+    )
+    model: Literal["lanczos", "bicubic"] = Field("lanczos", description="How it is enlarged.")
+    save_format_priority: tuple[Literal["PNG", "WEBP", "JPEG"], ...] = Field(
+        ("PNG", "WEBP", "JPEG"), description="Formats in the order in which they are tried."
+    )
+    quality: int = Field(95, ge=90, le=100, description="Quality of lossy formats, at least 90 (90..100).")
+
+    @field_validator("save_format_priority")
+    @classmethod
+    def _formats_once(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not value or len(set(value)) != len(value):
+            raise ValueError(f"expected each format at most once and at least one, got {list(value)}")
+        return value
+
+
+class QualitySettings(Section):
+    """Scores and verdicts."""
+
+    profile: Literal["auto", "classical", "realesrgan"] = Field(
+        "auto", description="Set of thresholds; `auto` takes the one of the upscaler that was used."
+    )
+    thresholds: Mapping[str, float] = Field(
+        default_factory=dict,
+        description="Single thresholds that replace the profile's, by name (docs/quality.md lists them).",
+    )
+    diff: bool = Field(True, description="Write diff.png, the heat map of differences, per image.")
+
+    @field_validator("thresholds")
+    @classmethod
+    def _known_and_possible(cls, value: Mapping[str, float]) -> Mapping[str, float]:
+        for name, number in value.items():
+            if name not in THRESHOLD_RANGES:
+                raise ValueError(f"{name!r} is no threshold; {suggest(name, THRESHOLD_RANGES)}")
+            low, high = THRESHOLD_RANGES[name]
+            if not low <= number <= high:
+                raise ValueError(f"{name} must lie in {low:g}..{high:g}, got {number:g}")
+        return dict(value)
+
+
+class LimitSettings(Section):
+    """What is refused before it is decoded."""
+
+    max_pixels: int = Field(
+        100_000_000, ge=1, le=4_000_000_000, description="Largest source picture, px (width x height)."
+    )
+    max_output_pixels: int = Field(
+        400_000_000, ge=1, le=16_000_000_000, description="Largest picture to be made, px."
+    )
+    max_bytes: int = Field(268_435_456, ge=1, description="Largest source file, bytes.")
+    max_aspect_ratio: float = Field(
+        100.0, ge=1.0, le=65535.0, description="Longest side / shortest side of a source."
+    )
+    min_side: int = Field(1, ge=1, le=65535, description="Shortest side of a source, px.")
+    animated: Literal["first_frame", "reject"] = Field(
+        "first_frame", description="Animated sources: keep the first frame, recorded, or make an error row."
+    )
+
+    def for_own_files(self) -> LimitSettings:
+        """Limits for pictures that we made ourselves: only their size in memory is bounded again."""
+        return LimitSettings(
+            max_pixels=self.max_output_pixels,
+            max_output_pixels=self.max_output_pixels,
+            max_bytes=1 << 40,
+            max_aspect_ratio=65535.0,
+        )
+
+
+class IsolationSettings(Section):
+    """Where untrusted bytes are decoded."""
+
+    mode: Literal["process", "none"] = Field(
+        "process",
+        description="Decode sources in worker processes, so that a crash costs one image, or in this one.",
+    )
+    timeout_seconds: float = Field(60.0, gt=0, le=3600, description="Longest time for one image, seconds.")
+    max_memory_bytes: int = Field(
+        2_147_483_648,
+        ge=268_435_456,
+        description="Address space that a worker may take beyond what it starts with, bytes.",
+    )
+
+
+class S3Settings(Section):
+    """How S3 is reached; credentials come from the usual AWS places, never from this file."""
+
+    endpoint_url: str | None = Field(
+        None, description="Address of an S3-compatible server (MinIO and friends); empty for AWS."
+    )
+    region: str | None = Field(None, description="Region name; empty for the environment's.")
+
+
+def suggest(name: str, known: Mapping[str, Any] | set[str]) -> str:
+    """The nearest known name as a question, or all of them."""
+    close = difflib.get_close_matches(name, list(known), n=1)
+    if close:
+        return f"did you mean {close[0]!r}?"
+    return "valid names: " + ", ".join(sorted(known))
