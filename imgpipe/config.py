@@ -28,6 +28,7 @@ from imgpipe.errors import ConfigError
 from imgpipe.settings import (
     THRESHOLD_RANGES,
     Action,
+    AutomationSettings,
     EnhanceSettings,
     IsolationSettings,
     LimitSettings,
@@ -122,6 +123,7 @@ class Settings(BaseSettings):
     limits: LimitSettings = LimitSettings()
     isolation: IsolationSettings = IsolationSettings()
     s3: S3Settings = S3Settings()
+    automation: AutomationSettings = AutomationSettings()
 
     @field_validator("actions")
     @classmethod

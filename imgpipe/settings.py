@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import itertools
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
@@ -130,8 +131,9 @@ class EnhanceSettings(Section):
         description="File size to reach by format, quality and scale, bytes; null = as it comes.",
     )
     model: Literal["lanczos", "bicubic"] = Field("lanczos", description="How it is enlarged.")
-    save_format_priority: tuple[Literal["PNG", "WEBP", "JPEG"], ...] = Field(
-        ("PNG", "WEBP", "JPEG"), description="Formats in the order in which they are tried."
+    save_format_priority: tuple[Literal["PNG", "WEBP", "JPEG", "JXL"], ...] = Field(
+        ("PNG", "WEBP", "JPEG"),
+        description="Formats in the order in which they are tried; JXL (lossless) needs its plugin.",
     )
     quality: int = Field(95, ge=90, le=100, description="Quality of lossy formats, at least 90 (90..100).")
 
@@ -217,6 +219,82 @@ class S3Settings(Section):
         None, description="Address of an S3-compatible server (MinIO and friends); empty for AWS."
     )
     region: str | None = Field(None, description="Region name; empty for the environment's.")
+
+
+class AutomationSettings(Section):
+    """What happens by itself: finding new sources, sealing shards, and backfills."""
+
+    mode: Literal["schedule", "conditions", "off"] = Field(
+        "schedule",
+        description="What requests runs: the arrival sensor and a backfill schedule, the sensor and "
+        "Dagster's declarative conditions, or nothing.",
+    )
+    enabled: bool = Field(
+        False, description="Sensors and schedule start with the code location; else switch them on in the UI."
+    )
+    prefixes: tuple[str, ...] = Field(
+        ("",), description="Where new sources are looked for: beginnings of keys below `source`."
+    )
+    source_list: str | None = Field(
+        None,
+        min_length=1,
+        description="Parquet or CSV list of the sources, or an S3 inventory (its manifest.json, or the "
+        "folder that holds the dated ones), read in place of listing `source`.",
+    )
+    source_list_complete: bool = Field(
+        True, description="What `source_list` does not name is deleted; false: it is left alone."
+    )
+    interval_seconds: int = Field(
+        60, ge=1, le=86_400, description="Shortest time between two looks of the arrival sensor, seconds."
+    )
+    objects_per_tick: int = Field(
+        100_000,
+        ge=1,
+        le=10_000_000,
+        description="Sources that one look compares; the next one goes on there.",
+    )
+    max_wait_seconds: float = Field(
+        3600.0, ge=0.0, description="Longest wait of a new source for its shard to fill, seconds."
+    )
+    cron: str = Field(
+        "*/15 * * * *",
+        min_length=1,
+        description="When the backfill schedule looks, as a cron expression in UTC.",
+    )
+    max_partitions_per_tick: int = Field(
+        10, ge=1, le=10_000, description="Partitions that the backfill schedule keeps queued or running."
+    )
+    gpu_minutes_per_day: float | None = Field(
+        None,
+        gt=0,
+        description="GPU minutes per UTC day for backfills, estimated from recorded times; null = any.",
+    )
+    newest_first: bool = Field(
+        True, description="Among equally urgent partitions the newest come first, else the oldest."
+    )
+    max_attempts: int = Field(
+        3,
+        ge=1,
+        le=100,
+        description="Attempts at one image, and failed runs of one partition, before giving up.",
+    )
+    infrastructure_retries: int = Field(
+        3,
+        ge=0,
+        le=20,
+        description="Retries of a step, each after twice the wait, when the store does not answer.",
+    )
+
+    @field_validator("prefixes")
+    @classmethod
+    def _prefixes_apart(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not value:
+            raise ValueError('expected at least one prefix; "" is everything below the source')
+        ordered = sorted(value)
+        for shorter, longer in itertools.pairwise(ordered):
+            if longer.startswith(shorter):
+                raise ValueError(f"{longer!r} lies below {shorter!r}; keep one of them")
+        return tuple(ordered)
 
 
 def suggest(name: str, known: Mapping[str, Any] | set[str]) -> str:

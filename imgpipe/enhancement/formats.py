@@ -6,6 +6,8 @@
 | 8-bit with alpha | lossless | lossless                  | never                     |
 | 16-bit           | lossless | only where PNG is not in the priority: 8 bits, recorded |
 
+JXL, where its plugin is installed, is lossless like PNG, but has 8 bits and no profile other than sRGB.
+
 Every format carries ICC, EXIF and XMP. What a format's encoder refuses (a WebP wider than 16383 px, a
 profile for grey in a WebP, EXIF of more than 64 KB in a JPEG) passes that format over for the next one.
 """
@@ -18,7 +20,6 @@ from typing import cast
 
 import numpy as np
 
-from imgpipe.enhancement.lossy_webp import encode_lossy_webp
 from imgpipe.images.encode import Effort, encode
 from imgpipe.images.image import Image, Pixels
 
@@ -47,7 +48,7 @@ class Encoding:
 
 def encoding_for(image: Image, format: str, quality: int) -> Encoding:  # noqa: A002 -- the domain's name
     """How ``format`` holds ``image`` by the rules; whether it can is the encoder's to say."""
-    if format == "PNG" or (format == "WEBP" and image.has_alpha):
+    if format in ("PNG", "JXL") or (format == "WEBP" and image.has_alpha):
         return Encoding(format)
     return Encoding(format, quality)
 
@@ -57,8 +58,6 @@ def write(image: Image, encoding: Encoding) -> bytes:
     hold the picture."""
     if encoding.quality is None:
         return encode(image, format=encoding.format, effort=encoding.effort)
-    if encoding.format == "WEBP":
-        return encode_lossy_webp(image, encoding.quality)
     return encode(image, format=encoding.format, quality=encoding.quality)
 
 

@@ -1,10 +1,11 @@
 """Bytes to :class:`~imgpipe.images.image.Image`, losing nothing without a note.
 
 Limits are checked on the header; metadata is read by our own parsers; the decoders (OpenCV for PNG, AVIF and
-deep TIFF, Pillow for the rest) are given cleaned files. Whatever a decoder raises becomes one of our errors.
+deep TIFF, libjpeg-turbo for JPEG, Pillow for the rest) are given cleaned files. Whatever a decoder raises
+becomes one of our errors.
 
-Not noticed, since the format has no checksum and libjpeg only warns: a JPEG whose compressed data is altered
-or shortened in the middle but keeps its end marker. A JPEG that simply ends too early is refused.
+Not noticed, since the format has no checksum: a JPEG whose altered bits make up another valid picture. What
+libjpeg warns of (data that ends early, codes that do not exist) is refused.
 """
 
 from __future__ import annotations
@@ -24,7 +25,6 @@ from PIL import (
     AvifImagePlugin,
     BmpImagePlugin,
     GifImagePlugin,
-    JpegImagePlugin,
     WebPImagePlugin,
 )
 
@@ -33,6 +33,7 @@ from imgpipe.images import header as headers
 from imgpipe.images import icc, jpeg, plugin, png, tiff, tiff_pixels
 from imgpipe.images.container import Header, Metadata, damaged
 from imgpipe.images.image import Image, Pixels
+from imgpipe.images.jpeg_pixels import decode_jpeg
 from imgpipe.images.metadata import (
     icc_space,
     reset_exif_orientation,
@@ -51,7 +52,6 @@ _BACKEND_ERRORS = (
 )
 
 _PILLOW: dict[str, Callable[[io.BytesIO], PIL.Image.Image]] = {
-    "JPEG": JpegImagePlugin.JpegImageFile,
     "WEBP": WebPImagePlugin.WebPImageFile,
     "TIFF": tiff_pixels.TiffFile,
     "GIF": GifImagePlugin.GifImageFile,
@@ -110,12 +110,13 @@ def _decode(data: bytes, header: Header, meta: Metadata, limits: LimitSettings, 
             pixels, meta = _decode_tiff(data, meta, name)
         case "AVIF":
             pixels, meta = _decode_avif(data, header, meta, name)
+        case "JPEG":
+            pixels, meta = _decode_jpeg(data, header, meta, name)
         case "HEIC" | "JXL":
-            with plugin.open_image(header.format, data, name) as opened:
+            with plugin.open_image(header.format, data, header.bit_depth, name) as opened:
                 pixels, meta = _from_plugin(opened, meta)
         case _:
-            source = jpeg.pixel_file(data, name) if header.format == "JPEG" else data
-            with _open(header.format, source, name) as opened:
+            with _open(header.format, data, name) as opened:
                 if opened.size != (header.width, header.height):
                     headers.check_limits(
                         replace(header, width=opened.width, height=opened.height), len(data), limits, name
@@ -142,6 +143,16 @@ def _decode_png(data: bytes, header: Header, name: str) -> _Array:
     top = int(np.iinfo(pixels.dtype).max)
     level = key * top // ((1 << header.bit_depth) - 1)
     return np.concatenate([pixels, np.where(pixels == level, 0, top).astype(pixels.dtype)], axis=2)
+
+
+def _decode_jpeg(data: bytes, header: Header, meta: Metadata, name: str) -> tuple[_Array, Metadata]:
+    pixels, space, notes = decode_jpeg(jpeg.pixel_file(data, name), name)
+    if pixels.shape[:2] != (header.height, header.width):
+        raise damaged(
+            name, f"the JPEG says {header.width}x{header.height} px and holds {pixels.shape[1::-1]}"
+        )
+    meta = replace(meta, notes=meta.notes + notes)
+    return _converted_cmyk(pixels, meta) if space == "CMYK" else (pixels, meta)
 
 
 def _decode_tiff(data: bytes, meta: Metadata, name: str) -> tuple[_Array, Metadata]:
@@ -186,7 +197,8 @@ def _open(fmt: str, data: bytes, name: str) -> PIL.Image.Image:
 
 def _from_plugin(opened: PIL.Image.Image, meta: Metadata) -> tuple[_Array, Metadata]:
     info = opened.info
-    meta = screen(info.get("icc_profile"), info.get("exif"), info.get("xmp"), list(meta.notes))
+    exif, xmp = meta.exif or info.get("exif"), meta.xmp or info.get("xmp")
+    meta = screen(info.get("icc_profile"), exif, xmp, list(meta.notes))
     # The plugins turn the picture upright themselves.
     meta = replace(meta, exif=reset_exif_orientation(meta.exif), xmp=reset_xmp_orientation(meta.xmp))
     return _as_array(opened), meta

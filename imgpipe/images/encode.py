@@ -7,24 +7,30 @@ import io
 from dataclasses import replace
 from typing import cast
 
+import cv2
 import numpy as np
 import PIL.Image
 
 from imgpipe.errors import EncodeError
-from imgpipe.images import png
+from imgpipe.images import jpeg, plugin, png
+from imgpipe.images.icc import srgb_profile
 from imgpipe.images.image import Image, Pixels
-from imgpipe.images.metadata import icc_space
+from imgpipe.images.metadata import icc_space, with_exif_size
 from imgpipe.images.png_write import Effort, write_png
 from imgpipe.images.tiff_write import write_tiff
 
 __all__ = ["EXTENSIONS", "Effort", "encode"]
 
 #: Formats that can be written, and the usual ending of their files.
-EXTENSIONS = {"PNG": "png", "WEBP": "webp", "JPEG": "jpg", "TIFF": "tif"}
+EXTENSIONS = {"PNG": "png", "WEBP": "webp", "JPEG": "jpg", "TIFF": "tif", "JXL": "jxl"}
 
 _ZLIB_LEVELS: dict[Effort, int] = {"fast": 1, "balanced": 6, "small": 9}
+#: libjxl's effort 1..9.
+_JXL_EFFORTS: dict[Effort, int] = {"fast": 1, "balanced": 5, "small": 7}
 #: libwebp's (method, lossless effort).
 _WEBP_EFFORTS: dict[Effort, tuple[int, int]] = {"fast": (0, 0), "balanced": (4, 60), "small": (6, 100)}
+#: libwebp's method where it is lossy; more than 4 costs twice the time for 1% of the bytes.
+_WEBP_LOSSY_METHOD = 4
 _WEBP_MAX_SIDE = 16383
 _JPEG_MAX_SIDE = 65535
 _JPEG_SEGMENT_BYTES = 65500
@@ -35,19 +41,22 @@ def encode(
     *,
     format: str = "PNG",  # noqa: A002 -- the name that Pillow's users know
     effort: Effort = "fast",
-    quality: int = 95,
+    quality: int | None = None,
     zero_transparent: bool = True,
 ) -> bytes:
     """The encoded file.
 
-    ``format``: ``PNG`` and ``TIFF`` hold everything losslessly (8 and 16 bits, grey to RGBA); ``WEBP`` is
-    lossless too but has only 8-bit RGB(A), so grey comes back as RGB; ``JPEG`` is 4:4:4 at ``quality``
-    90..100, 8-bit grey or RGB. ``effort`` trades time for bytes where the format is lossless, never pixels.
-    ``zero_transparent``: colour under alpha 0 is written as 0, which compresses better and hides nothing.
+    ``format``: ``PNG`` and ``TIFF`` hold everything losslessly (8 and 16 bits, grey to RGBA). ``WEBP`` has
+    only 8-bit RGB(A), so grey comes back as RGB; it is lossless without a ``quality``, and with one of
+    90..100 lossy, for opaque pictures: its chroma then has half the resolution (4:2:0), so thin saturated
+    lines lose colour, not brightness. ``JPEG`` is 4:4:4 at ``quality`` 90..100 (95), 8-bit grey or RGB.
+    ``JXL`` (where its plugin is installed) is lossless, 8-bit, and holds no profile but sRGB. ``effort``
+    trades time for bytes where the format is lossless, never pixels.
+    The EXIF block's own pixel dimensions are set to the picture's. ``zero_transparent``: colour under
+    alpha 0 is written as 0, which compresses better and hides nothing.
 
     Raises :class:`EncodeError` where the format cannot hold the image.
     """
-    writers = {"PNG": _encode_png, "WEBP": _encode_webp, "TIFF": _encode_tiff}
     if format not in EXTENSIONS or effort not in _ZLIB_LEVELS:
         raise EncodeError(
             f"expected a format of {', '.join(EXTENSIONS)} and an effort of {', '.join(_ZLIB_LEVELS)}, "
@@ -55,8 +64,9 @@ def encode(
         )
     if zero_transparent and image.has_alpha:
         image = replace(image, pixels=_zeroed(image.pixels))
+    image = replace(image, exif=with_exif_size(image.exif, image.width, image.height))
     try:
-        return _encode_jpeg(image, quality) if format == "JPEG" else writers[format](image, effort)
+        return _encoded(image, format, effort, quality)
     except MemoryError as exc:
         raise EncodeError(
             f"{format}: not enough memory for {image.width}x{image.height} px; lower `workers`"
@@ -68,6 +78,22 @@ def encode(
         ) from exc
 
 
+def _encoded(image: Image, fmt: str, effort: Effort, quality: int | None) -> bytes:
+    if quality is not None and not 90 <= quality <= 100:
+        raise EncodeError(f"{fmt}: expected a quality of 90..100, got {quality}")
+    match fmt:
+        case "JPEG":
+            return _encode_jpeg(image, 95 if quality is None else quality)
+        case "WEBP":
+            return _encode_webp(image, effort, quality)
+        case "TIFF":
+            return _encode_tiff(image, effort)
+        case "JXL":
+            return _encode_jxl(image, effort)
+        case _:
+            return _encode_png(image, effort)
+
+
 def _encode_png(image: Image, effort: Effort) -> bytes:
     return png.splice(write_png(image.pixels, effort), icc=image.icc, exif=image.exif, xmp=image.xmp)
 
@@ -76,21 +102,23 @@ def _encode_tiff(image: Image, effort: Effort) -> bytes:
     return write_tiff(image, _ZLIB_LEVELS[effort])
 
 
-def _encode_webp(image: Image, effort: Effort) -> bytes:
+def _encode_webp(image: Image, effort: Effort, quality: int | None) -> bytes:
+    if quality is not None and image.has_alpha:
+        raise EncodeError("lossy WebP: expected an image without alpha; write lossless WebP or PNG")
     _refuse_depth(image, "WebP")
     _refuse_size(image, "WebP", _WEBP_MAX_SIDE)
     if icc_space(image.icc) == "GRAY":
         raise EncodeError("WebP: expected no profile or one for RGB, got one for grey; write PNG or TIFF")
-    method, quality = _WEBP_EFFORTS[effort]
+    method, packing = _WEBP_EFFORTS[effort]
     opened = _pillow_image(image).convert("RGBA" if image.has_alpha else "RGB")
     buffer = io.BytesIO()
     # exact: the colour under alpha 0 is ours to decide, not the encoder's.
     opened.save(
         buffer,
         "WEBP",
-        lossless=True,
-        method=method,
-        quality=quality,
+        lossless=quality is None,
+        method=method if quality is None else _WEBP_LOSSY_METHOD,
+        quality=packing if quality is None else quality,
         exact=True,
         icc_profile=image.icc or b"",
         exif=image.exif or b"",
@@ -100,8 +128,6 @@ def _encode_webp(image: Image, effort: Effort) -> bytes:
 
 
 def _encode_jpeg(image: Image, quality: int) -> bytes:
-    if not 90 <= quality <= 100:
-        raise EncodeError(f"JPEG: expected a quality of 90..100, got {quality}")
     if image.has_alpha:
         raise EncodeError("JPEG: expected an image without alpha; write PNG, WEBP or TIFF")
     _refuse_depth(image, "JPEG")
@@ -112,18 +138,24 @@ def _encode_jpeg(image: Image, quality: int) -> bytes:
                 f"JPEG: expected at most {_JPEG_SEGMENT_BYTES} bytes of {block}, got {len(content)}; "
                 "write PNG, WEBP or TIFF"
             )
-    buffer = io.BytesIO()
-    _pillow_image(image).save(
-        buffer,
-        "JPEG",
-        quality=quality,
-        subsampling=0,
-        optimize=True,
-        icc_profile=image.icc,
-        exif=b"Exif\0\0" + image.exif if image.exif else b"",
-        xmp=image.xmp or b"",
-    )
-    return buffer.getvalue()
+    # OpenCV's buffer grows; Pillow's optimised 4:4:4 fails on noisy pictures that outgrow its guess.
+    options = [
+        *(cv2.IMWRITE_JPEG_QUALITY, quality),
+        *(cv2.IMWRITE_JPEG_OPTIMIZE, 1),
+        *(cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444),
+    ]
+    stored = image.pixels if image.channels == 1 else cv2.cvtColor(image.pixels, cv2.COLOR_RGB2BGR)
+    written, data = cv2.imencode(".jpg", stored, options)
+    if not written:
+        raise ValueError("OpenCV wrote nothing")
+    return jpeg.splice(data.tobytes(), icc=image.icc, exif=image.exif, xmp=image.xmp)
+
+
+def _encode_jxl(image: Image, effort: Effort) -> bytes:
+    _refuse_depth(image, "JPEG XL")
+    if image.icc is not None and image.icc != srgb_profile():
+        raise EncodeError("JPEG XL: expected no profile or sRGB's own; write PNG, WEBP or TIFF to keep it")
+    return plugin.write_jxl(_pillow_image(image), _JXL_EFFORTS[effort], image.exif, image.xmp)
 
 
 def _zeroed(pixels: Pixels) -> Pixels:

@@ -6,7 +6,7 @@ import struct
 from dataclasses import replace
 
 from imgpipe.errors import LimitExceeded, UnsupportedFormat
-from imgpipe.images import avif, jpeg, plugin, png, simple, tiff, webp
+from imgpipe.images import avif, jpeg, jxl, png, simple, tiff, webp
 from imgpipe.images.container import Header, Metadata, damaged
 from imgpipe.images.sniff import sniff
 from imgpipe.settings import LimitSettings
@@ -53,7 +53,10 @@ def _read(fmt: str, data: bytes, name: str) -> tuple[Header, Metadata]:
                 header = replace(header, orientation=1)  # its plugin turns the picture upright itself
             return _with_note(header)
         case _:
-            return _with_note(plugin.read_header(fmt, data, name))
+            header, meta = jxl.read(data, name)
+            if header.frames > 1:
+                meta = replace(meta, notes=("animated: first frame kept", *meta.notes))
+            return header, meta
 
 
 def _with_note(header: Header) -> tuple[Header, Metadata]:

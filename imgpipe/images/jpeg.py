@@ -13,6 +13,7 @@ _EXIF = b"Exif\0\0"
 _XMP = b"http://ns.adobe.com/xap/1.0/\0"
 _XMP_MORE = b"http://ns.adobe.com/xmp/extension/\0"
 _ICC = b"ICC_PROFILE\0"
+_ICC_PART = 65_519  # what a segment holds behind the name and the two counters
 _PHOTOSHOP = b"Photoshop 3.0\0"
 
 _MAX_SEGMENTS = 100_000
@@ -94,6 +95,26 @@ def pixel_file(data: bytes, name: str) -> bytes:
             name, f"the JPEG's picture takes at least {least_bytes} bytes, {len(data) - end} are there"
         )
     return b"".join([*parts, memoryview(data)[end:]])
+
+
+def splice(jpeg: bytes, *, icc: bytes | None, exif: bytes | None, xmp: bytes | None) -> bytes:
+    """``jpeg`` with EXIF, XMP and ICC segments behind its JFIF header.
+
+    ``exif`` and ``xmp`` must fit a segment of 65,533 bytes; a profile is cut into as many as it takes
+    (ICC.1, annex B.4).
+    """
+    bodies = [(0xE1, _EXIF + exif)] if exif else []
+    if xmp:
+        bodies.append((0xE1, _XMP + xmp))
+    parts = [icc[at : at + _ICC_PART] for at in range(0, len(icc), _ICC_PART)] if icc else []
+    bodies += [
+        (0xE2, _ICC + bytes((number, len(parts))) + part) for number, part in enumerate(parts, start=1)
+    ]
+    written = [struct.pack(">BBH", 0xFF, marker, 2 + len(body)) + body for marker, body in bodies]
+    head = 2
+    if jpeg[2:4] == b"\xff\xe0":
+        head += 2 + int.from_bytes(jpeg[4:6], "big")
+    return b"".join([jpeg[:head], *written, memoryview(jpeg)[head:]])
 
 
 def _least_bytes(marker: int, body: bytes) -> int:

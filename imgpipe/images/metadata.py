@@ -14,6 +14,8 @@ from imgpipe.images.container import Metadata
 MAX_BLOCK_BYTES = 4 * 1024 * 1024
 
 ORIENTATION_TAG = 274
+EXIF_DIRECTORY_TAG = 0x8769
+_SHORT, _LONG = 3, 4
 
 _XMP_ORIENTATION = re.compile(rb"(tiff:Orientation\s*(?:=\s*[\"']|>)\s*)[2-8](?=\s*[\"'<])")
 
@@ -93,15 +95,45 @@ def reset_xmp_orientation(xmp: bytes | None) -> bytes | None:
     return _XMP_ORIENTATION.sub(rb"\g<1>1", xmp) if xmp else xmp
 
 
+def with_exif_size(exif: bytes | None, width: int, height: int) -> bytes | None:
+    """The same block with its own statements of size saying ``width`` and ``height`` px: ImageWidth and
+    ImageLength in its first directory, PixelXDimension and PixelYDimension in Exif's. What it does not say,
+    or has no room for, is left; every other byte stays."""
+    if exif is None or exif_fault(exif):
+        return exif
+    order = byte_order(exif)
+    first: int = struct.unpack_from(order + "I", exif, 4)[0]
+    places = [(first, 256, width), (first, 257, height)]
+    inner = _entry(exif, first, EXIF_DIRECTORY_TAG)
+    if inner is not None and inner[0] == _LONG:
+        start = struct.unpack_from(order + "I", exif, inner[1])[0]
+        places += [(start, 0xA002, width), (start, 0xA003, height)]
+    block = bytearray(exif)
+    for start, tag, value in places:
+        found = _entry(exif, start, tag)
+        if found is not None and (found[0] == _LONG or value <= 0xFFFF):
+            struct.pack_into(order + ("I" if found[0] == _LONG else "H"), block, found[1], value)
+    return bytes(block)
+
+
 def _orientation_at(exif: bytes) -> int | None:
     """Offset of the orientation's SHORT value, or ``None``."""
     if exif_fault(exif):
         return None
+    found = _entry(exif, struct.unpack_from(byte_order(exif) + "I", exif, 4)[0], ORIENTATION_TAG)
+    return found[1] if found is not None and found[0] == _SHORT else None
+
+
+def _entry(exif: bytes, start: int, wanted: int) -> tuple[int, int] | None:
+    """(type, offset of the value) of a single SHORT or LONG in the directory at ``start``, or ``None``."""
     order = byte_order(exif)
-    start = struct.unpack_from(order + "I", exif, 4)[0]
+    if start < 8 or start + 2 > len(exif):
+        return None
     for index in range(struct.unpack_from(order + "H", exif, start)[0]):
         at = start + 2 + 12 * index
+        if at + 12 > len(exif):
+            return None
         tag, kind, count = struct.unpack_from(order + "HHI", exif, at)
-        if tag == ORIENTATION_TAG and kind == 3 and count == 1:
-            return int(at + 8)
+        if tag == wanted and kind in (_SHORT, _LONG) and count == 1:
+            return int(kind), int(at + 8)
     return None

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from imgpipe.enhancement.saving import Saved
 
 #: Raised whenever the same settings make other pictures or files.
-CODE_VERSION = 1
+CODE_VERSION = 2
 
 
 @dataclass(frozen=True, slots=True)

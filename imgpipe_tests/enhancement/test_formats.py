@@ -15,6 +15,7 @@ from imgpipe_tests.enhancement.pictures import tagged, waves
     ("channels", "name", "expected"),
     [
         *[(channels, "PNG", Encoding("PNG")) for channels in (1, 2, 3, 4)],
+        *[(channels, "JXL", Encoding("JXL")) for channels in (1, 2, 3, 4)],
         *[(channels, "WEBP", Encoding("WEBP", 93)) for channels in (1, 3)],
         *[(channels, "WEBP", Encoding("WEBP")) for channels in (2, 4)],
         *[(channels, "JPEG", Encoding("JPEG", 93)) for channels in (1, 3)],

@@ -156,3 +156,16 @@ def test_more_effort_gives_fewer_bytes() -> None:
     for fmt in ("PNG", "WEBP"):
         fast, small = (len(encode(image, format=fmt, effort=e)) for e in ("fast", "small"))
         assert small < fast
+
+
+@pytest.mark.parametrize("fmt", ["PNG", "WEBP", "JPEG", "TIFF"])
+def test_exif_says_the_size_of_the_picture(fmt: str) -> None:
+    before = PIL.Image.Exif()
+    before[305] = "a program"
+    before.get_ifd(0x8769).update({0xA002: 640, 0xA003: 480, 0x9003: "2026:01:02 03:04:05"})
+    image = Image(full(3).pixels, exif=before.tobytes().removeprefix(b"Exif\0\0"))
+    with PIL.Image.open(io.BytesIO(encode(image, format=fmt))) as opened:
+        after = opened.getexif()
+    inner = after.get_ifd(0x8769)
+    assert (inner[0xA002], inner[0xA003]) == (image.width, image.height)
+    assert (after[305], inner[0x9003]) == ("a program", "2026:01:02 03:04:05")

@@ -9,9 +9,9 @@ import PIL.Image
 import pytest
 import skimage.metrics
 
-from imgpipe.enhancement.lossy_webp import encode_lossy_webp
 from imgpipe.errors import EncodeError
 from imgpipe.images.decode import decode
+from imgpipe.images.encode import encode
 from imgpipe.images.image import Image
 from imgpipe.settings import LimitSettings
 from imgpipe_tests.enhancement.pictures import noise, tagged, waves
@@ -21,7 +21,7 @@ from imgpipe_tests.images import sources
 @pytest.mark.parametrize("channels", [1, 3])
 def test_pixels_profile_and_metadata(channels: int) -> None:
     image = tagged(waves(64, 96, channels))
-    data = encode_lossy_webp(image, 95)
+    data = encode(image, format="WEBP", quality=95)
     assert b"VP8 " in data[:512] or b"VP8 " in data, "the lossy kind"
     assert b"VP8L" not in data
     back = decode(data, name="x", limits=LimitSettings())
@@ -36,10 +36,10 @@ def test_pixels_profile_and_metadata(channels: int) -> None:
 
 def test_quality_orders_sizes_and_bytes_repeat() -> None:
     image = Image(noise(64, 64))
-    sizes = [len(encode_lossy_webp(image, quality)) for quality in (90, 95, 100)]
+    sizes = [len(encode(image, format="WEBP", quality=quality)) for quality in (90, 95, 100)]
     assert sizes == sorted(sizes)
     assert len(set(sizes)) == 3
-    assert encode_lossy_webp(image, 93) == encode_lossy_webp(image, 93)
+    assert encode(image, format="WEBP", quality=93) == encode(image, format="WEBP", quality=93)
 
 
 @pytest.mark.parametrize(
@@ -56,4 +56,4 @@ def test_quality_orders_sizes_and_bytes_repeat() -> None:
 )
 def test_what_it_cannot_hold_is_refused(image: Image, quality: int, message: str) -> None:
     with pytest.raises(EncodeError, match=message):
-        encode_lossy_webp(image, quality)
+        encode(image, format="WEBP", quality=quality)
