@@ -16,15 +16,13 @@ from __future__ import annotations
 
 import argparse
 import io
-import json
-import os
-import platform
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
 import cv2
+import machine
 import numpy as np
 import PIL.Image
 from PIL import features
@@ -39,7 +37,6 @@ from imgpipe.samples.drawings import draw_samples
 from imgpipe.settings import IsolationSettings, LimitSettings
 
 ROOT = Path(__file__).resolve().parent.parent
-RESULTS = ROOT / "benchmarks" / "results"
 REAL_FILES = (
     "anime/anime-girl-1.isnet-anime.png",
     "anime/frame-048.png",
@@ -55,9 +52,9 @@ Pixels = np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
 
 def main(arguments: list[str] | None = None) -> int:
     options = _options(arguments)
-    machine = _machine()
-    print(", ".join(f"{name} {value}" for name, value in machine.items()))
-    results: dict[str, Any] = {"machine": machine}
+    described = _machine()
+    print(", ".join(f"{name} {value}" for name, value in described.items()))
+    results: dict[str, Any] = {"machine": described}
     with IsolatedDecoder(IsolationSettings(), 1) as isolated:
         for size in options.sizes:
             print(f"\n{size} x {size} RGBA, best of {options.repeat}")
@@ -65,10 +62,8 @@ def main(arguments: list[str] | None = None) -> int:
                 name: _measure(name, pixels, options, isolated) for name, pixels in _pictures(size, options)
             }
             results[f"{size}x{size}"] = {"pictures": rows, "all": _sum(rows)}
-    output = options.output or RESULTS / f"codecs-{_slug(machine)}.json"
-    output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    print(f"\nkept in {output}")
+    where = machine.slug(described["cpu"], described["packing"].split()[0])
+    machine.keep(results, "codecs", where, options.output)
     return 0
 
 
@@ -234,27 +229,14 @@ def _zeroed(pixels: Pixels) -> Pixels:
 
 
 def _machine() -> dict[str, Any]:
-    return {
-        "cpu": _cpu_name(),
-        "cores": os.cpu_count(),
-        "python": platform.python_version(),
-        "opencv": cv2.__version__,
-        "pillow": PIL.__version__,
-        "pillow's zlib": features.version("zlib_ng") or features.version("zlib"),
-        "packing": packing_library(),
-    }
-
-
-def _cpu_name() -> str:
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text(encoding="utf-8").splitlines() if info.is_file() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
-
-
-def _slug(machine: dict[str, Any]) -> str:
-    text = f"{machine['cpu']} {machine['packing'].split()[0]}"
-    return "-".join("".join(sign.lower() if sign.isalnum() else " " for sign in text).split())
+    return machine.describe(
+        **{
+            "opencv": cv2.__version__,
+            "pillow": PIL.__version__,
+            "pillow's zlib": features.version("zlib_ng") or features.version("zlib"),
+            "packing": packing_library(),
+        }
+    )
 
 
 if __name__ == "__main__":

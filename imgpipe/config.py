@@ -28,12 +28,15 @@ from imgpipe.errors import ConfigError
 from imgpipe.settings import (
     THRESHOLD_RANGES,
     Action,
+    AssetSettings,
     AutomationSettings,
+    CostSettings,
     EnhanceSettings,
     IsolationSettings,
     LimitSettings,
     QualitySettings,
     RembgSettings,
+    ReviewSettings,
     S3Settings,
     UpscaleSettings,
     suggest,
@@ -123,6 +126,9 @@ class Settings(BaseSettings):
     limits: LimitSettings = LimitSettings()
     isolation: IsolationSettings = IsolationSettings()
     s3: S3Settings = S3Settings()
+    assets: AssetSettings = AssetSettings()
+    cost: CostSettings = CostSettings()
+    review: ReviewSettings = ReviewSettings()
     automation: AutomationSettings = AutomationSettings()
 
     @field_validator("actions")
@@ -280,6 +286,8 @@ def _valid(field: Mapping[str, Any]) -> str:
     if "const" in field or "enum" in field:
         return ", ".join(f"`{value}`" for value in field.get("enum", [field.get("const")]))
     kind = field.get("type", "")
+    if "prefixItems" in field:
+        return "[" + ", ".join(_valid(part) for part in field["prefixItems"]) + "]"
     if kind == "array":
         return f"list of {_valid(field['items'])}"
     low, high = field.get("minimum"), field.get("maximum")

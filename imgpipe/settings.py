@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import difflib
 import itertools
+import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
+import yaml
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 Action = Literal["enhance", "rembg", "upscale"]
 Fallback = Literal["fail", "classical"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
+Severity = Literal["error", "warn", "info"]
+UpscaleBackend = Literal["auto", "spandrel", "realesrgan", "dnn_superres", "onnxruntime"]
+Side = Annotated[int, Field(ge=1, le=65535)]
 
 #: Quality scores that a threshold may be set for -> (lowest, highest sensible value).
 THRESHOLD_RANGES: Mapping[str, tuple[float, float]] = {
@@ -33,6 +39,23 @@ THRESHOLD_RANGES: Mapping[str, tuple[float, float]] = {
     "foreground_max": (0.0, 1.0),
     "components_max": (1.0, 10000.0),
     "soft_band_px_max": (0.0, 1000.0),
+}
+
+#: Check, as Dagster shows it -> the thresholds that belong to it.
+QUALITY_CHECKS: Mapping[str, tuple[str, ...]] = {
+    "psnr": ("psnr_y_min_db",),
+    "ssim": ("ssim_y_min", "ssim_y_half_min", "worst_window_min"),
+    "no_lines": ("lines_coherence_max", "lines_step_max"),
+    "edges_preserved": ("edge_pixel_loss_max",),
+    "colors_kept": ("color_shift_255_max", "local_color_shift_255_max"),
+    "detail_kept": (
+        "subpixel_shift_px_max",
+        "detail_ratio_min",
+        "detail_ratio_max",
+        "occupancy_ratio_min",
+        "grid_ratio_max",
+    ),
+    "matte": ("foreground_min", "foreground_max", "components_max", "soft_band_px_max"),
 }
 
 
@@ -69,6 +92,24 @@ class RembgSettings(Section):
         "fail",
         description="Where the weights are missing: stop (`fail`) or use `classical`, recorded in every row.",
     )
+    subject_minimum: float = Field(
+        0.1,
+        ge=0.0,
+        le=1.0,
+        description="A network whose largest probability is below this has found no subject (0..1).",
+    )
+    guard_iou: float = Field(
+        0.8,
+        ge=0.0,
+        le=1.0,
+        description="The refined alpha is dropped where it overlaps the mask by less than this IoU (0..1).",
+    )
+    confidence_minimum: float = Field(
+        0.6,
+        ge=0.0,
+        le=1.0,
+        description="Mattes that `classical` is less sure of are rejected (0..1).",
+    )
 
     @model_validator(mode="after")
     def _thresholds_in_order(self) -> Self:
@@ -88,7 +129,19 @@ class UpscaleSettings(Section):
         min_length=1,
         description="Model name (`imgpipe models list`), a path to a weights file, `lanczos` or `bicubic`.",
     )
+    backend: UpscaleBackend = Field(
+        "auto",
+        description="What runs the weights file; `auto`: .onnx onnxruntime, .pb dnn_superres, else spandrel.",
+    )
     scale: float = Field(4.0, gt=0.0, le=16.0, description="Output size / input size (above 0, up to 16).")
+    target_size: tuple[Side, Side] | None = Field(
+        None,
+        description="[width, height] in px: as large as fits into it, aspect kept, in place of `scale`.",
+    )
+    min_dimensions: tuple[Side, Side] | None = Field(
+        None,
+        description="[width, height] in px that the result reaches at least, by more than `scale` if needed.",
+    )
     tile_size: Literal["auto"] | Annotated[int, Field(ge=0, le=16384)] = Field(
         "auto",
         description="Tile edge in source px (32..16384; 0 = never cut), or `auto` from free memory.",
@@ -104,6 +157,15 @@ class UpscaleSettings(Section):
     color_match: bool = Field(
         True, description="Correct the network's low-frequency colour shift against the source."
     )
+    alpha: Literal["lanczos", "network"] = Field(
+        "lanczos", description="How a network's alpha is enlarged: Lanczos without ringing, or the network."
+    )
+    tta: bool = Field(
+        False, description="Average over the 8 turns and mirrorings of each tile: 8 times the time."
+    )
+    batch_size: Literal["auto"] | Annotated[int, Field(ge=1, le=64)] = Field(
+        "auto", description="Tiles computed at once (1..64), or `auto`: 1 on a CPU, by memory on a GPU."
+    )
     fallback: Fallback = Field(
         "fail",
         description="Where the weights are missing: stop (`fail`) or use `lanczos` (`classical`), recorded.",
@@ -115,6 +177,12 @@ class UpscaleSettings(Section):
         if isinstance(value, int) and 0 < value < 32:
             raise ValueError("a tile is 0 (never cut) or at least 32 px")
         return value
+
+    @model_validator(mode="after")
+    def _one_target(self) -> Self:
+        if self.target_size is not None and self.min_dimensions is not None:
+            raise ValueError("target_size and min_dimensions exclude each other: one box decides the size")
+        return self
 
 
 class EnhanceSettings(Section):
@@ -149,13 +217,49 @@ class QualitySettings(Section):
     """Scores and verdicts."""
 
     profile: Literal["auto", "classical", "realesrgan"] = Field(
-        "auto", description="Set of thresholds; `auto` takes the one of the upscaler that was used."
+        "auto",
+        description=(
+            "Set of thresholds: `classical`, `realesrgan`, or a YAML file with a `quality` section, as "
+            "`imgpipe calibrate` writes it; `auto` takes the one of the upscaler that was used."
+        ),
+    )
+    profile_name: str = Field(
+        "", max_length=64, description="Name that verdicts record for the profile; a profile's file sets it."
     )
     thresholds: Mapping[str, float] = Field(
         default_factory=dict,
         description="Single thresholds that replace the profile's, by name (docs/quality.md lists them).",
     )
+    severity: Mapping[str, Severity] = Field(
+        default_factory=dict,
+        description=(
+            "What a failed check means, by threshold or check (`psnr: warn`): `error` rejects the image, "
+            "`warn` and `info` only say so."
+        ),
+    )
     diff: bool = Field(True, description="Write diff.png, the heat map of differences, per image.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _profile_from_file(cls, value: Any) -> Any:
+        """A profile's file gives what is not given beside it, so that the settings hold all of it."""
+        if not isinstance(value, Mapping) or str(value.get("profile", "auto")) in _PROFILES:
+            return value
+        stored = _read_profile(Path(str(value["profile"])).expanduser())
+        merged = {**stored, **{key: given for key, given in value.items() if key != "profile"}}
+        for name in ("thresholds", "severity"):
+            merged[name] = {**(stored.get(name) or {}), **(value.get(name) or {})}
+        return merged
+
+    @field_validator("severity")
+    @classmethod
+    def _by_threshold(cls, value: Mapping[str, Severity]) -> Mapping[str, Severity]:
+        known = {**QUALITY_CHECKS, **{name: (name,) for name in THRESHOLD_RANGES}}
+        unknown = [name for name in value if name not in known]
+        if unknown:
+            raise ValueError(f"{unknown[0]!r} is no check and no threshold; {suggest(unknown[0], known)}")
+        groups_first = sorted(value, key=lambda name: name not in QUALITY_CHECKS)
+        return {threshold: value[name] for name in groups_first for threshold in known[name]}
 
     @field_validator("thresholds")
     @classmethod
@@ -167,6 +271,25 @@ class QualitySettings(Section):
             if not low <= number <= high:
                 raise ValueError(f"{name} must lie in {low:g}..{high:g}, got {number:g}")
         return dict(value)
+
+
+_PROFILES = ("auto", "classical", "realesrgan")
+
+
+def _read_profile(path: Path) -> dict[str, Any]:
+    """The ``quality`` section of a profile's file; ValueError where there is none."""
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as exc:
+        raise ValueError(f"expected one of {', '.join(_PROFILES)} or a readable YAML file: {exc}") from exc
+    section = content.get("quality") if isinstance(content, dict) else None
+    if not isinstance(section, dict):
+        raise ValueError(f"{path}: expected a `quality:` section, as `imgpipe calibrate --write` makes it")
+    if str(section.get("profile", "auto")) not in _PROFILES:
+        raise ValueError(
+            f"{path}: a profile's file must name one of {', '.join(_PROFILES)}, not another file"
+        )
+    return {"profile_name": path.stem, **section}
 
 
 class LimitSettings(Section):
@@ -261,6 +384,11 @@ class AutomationSettings(Section):
         min_length=1,
         description="When the backfill schedule looks, as a cron expression in UTC.",
     )
+    report_cron: str = Field(
+        "0 * * * *",
+        min_length=1,
+        description="When the report is made again if tables or decisions have changed, cron in UTC.",
+    )
     max_partitions_per_tick: int = Field(
         10, ge=1, le=10_000, description="Partitions that the backfill schedule keeps queued or running."
     )
@@ -295,6 +423,57 @@ class AutomationSettings(Section):
             if longer.startswith(shorter):
                 raise ValueError(f"{longer!r} lies below {shorter!r}; keep one of them")
         return tuple(ordered)
+
+    @model_validator(mode="after")
+    def _one_way_to_look(self) -> Self:
+        if self.source_list is not None and self.prefixes != ("",):
+            raise ValueError("source_list replaces listing by prefixes; set one of the two")
+        return self
+
+
+class AssetSettings(Section):
+    """What the assets say of themselves in the Dagster UI."""
+
+    owners: tuple[str, ...] = Field(
+        (), description="Owners of every asset: e-mail addresses, or teams as in `team:art`."
+    )
+    fresh_within_hours: float | None = Field(
+        None,
+        ge=0.1,
+        le=87600,
+        description="An asset without a materialization for this long counts as stale, hours; null = never.",
+    )
+    code_url: str | None = Field(
+        None,
+        pattern=r"^https?://\S+$",
+        description="Address of the source tree that links to code lead to, "
+        "as in https://host/imgpipe/blob/main; null = the installed files.",
+    )
+
+    @field_validator("owners")
+    @classmethod
+    def _who_can_be_asked(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for owner in value:
+            if not re.fullmatch(r"team:\S+|[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+\.[A-Za-z]{2,7}", owner):
+                raise ValueError(f"an owner is an e-mail address or team:name, {owner!r} is neither")
+        if len(set(value)) != len(value):
+            raise ValueError(f"each owner may stand only once, got {list(value)}")
+        return value
+
+
+class CostSettings(Section):
+    """What computing costs, for estimates in the UI."""
+
+    price_per_hour: float | None = Field(
+        None, ge=0, le=100_000, description="Price of the machine per hour; null = no estimates."
+    )
+    currency: str = Field("USD", pattern="^[A-Z]{3}$", description="Currency of the price, ISO 4217.")
+
+
+class ReviewSettings(Section):
+    """Decisions of people about single images."""
+
+    user: str = Field("", max_length=200, description="Name to decide under; empty = the login name.")
 
 
 def suggest(name: str, known: Mapping[str, Any] | set[str]) -> str:

@@ -14,7 +14,7 @@ from imgpipe.records import ModelUse
 from imgpipe.settings import RembgSettings
 
 #: Raised whenever the same settings and model make other mattes.
-CODE_VERSION = 1
+CODE_VERSION = 2
 
 #: The backend without weights, asked for by this name.
 CLASSICAL = "classical"
@@ -63,11 +63,11 @@ def fingerprint(settings: RembgSettings, model_dir: Path) -> str:
 def fingerprint_of(settings: RembgSettings, backend: str, sha256: str) -> str:
     """sha256 (hex) over what changes the mattes: settings, backend, weights, code."""
     chosen = settings.model_dump(mode="json", exclude={"model", "fallback"})
-    if backend == CLASSICAL:
-        del chosen["preprocess"]
+    unused = ["preprocess", "subject_minimum"] if backend == CLASSICAL else ["confidence_minimum"]
     if not settings.alpha_matting:
-        for unused in ("foreground_threshold", "background_threshold", "erode_size"):
-            del chosen[unused]
+        unused += ["foreground_threshold", "background_threshold", "erode_size", "guard_iou"]
+    for name in unused:
+        del chosen[name]
     text = json.dumps([CODE_VERSION, backend, sha256, chosen], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 

@@ -28,9 +28,6 @@ from imgpipe.settings import RembgSettings
 #: GrabCut works on a picture whose longer side is at most this, px.
 WORKING_SIDE_PX = 512
 
-#: Below this confidence the matte is rejected.
-CONFIDENCE_MINIMUM = 0.6
-
 #: A source whose own alpha is below half of its maximum on this share of the picture brings its mask along.
 OWN_ALPHA_SHARE = 0.01
 
@@ -43,6 +40,9 @@ _LARGE_PART, _SPECK, _CLOSE = 0.25, 1e-4, 0.02
 
 #: Shares of the subject's area between which an enclosed area may show the background.
 _SMALL_HOLE, _LARGE_HOLE = 0.002, 0.12
+
+#: Alpha from which on a pixel is wholly subject: anything below inside of it is a hole or a doubt.
+_FULL = 0.95
 
 _GRABCUT_ROUNDS = 4
 _SEED = 20040801  # GrabCut starts its colour models by k-means, which draws random numbers
@@ -58,12 +58,13 @@ class ClassicalMatter:
     def matte(self, image: Image) -> Matte:
         """Cut out what stands apart from the border of ``image``."""
         started = time.perf_counter()
-        coarse = find_subject(image)
+        coarse = find_subject(image, self._settings.confidence_minimum)
         return finish(image, coarse, self._settings, {"segment": time.perf_counter() - started})
 
 
-def find_subject(image: Image) -> CoarseMatte:
-    """The coarse alpha of what is not background, with a confidence, a refusal or a distrust."""
+def find_subject(image: Image, confidence_minimum: float = 0.0) -> CoarseMatte:
+    """The coarse alpha of what is not background, with a confidence, a refusal or a distrust: a confidence
+    below ``confidence_minimum``."""
     own = _own_alpha(image)
     if own is not None:
         return own
@@ -75,7 +76,8 @@ def find_subject(image: Image) -> CoarseMatte:
     cut = _grabcut(small, border.distance(small), levels)
     alpha = _combine(distance, cut, levels)
     alpha = _keep_parts(_fill_holes(alpha, border.distance(lab, with_extra=False), levels))
-    return _judged(alpha, distance, cut, border, levels)
+    parts = confidence_parts(alpha >= 0.5, lab, distance, cut, border, levels)
+    return _judged(alpha, border, parts, confidence_minimum)
 
 
 def _own_alpha(image: Image) -> CoarseMatte | None:
@@ -86,7 +88,7 @@ def _own_alpha(image: Image) -> CoarseMatte | None:
     evidence = float(coverage.max())
     if evidence > 0.0 and float(np.mean(coverage < 0.5 * evidence)) < OWN_ALPHA_SHARE:
         return None
-    refusal = "no subject found (the source is fully transparent)" if evidence == 0.0 else ""
+    refusal = "the source is fully transparent" if evidence == 0.0 else ""
     # The source's alpha is multiplied in at the end: the matte adds nothing to it.
     return CoarseMatte(
         alpha=np.ones_like(coverage),
@@ -165,22 +167,49 @@ def _keep_parts(alpha: Alpha) -> Alpha:
 
 
 def _fill_holes(alpha: Alpha, surface_distance: Distance, levels: Levels) -> Alpha:
-    """With the enclosed areas filled that are more likely subject than background seen through it."""
-    count, labels, stats, _ = cv2.connectedComponentsWithStats((alpha < 0.5).astype(np.uint8), connectivity=4)
+    """With the enclosed areas filled that are more likely subject than background seen through it.
+
+    Enclosed is, too, what touches one side of the picture between two parts of the subject, as a garment does
+    at the lower side of a portrait. Areas inside that are neither clearly subject nor clearly background are
+    filled as well.
+    """
+    count, found, stats, _ = cv2.connectedComponentsWithStats(
+        (alpha < _FULL).astype(np.uint8), connectivity=4
+    )
+    labels = np.asarray(found, np.int32)
+    sides = _open_sides(labels, count)
     alpha = alpha.copy()
     subject = max(float(np.count_nonzero(alpha >= 0.5)), 1.0)
     for hole in range(1, count):
         x, y, width, height, area = (int(value) for value in stats[hole])
-        if x == 0 or y == 0 or x + width == alpha.shape[1] or y + height == alpha.shape[0]:
+        if sides[hole] > 1:
             continue
         window = slice(max(0, y - 2), y + height + 2), slice(max(0, x - 2), x + width + 2)
         inside = labels[window] == hole
         off = float(np.median(surface_distance[window][inside]))
+        if sides[hole] and (off <= levels.low or not _flanked(labels, hole)):
+            continue
         if _shows_background(area / subject, off, levels):
             continue
         filled = cv2.dilate(inside.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
         alpha[window][filled] = 1.0
     return alpha
+
+
+def _open_sides(labels: npt.NDArray[np.int32], count: int) -> npt.NDArray[np.int64]:
+    """How many sides of the picture each component touches."""
+    touched = np.zeros(count, np.int64)
+    for side in (labels[0], labels[-1], labels[:, 0], labels[:, -1]):
+        touched[np.unique(side)] += 1
+    return touched
+
+
+def _flanked(labels: npt.NDArray[np.int32], hole: int) -> bool:
+    """Whether a component that touches one side of the picture is followed by subject there on both ends."""
+    side = next(s for s in (labels[0], labels[-1], labels[:, 0], labels[:, -1]) if (s == hole).any())
+    where = np.flatnonzero(side == hole)
+    before, after = side[: where[0]], side[where[-1] + 1 :]
+    return bool((before == 0).any() and (after == 0).any())
 
 
 def _shows_background(share: float, off: float, levels: Levels) -> bool:
@@ -195,24 +224,20 @@ def _shows_background(share: float, off: float, levels: Levels) -> bool:
     return _SMALL_HOLE <= share <= _LARGE_HOLE or share > 1.0
 
 
-def _judged(
-    alpha: Alpha, distance: Distance, cut: Alpha | None, border: Border, levels: Levels
-) -> CoarseMatte:
-    subject = alpha >= 0.5
-    share = float(np.mean(subject))
-    parts = confidence_parts(subject, distance, cut, border, levels)
+def _judged(alpha: Alpha, border: Border, parts: dict[str, float], confidence_minimum: float) -> CoarseMatte:
+    share = float(np.mean(alpha >= 0.5))
     confidence = float(np.prod(list(parts.values())))
     refusal = distrust = ""
     if share < SUBJECT_SHARE_MINIMUM:
         refusal = (
-            f"no subject found ({share:.2%} of the picture differs from its border's colours, at least "
-            f"{SUBJECT_SHARE_MINIMUM:.2%} needed)"
+            f"{share:.2%} of the picture differs from its border's colours, at least "
+            f"{SUBJECT_SHARE_MINIMUM:.2%} needed"
         )
-    elif confidence < CONFIDENCE_MINIMUM:
+    elif confidence < confidence_minimum:
         weakest = min(parts, key=lambda name: parts[name])
         distrust = (
             f"classical matting is not sure of its mask (confidence {confidence:.2f}, at least "
-            f"{CONFIDENCE_MINIMUM} needed): {WHY_UNSURE[weakest]}; use a network"
+            f"{confidence_minimum:g} needed): {WHY_UNSURE[weakest]}; use a network"
         )
     return CoarseMatte(
         alpha=alpha,

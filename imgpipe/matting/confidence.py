@@ -12,11 +12,24 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from imgpipe.matting.border import Border, Distance, Levels
+from imgpipe.matting.border import Border, Distance, Lab, Levels
 from imgpipe.matting.letterbox import resize
 from imgpipe.matting.matte import Alpha
+from imgpipe.matting.outline import outline_of
 from imgpipe.matting.refine import overlap_iou
 from imgpipe.matting.trimap import Mask
+
+#: Parts smaller than this share of the subject are specks, as of stars, windows, screen tone.
+_SPECK = 1e-3
+
+#: A border of which the background explains this share leaves no room for other things behind the subject.
+_NOTHING_ELSE = 0.9
+
+#: Noise (CIE76) that lines cannot be told from.
+_LINES_DROWN = 2.0
+
+#: From this share of lined contour on, a subject counts as drawn with lines.
+_DRAWN_WITH_LINES = 0.2
 
 #: What a weak part of the confidence means, in words.
 WHY_UNSURE: Mapping[str, str] = {
@@ -28,18 +41,27 @@ WHY_UNSURE: Mapping[str, str] = {
     "one_subject": "what differs from the background is scattered over the picture",
     "agreement": "border colours and GrabCut find different subjects",
     "clear": "much of the picture is neither clearly background nor clearly subject",
+    "no_specks": "the background is full of small things, of which some may hang on the subject",
+    "outline": "part of the contour has no line and the rest has one, as where a cloud hangs on a figure",
 }
 
 
 def confidence_parts(
-    subject: Mask, distance: Distance, cut: Alpha | None, border: Border, levels: Levels
+    subject: Mask, lab: Lab, distance: Distance, cut: Alpha | None, border: Border, levels: Levels
 ) -> dict[str, float]:
     """What the confidence is the product of, each 0..1.
 
-    ``subject``: the mask; ``distance``: of each pixel to the border's colours; ``cut``: GrabCut's mask at the
-    working size, where there is one.
+    ``subject``: the mask; ``lab``: the picture; ``distance``: of each pixel to the border's colours; ``cut``:
+    GrabCut's mask at the working size, where there is one.
     """
-    return _border_parts(subject, distance, border, levels) | _mask_parts(subject, cut)
+    return (
+        _border_parts(subject, distance, border, levels)
+        | _mask_parts(subject, cut)
+        | {
+            "no_specks": _ramp(_speck_share(subject, distance > levels.high), 0.008, 0.003),
+            "outline": _outline_part(subject, lab, border),
+        }
+    )
 
 
 def _border_parts(subject: Mask, distance: Distance, border: Border, levels: Levels) -> dict[str, float]:
@@ -70,6 +92,24 @@ def _mask_parts(subject: Mask, cut: Alpha | None) -> dict[str, float]:
         "one_subject": _ramp(largest, 0.4, 0.8),
         "agreement": _ramp(agreement, 0.5, 0.8),
     }
+
+
+def _speck_share(subject: Mask, off_background: Mask) -> float:
+    """Area of the small things that are neither background nor part of the mask, as a share of the mask's."""
+    area = max(int(np.count_nonzero(subject)), 1)
+    touching = cv2.dilate(subject.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+    _, _, stats, _ = cv2.connectedComponentsWithStats((off_background & ~touching).astype(np.uint8))
+    areas = stats[1:, cv2.CC_STAT_AREA]
+    return float(areas[areas < _SPECK * area].sum()) / area
+
+
+def _outline_part(subject: Mask, lab: Lab, border: Border) -> float:
+    if border.explained >= _NOTHING_ELSE or border.noise > _LINES_DROWN:
+        return 1.0
+    outline = outline_of(subject, lab)
+    if outline.lined < _DRAWN_WITH_LINES * (outline.lined + outline.unlined):
+        return 1.0  # not drawn with lines: their absence says nothing
+    return _ramp(outline.unlined, 0.10, 0.03)
 
 
 def _frame(mask: Mask) -> npt.NDArray[np.bool_]:

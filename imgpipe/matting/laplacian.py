@@ -33,6 +33,14 @@ class BandSystem:
     right_side: Float
     unknowns: Index
 
+    def pulled(self, towards: Float, weights: Float) -> BandSystem:
+        """The system of the energy plus ``weights * (x - towards)^2``; both with one value per unknown."""
+        from scipy.sparse import diags
+
+        matrix = (self.matrix + diags(weights, format="csr")).tocsr()
+        matrix.sort_indices()
+        return BandSystem(matrix, self.right_side + weights * towards, self.unknowns)
+
 
 def band_system(
     colour: Pixels,

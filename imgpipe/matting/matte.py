@@ -14,6 +14,9 @@ from imgpipe.records import ModelUse, Status
 
 Alpha = npt.NDArray[np.float32]
 
+#: The first reason of every matte without a subject, whatever the backend: what reports count and filter by.
+NO_SUBJECT = "no subject found"
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Matte:
@@ -25,9 +28,11 @@ class Matte:
     is zero, they are zero.
     ``alpha``: float32 (height, width), 0..1, what the cutout's alpha was rounded from; the source's own
     alpha is already multiplied in.
-    ``status``: ``REJECTED`` where no subject was found (alpha is then 0 everywhere) or where the backend
-    does not trust its result; ``reasons`` say why in words, with ``OK`` they are warnings.
-    ``metrics``: ``subject_evidence`` (the network's largest raw probability, 0..1), ``confidence`` (0..1),
+    ``status``: ``REJECTED`` where no subject was found (alpha is then 0 everywhere, the first reason is
+    :data:`NO_SUBJECT` and ``details["subject"]`` is ``none`` instead of ``found``) or where the backend does
+    not trust its result; ``reasons`` say why in words, with ``OK`` they are warnings.
+    ``metrics``: ``subject_found`` (1 or 0), ``subject_evidence`` (the network's largest raw probability,
+    0..1; without a network the largest alpha of its mask), ``confidence`` (0..1),
     ``foreground_share`` (mean alpha), ``soft_share`` and ``opaque_share`` (parts of the picture).
     ``details``: JSON-able facts about how the alpha was made. ``seconds``: time per step.
     """
@@ -45,9 +50,9 @@ class Matte:
 class CoarseMatte:
     """A backend's first answer, before the border is refined.
 
-    ``alpha``: float32 (height, width) 0..1. ``refusal``: why there is nothing to cut out; empty where there
-    is. ``distrust``: why the cutout is made but not trusted; empty where it is. ``final``: the alpha is
-    exact already, as a source's own is, and must not be refined.
+    ``alpha``: float32 (height, width) 0..1. ``refusal``: the evidence that there is no subject; empty where
+    there is one. ``distrust``: why the cutout is made but not trusted; empty where it is. ``final``: the
+    alpha is exact already, as a source's own is, and must not be refined.
     """
 
     alpha: Alpha

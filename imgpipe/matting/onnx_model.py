@@ -20,9 +20,6 @@ from imgpipe.matting.refine import finish
 from imgpipe.records import ModelUse
 from imgpipe.settings import RembgSettings
 
-#: A network that is sure of no pixel by more than this has found no subject.
-SUBJECT_MINIMUM = 0.1
-
 #: How far outside 0..1 an answer may lie by rounding.
 _RANGE_SLACK = 1e-3
 
@@ -126,7 +123,7 @@ class OnnxMatter:
         """The raw answer as an alpha of the picture's size, with its evidence.
 
         The evidence is the largest raw probability inside the picture: one below
-        :data:`SUBJECT_MINIMUM` is "no subject", however the mask would look when stretched.
+        ``subject_minimum`` of the settings is "no subject", however the mask would look when stretched.
         """
         height, width = image.height, image.width
         if answer.placement is None:
@@ -136,12 +133,12 @@ class OnnxMatter:
         else:
             inside = answer.placement.inner(answer.raw)
             alpha = np.clip(answer.placement.take(answer.raw), 0.0, 1.0)
-        evidence = float(inside.max())
+        evidence, minimum = float(inside.max()), self._settings.subject_minimum
         refusal = ""
-        if evidence < SUBJECT_MINIMUM:
-            refusal = f"no subject found (network maximum {evidence:.4f}, at least {SUBJECT_MINIMUM} needed)"
+        if evidence < minimum:
+            refusal = f"network maximum {evidence:.4f}, at least {minimum:g} needed"
         elif alpha is None:
-            refusal = f"no subject found (the network answered {evidence:.4f} everywhere, no min-max exists)"
+            refusal = f"the network answered {evidence:.4f} everywhere, no min-max exists"
         if alpha is None:
             alpha = np.zeros((height, width), np.float32)
         return CoarseMatte(

@@ -11,14 +11,16 @@ import numpy as np
 from imgpipe.images.image import Image
 from imgpipe.matting.closed_form import solve_closed_form
 from imgpipe.matting.foreground import decontaminate
-from imgpipe.matting.matte import Alpha, CoarseMatte, Matte
+from imgpipe.matting.guide import guide_of
+from imgpipe.matting.matte import NO_SUBJECT, Alpha, CoarseMatte, Matte
 from imgpipe.matting.source_alpha import absent_of, colour_of, visible_of, with_source_alpha
 from imgpipe.matting.trimap import FOREGROUND, UNKNOWN, Mask, Trimap, make_trimap, scaled_erosion_px
 from imgpipe.records import Status
 from imgpipe.settings import RembgSettings
 
-#: A refined alpha that overlaps the coarse one by less than this (IoU at one half) is not believed.
-GUARD_IOU = 0.8
+#: How much a coarse alpha that is sure of itself counts beside the colours. Measured over 48 cases: from
+#: 0.003 to 0.01 the errors differ by a tenth; without it the mean square error is 1.5 times as large.
+PRIOR_WEIGHT = 5e-3
 
 #: Alpha nearer to 0 or 1 than this is that: it rounds to it in 8 bits anyway.
 _SNAP = 0.5 / 255
@@ -51,7 +53,7 @@ def finish(image: Image, coarse: CoarseMatte, settings: RembgSettings, seconds: 
         status=Status.REJECTED if coarse.distrust else Status.OK,
         reasons=tuple(filter(None, (coarse.distrust, *coarse.reasons, *refined.reasons))),
         metrics=_metrics(alpha, coarse),
-        details={**coarse.details, **refined.details},
+        details={"subject": "found", **coarse.details, **refined.details},
         seconds=seconds,
     )
 
@@ -96,25 +98,27 @@ def _refine(image: Image, coarse: CoarseMatte, settings: RembgSettings) -> _Refi
     if refusal:
         facts |= {"refinement": "none", "refinement_note": refusal}
         return _Refined(_snapped(coarse.alpha), (refusal,), facts)
-    return _solve(image, coarse.alpha, trimap, facts)
+    return _solve(image, coarse.alpha, trimap, facts, settings.guard_iou)
 
 
-def _solve(image: Image, coarse: Alpha, trimap: Trimap, facts: dict[str, Any]) -> _Refined:
-    solved = solve_closed_form(visible_of(image), trimap, prior=coarse)
+def _solve(image: Image, coarse: Alpha, trimap: Trimap, facts: dict[str, Any], guard_iou: float) -> _Refined:
+    guide, noise = guide_of(visible_of(image), trimap)
+    solved = solve_closed_form(guide, trimap, prior=coarse, prior_weight=PRIOR_WEIGHT)
     iou = overlap_iou(solved.alpha, coarse)
     facts |= {
         "refinement": "closed-form",
+        "noise_255": noise,
         "bands": solved.bands,
         "bands_one_sided": solved.one_sided,
         "iterations": solved.iterations,
         "unsolved_px": solved.unsolved,
         "iou_with_coarse": iou,
     }
-    if iou < GUARD_IOU:
+    if iou < guard_iou:
         facts["refinement"] = "guarded"
         reason = (
             f"alpha refinement not used: it overlaps the mask it came from by IoU {iou:.2f}, "
-            f"at least {GUARD_IOU:.2f} is needed; the mask's own alpha is kept"
+            f"at least {guard_iou:.2f} is needed; the mask's own alpha is kept"
         )
         return _Refined(_snapped(coarse), (reason,), facts)
     reasons: tuple[str, ...] = ()
@@ -149,15 +153,16 @@ def _nothing(image: Image, coarse: CoarseMatte, seconds: dict[str, float]) -> Ma
         image=replace(image, pixels=pixels),
         alpha=alpha,
         status=Status.REJECTED,
-        reasons=(coarse.refusal, *coarse.reasons),
+        reasons=(NO_SUBJECT, coarse.refusal, *coarse.reasons),
         metrics=_metrics(alpha, coarse),
-        details={**coarse.details, "no_subject": True, "refinement": "none"},
+        details={"subject": "none", **coarse.details, "refinement": "none"},
         seconds=seconds,
     )
 
 
 def _metrics(alpha: Alpha, coarse: CoarseMatte) -> dict[str, float]:
     return {
+        "subject_found": 0.0 if coarse.refusal else 1.0,
         "subject_evidence": float(coarse.evidence),
         "confidence": float(coarse.confidence),
         "foreground_share": float(alpha.mean(dtype=np.float64)),

@@ -56,10 +56,16 @@ def test_fingerprints_follow_what_matters(tmp_path: Path) -> None:
         of(erode_size=4),
         of(foreground_threshold=239),
         of(background_threshold=11),
+        of(guard_iou=0.7),
+        of(subject_minimum=0.2),
     ]
     assert len(set(different)) == len(different)
     assert of(alpha_matting=False) == of(alpha_matting=False, erode_size=9)
+    assert of(alpha_matting=False) == of(alpha_matting=False, guard_iou=0.7)
     assert of(backend="classical") == of(backend="classical", preprocess="rembg")
+    assert of(backend="classical") == of(backend="classical", subject_minimum=0.2)
+    assert of(backend="classical") != of(backend="classical", confidence_minimum=0.7)
+    assert of() == of(confidence_minimum=0.7)
 
 
 def test_the_fingerprint_follows_the_file_or_the_fallback(tmp_path: Path) -> None:

@@ -9,8 +9,8 @@ import pytest
 
 from imgpipe.images.image import Image
 from imgpipe.matting.build import build_matter
-from imgpipe.matting.classical import CONFIDENCE_MINIMUM, find_subject
-from imgpipe.matting.matte import Matter
+from imgpipe.matting.classical import find_subject
+from imgpipe.matting.matte import NO_SUBJECT, Matter
 from imgpipe.records import Status
 from imgpipe.settings import RembgSettings
 from imgpipe_tests.matting.drawing import make_scene
@@ -53,7 +53,39 @@ def test_busy_backgrounds_are_not_trusted(matter: Matter) -> None:
     told = [f"{matte.metrics['confidence']:.2f}" for matte in mattes]
     assert len(rejected) >= 7, told
     assert all("confidence" in matte.reasons[0] for matte in rejected)
-    assert all(matte.metrics["confidence"] < CONFIDENCE_MINIMUM for matte in rejected)
+    assert all(matte.metrics["confidence"] < RembgSettings().confidence_minimum for matte in rejected)
+
+
+def test_how_sure_it_must_be_is_a_setting() -> None:
+    image = Image(make_scene(0, "drawn", 192).picture)
+    lenient = RembgSettings(model="classical", confidence_minimum=0.0)
+    strict = RembgSettings(model="classical", confidence_minimum=1.0)
+    statuses = [build_matter(s, model_dir=Path("nowhere")).matte(image).status for s in (lenient, strict)]
+    assert statuses == [Status.OK, Status.REJECTED]
+
+
+def test_a_garment_in_the_backgrounds_colour_is_kept(matter: Matter) -> None:
+    picture = np.full((240, 200, 3), (238, 232, 218), np.uint8)
+    truth = np.zeros((240, 200), np.uint8)
+    for canvas, colour, line in ((picture, (248, 230, 222), (70, 40, 40)), (truth, 1, 1)):
+        cv2.rectangle(canvas, (50, 110), (150, 260), colour, -1)
+        cv2.rectangle(canvas, (50, 110), (150, 260), line, 3)
+    for canvas, colour in ((picture, (40, 120, 110)), (truth, 1)):
+        cv2.circle(canvas, (100, 80), 45, colour, -1)
+    matte = matter.matte(Image(picture))
+    assert _iou(matte.alpha, truth.astype(np.float32)) > 0.98
+    assert matte.alpha[180:230, 60:140].min() == 1
+
+
+def test_small_things_in_the_background_are_told(matter: Matter) -> None:
+    picture = np.full((240, 240, 3), (40, 40, 90), np.uint8)
+    for y in range(6, 240, 16):
+        for x in range(6, 240, 16):
+            picture[y : y + 3, x : x + 3] = (250, 220, 120)
+    cv2.circle(picture, (120, 120), 70, (230, 120, 140), -1)
+    matte = matter.matte(Image(picture))
+    assert matte.status is Status.REJECTED
+    assert matte.details["confidence_parts"]["no_specks"] < 0.5
 
 
 def test_it_is_deterministic_whatever_ran_before_and_beside() -> None:
@@ -84,13 +116,13 @@ def test_an_empty_picture_has_no_subject(matter: Matter, channels: int) -> None:
         pixels[..., -1] = 255
     matte = matter.matte(Image(pixels))
     assert matte.status is Status.REJECTED
-    assert matte.reasons[0].startswith("no subject found")
+    assert matte.reasons[0] == NO_SUBJECT
     assert not matte.image.pixels.any()
 
 
 def test_a_fully_transparent_source_has_no_subject(matter: Matter) -> None:
     matte = matter.matte(Image(np.zeros((20, 20, 4), np.uint8)))
-    assert matte.reasons[0] == "no subject found (the source is fully transparent)"
+    assert matte.reasons == (NO_SUBJECT, "the source is fully transparent")
 
 
 def test_specks_go_and_small_enclosed_areas_are_filled() -> None:

@@ -8,6 +8,7 @@ from pymatting import estimate_alpha_cf
 from scipy.sparse import csr_matrix
 from scipy.sparse.linalg import spsolve
 
+from imgpipe.errors import ConfigError
 from imgpipe.matting.closed_form import solve_closed_form
 from imgpipe.matting.laplacian import EPSILON, window_weights
 from imgpipe.matting.trimap import make_trimap, scaled_erosion_px
@@ -106,6 +107,38 @@ def test_a_prior_changes_the_start_and_not_the_solution() -> None:
     assert plain.one_sided == 0
     difference = np.abs(plain.alpha - started.alpha) * 255
     assert difference.max() < 0.1, f"max {difference.max():.3f}, mean {difference.mean():.5f}"
+
+
+def test_a_weighted_prior_decides_what_colours_do_not() -> None:
+    # One colour everywhere: the colours say nothing, known pixels and the prior share the decision.
+    colour = np.full((30, 60, 3), 120, np.uint8)
+    trimap = np.full((30, 60), 128, np.uint8)
+    trimap[:, :4], trimap[:, 56:] = 0, 255
+    prior = np.zeros((30, 60), np.float32)
+    prior[:, 40:] = 1
+    free = solve_closed_form(colour, trimap, prior=prior).alpha
+    pulled = solve_closed_form(colour, trimap, prior=prior, prior_weight=1.0).alpha
+    assert np.abs(free - prior).mean() > 0.15
+    assert np.abs(pulled - prior).mean() < 0.08
+    # A prior of one half is sure of nothing and has no weight.
+    unsure = np.full_like(prior, 0.5)
+    same = solve_closed_form(colour, trimap, prior=unsure, prior_weight=1.0).alpha
+    np.testing.assert_allclose(same, free, atol=1e-3)
+
+
+def test_a_small_weight_moves_nothing_that_colours_decide() -> None:
+    scene = make_scene(3, "flat", 160)
+    coarse = as_a_network_would(scene.alpha)
+    trimap = _trimap(coarse)
+    free = solve_closed_form(scene.picture, trimap, prior=coarse).alpha
+    pulled = solve_closed_form(scene.picture, trimap, prior=coarse, prior_weight=1e-4).alpha
+    assert np.abs(free - pulled).mean() * 255 < 0.1
+
+
+@pytest.mark.parametrize("weight", [-1.0, 1.0])
+def test_a_weight_without_a_prior_is_refused(weight: float) -> None:
+    with pytest.raises(ConfigError, match="prior_weight"):
+        solve_closed_form(np.zeros((4, 4, 3), np.uint8), np.zeros((4, 4), np.uint8), prior_weight=weight)
 
 
 def test_a_blend_of_two_colours_is_recovered_exactly() -> None:

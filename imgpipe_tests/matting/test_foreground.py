@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from pymatting import estimate_foreground_ml
 
 from imgpipe.matting.foreground import decontaminate
 from imgpipe_tests.matting.drawing import make_scene
@@ -30,6 +31,39 @@ def test_hair_loses_the_backgrounds_colour() -> None:
     before = np.abs(scene.picture[band] / 255 - scene.foreground[band]).mean()
     after = np.abs(result[band] / 255 - scene.foreground[band]).mean()
     assert after < 0.2 * before, f"before {before:.3f}, after {after:.3f}"
+
+
+# Over even backgrounds the equation decides; over busy ones both are guesses from the neighbourhood.
+@pytest.mark.parametrize(
+    ("background", "share"), [("flat", 0.7), ("gradient", 0.7), ("noisy", 1.1), ("drawn", 1.0)]
+)
+def test_beside_the_multilevel_estimate(background: str, share: float) -> None:
+    scene = make_scene(4, background, 256)
+    soft = (scene.alpha > 0) & (scene.alpha < 1)
+    theirs = estimate_foreground_ml(scene.picture / 255, scene.alpha.astype(np.float64))
+    ours = decontaminate(scene.picture, scene.alpha, soft) / 255
+    band = (scene.alpha > 0.1) & (scene.alpha < 0.9)
+    errors = [np.abs(result[band] - scene.foreground[band]).mean() for result in (ours, theirs)]
+    assert errors[0] < share * errors[1], f"ours {errors[0]:.4f}, multilevel {errors[1]:.4f}"
+
+
+def test_a_soft_line_around_the_subject_keeps_its_colour() -> None:
+    # A dark line of which every pixel is soft: no opaque pixel has its colour.
+    alpha = np.ones((40, 60), np.float32)
+    alpha[:, :28], alpha[:, 28:30] = 0, 0.6
+    subject = np.full((40, 60, 3), (240, 200, 180), np.float64)
+    subject[:, 28:30] = (40, 20, 30)
+    picture = alpha[..., None] * subject + (1 - alpha[..., None]) * (90, 180, 90)
+    result = decontaminate(np.rint(picture).astype(np.uint8), alpha, alpha == np.float32(0.6))
+    np.testing.assert_allclose(result[:, 28:30], subject[:, 28:30], atol=8)
+
+
+def test_with_nothing_but_soft_pixels_colours_stay() -> None:
+    colour = np.random.default_rng(0).integers(0, 256, (20, 30, 3)).astype(np.uint8)
+    smooth = np.full_like(colour, (90, 120, 150))
+    alpha = np.full((20, 30), 0.5, np.float32)
+    np.testing.assert_allclose(decontaminate(smooth, alpha, alpha > 0), smooth, atol=1)
+    assert decontaminate(colour, alpha, alpha > 0).shape == colour.shape
 
 
 def test_colours_of_absent_pixels_do_not_bleed_in() -> None:

@@ -11,6 +11,7 @@ from PIL import Image as PillowImage
 
 from imgpipe.errors import InferenceError, ModelError, ModelMismatch, WeightsRefused
 from imgpipe.images.image import Image
+from imgpipe.matting.matte import NO_SUBJECT
 from imgpipe.matting.models import CUSTOM, MODELS, MattingModel
 from imgpipe.matting.onnx_model import OnnxMatter, OnnxNetwork
 from imgpipe.records import ModelUse, Status
@@ -96,19 +97,29 @@ def test_no_subject_is_a_status_and_not_a_stretched_mask(tmp_path: Path, preproc
     faint = write_graph(tmp_path / "g.onnx", weighted(0.0003, 0, 0), SIZE)
     matte = _matter(faint, preprocess=preprocess).matte(_ramp(40, 60))
     assert matte.status is Status.REJECTED
-    assert matte.reasons[0].startswith("no subject found (network maximum 0.000")
-    assert matte.reasons[0].endswith("at least 0.1 needed)")
+    assert matte.reasons[0] == NO_SUBJECT
+    assert matte.reasons[1].startswith("network maximum 0.000")
+    assert matte.reasons[1].endswith("at least 0.1 needed")
     assert matte.metrics["subject_evidence"] < 0.001
-    assert matte.details["no_subject"] is True
+    assert matte.details["subject"] == "none"
+    assert matte.metrics["subject_found"] == 0
     assert not matte.image.pixels.any()
     assert matte.image.pixels.shape == (40, 60, 4)
+
+
+def test_the_least_probability_of_a_subject_is_a_setting(tmp_path: Path) -> None:
+    path = write_graph(tmp_path / "g.onnx", weighted(0.3, 0, 0), SIZE)
+    found = [_matter(path, subject_minimum=value).matte(_ramp(40, 60)) for value in (0.1, 0.5)]
+    assert [matte.details["subject"] for matte in found] == ["found", "none"]
+    assert found[1].reasons[1].endswith("at least 0.5 needed")
 
 
 def test_a_constant_answer_in_rembg_mode_is_no_subject(tmp_path: Path) -> None:
     path = write_graph(tmp_path / "g.onnx", weighted(0, 0, 0, 0.7), SIZE)
     matte = _matter(path, preprocess="rembg").matte(_ramp(40, 60))
     assert (matte.status, float(matte.alpha.max())) == (Status.REJECTED, 0.0)
-    assert "0.7000 everywhere" in matte.reasons[0]
+    assert matte.reasons[0] == NO_SUBJECT
+    assert "0.7000 everywhere" in matte.reasons[1]
 
 
 @pytest.mark.parametrize("alpha_matting", [False, True])

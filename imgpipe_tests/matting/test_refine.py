@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from imgpipe.images.image import Image
-from imgpipe.matting.matte import CoarseMatte, Matte
+from imgpipe.matting.matte import NO_SUBJECT, CoarseMatte, Matte
 from imgpipe.matting.refine import finish
 from imgpipe.records import Status
 from imgpipe.settings import RembgSettings
@@ -98,6 +98,8 @@ def test_the_guard_keeps_the_networks_alpha() -> None:
     assert "IoU" in matte.reasons[0]
     assert matte.status is Status.OK
     np.testing.assert_array_equal(matte.alpha, coarse)
+    trusting = _finish(Image(picture), coarse, guard_iou=0.0)
+    assert trusting.details["refinement"] == "closed-form"
 
 
 def test_matting_off_keeps_the_probabilities_but_not_the_background() -> None:
@@ -116,9 +118,9 @@ def test_a_mask_that_is_never_certain_is_kept_and_said() -> None:
 
 def test_a_refusal_becomes_an_empty_cutout() -> None:
     image = Image(np.full((9, 7, 1), 70, np.uint16), icc=b"grey")
-    coarse = CoarseMatte(np.ones((9, 7), np.float32), 0.0, 0.0, refusal="no subject found (why)")
+    coarse = CoarseMatte(np.ones((9, 7), np.float32), 0.0, 0.0, refusal="why")
     matte = finish(image, coarse, RembgSettings(), {})
-    assert (matte.status, matte.reasons) == (Status.REJECTED, ("no subject found (why)",))
+    assert (matte.status, matte.reasons) == (Status.REJECTED, (NO_SUBJECT, "why"))
     assert matte.image.pixels.shape == (9, 7, 2)
     assert not matte.image.pixels.any()
     assert matte.image.icc == b"grey"

@@ -1,0 +1,72 @@
+"""What the other benchmarks say of the machine that they ran on, and where they keep what they measured.
+
+python benchmarks/machine.py          what they would say of this one
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import sys
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).resolve().parent / "results"
+
+
+def describe(**more: Any) -> dict[str, Any]:
+    """Processor, cores and Python, and what the benchmark adds: the versions of what it compares."""
+    return {"cpu": cpu_name(), "cores": os.cpu_count(), "python": platform.python_version(), **more}
+
+
+def cpu_name() -> str:
+    """The processor as it names itself, else its architecture."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text(encoding="utf-8").splitlines() if info.is_file() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def slug(*parts: object) -> str:
+    """``parts`` as one word for a file name: small letters and digits, joined by hyphens."""
+    text = " ".join(str(part) for part in parts)
+    return "-".join("".join(sign.lower() if sign.isalnum() else " " for sign in text).split())
+
+
+def keep(results: dict[str, Any], benchmark: str, where: str, output: Path | None = None) -> Path:
+    """Write ``results`` as JSON into ``output``, or into ``results/<benchmark>-<where>.json`` without one."""
+    path = output or RESULTS / f"{benchmark}-{where}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    print(f"\nkept in {path}")
+    return path
+
+
+def forget_peak() -> None:
+    """Let :func:`peak_rss_bytes` start anew from what is resident now, where the system can (Linux)."""
+    control = Path("/proc/self/clear_refs")
+    if control.exists():
+        control.write_text("5", encoding="ascii")
+
+
+def peak_rss_bytes() -> int:
+    """The largest resident set that this process has had since it was started, or since
+    :func:`forget_peak`.
+
+    From ``VmHWM`` where there is one: Linux's ``ru_maxrss`` of a new process starts at the peak of the one
+    that started it, so that a large parent would be measured instead of a small child.
+    """
+    status = Path("/proc/self/status")
+    if status.is_file():
+        for line in status.read_text(encoding="ascii", errors="replace").splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+if __name__ == "__main__":
+    print(json.dumps(describe(), indent=1))

@@ -1,0 +1,94 @@
+"""Values known at scattered pixels, continued over the whole picture.
+
+Pull-push (Gortler, Grzeszczuk, Szeliski and Cohen 1996, "The Lumigraph"): weighted means are pulled up a
+pyramid of halved pictures until every gap is closed, then pushed down again, each level filling what the
+finer one has no weight for. Cost and memory are linear in the picture, and the levels start at half its size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+Float = npt.NDArray[np.float32]
+Index = npt.NDArray[np.int64]
+
+#: rows of the picture -> values (rows, width, channels) and weights (rows, width), 0..1.
+Source = Callable[[slice], tuple[Float, Float]]
+
+#: A level decides alone where at least this share of its pixel's area has weight.
+_ENOUGH = 0.5
+
+#: Rows of the source that are held at once; even, so that no pair of rows is torn apart.
+STRIP_ROWS = 256
+
+_TINY = np.float32(1e-12)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Field:
+    """``values``: float32 (ceil(height / 2), ceil(width / 2), channels). ``empty``: nothing had any weight;
+    the values are then 0 and mean nothing."""
+
+    values: Float
+    empty: bool
+
+    def at(self, rows: Index, columns: Index) -> Float:
+        """(n, channels) at pixels of the picture, bilinear."""
+        y, x = (np.asarray((index - 0.5) / 2, np.float32) for index in (rows, columns))
+        top, left = np.floor(y).astype(np.int64), np.floor(x).astype(np.int64)
+        down, right = (y - top)[:, None], (x - left)[:, None]
+        last_row, last_column = self.values.shape[0] - 1, self.values.shape[1] - 1
+        y0, y1 = np.clip(top, 0, last_row), np.clip(top + 1, 0, last_row)
+        x0, x1 = np.clip(left, 0, last_column), np.clip(left + 1, 0, last_column)
+        upper = self.values[y0, x0] * (1 - right) + self.values[y0, x1] * right
+        lower = self.values[y1, x0] * (1 - right) + self.values[y1, x1] * right
+        return np.asarray(upper * (1 - down) + lower * down, np.float32)
+
+
+def pull_push(source: Source, height: int, width: int) -> Field:
+    """The weighted values of ``source`` continued over (height, width)."""
+    levels = [_first_level(source, height, width)]
+    while max(levels[-1].shape[:2]) > 1:
+        levels.append(_halved(levels[-1]))
+    empty = not bool(levels[-1][..., -1].max() > 0)
+    values = _own_values(levels.pop())
+    while levels:
+        finer = levels.pop()
+        rows, columns = finer.shape[:2]
+        pushed = cv2.resize(
+            values, (2 * values.shape[1], 2 * values.shape[0]), interpolation=cv2.INTER_LINEAR
+        )
+        pushed = pushed.reshape(2 * values.shape[0], 2 * values.shape[1], -1)[:rows, :columns]
+        trusted = np.minimum(finer[..., -1:] / np.float32(_ENOUGH), np.float32(1))
+        values = _own_values(finer)
+        values -= pushed
+        values *= trusted
+        values += pushed
+    return Field(values, empty)
+
+
+def _first_level(source: Source, height: int, width: int) -> Float:
+    strips = []
+    for top in range(0, height, STRIP_ROWS):
+        values, weight = source(slice(top, min(height, top + STRIP_ROWS)))
+        strips.append(_halved(np.dstack([values * weight[..., None], weight])))
+    return np.concatenate(strips)
+
+
+def _halved(level: Float) -> Float:
+    """Means of 2x2; what lies outside an odd side has no weight."""
+    rows, columns, channels = level.shape
+    if rows % 2 or columns % 2:
+        level = np.pad(level, ((0, rows % 2), (0, columns % 2), (0, 0)))
+    size = (level.shape[1] // 2, level.shape[0] // 2)
+    half = cv2.resize(np.ascontiguousarray(level, np.float32), size, interpolation=cv2.INTER_AREA)
+    return np.asarray(half, np.float32).reshape(size[1], size[0], channels)
+
+
+def _own_values(level: Float) -> Float:
+    return np.asarray(level[..., :-1] / np.maximum(level[..., -1:], _TINY), np.float32)
