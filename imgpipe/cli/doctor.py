@@ -17,6 +17,14 @@ from imgpipe.errors import ImgpipeError
 from imgpipe.inference.device import available_memory_bytes, resolve_device, resolve_precision
 from imgpipe.inference.weights import locate
 
+#: Every distribution that installs the module ``cv2``.
+_OPENCV_PACKAGES = (
+    "opencv-contrib-python-headless",
+    "opencv-contrib-python",
+    "opencv-python-headless",
+    "opencv-python",
+)
+
 #: (works, what was found); ``None`` where it is neither good nor bad.
 Finding = tuple[bool | None, str]
 
@@ -31,6 +39,7 @@ def doctor(assignments: Assignments = None) -> None:
         ("onnxruntime", lambda: _providers(settings)),
         ("matting model", lambda: _model(settings, "matting")),
         ("upscaling model", lambda: _model(settings, "upscaling")),
+        ("opencv", _opencv),
         ("source", lambda: _store(settings.source, settings, write=False)),
         ("output", lambda: _store(settings.output, settings, write=True)),
     ]
@@ -51,7 +60,7 @@ def _try(probe: Callable[[], Finding]) -> Finding:
 
 
 def _versions() -> Finding:
-    names = ("dagster", "opencv-contrib-python-headless", "pillow", "numpy")
+    names = ("dagster", "pillow", "numpy")
     found = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in names)
     return True, f"{__version__} on Python {platform.python_version()}, {os.cpu_count()} cores; {found}"
 
@@ -75,12 +84,47 @@ def _providers(settings: Settings) -> Finding:
     return True, f"{onnxruntime.__version__}, {', '.join(providers)}"
 
 
+def _opencv() -> Finding:
+    """Two OpenCV packages write into one folder: what is found there is a mixture, or one half's."""
+    import cv2
+
+    installed = [name for name in _OPENCV_PACKAGES if _version(name)]
+    found = f"{cv2.__version__} from {', '.join(installed) or 'no package that pip knows'}"
+    if len(installed) > 1:
+        return False, (
+            f"{found}: they overwrite each other; `pip uninstall -y {' '.join(installed)}`, then "
+            "`pip install opencv-contrib-python-headless`"
+        )
+    if not hasattr(cv2, "dnn_superres"):
+        return None, (
+            f"{found}, without dnn_superres (needed for .pb networks only); "
+            "`pip install --force-reinstall opencv-contrib-python-headless`"
+        )
+    return True, f"{found}, with dnn_superres"
+
+
+def _version(name: str) -> str:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return ""
+
+
 def _model(settings: Settings, task: str) -> Finding:
     section = settings.rembg if task == "matting" else settings.upscale
     if section.model in ("classical", "lanczos", "bicubic"):
         return True, f"{section.model} (needs no weights)"
     found = locate(section.model, "matting" if task == "matting" else "upscaling", settings.model_dir)
-    return True, f"{found.name} at {found.path}, sha256 {found.sha256[:16]}…"
+    what = f"{found.name} at {found.path}, sha256 {found.sha256[:16]}…"
+    if task == "upscaling":
+        from imgpipe.upscaling.build import backend_for, missing_packages
+
+        backend = backend_for(settings.upscale, found.path)
+        missing = missing_packages(backend)
+        if missing:
+            return False, f"{what}: {missing}"
+        what += f", run by {backend}"
+    return True, what
 
 
 def _store(url: str, settings: Settings, *, write: bool) -> Finding:

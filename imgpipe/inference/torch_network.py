@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import copy
 import weakref
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -18,43 +17,24 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from imgpipe.errors import InferenceError
+from imgpipe.inference.memory_model import MemoryModel
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 #: Convolutions take scratch memory that torch does not show as tensors; measured 1.05..1.2 on CPUs.
 _SCRATCH_FACTOR = 1.25
 
-#: Makes the module that runs: (float32 module, dtype of its inner work) -> module from float32 to float32.
-Form = Callable[[nn.Module, torch.dtype], nn.Module]
+#: Makes the module that runs: (float32 module, dtype of its inner work, device type) -> module from
+#: float32 to float32. Where it has a method ``strips``, that gives its output from top to bottom as
+#: (first source row, (n, 3, rows, width)), so that nobody ever holds all of it.
+Form = Callable[[nn.Module, torch.dtype, str], nn.Module]
 
 
-def cast_whole(module: nn.Module, dtype: torch.dtype) -> nn.Module:
+def cast_whole(module: nn.Module, dtype: torch.dtype, device_type: str) -> nn.Module:
     """The form that fits every network: input and all inner work in ``dtype``, the result in float32."""
     if dtype == torch.float32:
         return module
     return _Cast(copy.deepcopy(module).to(dtype), dtype)
-
-
-@dataclass
-class RunCounts:
-    """What happened since the counts were last taken."""
-
-    fp32_retries: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class MemoryModel:
-    """Working memory of a network: ``fixed_bytes`` + ``bytes_per_pixel`` for each pixel of the window."""
-
-    fixed_bytes: float
-    bytes_per_pixel: float
-
-    def needed_bytes(self, pixels: int) -> int:
-        return int(self.fixed_bytes + self.bytes_per_pixel * pixels)
-
-    def fitting_pixels(self, budget_bytes: int) -> int:
-        """Largest window that stays within ``budget_bytes``, px; 0 where none does."""
-        return max(0, int((budget_bytes - self.fixed_bytes) / self.bytes_per_pixel))
 
 
 class TorchNetwork:
@@ -71,39 +51,57 @@ class TorchNetwork:
         self.scale = scale
         self.device = torch.device(device)
         self.precision = precision
-        self.counts = RunCounts()
-        self._full = _for_inference(form(module, torch.float32))
+        self._fp32_retries = 0
+        self._full = _for_inference(form(module, torch.float32, self.device.type))
         if precision == "fp32":
             self._active = self._full.to(self.device)
         else:
-            self._active = _for_inference(form(module, _DTYPES[precision])).to(self.device)
+            low = form(module, _DTYPES[precision], self.device.type)
+            self._active = _for_inference(low).to(self.device)
+
+    def strips(self, windows: npt.NDArray[np.float32]) -> Iterator[tuple[int, Tensor]]:
+        """Enlarge (n, h, w, 3) float32 RGB in 0..1: (first source row, rows) from top to bottom.
+
+        The rows are finite (n, rows * scale, w * scale, 3) float32 tensors on the device, not clamped.
+        Where a low-precision strip has NaN or infinity, all windows of the call are computed again in
+        fp32 and counted: the strips then begin anew. Raises :class:`InferenceError` where fp32 is not
+        finite either; out-of-memory errors of torch pass through (see :func:`is_out_of_memory`).
+        """
+        pixels = torch.from_numpy(np.ascontiguousarray(windows)).to(self.device).permute(0, 3, 1, 2)
+        for start, rows in _strips(self._active, pixels):
+            if not _is_finite(rows):
+                break
+            yield start, rows.permute(0, 2, 3, 1).contiguous()
+        else:
+            return
+        if self.precision != "fp32":
+            self._fp32_retries += len(windows)
+            # The full module stays on the host until it is first needed: it is needed hardly ever.
+            for start, rows in _strips(self._full.to(self.device), pixels):
+                if not _is_finite(rows):
+                    break
+                yield start, rows.permute(0, 2, 3, 1).contiguous()
+            else:
+                return
+        raise InferenceError(
+            "the network gave NaN or infinity in fp32 too: its weights are damaged or it needs "
+            "another input range; try another upscale.model"
+        )
 
     def __call__(self, window: npt.NDArray[np.float32]) -> Tensor:
-        """Enlarge (h, w, 3) float32 RGB in 0..1 to a finite (1, 3, h * scale, w * scale) float32 tensor.
-
-        A low-precision result with NaN or infinity is computed again in fp32 and counted. The result is
-        not clamped and lies on the device. Raises :class:`InferenceError` where fp32 is not finite
-        either; out-of-memory errors of torch pass through (see :func:`is_out_of_memory`).
-        """
+        """One window (h, w, 3) as a whole: (h * scale, w * scale, 3); see :meth:`strips`."""
         with torch.inference_mode():
-            result: Tensor
-            pixels = torch.from_numpy(np.ascontiguousarray(window)).permute(2, 0, 1)[None].to(self.device)
-            result = self._active(pixels)
-            if self.precision != "fp32" and not _is_finite(result):
-                self.counts.fp32_retries += 1
-                # The full module stays on the host until it is first needed: it is needed hardly ever.
-                result = self._full.to(self.device)(pixels)
-            if not _is_finite(result):
-                raise InferenceError(
-                    "the network gave NaN or infinity in fp32 too: its weights are damaged or it needs "
-                    "another input range; try another upscale.model"
-                )
-            return result
+            parts: list[Tensor] = []
+            for start, rows in self.strips(window[None]):
+                if start == 0:
+                    parts.clear()
+                parts.append(rows[0])
+            return torch.cat(parts)
 
-    def take_counts(self) -> RunCounts:
-        """The counts since the last call, which starts them anew."""
-        counts, self.counts = self.counts, RunCounts()
-        return counts
+    def take_retries(self) -> int:
+        """Windows computed again in fp32 since the last call."""
+        count, self._fp32_retries = self._fp32_retries, 0
+        return count
 
     def memory_model(self) -> MemoryModel:
         """What a window takes, from the tensors that are alive at once."""
@@ -136,8 +134,18 @@ def peak_tensor_bytes(module: nn.Module, width: int, height: int) -> int:
     """
     shadow = copy.deepcopy(module).to("meta")
     with torch.inference_mode(), _LiveBytes() as live:
-        shadow(torch.empty((1, 3, height, width), device="meta").to(memory_format=torch.channels_last))
+        pixels = torch.empty((1, 3, height, width), device="meta").to(memory_format=torch.channels_last)
+        for _ in _strips(shadow, pixels):
+            pass
     return int(live.peak)
+
+
+def _strips(module: nn.Module, pixels: Tensor) -> Iterator[tuple[int, Tensor]]:
+    own = getattr(module, "strips", None)
+    if own is not None:
+        yield from own(pixels)
+    else:
+        yield 0, module(pixels)
 
 
 class _LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]

@@ -8,7 +8,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from imgpipe.images.image import Pixels
 from imgpipe.upscaling.axis_filter import AxisFilter
+from imgpipe.upscaling.color_match import enlarged_rows
 from imgpipe.upscaling.finish import STRIP_PIXELS, quantise
 
 Floats = npt.NDArray[np.float32]
@@ -39,9 +41,7 @@ def enlarge_alpha(
     opaque and empty exactly empty; plain Lanczos leaves a ghost line of 2% beside every hard edge.
     """
     full = float(np.iinfo(dtype).max)
-    kernel = np.ones((3, 3), np.uint8)
-    lowest = np.asarray(cv2.erode(alpha, kernel), np.float32)
-    highest = np.asarray(cv2.dilate(alpha, kernel), np.float32)
+    lowest, highest = _range_around(alpha)
     if alpha.shape == (height, width):
         lowest = highest = alpha
     near_y = _nearest(alpha.shape[0], height)
@@ -58,6 +58,34 @@ def enlarge_alpha(
         strip *= full
         result[rows] = quantise(strip, full)
     return result
+
+
+def within_neighbours(levels: Pixels, alpha: Floats) -> Pixels:
+    """An enlarged alpha (height, width), kept within the range of the source pixels around each of its own.
+
+    ``alpha``: (h, w) in 0..1, what it was enlarged from. A network leaves a faint pattern where alpha is
+    constant; with this, opaque stays opaque and empty stays empty. The range goes over from one source
+    pixel to the next, or its steps would show.
+    """
+    full = np.iinfo(levels.dtype).max
+    height, width = levels.shape
+    bounds = np.stack(_range_around(alpha), axis=2)
+    kept = np.empty_like(levels)
+    strip_rows = max(1, STRIP_PIXELS // width)
+    for start in range(0, height, strip_rows):
+        rows = slice(start, min(height, start + strip_rows))
+        strip = np.floor(enlarged_rows(bounds, width, height, rows) * full + 0.5)
+        kept[rows] = np.clip(levels[rows], strip[..., 0], strip[..., 1])
+    return kept
+
+
+def _range_around(alpha: Floats) -> tuple[Floats, Floats]:
+    """The least and the largest alpha among each pixel and its 8 neighbours."""
+    kernel = np.ones((3, 3), np.uint8)
+    return (
+        np.asarray(cv2.erode(alpha, kernel), np.float32),
+        np.asarray(cv2.dilate(alpha, kernel), np.float32),
+    )
 
 
 def _push_pull(weighted: Floats, weight: Floats) -> Floats:

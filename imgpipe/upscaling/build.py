@@ -6,25 +6,44 @@ import hashlib
 import importlib.util
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
-from imgpipe.errors import PackagesMissing, WeightsMissing
+from imgpipe.errors import ConfigError, PackagesMissing, WeightsMissing
 from imgpipe.inference.device import DeviceSetting, resolve_device, resolve_precision
-from imgpipe.inference.weights import locate
+from imgpipe.inference.weights import LocatedWeights, locate
 from imgpipe.settings import LimitSettings, UpscaleSettings
-from imgpipe.upscaling.upscaler import Upscaler
+from imgpipe.upscaling.upscaler import TargetSize, Upscaler
 
 if TYPE_CHECKING:
     from imgpipe.images.resize import Kernel
+    from imgpipe.upscaling.network import LoadedNetwork
 
 _CLASSICAL: Mapping[str, Kernel] = {"lanczos": "lanczos", "bicubic": "bicubic"}
 _FALLBACK: Kernel = "lanczos"
 
 #: Raised whenever the same settings and weights make other pictures.
-CODE_VERSION = 1
+CODE_VERSION = 2
 
-_NEEDED_PACKAGES = ("torch", "torchvision", "spandrel", "safetensors")
+Backend = Literal["spandrel", "realesrgan", "dnn_superres", "onnxruntime"]
+
+#: What runs a weights file where ``upscale.backend`` is ``auto``; everything else is spandrel's.
+_BY_SUFFIX: Mapping[str, Backend] = {".onnx": "onnxruntime", ".pb": "dnn_superres"}
+
+#: What each backend imports beyond this package's own requirements, and how to get it.
+_NEEDED_PACKAGES: Mapping[Backend, tuple[str, ...]] = {
+    "spandrel": ("torch", "torchvision", "spandrel", "safetensors"),
+    "realesrgan": ("torch", "torchvision", "safetensors", "realesrgan", "basicsr"),
+    "dnn_superres": (),
+    "onnxruntime": ("onnxruntime",),
+}
+_INSTALL: Mapping[Backend, str] = {
+    "spandrel": "install imgpipe[cpu] or imgpipe[gpu]",
+    "realesrgan": "install imgpipe[realesrgan], then `pip install --no-deps realesrgan basicsr`",
+    "dnn_superres": "install opencv-contrib-python-headless",
+    "onnxruntime": "install imgpipe[cpu] or imgpipe[gpu]",
+}
 
 
 def build_upscaler(
@@ -59,18 +78,20 @@ def fingerprint(settings: UpscaleSettings, model_dir: Path) -> str:
     The tile size is not in it: exact tiles do not change the picture. Raises what :func:`build_upscaler`
     raises where the weights cannot be had.
     """
-    facts: dict[str, Any] = {"code": CODE_VERSION, "scale": settings.scale}
+    size = settings.model_dump(include={"scale", "target_size", "min_dimensions"})
+    facts: dict[str, Any] = {"code": CODE_VERSION, **size}
     kernel = _CLASSICAL.get(settings.model)
     try:
         if kernel is None:
-            facts |= settings.model_dump(include={"precision", "halo", "color_match"})
-            facts["sha256"] = locate(settings.model, "upscaling", model_dir).sha256
+            located = locate(settings.model, "upscaling", model_dir)
+            facts |= settings.model_dump(include={"precision", "halo", "color_match", "alpha", "tta"})
+            facts |= {"sha256": located.sha256, "backend": backend_for(settings, located.path)}
     except WeightsMissing:
         if settings.fallback == "fail":
             raise
         kernel = _FALLBACK
     if kernel is not None:
-        facts = {"code": CODE_VERSION, "scale": settings.scale, "kernel": kernel}
+        facts = {"code": CODE_VERSION, **size, "kernel": kernel}
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
@@ -79,23 +100,65 @@ def _classical(
 ) -> Upscaler:
     from imgpipe.upscaling.resample import ResampleUpscaler
 
-    return ResampleUpscaler(settings.scale, kernel, fallback_reason=fallback_reason, limits=limits)
+    target = TargetSize.of(settings)
+    return ResampleUpscaler(target, kernel, fallback_reason=fallback_reason, limits=limits)
+
+
+def backend_for(settings: UpscaleSettings, path: Path) -> Backend:
+    """What runs the weights file at ``path``; raises :class:`ConfigError` where it cannot be what is set."""
+    suffix = path.suffix.lower()
+    chosen = settings.backend
+    if chosen == "auto":
+        return _BY_SUFFIX.get(suffix, "spandrel")
+    fits = _BY_SUFFIX.get(suffix)
+    if chosen != fits and (fits is not None or chosen in _BY_SUFFIX.values()):
+        own = [ending for ending, backend in _BY_SUFFIX.items() if backend == chosen]
+        expected = own[0] if own else ".safetensors or .pth"
+        raise ConfigError(
+            f"upscale.backend={chosen}: expected a {expected} file, got {path}; set upscale.backend to auto"
+        )
+    return chosen
+
+
+def missing_packages(backend: Backend) -> str:
+    """Which packages ``backend`` lacks and how to install them, or nothing; imports none of them."""
+    missing = [name for name in _NEEDED_PACKAGES[backend] if importlib.util.find_spec(name) is None]
+    return f"{backend} needs {', '.join(missing)}; {_INSTALL[backend]}" if missing else ""
 
 
 def _network(
     settings: UpscaleSettings, model_dir: Path, device: str, limits: LimitSettings | None
 ) -> Upscaler:
     located = locate(settings.model, "upscaling", model_dir)
-    missing = [name for name in _NEEDED_PACKAGES if importlib.util.find_spec(name) is None]
+    backend = backend_for(settings, located.path)
+    missing = missing_packages(backend)
     if missing:
-        raise PackagesMissing(
-            f"upscale.model={settings.model}: running a network needs {', '.join(missing)}; "
-            "install imgpipe[cpu] or imgpipe[gpu], or use upscale.model=lanczos"
-        )
+        raise PackagesMissing(f"upscale.model={settings.model}: {missing}, or use upscale.model=lanczos")
     from imgpipe.upscaling.network_upscaler import NetworkUpscaler
-    from imgpipe.upscaling.spandrel_network import load_network
+    from imgpipe.upscaling.self_ensemble import SelfEnsemble
 
-    resolved = resolve_device(cast(DeviceSetting, device))
-    precision = resolve_precision(settings.precision, resolved)
-    loaded = load_network(located, device=resolved, precision=precision)
+    loaded = _load(backend, located, settings, device)
+    if settings.tta:
+        loaded = replace(loaded, network=SelfEnsemble(loaded.network))
     return NetworkUpscaler(loaded, settings, located, limits=limits)
+
+
+def _load(backend: Backend, located: LocatedWeights, settings: UpscaleSettings, device: str) -> LoadedNetwork:
+    """The network, loaded and checked; only what ``backend`` needs is imported."""
+    if backend == "dnn_superres":
+        from imgpipe.upscaling import dnn_superres_network
+
+        return dnn_superres_network.load_network(located, precision=settings.precision)
+    if backend == "onnxruntime":
+        from imgpipe.upscaling import onnx_network
+
+        return onnx_network.load_network(located, device=device, precision=settings.precision)
+    resolved = resolve_device(cast(DeviceSetting, device))
+    if backend == "realesrgan":
+        from imgpipe.upscaling import realesrgan_network
+
+        return realesrgan_network.load_network(located, device=resolved, precision=settings.precision)
+    from imgpipe.upscaling import spandrel_network
+
+    precision = resolve_precision(settings.precision, resolved)
+    return spandrel_network.load_network(located, device=resolved, precision=precision)

@@ -50,7 +50,7 @@ def low_frequency_difference(
 
 
 def enlarged_rows(difference: Floats, width: int, height: int, rows: slice) -> Floats:
-    """Rows ``rows`` of ``difference`` enlarged bilinearly to ``width`` x ``height``: (n, width, 3) float32.
+    """Rows ``rows`` of ``difference`` enlarged bilinearly to ``width`` x ``height``: (n, width, c) float32.
 
     Pixel centres are aligned and borders repeated, as in ``cv2.resize(INTER_LINEAR)`` of the whole; only
     the asked rows are made, so that memory follows the strip.

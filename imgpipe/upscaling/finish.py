@@ -6,15 +6,11 @@ Everything happens in float32 on strips of rows; the result is rounded once, at 
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
 from imgpipe.images.image import Pixels
 from imgpipe.upscaling.axis_filter import AxisFilter
 from imgpipe.upscaling.color_match import Floats, enlarged_rows
-
-#: What a network's output is kept in: 1/65535 steps, 1/257 of an 8-bit level.
-Native = npt.NDArray[np.uint16]
-NATIVE_MAX = 65535
+from imgpipe.upscaling.network import NATIVE_MAX, Native
 
 #: Pixels of the result that are worked on at once.
 STRIP_PIXELS = 2**19

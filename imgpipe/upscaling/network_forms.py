@@ -8,9 +8,14 @@ anime frame) for 5% of the arithmetic.
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterable, Iterator
+from itertools import zip_longest
+from typing import cast
 
 import torch
 from torch import Tensor, nn
+
+from imgpipe.upscaling.row_stream import Layer, can_stream, stream
 
 #: Rows of source pixels that the tail of an RRDBNet needs beyond those it computes: its convolutions
 #: reach 1/2 + 1/4 + 1/4 + 1/4 px at scale 4, and 2 px in the worst case, scale 1.
@@ -25,21 +30,48 @@ class CompactForm(nn.Module):
     """SRVGGNetCompact with its nearest-neighbour base added in fp32, outside the low-precision part.
 
     The network is ``pixel_shuffle(body(x)) + nearest(x)``; what ``body`` gives is a small residual, so
-    rounding it costs far less than rounding the sum.
+    rounding it costs far less than rounding the sum. On a CPU the body runs in bands of rows.
     """
 
-    def __init__(self, module: nn.Module, dtype: torch.dtype) -> None:
+    def __init__(self, module: nn.Module, dtype: torch.dtype, device_type: str) -> None:
         super().__init__()
-        layers = list(copy.deepcopy(module.body))  # type: ignore[arg-type]
-        self.entry = layers[0].float()
-        self.body = nn.Sequential(*layers[1:]).to(dtype)
+        convolutions, activations = _pairs(copy.deepcopy(module.body))  # type: ignore[arg-type]
         self.factor = int(module.upscale)  # type: ignore[arg-type]
-        self._dtype = dtype
+        _order_by_pixel(convolutions[-1], self.factor)
+        for index, layer in enumerate([*convolutions, *activations]):
+            layer.to(torch.float32 if index in (0, len(convolutions)) else dtype)
+        self.convolutions = nn.ModuleList(convolutions)
+        self.activations = nn.ModuleList(activations)
+        self._in_bands = device_type == "cpu"
 
-    def forward(self, pixels: Tensor) -> Tensor:
-        features = self.body(self.entry(pixels).to(self._dtype))
-        result = nn.functional.pixel_shuffle(features, self.factor).float()
-        return result.add_(nn.functional.interpolate(pixels, scale_factor=self.factor, mode="nearest"))
+    def strips(self, pixels: Tensor) -> Iterator[tuple[int, Tensor]]:
+        """(first row, rows of the result as (n, 3, rows, width)) from top to bottom."""
+        if not self._in_bands:
+            yield 0, self._finished(self._body(pixels), pixels)
+            return
+        for start, residual in stream(self._layers(), pixels):
+            yield start, self._finished(residual, pixels[:, :, start : start + residual.shape[2]])
+
+    def _body(self, pixels: Tensor) -> Tensor:
+        features = pixels
+        for layer in self._layers():
+            features = layer.convolution(features.to(layer.convolution.weight.dtype))
+            if layer.activation is not None:
+                features = layer.activation(features)
+        return features
+
+    def _layers(self) -> list[Layer]:
+        pairs = zip_longest(self.convolutions, self.activations)
+        return [Layer(cast(nn.Conv2d, convolution), activation) for convolution, activation in pairs]
+
+    def _finished(self, residual: Tensor, pixels: Tensor) -> Tensor:
+        """``residual``: (n, factor^2 * 3, h, w), ordered by pixel; ``pixels``: (n, 3, h, w)."""
+        count, _, height, width = residual.shape
+        cells = residual.permute(0, 2, 3, 1).float()
+        cells += pixels.permute(0, 2, 3, 1).repeat(1, 1, 1, self.factor**2)
+        rows = cells.view(count, height, width, self.factor, self.factor * 3).transpose(2, 3)
+        shape = (count, height * self.factor, width * self.factor, 3)
+        return rows.reshape(shape).permute(0, 3, 1, 2)
 
 
 class EsrganForm(nn.Module):
@@ -48,7 +80,7 @@ class EsrganForm(nn.Module):
     The strips overlap by the tail's receptive field and end where the window ends, so they are exact.
     """
 
-    def __init__(self, module: nn.Module, dtype: torch.dtype) -> None:
+    def __init__(self, module: nn.Module, dtype: torch.dtype, device_type: str) -> None:
         super().__init__()
         layers = list(copy.deepcopy(module.model))  # type: ignore[arg-type]
         self.entry = layers[0].float()
@@ -57,25 +89,46 @@ class EsrganForm(nn.Module):
         self.exit = layers[-1].float()
         self.factor = int(module.scale)  # type: ignore[arg-type]
         self._dtype = dtype
+        self._tail_pixels = _TAIL_PIXELS[device_type]
 
-    def forward(self, pixels: Tensor) -> Tensor:
+    def strips(self, pixels: Tensor) -> Iterator[tuple[int, Tensor]]:
+        """(first row, rows of the result as (n, 3, rows, width)) from top to bottom."""
         features = self.trunk(self.entry(pixels).to(self._dtype))
-        height, width = features.shape[-2:]
-        rows = max(1, _TAIL_PIXELS.get(pixels.device.type, 32_768) // width)
-        strips = []
-        for start in range(0, height, rows):
-            stop = min(height, start + rows)
+        count, _, height, width = features.shape
+        step = max(1, self._tail_pixels // (width * count))
+        for start in range(0, height, step):
+            stop = min(height, start + step)
             first, last = max(0, start - _TAIL_HALO_ROWS), min(height, stop + _TAIL_HALO_ROWS)
             strip = self.exit(self.tail(features[:, :, first:last]).float())
-            strips.append(strip[:, :, (start - first) * self.factor : (stop - first) * self.factor])
-        return torch.cat(strips, dim=2)
+            yield start, strip[:, :, (start - first) * self.factor : (stop - first) * self.factor]
+
+
+def _pairs(layers: Iterable[nn.Module]) -> tuple[list[nn.Conv2d], list[nn.Module]]:
+    """The convolutions of a body and the activations between them."""
+    in_order = list(layers)
+    return [layer for layer in in_order[0::2] if isinstance(layer, nn.Conv2d)], in_order[1::2]
+
+
+def _order_by_pixel(convolution: nn.Conv2d, factor: int) -> None:
+    """Reorder output channels from colour, row, column (pixel-shuffle's order) to row, column, colour."""
+    order = torch.arange(3 * factor**2).view(3, factor**2).t().flatten()
+    with torch.no_grad():
+        convolution.weight.copy_(convolution.weight[order].clone())
+        if convolution.bias is not None:
+            convolution.bias.copy_(convolution.bias[order].clone())
 
 
 def has_compact_form(module: nn.Module) -> bool:
     """Whether ``module`` is laid out as :class:`CompactForm` takes it apart (3 channels in and out)."""
     body = getattr(module, "body", None)
     channels = (getattr(module, "num_in_ch", 0), getattr(module, "num_out_ch", 0))
-    return isinstance(body, nn.ModuleList) and isinstance(body[0], nn.Conv2d) and channels == (3, 3)
+    return (
+        isinstance(body, nn.ModuleList)
+        and len(body) % 2 == 1
+        and channels == (3, 3)
+        and all(can_stream(layer) for layer in body[0::2])
+        and not any(isinstance(layer, nn.Conv2d) for layer in body[1::2])
+    )
 
 
 def has_esrgan_form(module: nn.Module) -> bool:

@@ -1,4 +1,4 @@
-"""Enlarging with a network: tiles, colours, alpha and size around :class:`LoadedNetwork`."""
+"""Enlarging with a network: colours, alpha and size around tiles that :mod:`tile_runner` computes."""
 
 from __future__ import annotations
 
@@ -6,38 +6,28 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
+import cv2
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
 
-from imgpipe.errors import InferenceError, OutOfMemory
+from imgpipe.errors import OutOfMemory
 from imgpipe.images.image import Image, Pixels
-from imgpipe.inference.tiling import Span, TilePlan
-from imgpipe.inference.torch_network import is_out_of_memory
 from imgpipe.inference.weights import LocatedWeights
 from imgpipe.records import ModelUse, TileGrid
 from imgpipe.settings import LimitSettings, UpscaleSettings
-from imgpipe.upscaling.alpha import enlarge_alpha, extend_colours
-from imgpipe.upscaling.color_match import Floats, color_correction
-from imgpipe.upscaling.finish import NATIVE_MAX, Native, finish
-from imgpipe.upscaling.spandrel_network import LoadedNetwork
+from imgpipe.upscaling.alpha import enlarge_alpha, extend_colours, within_neighbours
+from imgpipe.upscaling.color_match import Floats, color_correction, low_frequency_difference
+from imgpipe.upscaling.finish import finish
+from imgpipe.upscaling.network import LoadedNetwork
 from imgpipe.upscaling.tile_planner import TilePlanner
-from imgpipe.upscaling.upscaler import Upscaled, check_output, target_size
+from imgpipe.upscaling.tile_runner import Enlarged, run_tiles
+from imgpipe.upscaling.upscaler import TargetSize, Upscaled
 
-
-@dataclass(slots=True)
-class _Native:
-    """What the network made of one picture."""
-
-    pixels: Native
-    round_trip: Floats
-    plan: TilePlan
-    oom_retries: int
-    fp32_retries: int
+#: A mean colour shift up to this is left after the final resize, 1/255.
+_TOLERATED_SHIFT_255 = 0.03
 
 
 class NetworkUpscaler:
@@ -56,57 +46,62 @@ class NetworkUpscaler:
     ) -> None:
         self._loaded = loaded
         self._settings = settings
+        self._target = TargetSize.of(settings)
         self._limits = limits
         self._lock = threading.Lock()
         network = loaded.network
         self.model = ModelUse(
             name=located.name,
-            backend="spandrel",
+            backend=loaded.backend,
             sha256=located.sha256,
             precision=network.precision,
-            device=network.device.type,
+            device=network.device,
         )
         field = loaded.receptive_field
         self.halo_px = field.radius_px if settings.halo == "auto" else settings.halo
-        self._planner = TilePlanner(loaded, settings.tile_size, self.halo_px)
+        self._planner = TilePlanner(loaded, settings.tile_size, self.halo_px, settings.batch_size)
 
     def upscale(self, image: Image) -> Upscaled:
-        """Enlarge ``image`` by ``settings.scale``; its channels, bit depth, profile and metadata stay.
+        """Enlarge ``image`` as the settings say; its channels, bit depth, profile and metadata stay.
 
-        Alpha is enlarged by Lanczos without ringing; colours under alpha 0 become 0. Raises
-        ``LimitExceeded`` (before anything is computed), ``OutOfMemory`` and ``InferenceError``.
+        Colours under alpha 0 become 0. Raises ``LimitExceeded`` (before anything is computed),
+        ``OutOfMemory`` and ``InferenceError``.
         """
-        check_output(image.width, image.height, self._settings.scale, self._limits)
+        self._target.check(image.width, image.height, self._limits)
         with self._lock:
             try:
                 return self._upscale(image)
             except MemoryError as exc:
                 raise OutOfMemory(
-                    f"{image.width} x {image.height} px at scale {self._settings.scale:g} do not fit into "
-                    "the host's memory; lower upscale.scale or run fewer workers"
+                    f"{image.width} x {image.height} px at {self._target} do not fit into the host's "
+                    f"memory; lower {self._target.setting} or run fewer workers"
                 ) from exc
 
     def _upscale(self, image: Image) -> Upscaled:
         seconds: dict[str, float] = {}
-        width, height = target_size(image.width, image.height, self._settings.scale)
+        width, height = self._target.size(image.width, image.height)
         with _timed(seconds, "prepare"):
             colour, alpha = _network_input(image)
         with _timed(seconds, "network"):
-            native = self._run(colour)
+            native = run_tiles(self._loaded, self._planner, colour)
         with _timed(seconds, "color_match"):
-            shift = _color_shift_255(colour, native.round_trip, alpha)
-            correction = (
-                color_correction(colour, native.round_trip, alpha) if self._settings.color_match else None
-            )
+            shift = _color_shift_255(colour, native.mean, alpha)
+            correction = color_correction(colour, native.mean, alpha) if self._settings.color_match else None
         with _timed(seconds, "finish"):
-            enlarged = finish(native.pixels, width, height, image.pixels.dtype, correction)
-            pixels = _output_pixels(image, enlarged, alpha)
+            enlarged = _finished(native, width, height, image.pixels.dtype, correction, colour, alpha)
+            if image.channels in (1, 2):
+                enlarged = _mean_of_channels(enlarged)
+        if alpha is not None:
+            with _timed(seconds, "alpha"):
+                enlarged = _with_alpha(enlarged, self._enlarged_alpha(alpha, enlarged))
         metrics = {"network_color_shift_255": shift}
         if correction is not None:
             metrics["color_correction_max_255"] = float(np.abs(correction).max()) * 255
         return Upscaled(
-            image=replace(image, pixels=pixels),
-            tile_grid=TileGrid(native.plan.xs, native.plan.ys, self._settings.scale),
+            image=replace(image, pixels=enlarged),
+            tile_grid=TileGrid(
+                native.plan.xs, native.plan.ys, self._target.factor(image.width, image.height)
+            ),
             model=self.model,
             metrics=metrics,
             details=self._details(native),
@@ -114,62 +109,36 @@ class NetworkUpscaler:
             reasons=tuple(self._notes(native)),
         )
 
-    def _run(self, colour: Floats) -> _Native:
-        """The network over all tiles; on out-of-memory again with tiles of half the edge."""
-        height, width, _ = colour.shape
-        plan = self._planner.plan(width, height)
-        retries = 0
-        while True:
-            try:
-                pixels, round_trip = self._run_tiles(colour, plan)
-            except (RuntimeError, MemoryError) as exc:
-                if not is_out_of_memory(exc):
-                    raise InferenceError(
-                        f"the network failed on {width} x {height} px: {exc}; "
-                        "if other images work, this is a defect worth reporting"
-                    ) from exc
-                failure = exc.with_traceback(None)  # its frames hold the tensors that did not fit
-            else:
-                counts = self._loaded.network.take_counts()
-                return _Native(pixels, round_trip, plan, retries, counts.fp32_retries)
-            self._loaded.network.release_cached_memory()
-            plan = self._planner.smaller(plan, failure)
-            retries += 1
+    def _enlarged_alpha(self, alpha: Floats, enlarged: Pixels) -> Pixels:
+        """Alpha at the size and in the dtype of ``enlarged``."""
+        height, width, _ = enlarged.shape
+        if self._settings.alpha == "lanczos":
+            return enlarge_alpha(alpha, width, height, enlarged.dtype)
+        grey = np.repeat(alpha[..., None], 3, axis=2)
+        native = run_tiles(self._loaded, self._planner, grey)
+        correction = color_correction(grey, native.mean) if self._settings.color_match else None
+        levels = finish(native.levels, width, height, enlarged.dtype, correction)
+        return within_neighbours(_mean_of_channels(levels)[..., 0], alpha)
 
-    def _run_tiles(self, colour: Floats, plan: TilePlan) -> tuple[Native, Floats]:
-        """(network output as uint16, its area reduction to the source's size), tile by tile."""
-        scale = self._loaded.network.scale
-        height, width, channels = colour.shape
-        native = np.empty((height * scale, width * scale, channels), np.uint16)
-        round_trip = np.empty_like(colour)
-        self._loaded.network.take_counts()  # what an abandoned attempt left
-        with torch.inference_mode():
-            for row, column in plan.tiles():
-                result = self._loaded.network(colour[row.window, column.window])
-                core = result[:, :, row.core(scale), column.core(scale)].clamp_(0.0, 1.0)
-                mean = torch.nn.functional.avg_pool2d(core, scale)
-                round_trip[row.kept, column.kept] = _to_numpy(mean)
-                levels = core.mul(NATIVE_MAX).add_(0.5).to(torch.uint16)
-                native[_enlarged(row, scale), _enlarged(column, scale)] = _to_numpy(levels)
-        return native, round_trip
-
-    def _notes(self, native: _Native) -> Iterator[str]:
+    def _notes(self, native: Enlarged) -> Iterator[str]:
         yield from self._loaded.reasons
         if native.plan.xs or native.plan.ys:
             yield from _halo_notes(self.halo_px, self._loaded)
         yield from _retry_notes(native)
 
-    def _details(self, native: _Native) -> dict[str, Any]:
+    def _details(self, native: Enlarged) -> dict[str, Any]:
         field = self._loaded.receptive_field
         return {
             "architecture": self._loaded.architecture,
             "network_scale": self._loaded.network.scale,
             "tiles": len(native.plan.rows) * len(native.plan.columns),
             "tile_px": native.plan.largest_tile_px,
+            "batch": native.batch,
             "halo_px": self.halo_px,
             "receptive_field_px": field.radius_px,
             "receptive_field_source": field.source,
             "exact_tiles": field.exact and self.halo_px >= field.radius_px,
+            "tta": self._settings.tta,
             "fp32_retries": native.fp32_retries,
             "oom_retries": native.oom_retries,
         }
@@ -187,16 +156,48 @@ def _network_input(image: Image) -> tuple[Floats, Floats | None]:
     return extend_colours(colour, alpha), alpha
 
 
-def _output_pixels(image: Image, enlarged: Pixels, alpha: Floats | None) -> Pixels:
-    """The enlarged RGB in the source's own channels."""
-    height, width, _ = enlarged.shape
-    if image.channels in (1, 2):
-        enlarged = _mean_of_channels(enlarged)
-    if alpha is None:
+def _finished(
+    native: Enlarged,
+    width: int,
+    height: int,
+    dtype: np.dtype[Any],
+    correction: Floats | None,
+    colour: Floats,
+    alpha: Floats | None,
+) -> Pixels:
+    """The network's picture at its final size, with the colours of ``colour`` where they are corrected.
+
+    ``correction`` is for the network's own size. Lanczos to another one overshoots at hard edges and is
+    clipped there, which shifts the mean again; that is measured on the result and corrected in turn.
+    """
+    enlarged = finish(native.levels, width, height, dtype, correction)
+    same_size = native.levels.shape[:2] == (height, width)
+    if correction is None or same_size or width < colour.shape[1] or height < colour.shape[0]:
         return enlarged
-    new_alpha = enlarge_alpha(alpha, width, height, image.pixels.dtype)
-    enlarged[new_alpha == 0] = 0  # invisible anyway, and such files are half as large
-    pixels: npt.NDArray[Any] = np.concatenate([enlarged, new_alpha[..., None]], axis=2)
+    round_trip = _reduced(enlarged, colour)
+    if _color_shift_255(colour, round_trip, alpha) <= _TOLERATED_SHIFT_255:
+        return enlarged
+    correction = correction + low_frequency_difference(colour, round_trip, alpha)
+    return finish(native.levels, width, height, dtype, correction)
+
+
+def _reduced(enlarged: Pixels, like: Floats) -> Floats:
+    """``enlarged`` at the size of ``like`` by an area filter, in 0..1.
+
+    In float32, a channel at a time: on integers OpenCV rounds means of four up by an eighth on average.
+    """
+    height, width, channels = like.shape
+    result = np.empty_like(like)
+    for channel in range(channels):
+        plane = enlarged[..., channel].astype(np.float32)
+        result[..., channel] = cv2.resize(plane, (width, height), interpolation=cv2.INTER_AREA)
+    result /= np.float32(np.iinfo(enlarged.dtype).max)
+    return result
+
+
+def _with_alpha(colour: Pixels, alpha: Pixels) -> Pixels:
+    colour[alpha == 0] = 0  # invisible anyway, and such files are half as large
+    pixels: npt.NDArray[Any] = np.concatenate([colour, alpha[..., None]], axis=2)
     return pixels
 
 
@@ -230,22 +231,14 @@ def _halo_notes(halo_px: int, loaded: LoadedNetwork) -> Iterator[str]:
         )
 
 
-def _retry_notes(native: _Native) -> Iterator[str]:
+def _retry_notes(native: Enlarged) -> Iterator[str]:
     if native.oom_retries:
         yield (
-            f"out of memory {native.oom_retries} time(s): tiles of {native.plan.largest_tile_px} px are used"
+            f"out of memory {native.oom_retries} time(s): {native.batch} tile(s) of "
+            f"{native.plan.largest_tile_px} px at once are used"
         )
     if native.fp32_retries:
         yield f"{native.fp32_retries} tile(s) had NaN or infinity in low precision and were redone in fp32"
-
-
-def _enlarged(span: Span, scale: int) -> slice:
-    return slice(span.start * scale, span.stop * scale)
-
-
-def _to_numpy(values: Tensor) -> npt.NDArray[Any]:
-    array: npt.NDArray[Any] = values[0].permute(1, 2, 0).cpu().numpy()
-    return array
 
 
 @contextmanager

@@ -10,36 +10,18 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-#: Context for networks that look at the whole picture: exact tiles do not exist, seams become faint.
-UNBOUNDED_HALO_PX = 64
+from imgpipe.upscaling.network import UNBOUNDED_HALO_PX, ReceptiveField
 
 _PROBE_WIDTHS_PX = (64, 128, 256)
 _PROBE_HEIGHT_PX = 64
 
 #: Rounding differs with a window's shape; a real difference is far above, an 8-bit level is 4e-3.
 _SAME = 1e-3
-
-
-@dataclass(frozen=True, slots=True)
-class ReceptiveField:
-    """``radius_px``: source px on each side. ``exact``: tiles with that halo equal the whole picture.
-
-    ``source``: ``computed`` from the layers, ``measured`` with a NaN, or ``unbounded`` (an output
-    depends on the whole picture or on where it is cut; the radius is then :data:`UNBOUNDED_HALO_PX`).
-    """
-
-    radius_px: int
-    source: Literal["computed", "measured", "unbounded"]
-
-    @property
-    def exact(self) -> bool:
-        return self.source != "unbounded"
 
 
 def of_convolutions(module: nn.Module) -> ReceptiveField:

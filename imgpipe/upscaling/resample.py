@@ -15,7 +15,7 @@ from imgpipe.images.resize import Kernel, resize_array
 from imgpipe.records import ModelUse, TileGrid
 from imgpipe.settings import LimitSettings
 from imgpipe.upscaling.alpha import enlarge_alpha
-from imgpipe.upscaling.upscaler import Upscaled, check_output, target_size
+from imgpipe.upscaling.upscaler import TargetSize, Upscaled
 
 Floats = npt.NDArray[np.float32]
 
@@ -27,9 +27,14 @@ class ResampleUpscaler:
     """
 
     def __init__(
-        self, scale: float, kernel: Kernel, *, fallback_reason: str = "", limits: LimitSettings | None = None
+        self,
+        target: TargetSize,
+        kernel: Kernel,
+        *,
+        fallback_reason: str = "",
+        limits: LimitSettings | None = None,
     ) -> None:
-        self._scale = scale
+        self._target = target
         self._kernel = kernel
         self._limits = limits
         self.model = ModelUse(
@@ -45,19 +50,19 @@ class ResampleUpscaler:
 
         Raises ``LimitExceeded`` before anything is computed and ``OutOfMemory``.
         """
-        check_output(image.width, image.height, self._scale, self._limits)
-        width, height = target_size(image.width, image.height, self._scale)
+        self._target.check(image.width, image.height, self._limits)
+        width, height = self._target.size(image.width, image.height)
         begin = time.perf_counter()
         try:
             pixels = resample(image, width, height, self._kernel)
         except MemoryError as exc:
             raise OutOfMemory(
-                f"{image.width} x {image.height} px at scale {self._scale:g} do not fit into the host's "
-                "memory; lower upscale.scale or run fewer workers"
+                f"{image.width} x {image.height} px at {self._target} do not fit into the host's "
+                f"memory; lower {self._target.setting} or run fewer workers"
             ) from exc
         return Upscaled(
             image=replace(image, pixels=pixels),
-            tile_grid=TileGrid(scale=self._scale),
+            tile_grid=TileGrid(scale=self._target.factor(image.width, image.height)),
             model=self.model,
             seconds={"resample": time.perf_counter() - begin},
         )

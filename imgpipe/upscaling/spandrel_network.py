@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import copy
 import zipfile
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +18,18 @@ import torch
 from torch import Tensor, nn
 
 from imgpipe.errors import InferenceError, ModelMismatch, WeightsRefused
-from imgpipe.inference.torch_network import Form, MemoryModel, TorchNetwork, cast_whole
+from imgpipe.inference.memory_model import ASSUMED_MEMORY, MemoryModel
+from imgpipe.inference.torch_network import Form, TorchNetwork, cast_whole
 from imgpipe.inference.weights import LocatedWeights
 from imgpipe.upscaling import receptive_field
+from imgpipe.upscaling.network import LoadedNetwork, ReceptiveField
 from imgpipe.upscaling.network_forms import (
     CompactForm,
     EsrganForm,
     has_compact_form,
     has_esrgan_form,
 )
-from imgpipe.upscaling.receptive_field import ReceptiveField
+from imgpipe.upscaling.quantising_network import QuantisingNetwork
 
 #: File types that can be read without running code from them.
 SAFE_SUFFIXES = (".safetensors", ".pth")
@@ -36,28 +37,7 @@ SAFE_SUFFIXES = (".safetensors", ".pth")
 #: Architectures that consist of plain convolutions, so that their receptive field is a sum.
 _CONVOLUTIONAL = ("Compact", "ESRGAN")
 
-#: Taken for networks whose tensors cannot be counted without running them; it is about what the
-#: attention networks need, and too much only means smaller tiles.
-_ASSUMED_MEMORY = MemoryModel(fixed_bytes=256 * 2**20, bytes_per_pixel=24 * 1024)
-
 _PROBE_WIDTH_PX, _PROBE_HEIGHT_PX = 20, 16
-
-
-@dataclass(frozen=True, slots=True)
-class LoadedNetwork:
-    """A checked network with what tiling must know about it.
-
-    ``multiple_of``: windows begin and end on multiples of it, source px. ``tileable``: False where the
-    architecture tiles inside or must see the whole picture. ``reasons``: what could not be had as asked.
-    """
-
-    network: TorchNetwork
-    architecture: str
-    receptive_field: ReceptiveField
-    memory: MemoryModel
-    multiple_of: int = 1
-    tileable: bool = True
-    reasons: tuple[str, ...] = ()
 
 
 def load_network(located: LocatedWeights, *, device: str, precision: str) -> LoadedNetwork:
@@ -74,7 +54,8 @@ def load_network(located: LocatedWeights, *, device: str, precision: str) -> Loa
     network = TorchNetwork(module, scale=descriptor.scale, device=device, precision=precision, form=form)
     _check_on_probe(network, located.path)
     return LoadedNetwork(
-        network,
+        QuantisingNetwork(network),
+        backend="spandrel",
         architecture=str(descriptor.architecture.id),
         receptive_field=_receptive_field(descriptor, module),
         memory=_memory(network),
@@ -192,7 +173,7 @@ def _memory(network: TorchNetwork) -> MemoryModel:
         return network.memory_model()
     except (NotImplementedError, RuntimeError):
         # Some architectures read values while they run, which tensors without values cannot give.
-        return _ASSUMED_MEMORY
+        return ASSUMED_MEMORY
 
 
 def _check_on_probe(network: TorchNetwork, path: Path) -> None:
@@ -209,8 +190,8 @@ def _check_on_probe(network: TorchNetwork, path: Path) -> None:
             f"it failed with {type(exc).__name__}: {_first_line(exc)}; choose another upscale.model"
         ) from exc
     finally:
-        network.take_counts()
-    expected = (1, 3, _PROBE_HEIGHT_PX * network.scale, _PROBE_WIDTH_PX * network.scale)
+        network.take_retries()
+    expected = (_PROBE_HEIGHT_PX * network.scale, _PROBE_WIDTH_PX * network.scale, 3)
     if tuple(result.shape) != expected:
         raise ModelMismatch(
             f"{path}: expected an output of shape {expected} at scale {network.scale}, "

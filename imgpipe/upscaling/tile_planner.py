@@ -7,11 +7,14 @@ from typing import Literal
 from imgpipe.errors import OutOfMemory
 from imgpipe.inference.device import available_memory_bytes
 from imgpipe.inference.tiling import SMALLEST_TILE_PX, TilePlan, plan_tiles, plan_within
-from imgpipe.upscaling.spandrel_network import LoadedNetwork
+from imgpipe.upscaling.network import LoadedNetwork
 
 #: Shares of the free memory that tiles may be planned for; the rest is for everything else.
 _GPU_SHARE = 0.7
 _HOST_SHARE = 0.5
+
+#: More windows at once are no faster on a GPU, and take longer to be redone where one fails.
+_LARGEST_BATCH = 16
 
 #: On a host a larger tile is no faster, only its halo is relatively smaller: the smallest of these is
 #: taken with which the halo costs at most a quarter more arithmetic.
@@ -22,16 +25,24 @@ _TOLERATED_HALO_COST = 1.25
 class TilePlanner:
     """Plans grids for one network and remembers the tile size that memory allowed.
 
-    ``tile_size``: the setting: longest edge in source px, 0 = never cut, or ``auto``. Not thread-safe: the
-    owner holds a lock.
+    ``tile_size``: the setting: longest edge in source px, 0 = never cut, or ``auto``. ``batch_size``: windows
+    at once, or ``auto``. Not thread-safe: the owner holds a lock.
     """
 
-    def __init__(self, loaded: LoadedNetwork, tile_size: int | Literal["auto"], halo_px: int) -> None:
+    def __init__(
+        self,
+        loaded: LoadedNetwork,
+        tile_size: int | Literal["auto"],
+        halo_px: int,
+        batch_size: int | Literal["auto"] = "auto",
+    ) -> None:
         self._loaded = loaded
         self._tile_size = tile_size
         self._halo_px = halo_px
-        self._device = str(loaded.network.device)
+        self._batch_size = batch_size
+        self._device = loaded.network.device
         self._ceiling_px: int | None = None
+        self._largest_batch = _LARGEST_BATCH
 
     def plan(self, width: int, height: int) -> TilePlan:
         """The grid for a picture of ``width`` x ``height`` source px, never above what once failed."""
@@ -61,6 +72,24 @@ class TilePlanner:
             ) from failure
         self._ceiling_px = max(SMALLEST_TILE_PX, plan.largest_tile_px // 2)
         return self._cut(plan.width, plan.height, self._ceiling_px)
+
+    def batch(self, plan: TilePlan) -> int:
+        """How many windows of ``plan`` are computed at once, never more than what once failed.
+
+        ``auto``: one on a host, whose cores are busy with one; on a GPU what its free memory holds.
+        """
+        if self._batch_size != "auto":
+            wanted = self._batch_size
+        elif self._on_host:
+            wanted = 1
+        else:
+            wanted = self._fitting_pixels(_GPU_SHARE) // plan.largest_window_pixels
+        return max(1, min(wanted, self._largest_batch))
+
+    def smaller_batch(self, batch: int) -> int:
+        """Half of ``batch``, which ran out of memory; it holds for later pictures too."""
+        self._largest_batch = max(1, batch // 2)
+        return self._largest_batch
 
     @property
     def _on_host(self) -> bool:

@@ -1,4 +1,4 @@
-"""What every upscaler takes and gives."""
+"""What every upscaler takes and gives, and how large its result is."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from imgpipe.errors import LimitExceeded
 from imgpipe.images.image import Image
 from imgpipe.records import ModelUse, TileGrid
-from imgpipe.settings import LimitSettings
+from imgpipe.settings import LimitSettings, UpscaleSettings
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,7 +31,7 @@ class Upscaled:
 
 
 class Upscaler(Protocol):
-    """Enlarges pictures by one fixed factor; safe to call from several threads."""
+    """Enlarges pictures to one fixed rule; safe to call from several threads."""
 
     @property
     def model(self) -> ModelUse:
@@ -41,19 +41,55 @@ class Upscaler(Protocol):
         """Enlarge one picture; raises :class:`imgpipe.errors.ImageError` or ``InferenceError``."""
 
 
-def target_size(width: int, height: int, scale: float) -> tuple[int, int]:
-    """(width, height) of the result: each side times ``scale``, rounded half up, at least 1 px."""
-    return max(1, int(width * scale + 0.5)), max(1, int(height * scale + 0.5))
+@dataclass(frozen=True, slots=True)
+class TargetSize:
+    """How large a result is: a factor, a box that it fits into, or a least size. Sides are px.
 
+    ``target_size``: the largest picture of the source's aspect within (width, height); ``scale`` then has no
+    say. ``min_dimensions``: ``scale``, or more where a side would stay below (width, height).
+    """
 
-def check_output(width: int, height: int, scale: float, limits: LimitSettings | None) -> None:
-    """Raise :class:`LimitExceeded` where the result would be larger than ``limits.max_output_pixels``."""
-    if limits is None:
-        return
-    new_width, new_height = target_size(width, height, scale)
-    if new_width * new_height > limits.max_output_pixels:
-        raise LimitExceeded(
-            f"{width} x {height} px at upscale.scale={scale:g} would be {new_width} x {new_height} = "
-            f"{new_width * new_height:,} px, expected at most limits.max_output_pixels="
-            f"{limits.max_output_pixels:,}; lower upscale.scale or raise the limit"
-        )
+    scale: float
+    target_size: tuple[int, int] | None = None
+    min_dimensions: tuple[int, int] | None = None
+
+    @classmethod
+    def of(cls, settings: UpscaleSettings) -> TargetSize:
+        return cls(settings.scale, settings.target_size, settings.min_dimensions)
+
+    def factor(self, width: int, height: int) -> float:
+        """Result size / source size, before sides are rounded."""
+        if self.target_size is not None:
+            return min(self.target_size[0] / width, self.target_size[1] / height)
+        if self.min_dimensions is not None:
+            return max(self.scale, self.min_dimensions[0] / width, self.min_dimensions[1] / height)
+        return self.scale
+
+    def size(self, width: int, height: int) -> tuple[int, int]:
+        """(width, height) of the result: each side times the factor, rounded half up, at least 1 px."""
+        factor = self.factor(width, height)
+        # 0.1 + 0.2 and its like must not turn a side that is exactly asked for into one less.
+        return max(1, int(width * factor + 0.5 + 1e-9)), max(1, int(height * factor + 0.5 + 1e-9))
+
+    def check(self, width: int, height: int, limits: LimitSettings | None) -> None:
+        """Raise :class:`LimitExceeded` where the result would be above ``limits.max_output_pixels``."""
+        if limits is None:
+            return
+        new_width, new_height = self.size(width, height)
+        if new_width * new_height > limits.max_output_pixels:
+            raise LimitExceeded(
+                f"{width} x {height} px at {self} would be {new_width} x {new_height} = "
+                f"{new_width * new_height:,} px, expected at most limits.max_output_pixels="
+                f"{limits.max_output_pixels:,}; lower {self.setting} or raise the limit"
+            )
+
+    @property
+    def setting(self) -> str:
+        """The key that decides."""
+        if self.target_size is not None:
+            return "upscale.target_size"
+        return "upscale.scale" if self.min_dimensions is None else "upscale.min_dimensions"
+
+    def __str__(self) -> str:
+        value = self.target_size or self.min_dimensions
+        return f"{self.setting}=" + (f"{self.scale:g}" if value is None else f"{value[0]}x{value[1]}")

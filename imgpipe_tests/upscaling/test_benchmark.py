@@ -1,8 +1,9 @@
-"""The benchmark runs at a tiny size and keeps what it measured."""
+"""The benchmark runs at a tiny size, the rows for GPUs included, and keeps what it measured."""
 
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -15,18 +16,21 @@ SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "upscaling.py"
 @pytest.mark.skipif(not SCRIPT.is_file(), reason="benchmarks/ is not part of this installation")
 def test_the_benchmark_runs(tmp_path: Path) -> None:
     output = tmp_path / "result.json"
-    command = [sys.executable, str(SCRIPT), "--sizes", "40x30", "--tiles", "32", "--exact-size", "60x40"]
-    command += ["--memory-size", "0", "--repeat", "1", "--device", "cpu", "--output", str(output)]
+    command = [sys.executable, str(SCRIPT), "--sizes", "32x24", "--tiles", "32", "--exact-size", "60x40"]
+    command += ["--memory-size", "0", "--rounds", "1", "--device", "cpu", "--output", str(output)]
+    command += ["--gpu-sizes", "24", "--batches", "1", "2", "--stage-images", "2", "--stage-size", "24"]
+    environment = {**os.environ, "PYTHONPATH": str(SCRIPT.parents[1])}
     done = subprocess.run(
-        command, capture_output=True, text=True, check=False, cwd=SCRIPT.parents[1], env=_environment()
+        command, capture_output=True, text=True, check=False, cwd=SCRIPT.parents[1], env=environment
     )
     assert done.returncode == 0, done.stderr
-    results = json.loads(output.read_text())["animevideov3"]
-    assert [row["max_difference_255"] for row in results["exact"]] == [0]
-    assert results["speed"][0]["ours fp32"]["seconds"] > 0
-
-
-def _environment() -> dict[str, str]:
-    import os
-
-    return {**os.environ, "PYTHONPATH": str(SCRIPT.parents[1])}
+    results = json.loads(output.read_text())
+    network = results["animevideov3"]
+    assert [row["max_difference_255"] for row in network["exact"]] == [0, 0]
+    assert {row["batch"] for row in network["exact"]} == {1, 4}
+    speed = network["speed"][0]
+    assert speed["ours fp32"]["share_of_matrix_product"] > 0
+    assert network["batches"][0]["ours, network, batch 2"]["images_per_second"] > 0
+    assert 0 < network["stage"]["network_busy_share"] <= 1
+    assert network["stage"]["images"] == 2
+    assert "skipped" in results["quality"]

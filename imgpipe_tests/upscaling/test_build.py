@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from imgpipe.errors import ConfigError, WeightsCorrupt, WeightsMissing
+from imgpipe.errors import ConfigError, LimitExceeded, WeightsCorrupt, WeightsMissing
 from imgpipe.inference.weights import REGISTRY
 from imgpipe.settings import LimitSettings, UpscaleSettings
 from imgpipe.upscaling.build import build_upscaler, fingerprint
-from imgpipe.upscaling.upscaler import check_output, target_size
+from imgpipe.upscaling.upscaler import TargetSize
 
 
 @pytest.mark.parametrize("name", ["lanczos", "bicubic"])
@@ -39,7 +39,7 @@ def test_missing_weights_fall_back_on_record(tmp_path: Path) -> None:
 def test_missing_packages_are_named_or_fall_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "any.safetensors"
     path.write_bytes(b"x")
-    monkeypatch.setattr("imgpipe.upscaling.build._NEEDED_PACKAGES", ("a_package_nobody_has",))
+    monkeypatch.setattr("imgpipe.upscaling.build._NEEDED_PACKAGES", {"spandrel": ("a_package_nobody_has",)})
     settings = UpscaleSettings(model=str(path), fallback="classical")
     assert "a_package_nobody_has" in build_upscaler(settings, model_dir=tmp_path).model.fallback_reason
     with pytest.raises(Exception, match=r"install imgpipe\[cpu\]"):
@@ -59,10 +59,33 @@ def test_an_unknown_name_is_a_configuration_error(tmp_path: Path) -> None:
         build_upscaler(UpscaleSettings(model="lanczso"), model_dir=tmp_path)
 
 
+def test_boxes_are_met_on_one_side_and_exceeded_on_none() -> None:
+    for width, height in ((640, 480), (333, 1000), (7, 5), (1920, 1081)):
+        for box in ((1000, 1000), (1234, 567), (3, 3)):
+            new = TargetSize(4, target_size=box).size(width, height)
+            assert new[0] == box[0] or new[1] == box[1]
+            assert new[0] <= box[0]
+            assert new[1] <= box[1]
+            least = TargetSize(2, min_dimensions=box).size(width, height)
+            assert least[0] >= max(box[0], 2 * width)
+            assert least[1] >= max(box[1], 2 * height)
+
+
+def test_two_boxes_are_refused() -> None:
+    with pytest.raises(ValueError, match="exclude each other"):
+        UpscaleSettings(target_size=(10, 10), min_dimensions=(10, 10))
+
+
+def test_the_message_names_the_setting_that_is_too_large() -> None:
+    target = TargetSize(4, min_dimensions=(9000, 10))
+    with pytest.raises(LimitExceeded, match=r"upscale.min_dimensions=9000x10 would be .* lower upscale.min"):
+        target.check(100, 100, LimitSettings(max_output_pixels=1000))
+
+
 def test_sizes_round_half_up() -> None:
-    assert target_size(3, 5, 1.5) == (5, 8)
-    assert target_size(1, 1, 0.1) == (1, 1)
-    check_output(100, 100, 4, LimitSettings(max_output_pixels=160_000))
+    assert TargetSize(1.5).size(3, 5) == (5, 8)
+    assert TargetSize(0.1).size(1, 1) == (1, 1)
+    TargetSize(4).check(100, 100, LimitSettings(max_output_pixels=160_000))
 
 
 def test_importing_the_builder_loads_no_torch() -> None:
@@ -92,12 +115,19 @@ def test_the_fingerprint_follows_what_the_pictures_depend_on(tmp_path: Path) -> 
         of(str(first), color_match=False),
         of(str(first), halo=3),
         of(str(first), precision="fp32"),
+        of(str(first), backend="realesrgan"),
+        of(str(first), target_size=(64, 64)),
+        of(str(first), min_dimensions=(64, 64)),
+        of(str(first), alpha="network"),
+        of(str(first), tta=True),
         of("lanczos"),
         of("bicubic"),
         of("lanczos", scale=2.0),
     ]
-    assert len({base, *different}) == 9
-    assert of("lanczos", color_match=False, precision="fp32") == of("lanczos")
+    assert len({base, *different}) == 1 + len(different)
+    assert of(str(first), batch_size=4) == base
+    assert of("lanczos", color_match=False, precision="fp32", tta=True) == of("lanczos")
+    assert of("lanczos", target_size=(64, 64)) != of("lanczos")
 
 
 def test_missing_weights_have_the_fallbacks_fingerprint_or_none(tmp_path: Path) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from imgpipe.errors import InferenceError, LimitExceeded, OutOfMemory
 from imgpipe.images.image import Image
 from imgpipe.inference.torch_network import TorchNetwork
 from imgpipe.settings import LimitSettings
+from imgpipe.upscaling.network_forms import CompactForm
 from imgpipe.upscaling.network_upscaler import NetworkUpscaler
 from imgpipe_tests.upscaling.conftest import tiny_compact, tiny_rrdb
 
@@ -43,11 +45,12 @@ def test_tiled_equals_untiled(
     whole = build(path, tile_size=0, precision=precision).upscale(image)
     assert (whole.tile_grid.xs, whole.tile_grid.ys) == ((), ())
     assert whole.image.pixels.std() > 20, "a flat output would prove nothing"
-    for tile in TILE_SIZES:
-        tiled = build(path, tile_size=tile, precision=precision).upscale(image)
+    for tile, batch in product(TILE_SIZES, (1, 4)):
+        tiled = build(path, tile_size=tile, precision=precision, batch_size=batch).upscale(image)
+        assert tiled.details["batch"] == batch
         difference = _difference(tiled.image, whole.image)
         assert difference.max() == 0, (
-            f"tile {tile}: max {difference.max()}, share {(difference > 0).mean():.1e}"
+            f"tile {tile}, batch {batch}: max {difference.max()}, share {(difference > 0).mean():.1e}"
         )
         assert tiled.details["tiles"] == (len(tiled.tile_grid.xs) + 1) * (len(tiled.tile_grid.ys) + 1) > 1
 
@@ -130,22 +133,22 @@ def test_too_large_a_result_is_refused_before_anything_runs(
     save: Save, build: Build, picture: Picture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     upscaler = build(save(tiny_compact(), "network"), LimitSettings(max_output_pixels=1000))
-    monkeypatch.setattr(TorchNetwork, "__call__", lambda *_: pytest.fail("the network ran"))
+    monkeypatch.setattr(TorchNetwork, "strips", lambda *_: pytest.fail("the network ran"))
     with pytest.raises(LimitExceeded, match="1,920 px"):
         upscaler.upscale(picture(12, 10))
 
 
-def _limit_memory(monkeypatch: pytest.MonkeyPatch, largest_pixels: int, sizes: list[int]) -> None:
-    """A device on which windows above ``largest_pixels`` do not fit."""
-    real = TorchNetwork.__call__
+def _limit_memory(monkeypatch: pytest.MonkeyPatch, largest_pixels: int, shapes: list[Any]) -> None:
+    """A device on which more than ``largest_pixels`` at once do not fit."""
+    real = TorchNetwork.strips
 
-    def call(self: TorchNetwork, window: npt.NDArray[np.float32]) -> torch.Tensor:
-        sizes.append(window.shape[0] * window.shape[1])
-        if sizes[-1] > largest_pixels:
+    def strips(self: TorchNetwork, windows: npt.NDArray[np.float32]) -> Iterator[Any]:
+        shapes.append(windows.shape[:3])
+        if np.prod(shapes[-1]) > largest_pixels:
             raise torch.OutOfMemoryError("CUDA out of memory.")
-        return real(self, window)
+        yield from real(self, windows)
 
-    monkeypatch.setattr(TorchNetwork, "__call__", call)
+    monkeypatch.setattr(TorchNetwork, "strips", strips)
 
 
 def test_out_of_memory_halves_the_tile_and_remembers(
@@ -154,16 +157,33 @@ def test_out_of_memory_halves_the_tile_and_remembers(
     path, image = save(tiny_compact(), "network"), picture(150, 110)
     expected = build(path, tile_size=0).upscale(image)
     upscaler = build(path, tile_size=0)
-    sizes: list[int] = []
-    _limit_memory(monkeypatch, 60 * 60, sizes)
+    shapes: list[Any] = []
+    _limit_memory(monkeypatch, 60 * 60, shapes)
     result = upscaler.upscale(image)
     assert _difference(result.image, expected.image).max() == 0
     assert result.details["oom_retries"] >= 1
     assert any("out of memory" in reason for reason in result.reasons)
-    sizes.clear()
+    shapes.clear()
     again = upscaler.upscale(image)
     assert again.details["oom_retries"] == 0
-    assert max(sizes) <= 60 * 60
+    assert max(np.prod(shape) for shape in shapes) <= 60 * 60
+
+
+def test_out_of_memory_halves_the_batch_before_the_tile(
+    save: Save, build: Build, picture: Picture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, image = save(tiny_compact(), "network"), picture(150, 110)
+    expected = build(path, tile_size=0).upscale(image)
+    upscaler = build(path, tile_size=32, batch_size=8)
+    shapes: list[Any] = []
+    _limit_memory(monkeypatch, 2 * 44 * 44, shapes)
+    result = upscaler.upscale(image)
+    assert _difference(result.image, expected.image).max() == 0
+    assert (result.details["batch"], result.details["tile_px"]) == (2, 30)
+    assert shapes[0][0] > 2
+    shapes.clear()
+    assert upscaler.upscale(image).details["oom_retries"] == 0
+    assert max(shape[0] for shape in shapes) == 2
 
 
 def test_out_of_memory_at_the_smallest_tile_is_an_error(
@@ -180,10 +200,10 @@ def test_another_failure_of_the_network_is_no_memory_matter(
 ) -> None:
     upscaler = build(save(tiny_compact(), "network"))
 
-    def fail(*_: object) -> torch.Tensor:
+    def fail(*_: object) -> Iterator[Any]:
         raise RuntimeError("illegal instruction")
 
-    monkeypatch.setattr(TorchNetwork, "__call__", fail)
+    monkeypatch.setattr(TorchNetwork, "strips", fail)
     with pytest.raises(InferenceError, match="illegal instruction"):
         upscaler.upscale(picture(40, 40))
 
@@ -200,23 +220,26 @@ def test_host_memory_is_planned_for_not_tried(
         assert result.details["oom_retries"] == 0
 
 
-def test_a_tile_with_nan_is_redone_in_fp32(save: Save, build: Build, picture: Picture) -> None:
+def test_a_tile_with_nan_is_redone_in_fp32(
+    save: Save, build: Build, picture: Picture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path, image = save(tiny_compact(), "network"), picture(130, 50)
     upscaler = build(path, precision="bf16", tile_size=64)
     clean = upscaler.upscale(image)
-    low = upscaler._loaded.network._active
-    seen: list[int] = []
+    seen: list[torch.dtype] = []
+    real = CompactForm.strips
 
-    def spoil_the_second(module: nn.Module, inputs: object, output: torch.Tensor) -> torch.Tensor:
-        seen.append(1)
-        if len(seen) == 2:
-            output = output.clone()
-            output[0, 1, 40, 40] = float("nan")
-        return output
+    def spoil_the_second(self: CompactForm, pixels: torch.Tensor) -> Iterator[tuple[int, torch.Tensor]]:
+        seen.append(self.convolutions[1].weight.dtype)
+        for start, rows in real(self, pixels):
+            if len(seen) == 2:
+                rows[0, 1, 40, 40] = float("nan")
+            yield start, rows
 
-    handle = low.register_forward_hook(spoil_the_second)
+    monkeypatch.setattr(CompactForm, "strips", spoil_the_second)
     result = upscaler.upscale(image)
-    handle.remove()
+    monkeypatch.undo()
+    assert seen == [torch.bfloat16, torch.bfloat16, torch.float32, torch.bfloat16]
     assert result.details["fp32_retries"] == 1
     assert _difference(result.image, clean.image).mean() < 2, "the redone tile is right, only more precise"
     assert any("redone in fp32" in reason for reason in result.reasons)
@@ -244,3 +267,70 @@ def test_threads_get_the_same_picture(save: Save, build: Build, picture: Picture
 def test_tiny_pictures_work(size: tuple[int, int], save: Save, build: Build, picture: Picture) -> None:
     result = build(save(tiny_rrdb(), "network")).upscale(picture(*size, channels=4))
     assert (result.image.width, result.image.height) == (size[0] * 4, size[1] * 4)
+
+
+def test_the_self_ensemble_is_the_mean_of_eight(save: Save, build: Build, picture: Picture) -> None:
+    path, image = save(tiny_compact(), "network"), picture(71, 50)
+    ensemble = build(path, tta=True, color_match=False, tile_size=0).upscale(image).image
+    assert _difference(ensemble, build(path, color_match=False).upscale(image).image).max() > 2
+    plain = build(path, color_match=False)
+    total = np.zeros(ensemble.pixels.shape)
+    for turns, mirrored in product(range(4), (False, True)):
+        turned = np.rot90(image.pixels.astype(np.uint16) * 257, turns)
+        turned = turned[:, ::-1] if mirrored else turned
+        result = plain.upscale(Image(np.ascontiguousarray(turned))).image.pixels
+        total += np.rot90(result[:, ::-1] if mirrored else result, -turns)
+    assert np.abs(ensemble.pixels - total / 8 / 257).max() < 0.51
+    tiled = build(path, tta=True, color_match=False, tile_size=32).upscale(image)
+    assert tiled.details["tiles"] > 1
+    assert _difference(tiled.image, ensemble).max() <= 1
+    assert (_difference(tiled.image, ensemble) > 0).mean() < 1e-3
+
+
+def test_a_turned_picture_is_the_turned_result(save: Save, build: Build, picture: Picture) -> None:
+    upscaler, image = build(save(tiny_compact(), "network"), tta=True, color_match=False), picture(40, 30)
+    upright = upscaler.upscale(image).image.pixels.astype(int)
+    turned = upscaler.upscale(Image(np.ascontiguousarray(np.rot90(image.pixels)))).image.pixels
+    assert np.abs(np.rot90(upright) - turned).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"target_size": (100, 100)}, (100, 75)),
+        ({"target_size": (500, 90)}, (120, 90)),
+        ({"target_size": (20, 20)}, (20, 15)),
+        ({"min_dimensions": (50, 200), "scale": 2}, (267, 200)),
+        ({"min_dimensions": (50, 50), "scale": 3}, (120, 90)),
+    ],
+)
+def test_boxes_decide_the_size(
+    settings: dict[str, Any], expected: tuple[int, int], save: Save, build: Build, picture: Picture
+) -> None:
+    path, image = save(tiny_compact(), "network"), picture(40, 30)
+    result = build(path, **settings).upscale(image)
+    assert (result.image.width, result.image.height) == expected
+    assert result.tile_grid.scale == pytest.approx(expected[1] / 30)
+    reduced = cv2.resize(result.image.pixels.astype(np.float32), (40, 30), interpolation=cv2.INTER_AREA)
+    assert np.abs((reduced - image.pixels).mean(axis=(0, 1))).max() < 6, "the whole picture is in it"
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_alpha_by_the_network_keeps_what_is_constant(
+    dtype: Any, save: Save, build: Build, picture: Picture
+) -> None:
+    y, x = np.mgrid[0:48, 0:60] - 25.5
+    full = np.iinfo(dtype).max
+    source = picture(60, 48, 4, dtype).pixels
+    source[..., 3] = (np.clip(15.5 - np.hypot(x, y), 0, 1) * full).astype(dtype)
+    path = save(tiny_compact(), "network")
+    lanczos, network = (
+        build(path, alpha=alpha).upscale(Image(source)).image for alpha in ("lanczos", "network")
+    )
+    alpha = network.pixels[..., 3]
+    assert (alpha[80:120, 80:120] == full).all()
+    assert (alpha[:16] == 0).all()
+    difference = np.abs(alpha.astype(float) - lanczos.pixels[..., 3]) / full
+    assert difference.max() > 0.02, "another method"
+    assert difference.mean() < 0.05, "of the same alpha"
+    assert (network.pixels[alpha == 0] == 0).all()

@@ -46,6 +46,15 @@ def test_colours_stay_and_detail_is_kept(frame: str, shared: Path, weights: Path
     assert 10 * np.log10(255**2 / (error**2).mean()) > 26
 
 
+@pytest.mark.parametrize("scale", [1, 1.5, 2, 3])
+def test_colours_stay_at_other_factors(scale: float, shared: Path, weights: Path, build: Build) -> None:
+    for frame, x, y in (("frame-000", 200, 120), ("frame-048", 100, 60), ("frame-084", 300, 200)):
+        source = _crop(shared / "data" / "anime" / f"{frame}.png", x, y, 96, 80)
+        result = build(weights, precision="auto", scale=scale).upscale(Image(source)).image
+        shift = np.abs((_round_trip(result, 96, 80) - source).mean(axis=(0, 1))).max()
+        assert shift <= 0.1, f"{frame} at {scale}: colour shift {shift:.3f} of 255"
+
+
 def test_exact_and_precise(shared: Path, weights: Path, build: Build) -> None:
     image = Image(_crop(shared / "data" / "anime" / "frame-048.png", 100, 100, 150, 110))
     whole = build(weights, tile_size=0).upscale(image).image.pixels.astype(int)

@@ -8,7 +8,8 @@ from spandrel.architectures.Compact import Compact
 from spandrel.architectures.ESRGAN import ESRGAN
 from torch import Tensor, nn
 
-from imgpipe.upscaling.receptive_field import UNBOUNDED_HALO_PX, measure, of_convolutions
+from imgpipe.upscaling.network import UNBOUNDED_HALO_PX
+from imgpipe.upscaling.receptive_field import measure, of_convolutions
 from imgpipe_tests.upscaling.conftest import tiny_compact, tiny_rrdb
 
 

@@ -14,6 +14,7 @@ from torch import nn
 
 from imgpipe.errors import ModelMismatch, WeightsRefused
 from imgpipe.inference.weights import REGISTRY, LocatedWeights
+from imgpipe.upscaling.quantising_network import QuantisingNetwork
 from imgpipe.upscaling.spandrel_network import load_network
 from imgpipe_tests.upscaling.conftest import tiny_compact, tiny_rrdb
 
@@ -35,7 +36,9 @@ def test_both_architectures_equal_their_own_forward(save: Save) -> None:
         with torch.inference_mode():
             expected = module(torch.from_numpy(window).permute(2, 0, 1)[None])
         assert loaded.architecture == name
-        torch.testing.assert_close(loaded.network(window), expected, atol=1e-5, rtol=0)
+        assert isinstance(loaded.network, QuantisingNetwork)
+        result = loaded.network.inner(window).permute(2, 0, 1)[None]
+        torch.testing.assert_close(result, expected, atol=1e-5, rtol=0)
 
 
 def test_pth_files_load_through_the_restricted_unpickler(tmp_path: Path) -> None:
@@ -108,7 +111,7 @@ def test_bf16_is_near_fp32(save: Save) -> None:
     window = np.random.default_rng(0).random((24, 24, 3), dtype=np.float32)
     path = save(tiny_compact(), "compact")
     full, low = (
-        load_network(_located(path), device="cpu", precision=precision).network(window)
+        load_network(_located(path), device="cpu", precision=precision).network.inner(window)
         for precision in ("fp32", "bf16")
     )
     error = (full - low).abs()

@@ -8,7 +8,7 @@ from typing import Any, Literal, cast
 import pytest
 
 from imgpipe.errors import OutOfMemory
-from imgpipe.inference.torch_network import MemoryModel
+from imgpipe.inference.memory_model import MemoryModel
 from imgpipe.upscaling.tile_planner import TilePlanner
 
 MIB = 2**20
