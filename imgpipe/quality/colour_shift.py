@@ -27,7 +27,7 @@ def colour_shift(reference: Float, distorted: Float, weight: Float | None = None
 
     Arrays (height, width, channels) float32 on 0..255; ``weight`` (height, width).
     """
-    difference = (distorted - reference).mean(axis=(0, 1), dtype=np.float64)
+    difference = np.subtract(cv2.mean(distorted), cv2.mean(reference))  # sums in float64, no copies
     visible = 1.0 if weight is None else float(weight.mean(dtype=np.float64))
     return float(np.max(np.abs(difference))) / visible if visible > 0 else None
 
@@ -39,7 +39,7 @@ def local_colour_shift(reference: Float, distorted: Float, weight: Float | None 
     sigma 3 there, together sigma 12 px. With ``weight``: blur(difference) / blur(weight), where
     blur(weight) is at least 0.25.
     """
-    shift = np.abs(_low_pass(_quarter(distorted - reference))).max(axis=2)
+    shift = np.abs(_low_pass(_quarter(distorted) - _quarter(reference))).max(axis=2)
     if weight is None:
         return float(shift.max())
     mass = _low_pass(_quarter(weight))
@@ -49,6 +49,8 @@ def local_colour_shift(reference: Float, distorted: Float, weight: Float | None 
 
 def _quarter(values: Float) -> Float:
     bottom, right = -values.shape[0] % _REDUCTION, -values.shape[1] % _REDUCTION
+    if not bottom and not right:
+        return area_average(values, (values.shape[1] // _REDUCTION, values.shape[0] // _REDUCTION))
     padded = cv2.copyMakeBorder(values, 0, bottom, 0, right, cv2.BORDER_REPLICATE)
     size = (padded.shape[1] // _REDUCTION, padded.shape[0] // _REDUCTION)
     shape = (padded.shape[0], padded.shape[1], *values.shape[2:])

@@ -40,12 +40,11 @@ def difference(reference: Image, result: Image) -> Float:
     """
     size = comparison_size(reference, result)
     reference, result = inside_the_cutout(reference, result)
-    backgrounds = ((0, 0, 0), (255, 255, 255)) if reference.has_alpha or result.has_alpha else ((0, 0, 0),)
-    largest = np.zeros((size[1], size[0]), np.float32)
-    for background in backgrounds:
-        before, _ = reduce_picture(reference, size, background)
-        after, _ = reduce_picture(result, size, background)
-        np.maximum(largest, np.abs(after - before).max(axis=2), out=largest)
+    before, after = reduce_picture(reference, size), reduce_picture(result, size)
+    largest: Float = np.abs(after.rgb - before.rgb).max(axis=2)
+    if reference.has_alpha or result.has_alpha:
+        over_white = np.abs(after.over_white().rgb - before.over_white().rgb)
+        np.maximum(largest, over_white.max(axis=2), out=largest)
     return largest
 
 

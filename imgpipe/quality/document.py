@@ -48,11 +48,13 @@ def build_document(
     config_hash: str,
     reference: str,
     matting_model: ModelUse | None = None,
+    matting_metrics: Mapping[str, float] | None = None,
 ) -> dict[str, Any]:
     """The object of quality.json, ready for ``json.dumps(..., allow_nan=False)``.
 
-    ``dimensions_*`` are (width, height) px; ``reference`` names what the result was compared with (a key
-    or a path); ``timings_seconds`` step -> seconds, to which the report's own are added as ``score_*``.
+    ``dimensions_*`` are (width, height) px; ``reference`` names what the result was compared with (a key or
+    a path); ``matting_metrics``: what the matting stage said of itself; ``timings_seconds`` step -> seconds,
+    to which the report's own are added as ``score_*``.
     """
     scores = {name: _number(name, report.metrics.get(name)) for name in METRICS}
     return {
@@ -74,7 +76,7 @@ def build_document(
         "thresholds": {name: _threshold(value) for name, value in report.thresholds.items()},
         "checks": [_check(check) for check in report.checks],
         "profile": report.profile,
-        "matte": _matte(scores, matting_model),
+        "matte": _matte(scores, matting_model, matting_metrics or {}),
         "model": None if model is None else model.as_dict(),
         "tile_grid": None if tile_grid is None else tile_grid.as_dict(),
         "timings_seconds": {
@@ -162,11 +164,19 @@ def _fails(report: QualityReport, name: str) -> bool:
     return any(check.name == name for check in report.failed)
 
 
-def _matte(scores: Mapping[str, float | int | None], model: ModelUse | None) -> dict[str, Any] | None:
+def _matte(
+    scores: Mapping[str, float | int | None], model: ModelUse | None, metrics: Mapping[str, float]
+) -> dict[str, Any] | None:
     """The matte's facts without their prefix; ``None`` where no matte was given."""
     facts = {
         name.removeprefix("matte_"): value for name, value in scores.items() if name.startswith("matte_")
     }
     if facts["foreground"] is None:
         return None
-    return {**facts, "model": None if model is None else model.as_dict()}
+    return {
+        "subject": "found" if metrics.get("subject_found", facts["foreground"]) else "none",
+        "subject_evidence": _number("subject_evidence", metrics.get("subject_evidence")),
+        "confidence": _number("confidence", metrics.get("confidence")),
+        **facts,
+        "model": None if model is None else model.as_dict(),
+    }

@@ -35,6 +35,7 @@ BACKGROUND_PX = (8, 16)
 MIN_EDGE_PX = 64
 MIN_OBJECT_PX = 64
 _MIN_LOST_PX = 12
+_STRIP_ROWS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +76,23 @@ class EdgeLossReport:
 
 def gradient(rgb: Float) -> Float:
     """Largest channel's Sobel magnitude, (height, width), in 1/255 per px, of (height, width, 3)."""
+    height, width = rgb.shape[:2]
+    largest = np.empty((height, width), np.float32)
+    for top in range(0, height, _STRIP_ROWS):
+        bottom = min(top + _STRIP_ROWS, height)
+        first = max(0, top - 1)
+        strip = _energy(rgb[first : bottom + 1])[top - first :][: bottom - top]
+        np.sqrt(strip, out=largest[top:bottom])
+    return largest
+
+
+def _energy(rgb: Float) -> Float:
+    """Squared Sobel magnitude, largest channel; the first and last row repeat the picture's border."""
     gx = cv2.Sobel(rgb, cv2.CV_32F, 1, 0, ksize=3, scale=0.125, borderType=cv2.BORDER_REPLICATE)
     gy = cv2.Sobel(rgb, cv2.CV_32F, 0, 1, ksize=3, scale=0.125, borderType=cv2.BORDER_REPLICATE)
-    largest: Float = np.sqrt((np.square(gx) + np.square(gy)).max(axis=2))
-    return largest
+    energy = cv2.add(cv2.multiply(gx, gx), cv2.multiply(gy, gy))
+    red, green, blue = cv2.split(energy)
+    return np.asarray(cv2.max(cv2.max(red, green), blue), np.float32)
 
 
 def picture_edge_loss(

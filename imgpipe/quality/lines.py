@@ -20,24 +20,18 @@ column is tried for coherence over its full length (blind): weaker, with a stric
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import pairwise
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
+from imgpipe.quality.line_report import LineBox, LinesReport
+from imgpipe.quality.line_residual import Axis, Bool, residual_rows, source_edges
 from imgpipe.quality.round_trip import Float
 from imgpipe.records import TileGrid
 
-Bool = npt.NDArray[np.bool_]
-
-#: Distance from a source edge within which the residual says nothing, px of the result.
-EDGE_MARGIN_PX = 4
-#: Central-difference luma gradient per source px above which a source pixel is an edge, 1/255.
-EDGE_GRADIENT = 10.0
 STEP_SIDE_PX = 12
 #: A profile value below this many levels has no sign: rounding to 8 bits makes up to 0.5.
 DEAD_BAND = 0.6
@@ -52,55 +46,6 @@ _MIN_CONTROLS = 3
 BLIND_HANDICAP = 0.4
 _BLIND_STRIP_ROWS = 256
 _BLIND_BORDER_PX = 58
-
-
-@dataclass(frozen=True, slots=True)
-class LineBox:
-    """One suspicious line: where (px of the result), and how strong."""
-
-    x: int
-    y: int
-    width: int
-    height: int
-    coherence: float
-    step: float
-
-    def lies_in(self, other: LineBox) -> bool:
-        """Whether this is a piece of the longer line ``other``."""
-        return (
-            max(other.width, other.height) > max(self.width, self.height)
-            and other.x <= self.x
-            and other.y <= self.y
-            and self.x + self.width <= other.x + other.width
-            and self.y + self.height <= other.y + other.height
-        )
-
-    def as_dict(self) -> dict[str, float]:
-        return {
-            "x": self.x,
-            "y": self.y,
-            "width": self.width,
-            "height": self.height,
-            "coherence": round(self.coherence, 4),
-            "step": round(self.step, 4),
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class LinesReport:
-    """``score`` is the largest coherence excess (0..1), ``step`` the largest step excess (1/255).
-
-    ``boxes``: lines above the thresholds, strongest first, without the pieces of a line that is there
-    whole. ``mode``: ``grid``, ``blind`` or ``not_applicable``; ``note`` says why where it is not ``grid``.
-    ``segments``: cuts that could be judged.
-    """
-
-    score: float = 0.0
-    step: float = 0.0
-    boxes: tuple[LineBox, ...] = field(default=())
-    mode: str = "not_applicable"
-    note: str = ""
-    segments: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,18 +68,6 @@ class _Places:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class _Axis:
-    """The two luma planes seen so that the cuts to be tested run along rows."""
-
-    source: Float
-    result: Float
-    edges: Bool
-
-    def transposed(self) -> _Axis:
-        return _Axis(self.source.T, self.result.T, self.edges.T)
-
-
 def find_lines(
     reference: Float,
     result: Float,
@@ -153,7 +86,7 @@ def find_lines(
         return LinesReport(note="the result is smaller than its source")
     if min(result.shape) < 2 * _REACH:
         return LinesReport(note=f"the result is smaller than {2 * _REACH} px")
-    axis = _Axis(reference, result, _source_edges(reference))
+    axis = Axis(reference, result, source_edges(reference))
     if tile_grid is not None and (tile_grid.xs or tile_grid.ys):
         found = [*_on_grid(axis, tile_grid.ys, tile_grid.xs)]
         found += [_mirrored(box) for box in _on_grid(axis.transposed(), tile_grid.xs, tile_grid.ys)]
@@ -179,47 +112,6 @@ def _report(
     )
 
 
-def _source_edges(reference: Float) -> Bool:
-    """Edge pixels of the source by central differences, (height, width) bool."""
-    gx = cv2.Sobel(reference, cv2.CV_32F, 1, 0, ksize=1, scale=0.5, borderType=cv2.BORDER_REPLICATE)
-    gy = cv2.Sobel(reference, cv2.CV_32F, 0, 1, ksize=1, scale=0.5, borderType=cv2.BORDER_REPLICATE)
-    edges: Bool = cv2.magnitude(gx, gy) > EDGE_GRADIENT
-    return edges
-
-
-def _residual(axis: _Axis, top: int, bottom: int) -> tuple[Float, Bool]:
-    """(r, visible) for result rows top..bottom, the whole width: float32 and bool."""
-    height, width = axis.result.shape
-    rows = axis.source.shape[0]
-    # Pixel centres as in every resize: result row y lies at source row (y + 0.5) / factor - 0.5.
-    at = np.clip((np.arange(top, bottom) + 0.5) * rows / height - 0.5, 0, rows - 1)
-    first = np.floor(at).astype(np.intp)
-    low, high = int(first[0]), min(int(first[-1]) + 2, rows)
-    wide = cv2.resize(
-        np.ascontiguousarray(axis.source[low:high]), (width, high - low), interpolation=cv2.INTER_LINEAR
-    )
-    second = np.minimum(first + 1, rows - 1)
-    part = (at - first).astype(np.float32)[:, None]
-    smooth = wide[first - low] * (1 - part) + wide[second - low] * part
-    return axis.result[top:bottom] - smooth, ~_near_edges(axis, top, bottom)
-
-
-def _near_edges(axis: _Axis, top: int, bottom: int) -> Bool:
-    """Result pixels within the margin of a source edge, rows top..bottom."""
-    height, width = axis.result.shape
-    rows, columns = axis.source.shape
-    reach_y = math.ceil(EDGE_MARGIN_PX * rows / height)
-    reach_x = math.ceil(EDGE_MARGIN_PX * columns / width)
-    low = max(0, top * rows // height - reach_y)
-    high = min(rows, -(-bottom * rows // height) + reach_y)
-    kernel = np.ones((2 * reach_y + 1, 2 * reach_x + 1), np.uint8)
-    grown = cv2.dilate(np.ascontiguousarray(axis.edges[low:high]).astype(np.uint8), kernel)
-    across = np.arange(width) * columns // width
-    down = np.arange(top, bottom) * rows // height - low
-    near: Bool = grown[down][:, across] > 0
-    return near
-
-
 def _profile(residual: Float) -> Float:
     """p for rows 6..n-6 of a residual strip of n rows."""
     n = residual.shape[0]
@@ -232,7 +124,7 @@ def _signs(profile: Float) -> npt.NDArray[np.int8]:
     return (profile > DEAD_BAND).astype(np.int8) - (profile < -DEAD_BAND).astype(np.int8)
 
 
-def _on_grid(axis: _Axis, cuts: Sequence[int], crossings: Sequence[int]) -> Iterator[LineBox]:
+def _on_grid(axis: Axis, cuts: Sequence[int], crossings: Sequence[int]) -> Iterator[LineBox]:
     """One box per judged piece: every cut whole, and between the crossing cuts."""
     height, width = axis.result.shape
     rows, columns = axis.source.shape
@@ -241,7 +133,7 @@ def _on_grid(axis: _Axis, cuts: Sequence[int], crossings: Sequence[int]) -> Iter
         y = round(cut * height / rows)
         if not _REACH <= y <= height - _REACH:
             continue
-        residual, visible = _residual(axis, y - _REACH, y + _REACH)
+        residual, visible = residual_rows(axis, y - _REACH, y + _REACH)
         places = _tests_at(residual, visible, _control_offsets(height / rows))
         pieces = list(pairwise(borders))
         spans = [(0, width), *(pieces if len(pieces) > 1 else [])]
@@ -318,13 +210,13 @@ def _enough(seen: Bool) -> bool:
     return int(seen.sum()) >= max(_MIN_VISIBLE_PX, _MIN_VISIBLE_SHARE * seen.size)
 
 
-def _blind(axis: _Axis) -> Iterator[LineBox]:
+def _blind(axis: Axis) -> Iterator[LineBox]:
     """Every row's coherence over the full width against its neighbourhood; the strongest rows."""
     height, width = axis.result.shape
     coherence = np.zeros(height)
     for top in range(6, height - 6, _BLIND_STRIP_ROWS):
         bottom = min(top + _BLIND_STRIP_ROWS, height - 6)
-        residual, visible = _residual(axis, top - 6, bottom + 6)
+        residual, visible = residual_rows(axis, top - 6, bottom + 6)
         seen = visible[6:-6]
         counts = seen.sum(axis=1)
         sums = np.abs((_signs(_profile(residual)) * seen).sum(axis=1, dtype=np.int64))

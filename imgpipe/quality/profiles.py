@@ -116,7 +116,7 @@ PROFILES: Mapping[str, Mapping[str, float]] = {
     },
     "realesrgan": {
         "psnr_y_min_db": 20.0,
-        "ssim_y_min": 0.9,
+        "ssim_y_min": 0.88,
         "ssim_y_half_min": 0.95,
         "worst_window_min": 0.75,
         "color_shift_255_max": 1.5,
@@ -144,10 +144,11 @@ def choose_profile(settings: QualitySettings, model: ModelUse | None) -> str:
 
 
 def thresholds_for(profile: str, settings: QualitySettings) -> dict[str, Threshold]:
-    """Thresholds in force by name: the profile's, with the configured ones in their place."""
+    """Thresholds in force by name: the profile's, with what is configured in its place."""
     values = {**PROFILES[profile], **settings.thresholds}
+    severities = {name: Severity(given) for name, given in settings.severity.items()}
     return {
-        name: Threshold(name, float(values[name]), rule.direction, rule.severity)
+        name: Threshold(name, float(values[name]), rule.direction, severities.get(name, rule.severity))
         for name, rule in RULES.items()
     }
 

@@ -11,7 +11,7 @@ from imgpipe.records import Status
 
 if TYPE_CHECKING:  # they load OpenCV, which verdicts, thresholds and documents do not need
     from imgpipe.quality.edge_pixel_loss import EdgeLossReport
-    from imgpipe.quality.lines import LinesReport
+    from imgpipe.quality.line_report import LinesReport
 
 
 class Severity(StrEnum):

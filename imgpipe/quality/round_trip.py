@@ -11,7 +11,7 @@ Values stay float32 on 0..255 throughout (16-bit values are divided by 257), so 
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import cv2
@@ -98,13 +98,37 @@ def rgb_over(image: Image, background: tuple[int, int, int]) -> Float:
     return np.repeat(colour, 3, axis=2) if image.channels == 1 else colour
 
 
-def reduce_picture(
-    image: Image, size: tuple[int, int], background: tuple[int, int, int]
-) -> tuple[Float, Float]:
-    """The picture over ``background``: its RGB at ``size`` and its luma at full size.
+@dataclass(frozen=True, slots=True)
+class Reduced:
+    """A picture over one background, at comparison size and at its own.
 
-    Returns ((height, width, 3) area average, (image.height, image.width) BT.601 luma), float32, 0..255.
-    Works in strips: beside the two results it holds one strip. Opaque pictures ignore ``background``.
+    ``rgb`` (height, width, 3) area average and ``full_luma`` (own height, own width) BT.601, float32 on
+    0..255; ``alpha`` (height, width) float32 on 0..1 and ``full_alpha`` as stored, ``None`` where opaque.
+    """
+
+    rgb: Float
+    full_luma: Float
+    alpha: Float | None = None
+    full_alpha: npt.NDArray[Any] | None = None
+
+    def over_white(self) -> Reduced:
+        """The same over white, for a picture over black: 255 (1 - alpha) brighter, averages being linear."""
+        if self.alpha is None or self.full_alpha is None:
+            return self
+        missing = np.float32(255.0) * (np.float32(1.0) - self.alpha)
+        full = np.empty_like(self.full_luma)
+        scale = np.float32(255.0 / np.iinfo(self.full_alpha.dtype).max)
+        for top in range(0, full.shape[0], STRIP_ROWS):
+            rows = slice(top, top + STRIP_ROWS)
+            covered = self.full_alpha[rows] * scale
+            np.subtract(self.full_luma[rows] + np.float32(255.0), covered, out=full[rows])
+        return replace(self, rgb=self.rgb + missing[..., None], full_luma=full)
+
+
+def reduce_picture(image: Image, size: tuple[int, int]) -> Reduced:
+    """The picture over black: its RGB averaged by area to ``size`` = (width, height), its luma at full size.
+
+    Works in strips: beside the results it holds one strip.
     """
     width, height = size
     small = np.empty((height, width, 3), np.float32)
@@ -114,10 +138,26 @@ def reduce_picture(
     for first in range(0, height, step):
         last = min(first + step, height)
         top, bottom = _rows_covered(first, last, image.height, height)
-        rows = rgb_over(replace(image, pixels=image.pixels[top:bottom]), background)
+        rows = _rgb_over_black(image, top, bottom)
         full_luma[top:bottom] = luma(rows)
         small[first:last] = _average_rows(rows, width, (first, last), top, ratio)
-    return small, full_luma
+    return Reduced(small, full_luma, reduce_alpha(image, size), image.alpha)
+
+
+def _rgb_over_black(image: Image, top: int, bottom: int) -> Float:
+    """Rows of the picture times their alpha, (rows, width, 3) float32 on 0..255."""
+    pixels = image.pixels[top:bottom]
+    alpha = image.alpha
+    if alpha is None:
+        return rgb_over(replace(image, pixels=pixels), (0, 0, 0))
+    colour = np.ascontiguousarray(image.colour[top:bottom])
+    if colour.shape[2] == 1:
+        colour = np.repeat(colour, 3, axis=2)
+    mask = cv2.merge([np.ascontiguousarray(alpha[top:bottom])] * 3)
+    product = cv2.multiply(
+        np.asarray(colour, alpha.dtype), mask, scale=255.0 / image.max_value**2, dtype=cv2.CV_32F
+    )
+    return np.asarray(product, np.float32).reshape(colour.shape)
 
 
 def reduce_alpha(image: Image, size: tuple[int, int]) -> Float | None:

@@ -23,18 +23,21 @@ from imgpipe.quality.blocking import grid_ratio
 from imgpipe.quality.colour_shift import colour_shift, local_colour_shift
 from imgpipe.quality.detail import detail_ratio
 from imgpipe.quality.edge_pixel_loss import EdgeBox, EdgeLossReport, matte_edge_loss, picture_edge_loss
-from imgpipe.quality.lines import LinesReport, find_lines
+from imgpipe.quality.gmsd import gmsd
+from imgpipe.quality.line_report import LinesReport
+from imgpipe.quality.lines import find_lines
 from imgpipe.quality.matte_checks import matte_facts
+from imgpipe.quality.ms_ssim import ms_ssim
 from imgpipe.quality.occupancy import occupancy_ratio
 from imgpipe.quality.profiles import check_all, choose_profile, thresholds_for
 from imgpipe.quality.psnr import psnr
 from imgpipe.quality.report import CheckResult, QualityReport, Severity, Threshold
 from imgpipe.quality.round_trip import (
     Float,
+    Reduced,
     area_average,
     comparison_size,
     inside_the_cutout,
-    reduce_alpha,
     reduce_picture,
     rgb_over,
 )
@@ -44,7 +47,7 @@ from imgpipe.quality.worst_window import worst_window
 from imgpipe.records import ModelUse, Status, TileGrid
 from imgpipe.settings import QualitySettings
 
-BLACK, WHITE = (0, 0, 0), (255, 255, 255)
+WHITE = (255, 255, 255)
 #: Differences below this are float rounding (a 16-bit level is 0.0039), 1/255.
 IDENTICAL_255 = 2e-4
 #: Alpha from which a pixel counts as opaque.
@@ -132,44 +135,60 @@ def score(
         found.note("the colour profiles differ; values are compared as stored")
     if reference is not whole:
         found.note("the reference is opaque, the result a cutout: they are compared inside the cutout")
-    weight = _visible_weight(reference, result, size)
-    interior = None if weight is None else _interior(reference, result, size)
-    for background in (BLACK,) if weight is None else (BLACK, WHITE):
+    with found.timed("round_trip"):
+        before, after = reduce_picture(reference, size), reduce_picture(result, size)
+        weight = _visible_weight(before, after)
+        interior = None if weight is None else _interior(before, after)
+    _measure_over(before, after, weight, interior, found, tile_grid, thresholds)
+    if weight is not None:
         with found.timed("round_trip"):
-            before, before_y = reduce_picture(reference, size, background)
-            after, after_y = reduce_picture(result, size, background)
-        pair = _Pair(before, after, before_y, after_y, weight, interior, luma(before), luma(after))
-        _measure(pair, found)
-        _measure_full_size(pair, found, tile_grid, thresholds)
-    found.add("occupancy_ratio", occupancy_ratio(reference, result), "nothing is visible")
+            before, after = before.over_white(), after.over_white()
+        _measure_over(before, after, weight, interior, found, tile_grid, thresholds)
+    with found.timed("occupancy"):
+        found.add("occupancy_ratio", occupancy_ratio(reference, result), "nothing is visible")
     edges = _edges(found, matte, thresholds["edge_pixel_loss_max"].value)
     if edges.score is not None:
         found.metrics["edge_pixel_loss"] = edges.score
-    return _verdict(found, edges, profile, thresholds)
+    return _verdict(found, edges, settings.profile_name or profile, thresholds)
 
 
-def _visible_weight(reference: Image, result: Image, size: tuple[int, int]) -> Float | None:
+def _visible_weight(before: Reduced, after: Reduced) -> Float | None:
     """The larger of both alphas at comparison size, 0..1; ``None`` where both pictures are opaque."""
-    if not reference.has_alpha and not result.has_alpha:
+    if before.alpha is None and after.alpha is None:
         return None
-    before, after = reduce_alpha(reference, size), reduce_alpha(result, size)
-    if before is None or after is None:
-        return np.ones((size[1], size[0]), np.float32)
-    return np.maximum(before, after)
+    if before.alpha is None or after.alpha is None:
+        return np.ones(before.rgb.shape[:2], np.float32)
+    return np.maximum(before.alpha, after.alpha)
 
 
-def _interior(reference: Image, result: Image, size: tuple[int, int]) -> Float:
+def _interior(before: Reduced, after: Reduced) -> Float:
     """1 where both pictures are opaque for 2 px around, else 0, at comparison size.
 
-    The border of a cutout over black or white is the strongest edge there is. How an enlargement softens
+    A cutout's border against the background is the strongest edge there is. How an enlargement softens
     it would drown the detail inside, which is what the detail ratio is about.
     """
-    opaque = np.ones((size[1], size[0]), np.uint8)
-    for alpha in (reduce_alpha(reference, size), reduce_alpha(result, size)):
+    opaque = np.ones(before.rgb.shape[:2], np.uint8)
+    for alpha in (before.alpha, after.alpha):
         if alpha is not None:
             opaque &= (alpha > OPAQUE).astype(np.uint8)
     inside = cv2.erode(opaque, np.ones((5, 5), np.uint8), borderType=cv2.BORDER_REPLICATE)
     return np.asarray(inside, np.float32)
+
+
+def _measure_over(
+    before: Reduced,
+    after: Reduced,
+    weight: Float | None,
+    interior: Float | None,
+    found: _Findings,
+    tile_grid: TileGrid | None,
+    thresholds: Mapping[str, Threshold],
+) -> None:
+    """Everything that is measured over one background."""
+    y = luma(before.rgb), luma(after.rgb)
+    pair = _Pair(before.rgb, after.rgb, before.full_luma, after.full_luma, weight, interior, *y)
+    _measure(pair, found)
+    _measure_full_size(pair, found, tile_grid, thresholds)
 
 
 def _measure(pair: _Pair, found: _Findings) -> None:
@@ -177,7 +196,7 @@ def _measure(pair: _Pair, found: _Findings) -> None:
     a, b, w = pair.reference, pair.round_trip, pair.weight
     ya, yb = pair.reference_y, pair.round_trip_y
     with found.timed("psnr"):
-        identical = float(np.max(np.abs(a - b))) < IDENTICAL_255
+        identical = float(cv2.norm(a, b, cv2.NORM_INF)) < IDENTICAL_255
         found.identical = found.identical and identical
         if not identical:
             found.add("psnr", psnr(a, b, w))
@@ -197,6 +216,8 @@ def _measure(pair: _Pair, found: _Findings) -> None:
         else:
             found.note("detail_ratio: nothing is opaque")
     with found.timed("edges"):
+        small = "the picture is smaller than 6 px"
+        found.add("gmsd", gmsd(ya, yb, w), small)
         loss, boxes = picture_edge_loss(a, b)
         if loss is not None and loss >= (found.picture_loss or 0.0):
             found.picture_loss, found.boxes = loss, boxes
@@ -208,6 +229,8 @@ def _measure_ssim(pair: _Pair, found: _Findings) -> None:
     else:
         found.add("ssim", ssim(pair.reference, pair.round_trip, pair.weight), "nothing is visible")
         found.add("ssim_y", ssim(pair.reference_y, pair.round_trip_y, pair.weight), "nothing is visible")
+    small = "the picture is smaller than 176 px"
+    found.add("ms_ssim", ms_ssim(pair.reference_y, pair.round_trip_y, pair.weight), small)
     height, width = pair.reference_y.shape
     half = (max(1, width // 2), max(1, height // 2))
     if not fits_window(half):

@@ -21,6 +21,7 @@ import pandas as pd
 from imgpipe.report import sections
 from imgpipe.report.frame import ImageLine
 from imgpipe.report.payload import build_payload, to_script_json
+from imgpipe.report.reasons import reasons
 
 _TOKEN = re.compile(r"\{\{(\w+)\}\}")
 #: Parts of the page's script, in the order in which they stand there.
@@ -57,7 +58,7 @@ def render_page(content: PageContent) -> str:
         "data": to_script_json(build_payload(content)),
         "header": sections.header(content),
         "models": sections.models(content),
-        "reasons": sections.reasons(content),
+        "reasons": reasons(content),
         "drift": sections.drift(content),
         "distributions": sections.distributions(content),
         "shards": sections.shards(content),

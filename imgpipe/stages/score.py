@@ -16,7 +16,7 @@ from imgpipe.stages.fingerprint import fingerprint
 from imgpipe.stages.protocol import StageResult
 
 #: Raised whenever the same pictures get other scores or verdicts.
-CODE_VERSION = 1
+CODE_VERSION = 2
 
 log = logging.getLogger(__name__)
 
@@ -66,6 +66,7 @@ class ScoreStage:
             dimensions_after=(last.width, last.height),
             model=last.model if upscaled is None else upscaled.model,
             matting_model=rows[MATTED].model if MATTED in rows else None,
+            matting_metrics=rows[MATTED].metrics if MATTED in rows else None,
             tile_grid=grid,
             timings_seconds={asset: round(sum(row.seconds.values()), 6) for asset, row in rows.items()},
             input_sha256=raw.input_sha256,

@@ -16,7 +16,8 @@ from imgpipe.quality.report import QualityReport
 from imgpipe.quality.score import MatteEvidence, score
 from imgpipe.records import ModelUse, TileGrid
 from imgpipe.settings import QualitySettings
-from imgpipe_tests.quality.drawings import area, draw, enlarge, image, plant_seam
+from imgpipe_tests.quality.defects import plant_seam
+from imgpipe_tests.quality.drawings import area, draw, enlarge, image
 
 SETTINGS = QualitySettings()
 REQUIRED = {

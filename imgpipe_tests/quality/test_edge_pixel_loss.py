@@ -8,7 +8,8 @@ import pytest
 from skimage.filters import sobel_h, sobel_v
 
 from imgpipe.quality.edge_pixel_loss import EdgeLossReport, gradient, matte_edge_loss, picture_edge_loss
-from imgpipe_tests.quality.drawings import area, draw, enlarge, plant
+from imgpipe_tests.quality.defects import plant
+from imgpipe_tests.quality.drawings import area, draw, enlarge
 
 GATE = 0.035
 

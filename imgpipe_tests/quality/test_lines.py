@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 
 from imgpipe.images.colour import luma
-from imgpipe.quality.lines import LinesReport, find_lines
+from imgpipe.quality.line_report import LinesReport
+from imgpipe.quality.lines import find_lines
 from imgpipe.records import TileGrid
-from imgpipe_tests.quality.drawings import U8, area, draw, enlarge, plant_seam, plant_step
+from imgpipe_tests.quality.defects import plant_seam, plant_step
+from imgpipe_tests.quality.drawings import U8, area, draw, enlarge
 
 GRID = TileGrid((128,), (96,), 4.0)
 SEEDS = range(10)

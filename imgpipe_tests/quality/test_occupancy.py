@@ -5,7 +5,8 @@ import pytest
 
 from imgpipe.images.image import Image
 from imgpipe.quality.occupancy import occupancy_ratio, occupied_levels
-from imgpipe_tests.quality.drawings import area, draw, enlarge, image, plant
+from imgpipe_tests.quality.defects import plant
+from imgpipe_tests.quality.drawings import area, draw, enlarge, image
 
 
 def test_counts_levels_of_a_ramp() -> None:
@@ -25,7 +26,7 @@ def test_posterised_falls_and_clean_does_not() -> None:
     source = area(draw(2))
     result = enlarge(source)
     assert occupancy_ratio(image(source), image(result)) > 0.8
-    assert occupancy_ratio(image(source), image(plant("posterise", result, 0.5))) < 0.3
+    assert occupancy_ratio(image(source), image(plant("banding", result))) < 0.3
 
 
 def test_transparent_pixels_do_not_count() -> None:

@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from imgpipe.quality.profiles import PROFILES, check_all, choose_profile, thresholds_for
 from imgpipe.quality.report import Severity
 from imgpipe.records import ModelUse
-from imgpipe.settings import QualitySettings
+from imgpipe.settings import QUALITY_CHECKS, THRESHOLD_RANGES, QualitySettings
 
 AUTO = QualitySettings()
 
@@ -66,3 +67,67 @@ def test_thresholds_and_documents_load_no_heavy_library() -> None:
     )
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"
+
+
+def test_severities_by_check_and_by_threshold() -> None:
+    settings = QualitySettings(
+        severity={"ssim": "warn", "worst_window_min": "error", "psnr_y_min_db": "info"}
+    )
+    thresholds = thresholds_for("classical", settings)
+    assert thresholds["ssim_y_min"].severity is Severity.WARN
+    assert thresholds["ssim_y_half_min"].severity is Severity.WARN
+    assert thresholds["worst_window_min"].severity is Severity.ERROR
+    assert thresholds["psnr_y_min_db"].severity is Severity.INFO
+    assert thresholds["components_max"].severity is Severity.WARN  # as the rule has it
+    with pytest.raises(ValueError, match="did you mean 'psnr'"):
+        QualitySettings(severity={"psn": "warn"})
+    with pytest.raises(ValueError, match="warn"):
+        QualitySettings(severity={"psnr": "harmless"})
+
+
+def test_the_checks_are_those_that_dagster_shows() -> None:
+    from imgpipe.assets.findings import SCORE_CHECKS
+
+    assert dict(QUALITY_CHECKS) == dict(SCORE_CHECKS)
+    names = [name for group in QUALITY_CHECKS.values() for name in group]
+    assert sorted(names) == sorted(THRESHOLD_RANGES)
+
+
+def write_profile(path: Path, text: str) -> str:
+    path.write_text(text, encoding="utf-8")
+    return str(path)
+
+
+def test_a_profile_of_ones_own_from_a_file(tmp_path: Path) -> None:
+    path = write_profile(
+        tmp_path / "soft.yaml",
+        "quality: {profile: realesrgan, severity: {psnr: warn}, "
+        "thresholds: {psnr_y_min_db: 33, ssim_y_min: 0.8}}",
+    )
+    settings = QualitySettings(profile=path, thresholds={"ssim_y_min": 0.7})
+    assert (settings.profile, settings.profile_name) == ("realesrgan", "soft")
+    thresholds = thresholds_for(choose_profile(settings, None), settings)
+    assert thresholds["psnr_y_min_db"].value == 33
+    assert thresholds["psnr_y_min_db"].severity is Severity.WARN
+    assert thresholds["ssim_y_min"].value == 0.7  # what is given beside the file wins
+    assert thresholds["worst_window_min"].value == PROFILES["realesrgan"]["worst_window_min"]
+    assert QualitySettings(**settings.model_dump()) == settings  # the file is not needed any more
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("thresholds: {}", "expected a `quality:` section"),
+        ("quality: {profile: other.yaml}", "must name one of"),
+        ("quality: {thresholds: {psnr: 1}}", "is no threshold"),
+        ("quality: [", "readable YAML"),
+    ],
+)
+def test_a_profile_file_that_cannot_be_used_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        QualitySettings(profile=write_profile(tmp_path / "bad.yaml", text))
+
+
+def test_an_unknown_profile_is_refused_with_the_names() -> None:
+    with pytest.raises(ValueError, match="auto, classical, realesrgan or a readable YAML file"):
+        QualitySettings(profile="realesgan")

@@ -5,11 +5,10 @@ import numpy as np
 import pytest
 
 from imgpipe.errors import ConfigError
+from imgpipe.images.colour import composite_over
 from imgpipe.images.image import Image
 from imgpipe.quality.round_trip import area_average, comparison_size, reduce_alpha, reduce_picture
 from imgpipe_tests.quality.drawings import draw, image
-
-BLACK, WHITE = (0, 0, 0), (255, 255, 255)
 
 
 def exact_area(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -28,7 +27,7 @@ def exact_area(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 @pytest.mark.parametrize("size", [(64, 48), (60, 44), (85, 63), (256, 192), (1, 1), (255, 1), (192, 96)])
 def test_equals_the_definition(size: tuple[int, int]) -> None:
     pixels = draw(1, 64, 48)
-    small, _ = reduce_picture(image(pixels), size, BLACK)
+    small = reduce_picture(image(pixels), size).rgb
     error = np.abs(small - exact_area(pixels, size))
     assert error.max() < 0.2, f"max {error.max()}, mean {error.mean()}"  # cv2 drops overlaps below 1e-3
     assert error.mean() < 5e-3
@@ -36,7 +35,8 @@ def test_equals_the_definition(size: tuple[int, int]) -> None:
 
 def test_integer_factor_equals_opencv_and_block_means() -> None:
     pixels = draw(2, 64, 400)
-    small, luma = reduce_picture(image(pixels), (64, 400), BLACK)
+    reduced = reduce_picture(image(pixels), (64, 400))
+    small, luma = reduced.rgb, reduced.full_luma
     whole = cv2.resize(pixels.astype(np.float32), (64, 400), interpolation=cv2.INTER_AREA)
     assert np.array_equal(small, whole)
     blocks = pixels.reshape(400, 4, 64, 4, 3).mean(axis=(1, 3))
@@ -47,25 +47,46 @@ def test_integer_factor_equals_opencv_and_block_means() -> None:
 
 def test_same_size_is_exact_for_8_bit_and_grey_is_repeated() -> None:
     pixels = draw(3, 40, 30, 1)
-    assert np.array_equal(reduce_picture(image(pixels), (40, 30), BLACK)[0], pixels)
-    grey = reduce_picture(image(pixels[..., :1]), (40, 30), BLACK)[0]
+    assert np.array_equal(reduce_picture(image(pixels), (40, 30)).rgb, pixels)
+    grey = reduce_picture(image(pixels[..., :1]), (40, 30)).rgb
     assert np.array_equal(grey, np.repeat(pixels[..., :1], 3, axis=2))
 
 
 def test_16_bit_is_scaled_to_255() -> None:
     pixels = (draw(3, 40, 30, 1).astype(np.uint16)) * 257
-    assert np.abs(reduce_picture(Image(pixels), (40, 30), BLACK)[0] - pixels / 257).max() < 1e-4
+    assert np.abs(reduce_picture(Image(pixels), (40, 30)).rgb - pixels / 257).max() < 1e-4
 
 
 def test_alpha_is_premultiplied_by_the_composite() -> None:
     """A transparent pixel's colour must not leak: half white, half invisible red over black is mid grey."""
     pixels = np.array([[[255, 255, 255, 255], [255, 0, 0, 0]]], np.uint8)
-    over_black, _ = reduce_picture(Image(pixels), (1, 1), BLACK)
-    over_white, _ = reduce_picture(Image(pixels), (1, 1), WHITE)
-    assert over_black[0, 0] == pytest.approx([127.5] * 3)
-    assert over_white[0, 0] == pytest.approx([255] * 3)
+    reduced = reduce_picture(Image(pixels), (1, 1))
+    assert reduced.rgb[0, 0] == pytest.approx([127.5] * 3)
+    assert reduced.over_white().rgb[0, 0] == pytest.approx([255] * 3)
     assert reduce_alpha(Image(pixels), (1, 1)) == pytest.approx(np.array([[0.5]]))
     assert reduce_alpha(image(pixels[..., :3]), (1, 1)) is None
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("channels", [2, 4])
+def test_over_white_equals_the_composite_over_white(dtype: type, channels: int) -> None:
+    """Against compositing every pixel and averaging then, also where the factor is no whole number."""
+    rng = np.random.default_rng(4)
+    pixels = rng.integers(0, np.iinfo(dtype).max, (600, 90, channels), dtype, endpoint=True)
+    for size in ((90, 600), (30, 200), (41, 273)):
+        reduced = reduce_picture(Image(pixels), size)
+        for got, background in ((reduced, 0), (reduced.over_white(), 255)):
+            whole = composite_over(Image(pixels), (background,) * 3)
+            truth = exact_area(whole, size)
+            error = np.abs(got.rgb - truth)
+            assert error.max() < 0.2, f"max {error.max()}, mean {error.mean()} at {size}"
+            assert error.mean() < 5e-3
+            assert np.abs(got.full_luma - whole @ [0.299, 0.587, 0.114]).max() < 1e-3
+
+
+def test_an_opaque_picture_is_the_same_over_white() -> None:
+    reduced = reduce_picture(image(draw(3, 40, 30, 1)), (40, 30))
+    assert reduced.over_white() is reduced
 
 
 @pytest.mark.parametrize(

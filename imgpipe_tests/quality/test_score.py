@@ -16,7 +16,8 @@ from imgpipe.quality.report import QualityReport
 from imgpipe.quality.score import MatteEvidence, score
 from imgpipe.records import ModelUse, Status, TileGrid
 from imgpipe.settings import QualitySettings
-from imgpipe_tests.quality.drawings import DAMAGE, U8, area, draw, enlarge, image, plant, plant_seam
+from imgpipe_tests.quality.defects import plant, plant_seam
+from imgpipe_tests.quality.drawings import U8, area, draw, enlarge, image
 
 SETTINGS = QualitySettings()
 NETWORK = ModelUse("realesr-animevideov3", "spandrel")
@@ -61,41 +62,10 @@ def test_clean_drawings_pass(seed: int) -> None:
     assert report.profile == "classical"
 
 
-#: Damage -> a check that must be among those that fail.
-MUST_FAIL = {
-    "colour_shift": "color_shift_255_max",
-    "gamma": "color_shift_255_max",
-    "tile_brightness": "lines_step_max",
-    "shift": "subpixel_shift_px_max",
-    "blur": "detail_ratio_min",
-    "ringing": "ssim_y_half_min",
-    "posterise": "occupancy_ratio_min",
-    "channel_swap": "local_color_shift_255_max",
-    "erased_patch": "worst_window_min",
-    "blurred_patch": "worst_window_min",
-    "black_tile": "worst_window_min",
-    "duplicated_tile": "worst_window_min",
-    "halo": "local_color_shift_255_max",
-    "nearest": "grid_ratio_max",
-}
-
-
-@pytest.mark.parametrize("name", sorted(MUST_FAIL))
-def test_planted_damage_is_rejected_for_the_right_reason(name: str) -> None:
-    strength = 2.0 if name == "erased_patch" else 1.0
-    for seed in range(3):
-        source = area(draw(seed))
-        report = judge(source, plant(name, enlarge(source), strength))
-        assert report.status is Status.REJECTED
-        assert MUST_FAIL[name] in failed(report), (seed, failed(report))
-        assert len(report.reasons) >= 1
-
-
 def test_mild_jpeg_is_known_not_to_be_seen() -> None:
     """JPEG of quality 60 passes: the documentation lists it as not detected."""
-    assert set(DAMAGE) - set(MUST_FAIL) == {"jpeg"}
     source = area(draw(1))
-    assert judge(source, plant("jpeg", enlarge(source), 0.5)).status is Status.OK
+    assert judge(source, plant("jpeg", enlarge(source), 0)).status is Status.OK
 
 
 def test_a_seam_is_rejected_with_its_place() -> None:
@@ -121,7 +91,7 @@ def test_network_profile_is_wider_but_still_sees_damage() -> None:
     result = enlarge(np.clip(np.rint(sharp), 0, 255).astype(np.uint8))
     assert judge(source, result).status is Status.REJECTED
     assert judge(source, result, model=NETWORK).status is Status.OK
-    for name in ("channel_swap", "shift", "colour_shift", "black_tile", "posterise"):
+    for name in ("channel_swap", "shift", "colour_shift", "black_tile", "banding"):
         assert judge(source, plant(name, result), model=NETWORK).status is Status.REJECTED, name
 
 
@@ -367,3 +337,20 @@ def test_an_enlarged_cutout_of_an_enlarged_picture_passes_and_a_shifted_one_does
     assert score(image(picture), cutout_of(large), settings=SETTINGS).status is Status.OK
     moved = cutout_of(np.roll(large, 4, axis=1))
     assert score(image(picture), moved, settings=SETTINGS).status is Status.REJECTED
+
+
+@pytest.mark.parametrize(("severity", "said"), [("warn", True), ("info", False)])
+def test_a_check_below_error_says_so_and_does_not_reject(severity: str, said: bool) -> None:
+    source = area(draw(1))
+    damaged = plant_seam(enlarge(source), 384, 4)
+    lenient = QualitySettings(severity={"no_lines": severity})
+    report = score(image(source), image(damaged), settings=lenient, tile_grid=GRID)
+    assert report.status is Status.OK
+    assert [check.severity.value for check in report.failed] == [severity]
+    assert [reason.startswith("warning: a straight line") for reason in report.reasons] == [True] * said
+
+
+def test_a_profile_of_ones_own_is_named_in_the_verdict() -> None:
+    picture = draw(1, 32, 32, 1)
+    report = score(image(picture), image(picture), settings=QualitySettings(profile_name="mine"))
+    assert report.profile == "mine"

@@ -8,7 +8,8 @@ import pytest
 from skimage.metrics import structural_similarity
 
 from imgpipe.quality.ssim import crop_to_centres, ssim, ssim_map
-from imgpipe_tests.quality.drawings import DAMAGE, area, draw, enlarge, plant
+from imgpipe_tests.quality.defects import DEFECTS, plant
+from imgpipe_tests.quality.drawings import area, draw, enlarge
 
 MAP_TOLERANCE, MEAN_TOLERANCE = 1e-4, 1e-5
 
@@ -38,7 +39,7 @@ def assert_equals_truth(a: np.ndarray, b: np.ndarray) -> None:
     assert ssim(a, b) == pytest.approx(mean, abs=MEAN_TOLERANCE)
 
 
-@pytest.mark.parametrize("name", sorted(DAMAGE))
+@pytest.mark.parametrize("name", sorted(DEFECTS))
 def test_equals_scikit_image_on_damaged_drawings(name: str) -> None:
     picture = draw(5, 64, 48)
     assert_equals_truth(picture, plant(name, picture))

@@ -1,0 +1,72 @@
+"""What the line detector looks at: what an enlargement has beyond a bilinear one, away from edges."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from imgpipe.quality.round_trip import Float
+
+Bool = npt.NDArray[np.bool_]
+
+#: Distance from a source edge within which the residual says nothing, px of the result.
+EDGE_MARGIN_PX = 4
+#: Central-difference luma gradient per source px above which a source pixel is an edge, 1/255.
+EDGE_GRADIENT = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """The two luma planes seen so that the cuts to be tested run along rows."""
+
+    source: Float
+    result: Float
+    edges: Bool
+
+    def transposed(self) -> Axis:
+        return Axis(self.source.T, self.result.T, self.edges.T)
+
+
+def source_edges(reference: Float) -> Bool:
+    """Edge pixels of the source by central differences, (height, width) bool."""
+    gx = cv2.Sobel(reference, cv2.CV_32F, 1, 0, ksize=1, scale=0.5, borderType=cv2.BORDER_REPLICATE)
+    gy = cv2.Sobel(reference, cv2.CV_32F, 0, 1, ksize=1, scale=0.5, borderType=cv2.BORDER_REPLICATE)
+    edges: Bool = cv2.magnitude(gx, gy) > EDGE_GRADIENT
+    return edges
+
+
+def residual_rows(axis: Axis, top: int, bottom: int) -> tuple[Float, Bool]:
+    """(r, visible) for result rows top..bottom, the whole width: float32 and bool."""
+    height, width = axis.result.shape
+    rows = axis.source.shape[0]
+    # Pixel centres as in every resize: result row y lies at source row (y + 0.5) / factor - 0.5.
+    at = np.clip((np.arange(top, bottom) + 0.5) * rows / height - 0.5, 0, rows - 1)
+    first = np.floor(at).astype(np.intp)
+    low, high = int(first[0]), min(int(first[-1]) + 2, rows)
+    wide = cv2.resize(
+        np.ascontiguousarray(axis.source[low:high]), (width, high - low), interpolation=cv2.INTER_LINEAR
+    )
+    second = np.minimum(first + 1, rows - 1)
+    part = (at - first).astype(np.float32)[:, None]
+    smooth = wide[first - low] * (1 - part) + wide[second - low] * part
+    return axis.result[top:bottom] - smooth, ~_near_edges(axis, top, bottom)
+
+
+def _near_edges(axis: Axis, top: int, bottom: int) -> Bool:
+    """Result pixels within the margin of a source edge, rows top..bottom."""
+    height, width = axis.result.shape
+    rows, columns = axis.source.shape
+    reach_y = math.ceil(EDGE_MARGIN_PX * rows / height)
+    reach_x = math.ceil(EDGE_MARGIN_PX * columns / width)
+    low = max(0, top * rows // height - reach_y)
+    high = min(rows, -(-bottom * rows // height) + reach_y)
+    kernel = np.ones((2 * reach_y + 1, 2 * reach_x + 1), np.uint8)
+    grown = cv2.dilate(np.ascontiguousarray(axis.edges[low:high]).astype(np.uint8), kernel)
+    across = np.arange(width) * columns // width
+    down = np.arange(top, bottom) * rows // height - low
+    near: Bool = grown[down][:, across] > 0
+    return near

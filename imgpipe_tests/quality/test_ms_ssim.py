@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from skimage.metrics import structural_similarity
+
+from imgpipe.images.colour import luma
+from imgpipe.quality.ms_ssim import WEIGHTS, ms_ssim
+from imgpipe_tests.quality.defects import DEFECTS, plant
+from imgpipe_tests.quality.drawings import draw
+
+
+def planes(name: str) -> tuple[np.ndarray, np.ndarray]:
+    picture = draw(5, 96, 72, 4)
+    damaged = plant(name, picture)
+    assert damaged is not None
+    return luma(picture.astype(np.float32)), luma(damaged.astype(np.float32))
+
+
+@pytest.mark.parametrize("name", sorted(DEFECTS))
+def test_equals_piq(name: str) -> None:
+    piq = pytest.importorskip("piq")
+    torch = pytest.importorskip("torch")
+    a, b = planes(name)
+    tensors = [torch.from_numpy(plane.astype(np.float64))[None, None] for plane in (a, b)]
+    truth = piq.multi_scale_ssim(*tensors, data_range=255.0).item()
+    assert ms_ssim(a, b) == pytest.approx(truth, abs=1e-5)
+
+
+@pytest.mark.parametrize("name", ["blur", "jpeg", "halo"])
+def test_is_near_torchmetrics(name: str) -> None:
+    """torchmetrics keeps the borders of every scale, so it agrees roughly only."""
+    image = pytest.importorskip("torchmetrics.functional.image")
+    torch = pytest.importorskip("torch")
+    a, b = planes(name)
+    tensors = [torch.from_numpy(plane)[None, None] for plane in (a, b)]
+    truth = image.multiscale_structural_similarity_index_measure(*tensors, data_range=255.0).item()
+    assert ms_ssim(a, b) == pytest.approx(truth, abs=0.02)
+
+
+def test_a_constant_offset_has_a_closed_form() -> None:
+    """Contrast and structure stay 1, and two flat pictures leave luminance alone, once, to its weight."""
+    a = np.full((176, 200), 100, np.float32)
+    c1 = (0.01 * 255) ** 2
+    luminance = (2 * 100 * 120 + c1) / (100**2 + 120**2 + c1)
+    assert ms_ssim(a, a + 20) == pytest.approx(luminance ** WEIGHTS[-1], abs=1e-6)
+
+
+def test_one_scale_is_ssim_of_scikit_image() -> None:
+    """Differences above 16 px leave the finer scales' structure at 1 only if their weights are right."""
+    a, b = planes("jpeg")
+    terms = []
+    for scale in range(len(WEIGHTS)):
+        step = 2**scale
+        small = [plane.reshape(288 // step, step, 384 // step, step).mean(axis=(1, 3)) for plane in (a, b)]
+        whole = structural_similarity(
+            *[plane.astype(np.float64) for plane in small],
+            gaussian_weights=True,
+            sigma=1.5,
+            use_sample_covariance=False,
+            data_range=255,
+        )
+        terms.append(whole)
+    upper = float(np.prod(np.power(terms[-1:], WEIGHTS[-1:])))
+    lower = float(np.prod(np.power(terms, WEIGHTS)))
+    # l <= 1 at every scale, so that MS-SSIM lies between SSIM's weighted product and its last factor.
+    assert lower - 1e-6 <= ms_ssim(a, b) <= upper + 1e-6
+
+
+def test_identities() -> None:
+    a, b = planes("halo")
+    assert ms_ssim(a, a.copy()) == 1.0
+    assert ms_ssim(a, b) == pytest.approx(ms_ssim(b, a), abs=1e-6)
+    assert ms_ssim(a, b, np.ones_like(a)) == pytest.approx(ms_ssim(a, b), abs=1e-6)
+    assert ms_ssim(a, b, np.zeros_like(a)) is None
+    assert ms_ssim(a, 255 - a) >= 0.0  # an inverted picture has negative structure
+
+
+def test_pictures_without_room_for_five_scales_have_none() -> None:
+    a = np.zeros((175, 400), np.float32)
+    assert ms_ssim(a, a) is None
+    assert ms_ssim(np.pad(a, ((0, 1), (0, 0))), np.pad(a, ((0, 1), (0, 0)))) == 1.0
