@@ -13,8 +13,7 @@ from dagster import AssetCheckEvaluation, DagsterInstance, Definitions
 
 from imgpipe.assets.graph import REPORT_JOB, SHARD_JOB, build_definitions
 from imgpipe.config import Settings, dump_settings
-from imgpipe.errors import ImgpipeError
-from imgpipe.partitions import shard_partitions
+from imgpipe.partitions import add_partitions
 from imgpipe.storage import keys
 
 #: Where runs are kept when ``DAGSTER_HOME`` is not set, below the working directory.
@@ -70,14 +69,7 @@ class Launcher:
 
     def add_partitions(self, shards: Sequence[str]) -> None:
         """Make the shards known to Dagster; known ones stay as they are."""
-        name = shard_partitions(self._settings).name
-        if name is None:
-            raise ImgpipeError("expected the partitions of a data set to have a name")
-        known = set(self._instance.get_dynamic_partitions(name))
-        wanted = [keys.partition_key(self._settings.dataset, shard) for shard in shards]
-        new = [key for key in wanted if key not in known]
-        if new:
-            self._instance.add_dynamic_partitions(name, new)
+        add_partitions(self._settings, self._instance, shards)
 
     def run_shard(self, shard: str) -> Sequence[AssetCheckEvaluation]:
         """All stages and checks of one shard. Raises what stopped the run, as it was raised in the asset."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dagster import AssetSelection, Definitions, define_asset_job, in_process_executor
 
 from imgpipe.assets.images import build_image_assets
-from imgpipe.assets.report import build_report_asset
+from imgpipe.assets.report import REVIEW_QUEUE, build_queue_asset, build_report_asset
 from imgpipe.checks import build_checks
 from imgpipe.config import Settings
 from imgpipe.resources.stores import ImageStores, s3_resource
@@ -19,7 +19,7 @@ def build_definitions(settings: Settings) -> Definitions:
     """The asset graph that follows from ``settings.actions``, with checks, two jobs and the stores."""
     image_assets = [step.asset for step in steps(settings)]
     return Definitions(
-        assets=[*build_image_assets(settings), build_report_asset(settings)],
+        assets=[*build_image_assets(settings), build_report_asset(settings), build_queue_asset(settings)],
         asset_checks=build_checks(settings),
         jobs=[
             define_asset_job(
@@ -29,8 +29,8 @@ def build_definitions(settings: Settings) -> Definitions:
             ),
             define_asset_job(
                 REPORT_JOB,
-                selection=AssetSelection.assets(REPORT),
-                description="The data set's report, from the tables of all its shards.",
+                selection=AssetSelection.assets(REPORT, REVIEW_QUEUE),
+                description="The data set's report and review queue, from the tables of all its shards.",
             ),
         ],
         resources={"stores": ImageStores(s3=s3_resource(settings.s3))},

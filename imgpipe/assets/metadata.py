@@ -8,9 +8,12 @@ from typing import Any
 
 from dagster import MetadataValue, TableColumn, TableRecord, TableSchema
 
+from imgpipe.config import Settings
 from imgpipe.engines.files import files_by_kind
 from imgpipe.engines.shard import ShardResult, Stores
 from imgpipe.records import ImageRow, Status
+from imgpipe.review.decisions import Verdict, verdict_of
+from imgpipe.settings import CostSettings
 from imgpipe.stages.chain import QUALITY
 from imgpipe.storage import keys
 
@@ -19,8 +22,13 @@ _WORST = 10
 PLOTTED_SCORES = ("psnr", "ssim", "psnr_y", "ssim_y")
 
 
-def shard_metadata(result: ShardResult, stores: Stores) -> dict[str, MetadataValue[Any]]:
-    """Counts, scores, speed, time per step, the worst images and where everything lies."""
+def shard_metadata(
+    result: ShardResult, stores: Stores, settings: Settings, *, gpu: bool = False
+) -> dict[str, MetadataValue[Any]]:
+    """Counts, scores, speed, time per step, cost, the worst images and where everything lies.
+
+    ``gpu``: the step may use one. Its numbers plot over partitions and over time by themselves.
+    """
     counts = result.counts
     values: dict[str, MetadataValue[Any]] = {
         "images": MetadataValue.int(counts["n"]),
@@ -38,10 +46,16 @@ def shard_metadata(result: ShardResult, stores: Stores) -> dict[str, MetadataVal
     if kinds:
         values["files"] = MetadataValue.json(kinds)
     values |= _speed(result)
+    values |= _cost(result, settings.cost)
     values |= _seconds(result.rows)
+    values |= _compute(result.rows, gpu=gpu)
     values |= _models(result.rows)
     if result.asset == QUALITY:
         values |= _scores(result.rows)
+    if result.asset == QUALITY:
+        values["accepted_in_review"] = MetadataValue.int(
+            sum(verdict_of(row) is Verdict.ACCEPTED for row in result.rows)
+        )
     bad = [row for row in result.rows if row.status in (Status.REJECTED, Status.ERROR)]
     if bad:
         values["not_ok"] = failing_table(bad, stores)
@@ -102,6 +116,35 @@ def _seconds(rows: Sequence[ImageRow]) -> dict[str, MetadataValue[Any]]:
     return {f"seconds_{name}": MetadataValue.float(round(total, 4)) for name, total in totals.items()}
 
 
+def _cost(result: ShardResult, cost: CostSettings) -> dict[str, MetadataValue[Any]]:
+    """What 1,000 images of this step cost on a machine of the configured price, by the clock on the wall."""
+    if cost.price_per_hour is None or not result.computed:
+        return {}
+    hours = result.wall_seconds / result.computed * 1000 / 3600
+    return {
+        "cost_per_1000_images": MetadataValue.float(round(hours * cost.price_per_hour, 4)),
+        "currency": MetadataValue.text(cost.currency),
+    }
+
+
+def _compute(rows: Sequence[ImageRow], *, gpu: bool) -> dict[str, MetadataValue[Any]]:
+    """Seconds in the stage itself, without reading and writing, per image that it made.
+
+    With ``gpu`` also the part of them that a GPU was held: 0 where the network ran on the CPU after all.
+    """
+    made = [row for row in rows if "compute" in row.seconds]
+    if not made:
+        return {}
+    total = sum(row.seconds["compute"] for row in made)
+    values = {"compute_seconds_per_image": total / len(made)}
+    if gpu:
+        held = sum(
+            row.seconds["compute"] for row in made if row.model and row.model.device.startswith("cuda")
+        )
+        values["gpu_seconds_per_image"] = held / len(made)
+    return {name: MetadataValue.float(round(seconds, 6)) for name, seconds in values.items()}
+
+
 def _models(rows: Sequence[ImageRow]) -> dict[str, MetadataValue[Any]]:
     used = {row.model for row in rows if row.model is not None}
     values: dict[str, MetadataValue[Any]] = {}
@@ -119,6 +162,7 @@ def _scores(rows: Sequence[ImageRow]) -> dict[str, MetadataValue[Any]]:
         numbers = [row.metrics[name] for row in rows if name in row.metrics]
         if numbers:
             values[f"{name}_mean"] = MetadataValue.float(round(statistics.fmean(numbers), 6))
+            values[f"{name}_median"] = MetadataValue.float(round(statistics.median(numbers), 6))
             values[f"{name}_p05"] = MetadataValue.float(round(percentile(numbers, 0.05), 6))
             values[f"{name}_min"] = MetadataValue.float(round(min(numbers), 6))
     return values

@@ -1,22 +1,35 @@
-"""The data set's report: unpartitioned, from the tables of all shards."""
+"""The data set as a whole, unpartitioned: its report, and the queue of images that wait for a person."""
 
 # No postponed annotations here: Dagster reads those of the functions that it decorates.
 
-from collections.abc import Iterator, Mapping
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from dagster import AssetExecutionContext, AssetsDefinition, MaterializeResult, MetadataValue, asset
 
-from imgpipe.assets.metadata import PLOTTED_SCORES
+from imgpipe.assets.gallery import MAX_IMAGES, Gallery, Shown
+from imgpipe.assets.links import link_metadata
+from imgpipe.assets.metadata import PLOTTED_SCORES, failing_table
+from imgpipe.assets.overview import as_markdown, overview_svg
+from imgpipe.assets.presentation import code_references, freshness, owners
 from imgpipe.config import Settings
 from imgpipe.engines.shard import Stores
 from imgpipe.resources.stores import ImageStores
+from imgpipe.review.queue import QueueItem, State, read_queue
 from imgpipe.stages.chain import QUALITY, REPORT, steps
+from imgpipe.storage import keys
 from imgpipe.storage.manifests import list_shards
 from imgpipe.storage.tables import read_meta, read_table
 
 if TYPE_CHECKING:
-    from imgpipe.report.build import ShardRows
+    from imgpipe.report.build import ReportResult, ShardRows
+
+#: The asset that lists what waits for a decision.
+REVIEW_QUEUE = "review_queue"
+_LISTED = 50
 
 
 def build_report_asset(settings: Settings) -> AssetsDefinition:
@@ -26,9 +39,16 @@ def build_report_asset(settings: Settings) -> AssetsDefinition:
         name=REPORT,
         deps=[QUALITY],
         group_name="images",
-        kinds={"python", "html"},
-        description="One page over all images: counts, histograms, the worst, with pictures.",
-        metadata={"dataset": settings.dataset, "output": settings.output},
+        kinds={"python", "dashboard"},
+        owners=owners(settings),
+        freshness_policy=freshness(settings),
+        description="One page over all images: counts, histograms, the worst, with pictures. "
+        "`overview` shows it at a glance.",
+        metadata={
+            "dataset": settings.dataset,
+            "output": settings.output,
+            **code_references(settings, build_report_asset),
+        },
     )
     def dataset_report(context: AssetExecutionContext, stores: ImageStores) -> MaterializeResult[None]:
         from imgpipe.report.build import build_report
@@ -42,19 +62,41 @@ def build_report_asset(settings: Settings) -> AssetsDefinition:
             limits=settings.limits,
         )
         context.log.info("report: %s", result.page_url)
-        return MaterializeResult(
-            metadata={
-                "images": MetadataValue.int(result.counts["n"]),
-                **{name: MetadataValue.int(n) for name, n in result.counts.items() if name != "n"},
-                **_score_metadata(result.metrics),
-                "near_duplicate_groups": MetadataValue.int(result.near_duplicate_groups),
-                "problems": MetadataValue.json(list(result.problems)),
-                "page": MetadataValue.text(result.page_url),
-                "table": MetadataValue.text(result.table_url),
-            }
-        )
+        return MaterializeResult(metadata=_report_metadata(result, settings, opened))
 
     return dataset_report
+
+
+def build_queue_asset(settings: Settings) -> AssetsDefinition:
+    """``review_queue``: the images that wait for a person, with their reasons."""
+
+    @asset(
+        name=REVIEW_QUEUE,
+        deps=[QUALITY],
+        group_name="images",
+        kinds={"python", "json"},
+        owners=owners(settings),
+        freshness_policy=freshness(settings),
+        description="Rejected and failed images that nobody has decided about: `imgpipe review accept`, "
+        "`reject` or `replace` does. What was decided takes effect with the next run.",
+        metadata={
+            "dataset": settings.dataset,
+            "output": settings.output,
+            **code_references(settings, read_queue, build_queue_asset),
+        },
+    )
+    def review_queue(context: AssetExecutionContext, stores: ImageStores) -> MaterializeResult[None]:
+        opened = stores.open(settings)
+        assets = [step.asset for step in steps(settings)]
+        items = list(read_queue(opened.output, settings.dataset, assets, everything=True))
+        key = keys.report_key(settings.dataset, "review_queue.json")
+        waiting = [item for item in items if item.state is State.WAITING]
+        text = json.dumps([item.as_dict() for item in waiting], indent=2)
+        opened.output.write(key, (text + "\n").encode(), overwrite=True)
+        context.log.info("review queue: %d images wait", len(waiting))
+        return MaterializeResult(metadata=_queue_metadata(items, waiting, key, settings, opened))
+
+    return review_queue
 
 
 def finished_shards(settings: Settings, stores: Stores) -> Iterator["ShardRows"]:
@@ -69,6 +111,32 @@ def finished_shards(settings: Settings, stores: Stores) -> Iterator["ShardRows"]
         yield ShardRows(shard, tables)
 
 
+def _report_metadata(
+    result: "ReportResult", settings: Settings, stores: Stores
+) -> dict[str, MetadataValue[Any]]:
+    return {
+        "images": MetadataValue.int(result.counts["n"]),
+        **{name: MetadataValue.int(n) for name, n in result.counts.items() if name != "n"},
+        **_score_metadata(result.metrics),
+        "near_duplicate_groups": MetadataValue.int(result.near_duplicate_groups),
+        "problems": MetadataValue.json(list(result.problems)),
+        "page": MetadataValue.text(result.page_url),
+        "report": link_metadata(result.page_url, settings.s3),
+        "table": MetadataValue.text(result.table_url),
+        **_overview(settings, stores),
+    }
+
+
+def _overview(settings: Settings, stores: Stores) -> dict[str, MetadataValue[Any]]:
+    from imgpipe.report.archive import read_archive
+
+    archive = read_archive(stores.output, settings.dataset)
+    if archive is None:
+        return {}
+    svg = overview_svg(archive.frame, settings.dataset, stores.output)
+    return {"overview": MetadataValue.md(as_markdown(svg))}
+
+
 def _score_metadata(metrics: Mapping[str, Mapping[str, float]]) -> dict[str, MetadataValue[Any]]:
     """Mean, fifth percentile and least value of the scores that plot over time."""
     return {
@@ -77,3 +145,30 @@ def _score_metadata(metrics: Mapping[str, Mapping[str, float]]) -> dict[str, Met
         if name in metrics
         for part in ("mean", "p05", "min")
     }
+
+
+def _queue_metadata(
+    items: Sequence[QueueItem], waiting: Sequence[QueueItem], key: str, settings: Settings, stores: Stores
+) -> dict[str, MetadataValue[Any]]:
+    states = Counter(item.state for item in items)
+    stopped = Counter(item.asset for item in waiting)
+    values: dict[str, MetadataValue[Any]] = {
+        **{state.value: MetadataValue.int(states[state]) for state in State},
+        "outdated": MetadataValue.int(sum(item.outdated is not None for item in waiting)),
+        "stopped_at": MetadataValue.json(dict(stopped)),
+        "list": MetadataValue.text(stores.output.uri(key)),
+    }
+    if waiting:
+        values["waiting_images"] = failing_table([item.final for item in waiting], stores, _LISTED)
+        values["pictures"] = MetadataValue.md(_pictures(waiting[:MAX_IMAGES], settings, stores))
+    return values
+
+
+def _pictures(waiting: Sequence[QueueItem], settings: Settings, stores: Stores) -> str:
+    """One table per shard; together they hold no more than one gallery does."""
+    parts = []
+    for shard, members in groupby(waiting, key=lambda item: item.shard):
+        shown = [Shown(item.image_id, "; ".join(item.reasons)) for item in members]
+        gallery = Gallery(settings, stores, shard)
+        parts.append(f"**{shard}**\n\n{gallery.markdown(shown, of=len(waiting))}")
+    return "\n\n".join(parts)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from imgpipe.cli import demo, doctor, files, image, models, run, ui
+from imgpipe.cli import calibrate, demo, doctor, files, image, models, prune, review, run, ui
 from imgpipe.cli.common import over_dataset
 
 app = typer.Typer(
@@ -19,14 +19,17 @@ app = typer.Typer(
     ),
 )
 app.command("demo")(demo.demo)
-app.command("run")(over_dataset(run.run))
+app.command("run")(run.run_command)
 app.command("plan")(over_dataset(run.plan))
 app.command("status")(over_dataset(run.status))
 app.command("report")(over_dataset(run.report))
+app.command("prune")(prune.prune)
 app.command("files")(files.files)
 app.command("image")(image.image)
 app.command("score")(image.score)
+app.command("calibrate")(calibrate.calibrate)
 app.add_typer(models.app, name="models")
+app.add_typer(review.app, name="review")
 app.command("doctor")(doctor.doctor)
 app.command("ui")(ui.ui)
 

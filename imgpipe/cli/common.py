@@ -26,6 +26,16 @@ err = Console(stderr=True, highlight=False, soft_wrap=True)
 Assignments = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any setting, as in upscale.scale=2.")
 ]
+SourceUrl = Annotated[str | None, typer.Option(help="Where the images are: folder or s3://…")]
+OutputUrl = Annotated[str | None, typer.Option(help="Where results go: folder or s3://…")]
+ConfigFile = Annotated[
+    Path | None, typer.Option(help="YAML file; default: IMGPIPE_CONFIG, else ./imgpipe.yaml.")
+]
+DatasetName = Annotated[
+    str | None, typer.Option(help="Name of the data set; default: made from the source's name.")
+]
+ShardSize = Annotated[int | None, typer.Option(help="Images per partition.")]
+EngineName = Annotated[str | None, typer.Option(help="What runs a stage over a shard: local.")]
 
 
 def exit_code_of(error: ImgpipeError) -> int:
@@ -55,16 +65,12 @@ def over_dataset(action: Callable[[Settings], int]) -> Callable[..., None]:
 
     @exits
     def command(
-        source: Annotated[str | None, typer.Option(help="Where the images are: folder or s3://…")] = None,
-        output: Annotated[str | None, typer.Option(help="Where results go: folder or s3://…")] = None,
-        config: Annotated[
-            Path | None, typer.Option(help="YAML file; default: IMGPIPE_CONFIG, else ./imgpipe.yaml.")
-        ] = None,
-        dataset: Annotated[
-            str | None, typer.Option(help="Name of the data set; default: made from the source's name.")
-        ] = None,
-        shard_size: Annotated[int | None, typer.Option(help="Images per partition.")] = None,
-        engine: Annotated[str | None, typer.Option(help="What runs a stage over a shard: local.")] = None,
+        source: SourceUrl = None,
+        output: OutputUrl = None,
+        config: ConfigFile = None,
+        dataset: DatasetName = None,
+        shard_size: ShardSize = None,
+        engine: EngineName = None,
         assignments: Assignments = None,
     ) -> None:
         given = {
@@ -74,12 +80,18 @@ def over_dataset(action: Callable[[Settings], int]) -> Callable[..., None]:
             "shard_size": shard_size,
             "engine": engine,
         }
-        overrides = {key: value for key, value in given.items() if value is not None}
-        overrides |= parse_assignments(assignments or [])
-        raise typer.Exit(action(settings_from(overrides, config)))
+        raise typer.Exit(action(dataset_settings(given, assignments, config)))
 
     command.__doc__ = action.__doc__
     return command
+
+
+def dataset_settings(
+    given: Mapping[str, str | int | None], assignments: list[str] | None, config: Path | None
+) -> Settings:
+    """Settings from a command's named options (those that were given) and its assignments."""
+    overrides: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
+    return settings_from(overrides | parse_assignments(assignments or []), config)
 
 
 def settings_from(overrides: Mapping[str, Any], config: Path | None = None) -> Settings:

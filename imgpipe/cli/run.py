@@ -4,19 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
 
+import typer
 from rich.box import SIMPLE
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from imgpipe.cli.common import EXIT_IMAGES, EXIT_OK, out
+from imgpipe.cli.common import (
+    EXIT_IMAGES,
+    EXIT_OK,
+    Assignments,
+    ConfigFile,
+    DatasetName,
+    EngineName,
+    OutputUrl,
+    ShardSize,
+    SourceUrl,
+    dataset_settings,
+    exits,
+    out,
+)
 from imgpipe.config import Settings
 from imgpipe.engines.progress import listening
+from imgpipe.engines.retry import Mode, Retry, retrying
 from imgpipe.engines.shard import Stores
 from imgpipe.engines.status import ShardStatus, State, fingerprints, shard_statuses, total_counts
-from imgpipe.errors import WeightsMissing
+from imgpipe.errors import ConfigError, WeightsMissing
 from imgpipe.records import ImageRow, Status
 from imgpipe.stages.chain import steps
 from imgpipe.storage.manifests import Plan, seal
@@ -27,9 +43,50 @@ if TYPE_CHECKING:
     from dagster import AssetCheckEvaluation
 
 
-def run(settings: Settings) -> int:
+#: Who runs it by hand wants every error tried again.
+EVERYTHING = Retry(Mode.ALL)
+
+
+class Only(StrEnum):
+    """What ``run --only`` takes on."""
+
+    FAILED = "failed"
+
+
+@exits
+def run_command(
+    source: SourceUrl = None,
+    output: OutputUrl = None,
+    config: ConfigFile = None,
+    dataset: DatasetName = None,
+    shard_size: ShardSize = None,
+    engine: EngineName = None,
+    only: Annotated[
+        Only | None, typer.Option(help="Only images that failed or were rejected; all others are kept.")
+    ] = None,
+    reason: Annotated[
+        str, typer.Option(help="With --only failed: only images whose error or reasons hold this text.")
+    ] = "",
+    assignments: Assignments = None,
+) -> None:
     """Plan, materialize every shard that is missing, out of date or has failed rows, and report."""
-    evaluations = materialize_pending(settings)
+    given = {
+        "source": source,
+        "output": output,
+        "dataset": dataset,
+        "shard_size": shard_size,
+        "engine": engine,
+    }
+    if reason and only is None:
+        raise ConfigError("--reason: chooses among failed images; expected --only failed with it")
+    settings = dataset_settings(given, assignments, config)
+    retry = EVERYTHING if only is None else Retry(Mode.FAILED, reason)
+    raise typer.Exit(run(settings, retry))
+
+
+def run(settings: Settings, retry: Retry = EVERYTHING) -> int:
+    """Bring the data set up to date, and report; the exit code."""
+    evaluations = materialize_pending(settings, retry)
     stores = open_stores(settings)
     print_checks(evaluations)
     counts = total_counts(list(shard_statuses(settings, stores, None)))
@@ -55,6 +112,9 @@ def status(settings: Settings) -> int:
         out.print(f"[yellow]settings and models are not compared:[/] {escape(str(exc))}")
     statuses = list(shard_statuses(settings, stores, wanted))
     print_statuses(settings, statuses)
+    deleted = sum(status.deleted for status in statuses)
+    if deleted:
+        out.print(f"{deleted} sources were deleted; what was made of them is kept until `imgpipe prune`")
     return _exit_code(total_counts(statuses))
 
 
@@ -77,13 +137,17 @@ def open_stores(settings: Settings) -> Stores:
     )
 
 
-def materialize_pending(settings: Settings) -> list[AssetCheckEvaluation]:
-    """Plan, seal and bring every pending shard up to date; the check results of what was run."""
+def materialize_pending(settings: Settings, retry: Retry = EVERYTHING) -> list[AssetCheckEvaluation]:
+    """Plan, seal and bring every pending shard up to date; the check results of what was run.
+
+    Where ``retry`` takes on failed images only, nothing is planned: no source is added or followed.
+    """
     from imgpipe.launch import Launcher, open_instance, remember_settings
 
     stores = open_stores(settings)
     wanted = fingerprints(settings)  # Missing weights are told before anything is listed or written.
-    print_plan(seal_plan(settings, stores))
+    if retry.mode is not Mode.FAILED:
+        print_plan(seal_plan(settings, stores))
     evaluations: list[AssetCheckEvaluation] = []
     with open_instance() as instance:
         launcher = Launcher(settings, instance)
@@ -91,14 +155,21 @@ def materialize_pending(settings: Settings) -> list[AssetCheckEvaluation]:
         out.print(f"Dagster instance: {escape(str(home))} (open it with `imgpipe ui`)")
         statuses = list(shard_statuses(settings, stores, wanted))
         launcher.add_partitions([status.shard for status in statuses])
-        pending = [status for status in statuses if status.pending]
+        pending = [status for status in statuses if _is_due(status, retry, settings, stores)]
         out.print(f"{len(pending)} of {len(statuses)} shards to do")
-        with row_progress(settings, pending):
+        with retrying(retry), row_progress(settings, pending):
             for shard_status in pending:
                 evaluations.extend(launcher.run_shard(shard_status.shard))
         if pending:
             launcher.run_report()
     return evaluations
+
+
+def _is_due(status: ShardStatus, retry: Retry, settings: Settings, stores: Stores) -> bool:
+    if retry.mode is not Mode.FAILED:
+        return status.pending
+    chain = [step.asset for step in steps(settings)]
+    return bool(retry.chosen(stores.output, chain, settings.dataset, status.shard))
 
 
 def seal_plan(settings: Settings, stores: Stores) -> Plan:
@@ -137,7 +208,7 @@ def describe_failure(asset: str, row: ImageRow) -> str:
 def print_plan(planned: Plan) -> None:
     out.print(
         f"plan: {planned.new} new, {planned.changed} changed, {planned.returned} returned, "
-        f"{planned.deleted} deleted, {planned.unchanged} unchanged images in {len(planned.manifests)} shards"
+        f"{planned.deleted} deleted, {planned.unchanged} unchanged images in {len(planned.shards)} shards"
     )
     if planned.ignored:
         shown = ", ".join(escape(key) for key in planned.ignored_examples[:5])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from imgpipe.errors import ConfigError, ObjectMissing
@@ -55,6 +55,21 @@ def files_by_kind(rows: Sequence[ImageRow]) -> dict[str, int]:
         for name in row.details.get("files", {}):
             counts[kind_of(name)] = counts.get(kind_of(name), 0) + 1
     return counts
+
+
+def delete_replaced(
+    output: ImageStore, previous: Mapping[str, ImageRow], computed: Sequence[ImageRow]
+) -> None:
+    """Delete the files of earlier rows that the new ones wrote under other names, as after a change of format.
+
+    Where a new row has no files (an error), the earlier ones stay.
+    """
+    for row in computed:
+        before = previous.get(row.image_id)
+        files = row.details.get("files")
+        if before is not None and files:
+            for key in set(before.details.get("files", {}).values()) - set(files.values()):
+                output.delete(key)
 
 
 def _files(output: ImageStore, dataset: str, shard: str, image_id: str) -> Iterator[ImageFile]:

@@ -5,21 +5,29 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from imgpipe.config import Settings
+from imgpipe.engines.files import delete_replaced
 from imgpipe.engines.journal import JOURNAL_SECONDS, Journal
 from imgpipe.engines.local import ObjectRef, WorkItem, run_items
 from imgpipe.engines.progress import announce
+from imgpipe.engines.retry import Retry, current_retry
+from imgpipe.engines.review import replacement_ref, with_decisions
 from imgpipe.errors import ObjectMissing
 from imgpipe.records import ImageRow, ManifestEntry, ShardManifest, Status, count_statuses
-from imgpipe.stages.chain import RAW, Step
+from imgpipe.review.book import Decisions, read_decisions
+from imgpipe.stages.chain import RAW, Step, steps
 from imgpipe.stages.protocol import Stage
+from imgpipe.stages.replaceable import REPLACEABLE, REPLACEMENT, ReplaceableStage
 from imgpipe.storage import keys
 from imgpipe.storage.manifests import read_manifest
 from imgpipe.storage.store import ImageStore
 from imgpipe.storage.tables import read_table, rows_digest, write_table
+
+#: In place of a manifest's digest: the table holds rows that were left outdated.
+OUTDATED = "outdated"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +67,12 @@ def run_shard(
     shard: str,
     *,
     journal_seconds: float = JOURNAL_SECONDS,
+    retry: Retry | None = None,
 ) -> ShardResult:
     """Bring one asset's table for one shard up to date and write it, last of all.
+
+    ``retry``: which failures are tried again (default: :func:`~imgpipe.engines.retry.current_retry`). Where
+    it leaves outdated rows as they are, the table says so, and the shard stays stale.
 
     Raises :class:`ObjectMissing` where the manifest or an upstream table is not there yet, and
     whatever stops a whole run (:class:`ModelError`, :class:`StoreUnavailable`).
@@ -71,7 +83,10 @@ def run_shard(
     upstream, upstream_digest = _read_upstream(step, stores.output, dataset, shard)
     journal = Journal(stores.output, step.asset, dataset, shard, seconds=journal_seconds)
     previous = {**_read_previous(step, stores.output, dataset, shard), **journal.rows}
-    shard_plan = _Plan(step, stage, settings, stores, manifest, upstream, previous)
+    decisions = read_decisions(stores.output, dataset, step.asset, shard)
+    again = retry or current_retry()
+    chosen = again.chosen(stores.output, [one.asset for one in steps(settings)], dataset, shard)
+    shard_plan = _Plan(step, stage, settings, stores, manifest, upstream, previous, decisions, again, chosen)
     finished, items = shard_plan.split()
 
     def hear(row: ImageRow) -> None:
@@ -81,7 +96,7 @@ def run_shard(
     for row in finished.values():
         announce(step.asset, shard, row, False)
     computed = run_items(
-        stage,
+        ReplaceableStage(stage, step.folder) if decisions.digest else stage,
         step.asset,
         items,
         stores.output,
@@ -90,7 +105,10 @@ def run_shard(
         on_row=hear,
     )
     by_id = finished | {row.image_id: row for row in computed}
-    rows = tuple(by_id[entry.image_id] for entry in manifest.entries)
+    rows = tuple(
+        with_decisions(step, by_id[entry.image_id], decisions, upstream, stores.output)
+        for entry in manifest.entries
+    )
     write_table(
         stores.output,
         step.asset,
@@ -98,14 +116,17 @@ def run_shard(
         shard,
         rows,
         meta={
-            "manifest_digest": manifest.digest,
+            "manifest_digest": OUTDATED if shard_plan.left_outdated else manifest.digest,
             "fingerprint": stage.fingerprint,
             "upstream_digest": upstream_digest,
+            "review_digest": decisions.digest,
             "rows_digest": rows_digest(rows),
             "counts": json.dumps(count_statuses(rows)),
+            "compute": json.dumps(_compute_time(rows)),
         },
     )
     journal.discard()
+    delete_replaced(stores.output, previous, computed)
     kept = sum(row is previous.get(row.image_id) for row in finished.values())
     return ShardResult(step.asset, dataset, shard, rows, len(items), kept, time.perf_counter() - start)
 
@@ -141,7 +162,13 @@ def _read_previous(step: Step, output: ImageStore, dataset: str, shard: str) -> 
     return {row.image_id: row for row in rows}
 
 
-@dataclass(frozen=True)
+def _compute_time(rows: Sequence[ImageRow]) -> dict[str, float]:
+    """Images that have a measured compute step, and its seconds: what a shard like this one takes."""
+    times = [row.seconds["compute"] for row in rows if "compute" in row.seconds]
+    return {"images": len(times), "seconds": round(sum(times), 3)}
+
+
+@dataclass
 class _Plan:
     """Sorts a shard's entries into rows that stand already and items to compute."""
 
@@ -152,13 +179,17 @@ class _Plan:
     manifest: ShardManifest
     upstream: Mapping[str, Mapping[str, ImageRow]]
     previous: Mapping[str, ImageRow]
+    decisions: Decisions
+    retry: Retry
+    chosen: frozenset[str] | None
+    left_outdated: int = 0
 
     def split(self) -> tuple[dict[str, ImageRow], list[WorkItem]]:
         existing = self._existing_outputs()
         finished: dict[str, ImageRow] = {}
         items: list[WorkItem] = []
         for entry in self.manifest.entries:
-            row = self._settled(entry) or self._kept(entry, existing)
+            row = self._settled(entry) or self._standing(entry, existing)
             if row is not None:
                 finished[entry.image_id] = row
             else:
@@ -199,15 +230,30 @@ class _Plan:
                 )
         return None
 
+    def _standing(self, entry: ManifestEntry, existing: Mapping[str, int]) -> ImageRow | None:
+        """The previous row, where it still holds or is none of this run's business."""
+        before = self.previous.get(entry.image_id)
+        kept = self._kept(entry, existing)
+        if self.chosen is None or before is None:
+            return kept
+        if entry.image_id in self.chosen:
+            failed_here = before.stage_failed == self.step.asset and before.status is not Status.OK
+            return None if failed_here else kept
+        if kept is None and not (before.status is Status.ERROR and before.etag == entry.etag):
+            self.left_outdated += 1
+        return kept or before
+
     def _kept(self, entry: ManifestEntry, existing: Mapping[str, int]) -> ImageRow | None:
         """The previous row, where it was made from the same bytes by the same stage and still stands."""
         before = self.previous.get(entry.image_id)
-        if before is None or before.status not in (Status.OK, Status.REJECTED) or before.etag != entry.etag:
+        if before is None or before.status is Status.SKIPPED or before.etag != entry.etag:
             return None
         if before.stage_failed and before.stage_failed != self.step.asset:
             return None
         if before.stage_hash != self._stage_hash(self._known_digests(entry, before)):
             return None
+        if before.status is Status.ERROR:
+            return None if self.retry.repeats(before) else before
         if self.step.folder and existing.get(before.output_key) != before.size_bytes:
             return None
         return before
@@ -215,7 +261,20 @@ class _Plan:
     def _known_digests(self, entry: ManifestEntry, before: ImageRow) -> dict[str, str]:
         if self.step.asset == RAW:
             return {"source": before.input_sha256}
-        return {role: self.upstream[asset][entry.image_id].output_sha256 for role, asset in self.step.roles}
+        digests = {
+            role: self.upstream[asset][entry.image_id].output_sha256 for role, asset in self.step.roles
+        }
+        replacement = self._replacement(entry)
+        return digests if replacement is None else {**digests, REPLACEMENT: replacement.sha256}
+
+    def _replacement(self, entry: ManifestEntry) -> ObjectRef | None:
+        """The file that a person put in place of what the stage would make of this image."""
+        if self.step.asset not in REPLACEABLE:
+            return None
+        source = self.upstream[self.step.roles[0][1]][entry.image_id].output_sha256
+        return replacement_ref(
+            self.decisions, entry.image_id, source, self.stores.output, self.settings.limits.for_own_files()
+        )
 
     def _stage_hash(self, digests: Mapping[str, str]) -> str:
         text = json.dumps([self.stage.fingerprint, sorted(digests.items())])
@@ -234,9 +293,18 @@ class _Plan:
     def _item(self, entry: ManifestEntry) -> WorkItem:
         base = self._base(entry)
         rows = {asset: table[entry.image_id] for asset, table in self.upstream.items()}
+        inputs = {role: self._ref(asset, entry, rows) for role, asset in self.step.roles}
+        replacement = self._replacement(entry)
+        if replacement is not None:
+            inputs[REPLACEMENT] = replacement
         return WorkItem(
-            base=replace(base, attempts=base.attempts + 1),
-            inputs={role: self._ref(asset, entry, rows) for role, asset in self.step.roles},
+            # An error row keeps this hash of what it was made from: all that is known without its bytes.
+            base=replace(
+                base,
+                attempts=base.attempts + 1,
+                stage_hash=self._stage_hash(self._known_digests(entry, base)),
+            ),
+            inputs=inputs,
             rows=rows,
             key_of=lambda kind: self._key(entry.image_id, kind),
             stage_hash_of=self._stage_hash,

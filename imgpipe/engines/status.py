@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from imgpipe.config import Settings
 from imgpipe.engines.shard import Stores, combine_digests
+from imgpipe.review.book import decision_digests
 from imgpipe.stages.build import build_stage
 from imgpipe.stages.chain import QUALITY, Step, steps
-from imgpipe.storage.manifests import list_shards, read_manifest
+from imgpipe.storage.manifest_file import ManifestFacts
+from imgpipe.storage.sealed import SealedShards
 from imgpipe.storage.tables import read_meta
+
+_READERS = 16
 
 
 class State(StrEnum):
@@ -26,12 +31,19 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ShardStatus:
-    """One shard: its size, the state of every asset and the counts of the last one that has a table."""
+    """One shard: its size, the state of every asset and the counts of the last one that has a table.
+
+    ``deleted``: images whose source is gone. ``compute``: asset -> (images with a measured compute step,
+    its seconds). ``digest``: the manifest's.
+    """
 
     shard: str
     images: int
     states: Mapping[str, State]
     counts: Mapping[str, int]
+    deleted: int = 0
+    compute: Mapping[str, tuple[int, float]] = field(default_factory=dict)
+    digest: str = ""
 
     @property
     def state(self) -> State:
@@ -53,14 +65,27 @@ def shard_statuses(
     settings: Settings, stores: Stores, wanted: Mapping[str, str] | None
 ) -> Iterator[ShardStatus]:
     """Every sealed shard in order. ``wanted``: :func:`fingerprints`, or ``None`` to leave them out."""
-    for shard in list_shards(stores.output, settings.dataset):
-        yield _shard_status(settings, stores, shard, wanted, steps(settings))
+    reviewed = decision_digests(stores.output, settings.dataset)
+    chain = steps(settings)
+
+    def read(facts: ManifestFacts) -> ShardStatus:
+        return _shard_status(settings, stores, facts, wanted, chain, reviewed)
+
+    sealed = SealedShards(stores.output, settings.dataset)
+    with ThreadPoolExecutor(_READERS, thread_name_prefix="status") as pool:
+        yield from pool.map(read, sealed.facts.values())
 
 
 def _shard_status(
-    settings: Settings, stores: Stores, shard: str, wanted: Mapping[str, str] | None, chain: Sequence[Step]
+    settings: Settings,
+    stores: Stores,
+    facts: ManifestFacts,
+    wanted: Mapping[str, str] | None,
+    chain: Sequence[Step],
+    reviewed: Mapping[tuple[str, str], str],
 ) -> ShardStatus:
-    manifest = read_manifest(stores.output, settings.dataset, shard)
+    shard = facts.shard
+    compute: dict[str, tuple[int, float]] = {}
     states: dict[str, State] = {}
     counts: dict[str, int] = {}
     digests: dict[str, str] = {}
@@ -71,10 +96,14 @@ def _shard_status(
             continue
         digests[step.asset] = meta["rows_digest"]
         counts = json.loads(meta["counts"])
+        if "compute" in meta:  # Tables of earlier versions have no such entry.
+            measured = json.loads(meta["compute"])
+            compute[step.asset] = (measured["images"], measured["seconds"])
         above = [digests.get(asset, "") for asset in step.upstream]
         if (
-            meta["manifest_digest"] != manifest.digest
+            meta["manifest_digest"] != facts.digest
             or meta["upstream_digest"] != combine_digests(above)
+            or meta.get("review_digest", "") != reviewed.get((step.asset, shard), "")
             or (wanted is not None and meta["fingerprint"] != wanted[step.asset])
         ):
             states[step.asset] = State.STALE
@@ -82,7 +111,7 @@ def _shard_status(
             states[step.asset] = State.FAILED
         else:
             states[step.asset] = State.COMPLETE
-    return ShardStatus(shard, len(manifest.entries), states, counts)
+    return ShardStatus(shard, facts.images, states, counts, facts.absent, compute, facts.digest)
 
 
 def total_counts(statuses: Sequence[ShardStatus]) -> dict[str, int]:

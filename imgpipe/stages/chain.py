@@ -20,6 +20,8 @@ _ACTION_ASSETS = {
     "rembg": (MATTED, "matted"),
     "upscale": (UPSCALED, "upscaled"),
 }
+#: Every folder that stages write to, whatever the configured actions.
+OUTPUT_FOLDERS = (*(folder for _, folder in _ACTION_ASSETS.values()), "quality")
 #: Folders in which an image has a folder of its own, since its stage makes several files.
 _SEVERAL_FILES = frozenset({"quality", "enhanced"})
 

@@ -1,10 +1,12 @@
 """Every key of the output layout is built here, and nowhere else.
 
     shards/<dataset>/<shard>.parquet                     the sealed manifest
+    shards/<dataset>/waiting.parquet                     new sources whose shard is not full yet
     <stage>/<dataset>/<shard>/<image_id>.<ext>           stage: matted, fixed, upscaled, enhanced
     quality/<dataset>/<shard>/<image_id>/<filename>      quality.json, diff.png
     tables/<asset>/<dataset>/<shard>.parquet             one row per input image
     reports/<dataset>/<filename>                         index.html, images.parquet
+    review/<dataset>/<asset>/<shard>/<image_id>/         decisions 00001.json, ... and handed-in files
 
 Prefixes end with ``/`` and are made for :meth:`ImageStore.list`.
 """
@@ -22,6 +24,8 @@ _SHARD = re.compile(r"[0-9]{5,}")
 _FOLDER = re.compile(r"[a-z][a-z0-9_]*")
 _EXTENSION = re.compile(r"[a-z0-9]+")
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+_DECISION = re.compile(r"review/[^/]+/([^/]+)/([0-9]{5,})/[^/]+/[0-9]{5}\.json")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 _STEM_LENGTH = 80
 
 #: Where the sealed manifests of all data sets lie.
@@ -90,6 +94,11 @@ def shard_of_manifest(key: str) -> str | None:
     return name if key.endswith(".parquet") and _SHARD.fullmatch(name) else None
 
 
+def waiting_key(dataset: str) -> str:
+    """New sources whose shard is not full yet; it lies beside the manifests and is none of them."""
+    return f"{manifest_prefix(dataset)}waiting.parquet"
+
+
 def image_prefix(stage_folder: str, dataset: str, shard: str) -> str:
     """Where a stage's images of one shard lie."""
     folder = _checked("stage folder", stage_folder, _FOLDER, "a name as in matted")
@@ -110,6 +119,11 @@ def file_prefix(stage_folder: str, dataset: str, shard: str, image_id: str) -> s
 def file_key(stage_folder: str, dataset: str, shard: str, image_id: str, filename: str) -> str:
     """One of several files of an image, as in ``quality/.../<image_id>/diff.png``."""
     return f"{file_prefix(stage_folder, dataset, shard, image_id)}{_filename(filename)}"
+
+
+def image_of(key: str) -> str:
+    """The image id in the key of a stage's file: ``matted/demo/00000/<image_id>.png`` and the like."""
+    return key.split("/")[3].partition(".")[0]
 
 
 def quality_prefix(dataset: str, shard: str, image_id: str | None = None) -> str:
@@ -142,6 +156,40 @@ def report_prefix(dataset: str) -> str:
 def report_key(dataset: str, filename: str) -> str:
     """A file of the data set's report; ``filename`` may have folders, as in ``thumbnails/x.webp``."""
     return report_prefix(dataset) + "/".join(_filename(part) for part in filename.split("/"))
+
+
+def review_prefix(dataset: str) -> str:
+    """Where everything that people decided about a data set lies."""
+    return f"review/{check_dataset(dataset)}/"
+
+
+def decision_prefix(dataset: str, asset: str, shard: str) -> str:
+    """Where the decisions about one asset's pictures of one shard lie."""
+    name = _checked("asset", asset, _FOLDER, "a name as in upscaled_images")
+    return f"{review_prefix(dataset)}{name}/{_shard(shard)}/"
+
+
+def decision_key(dataset: str, asset: str, shard: str, image_id: str, number: int) -> str:
+    """The ``number``-th decision (1..99999) about one image at one asset."""
+    if not 1 <= number <= 99_999:
+        raise ConfigError(f"decision: expected a number of 1..99999, got {number}")
+    return f"{decision_prefix(dataset, asset, shard)}{_image(image_id)}/{number:05d}.json"
+
+
+def handed_in_key(
+    dataset: str, asset: str, shard: str, image_id: str, number: int, sha256: str, extension: str
+) -> str:
+    """The file that the ``number``-th decision puts in place of a stage's output; named by its digest too,
+    so that two people who hand in files at the same moment do not overwrite each other's."""
+    suffix = _checked("extension", extension.lower().lstrip("."), _EXTENSION, "one as in png")
+    place = decision_key(dataset, asset, shard, image_id, number).removesuffix(".json")
+    return f"{place}-{_checked('sha256', sha256, _SHA256, '64 hex digits')[:12]}.{suffix}"
+
+
+def decision_of(key: str) -> tuple[str, str] | None:
+    """(asset, shard) of a decision's key, ``None`` for any other key."""
+    found = _DECISION.fullmatch(key)
+    return None if found is None else (found.group(1), found.group(2))
 
 
 def _shard(shard: str) -> str:

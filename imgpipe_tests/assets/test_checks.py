@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 from dagster import AssetCheckSeverity
 
+from imgpipe.assets.gallery import Gallery, Shown
 from imgpipe.checks import SCORE_CHECKS, evaluate
+from imgpipe.config import Settings
 from imgpipe.engines.shard import Stores
 from imgpipe.records import ImageRow, ManifestEntry, ShardManifest, Status
 from imgpipe.settings import THRESHOLD_RANGES
@@ -106,3 +108,72 @@ def test_a_fallback_warns_with_its_reason() -> None:
     assert (finding.passed, finding.severity) == (False, AssetCheckSeverity.WARN)
     assert "x instead of y" in finding.description
     assert evaluate("models_as_configured", [row("a")], manifest("a"), STORES).passed
+
+
+REVIEW = {"verdict": "accepted", "by": "ann", "at": "2026-03-01", "note": "", "number": 1, "before": {}}
+
+
+def test_failures_come_worst_first_and_errors_before_warnings() -> None:
+    rows = [
+        row("slight", checks=[verdict("psnr_y_min_db", 29.0, 30.0, passed=False)]),
+        row("warned", checks=[verdict("psnr_y_min_db", 3.0, 30.0, passed=False, severity="warn")]),
+        row("gross", checks=[verdict("psnr_y_min_db", 12.0, 30.0, passed=False)]),
+    ]
+    finding = evaluate("psnr", rows, manifest("slight", "warned", "gross"), STORES)
+    assert [one.data["image"] for one in finding.metadata["failing_images"].records] == [
+        "gross",
+        "slight",
+        "warned",
+    ]
+
+
+def test_what_a_person_accepted_passes_and_is_counted() -> None:
+    failed = [verdict("psnr_y_min_db", 12.0, 30.0, passed=False)]
+    accepted = row("a", checks=failed, review=REVIEW)
+    finding = evaluate("psnr", [accepted], manifest("a"), STORES)
+    assert finding.passed
+    assert finding.metadata["images_accepted_in_review"].value == 1
+    assert finding.metadata["psnr_y_min_db_worst"].value == 12.0
+    assert "1 accepted in review" in finding.description
+    finding = evaluate("psnr", [accepted, row("b", checks=failed)], manifest("a", "b"), STORES)
+    assert (finding.passed, finding.metadata["images_failed"].value) == (False, 1)
+
+
+def test_a_rejected_image_waits_until_somebody_decides() -> None:
+    waiting = replace(row("a", Status.REJECTED), reasons=("no subject found",), stage_failed="matted_images")
+    finding = evaluate("none_waiting", [waiting, row("b")], manifest("a", "b"), STORES)
+    assert (finding.passed, finding.severity) == (False, AssetCheckSeverity.WARN)
+    (record,) = finding.metadata["failing_images"].records
+    assert (record.data["image"], record.data["why"]) == ("a", "no subject found")
+    decided = row("a", Status.REJECTED, review={**REVIEW, "verdict": "rejected"})
+    finding = evaluate("none_waiting", [decided], manifest("a"), STORES)
+    assert (finding.passed, finding.metadata["images_rejected"].value) == (True, 1)
+
+
+def test_a_gallery_shows_exactly_the_images_that_fail_this_check(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, list[str]]] = []
+
+    def note(self: Gallery, name: str, shown: list[Shown]) -> dict[str, Any]:
+        asked.append((name, [one.image_id for one in shown]))
+        return {}
+
+    monkeypatch.setattr(Gallery, "metadata", note)
+    gallery = Gallery(Settings(), STORES, "00000")
+    rows = [
+        row("good", checks=[verdict("ssim_y_min", 0.99, 0.9, passed=True)]),
+        row(
+            "twice",
+            checks=[
+                verdict("ssim_y_min", 0.8, 0.9, passed=False),
+                verdict("ssim_y_half_min", 0.1, 0.9, passed=False),
+            ],
+        ),
+        row("once", checks=[verdict("ssim_y_min", 0.5, 0.9, passed=False)]),
+        replace(row("broken", Status.ERROR), error_class="DecodeError", error_message="empty"),
+    ]
+    names = manifest("good", "twice", "once", "broken")
+    evaluate("ssim", rows, names, STORES, gallery)
+    evaluate("psnr", rows, names, STORES, gallery)
+    evaluate("no_errors", rows, names, STORES, gallery)
+    evaluate("none_waiting", rows, names, STORES, gallery)
+    assert asked == [("failing_pictures", ["twice", "once"]), ("failing_pictures", ["broken"])]

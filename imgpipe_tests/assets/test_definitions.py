@@ -39,6 +39,7 @@ def test_the_asset_graph_is_this_one() -> None:
         "upscaled_images": {"raw_images", "matted_images"},
         "quality_reports": {"raw_images", "matted_images", "upscaled_images"},
         "dataset_report": {"quality_reports"},
+        "review_queue": {"quality_reports"},
     }
 
 
@@ -52,7 +53,7 @@ def test_the_asset_graph_is_this_one() -> None:
 )
 def test_the_graph_follows_the_actions(actions: list[str], order: list[str]) -> None:
     found = graph(build_definitions(load_settings({"actions": actions})))
-    assert set(found) == {*order, "dataset_report"}
+    assert set(found) == {*order, "dataset_report", "review_queue"}
     for index, asset in enumerate(order):
         assert found[asset] == set(order[:index])
 

@@ -50,3 +50,12 @@ def test_an_unknown_image_is_wrong_use(workspace: Workspace) -> None:
     result = CliRunner().invoke(app, ["files", "--output", workspace.output, "nobody-0123456789"])
     assert result.exit_code == 2
     assert "no shard" in result.output
+
+
+def test_another_format_leaves_no_old_file_beside_the_new_one(workspace: Workspace) -> None:
+    write_drawing(workspace.source, "a.png", seed=1)
+    steps = (*CLASSICAL, "--set", "actions=[enhance, upscale]", "--set", "enhance.min_width=100")
+    assert workspace.cli("run", *steps)[0] == 0
+    folder = next(Path(workspace.output).rglob("source_enhanced.png")).parent
+    assert workspace.cli("run", *steps, "--set", "enhance.save_format_priority=[WEBP]")[0] == 0
+    assert sorted(file.name for file in folder.iterdir()) == ["segmentation_feed.png", "source_enhanced.webp"]

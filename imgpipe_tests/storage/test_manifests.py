@@ -23,8 +23,8 @@ from imgpipe.errors import (
 )
 from imgpipe.records import ShardManifest
 from imgpipe.storage import keys
-from imgpipe.storage import manifests as module
 from imgpipe.storage.local import LocalStore
+from imgpipe.storage.manifest_file import manifest_to_bytes
 from imgpipe.storage.manifests import Plan, list_shards, plan, read_manifest, read_manifests, seal
 from imgpipe.storage.memory import MemoryStore
 from imgpipe.storage.store import ImageStore
@@ -70,7 +70,7 @@ def test_first_plan(store: ImageStore, source: MemoryStore) -> None:
     assert seal(made, store) == ("00000", "00001")
     assert list_shards(store, "demo") == ["00000", "00001"]
     assert members(read_manifests(store, "demo")) == [["a.png", "b.png", "c.webp"], ["d/e.jpg"]]
-    assert tuple(read_manifests(store, "demo")) == made.manifests
+    assert read_manifests(store, "demo") == [made.manifest(shard) for shard in made.new_shards]
     listed = {found.key: found for found in source.list()}
     for entry in read_manifest(store, "demo", "00000").entries:
         found = listed[entry.source_key]
@@ -104,10 +104,11 @@ def test_changed_source_is_refreshed_in_its_shard(source: MemoryStore, output: M
     made = go(source, output)
     assert counts(made) == {"changed": 1, "unchanged": 3}
     assert (made.new_shards, made.changed_shards) == ((), ("00000",))
-    assert members(list(made.manifests)) == members(list(first.manifests))
-    assert made.manifests[0].digest != first.manifests[0].digest
-    assert made.manifests[1].digest == first.manifests[1].digest
-    entry = made.manifests[0].entries[1]
+    after = read_manifests(output, "demo")
+    assert members(after) == members([first.manifest(shard) for shard in first.new_shards])
+    assert after[0] == made.manifest("00000") != first.manifest("00000")
+    assert after[1] == first.manifest("00001")
+    entry = after[0].entries[1]
     assert source.read("b.png", etag=entry.etag) == b"y"
 
 
@@ -135,21 +136,21 @@ def test_deleted_source_stays_and_comes_back(source: MemoryStore, output: Memory
     source.delete("a.png")
     made = go(source, output)
     assert counts(made) == {"deleted": 1, "unchanged": 1}
-    assert [entry.present for entry in made.manifests[0].entries] == [False, True]
+    assert [entry.present for entry in made.manifest("00000").entries] == [False, True]
     made = go(source, output)
     assert counts(made) == {"absent": 1, "unchanged": 1}
     assert not made.has_changes
     fill(source, "a.png")
     made = go(source, output)
     assert counts(made) == {"returned": 1, "unchanged": 1}
-    assert made.manifests == first.manifests
+    assert made.manifest("00000") == first.manifest("00000")
 
 
 def test_other_objects_are_reported(source: MemoryStore, output: MemoryStore) -> None:
     fill(source, "a.PNG", "b.JpEg", "c.txt", "d.png.bak", "png", "notes/e.json", "f.", "g.heic")
     fill(source, *(f"x/{number:03d}.csv" for number in range(30)))
     made = go(source, output)
-    assert members(list(made.manifests)) == [["a.PNG", "b.JpEg", "g.heic"]]
+    assert members(read_manifests(output, "demo")) == [["a.PNG", "b.JpEg", "g.heic"]]
     assert made.ignored == 35
     assert len(made.ignored_examples) == 20
     assert made.ignored_examples[:5] == ("c.txt", "d.png.bak", "f.", "notes/e.json", "png")
@@ -159,7 +160,7 @@ def test_endings_can_be_chosen_and_sealed_ones_stay(source: MemoryStore, output:
     fill(source, "a.psd", "b.png")
     made = plan(source, output, dataset="demo", shard_size=3, extensions=[".PSD"])
     seal(made, output)
-    assert members(list(made.manifests)) == [["a.psd"]]
+    assert members(read_manifests(output, "demo")) == [["a.psd"]]
     made = go(source, output)  # the default endings do not make a sealed source look deleted
     assert counts(made) == {"new": 1, "unchanged": 1}
 
@@ -171,7 +172,7 @@ def test_output_inside_the_source_is_no_source(tmp_path: Path) -> None:
     fill(source, "a.png", "out2/b.png")
     fill(output, "matted/demo/00000/a.png")
     made = go(source, output)
-    assert members(list(made.manifests)) == [["a.png", "out2/b.png"]]
+    assert members(read_manifests(output, "demo")) == [["a.png", "out2/b.png"]]
     assert made.ignored == 0
     assert not go(source, output).has_changes
 
@@ -196,7 +197,7 @@ def test_arguments(source: MemoryStore, output: MemoryStore) -> None:
 
 def test_empty_source(source: MemoryStore, output: MemoryStore) -> None:
     made = go(source, output)
-    assert made.manifests == ()
+    assert made.shards == ()
     assert not made.has_changes
     assert read_manifests(output, "demo") == []
 
@@ -262,12 +263,12 @@ def test_ids_that_would_collide_grow(source: MemoryStore, output: MemoryStore, m
     def image_id(key: str, *, digits: int = 10) -> str:
         return "same" if digits == 10 else f"longer-{key[0]}"
 
-    monkeypatch.setattr(module.keys, "image_id", image_id)
+    monkeypatch.setattr(keys, "image_id", image_id)
     fill(source, "a.png", "b.png")
     go(source, output)
     fill(source, "c.png")
-    made = go(source, output)
-    ids = [entry.image_id for manifest in made.manifests for entry in manifest.entries]
+    go(source, output)
+    ids = [entry.image_id for manifest in read_manifests(output, "demo") for entry in manifest.entries]
     assert ids == ["same", "longer-b", "longer-c"]
 
 
@@ -299,7 +300,7 @@ def test_source_in_two_shards_is_refused(source: MemoryStore, output: MemoryStor
     fill(source, "a.png")
     go(source, output)
     manifest = read_manifest(output, "demo", "00000")
-    forged = module._to_bytes(ShardManifest("demo", "00001", manifest.entries))
+    forged = manifest_to_bytes(ShardManifest("demo", "00001", manifest.entries))
     output.write("shards/demo/00001.parquet", forged)
     with pytest.raises(StorageError, match="in two sealed shards"):
         go(source, output)
@@ -333,7 +334,9 @@ def test_whatever_happens(history: list[list[tuple[str, str, bytes]]], shard_siz
         made = go(source, output, shard_size)
         ever |= set(now)
         found = read_manifests(output, "demo")
-        assert tuple(found) == made.manifests
+        assert tuple(manifest.shard for manifest in found) == made.shards
+        for shard in (*made.new_shards, *made.changed_shards):
+            assert made.manifest(shard) in found
         assert members(found)[: len(sealed)] == sealed  # membership never changes
         sealed = members(found)
         assert all(0 < len(shard) <= shard_size for shard in sealed)

@@ -1,0 +1,48 @@
+"""Where a person can open a stored object: in a browser where there is an address, else by its path."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from urllib.parse import quote, urlencode
+
+from dagster import MetadataValue, TextMetadataValue, UrlMetadataValue
+
+from imgpipe.settings import S3Settings
+
+
+def browser_link(uri: str, s3: S3Settings) -> str | None:
+    """The http(s) address of an object, ``None`` where it has none (a folder).
+
+    ``uri``: what :meth:`ImageStore.uri` gives. On AWS it is the object's page in the console, which asks for
+    a login; on an S3-compatible server the object's own address (path style).
+    """
+    scheme, separator, rest = uri.partition("://")
+    if not separator or scheme != "s3":
+        return None
+    bucket, _, key = rest.partition("/")
+    if s3.endpoint_url:
+        return f"{s3.endpoint_url.rstrip('/')}/{bucket}/{quote(key)}"
+    facts = {"prefix": key} | ({"region": s3.region} if s3.region else {})
+    return f"https://s3.console.aws.amazon.com/s3/object/{bucket}?{urlencode(facts)}"
+
+
+def link_metadata(uri: str, s3: S3Settings) -> UrlMetadataValue | TextMetadataValue:
+    """A metadata entry that can be clicked or copied: an address, a file:// URL, or the plain name."""
+    found = browser_link(uri, s3)
+    if found is not None:
+        return MetadataValue.url(found)
+    return MetadataValue.url(Path(uri).as_uri()) if uri.startswith("/") else MetadataValue.text(uri)
+
+
+def code_cell(text: str) -> str:
+    """Text to copy, as code in a Markdown table: one line, no sign that would end the code or the cell."""
+    line = " ".join(text.split()).replace("`", "'").replace("|", "\\|")
+    return f"`{line}`"
+
+
+def plain_cell(text: str) -> str:
+    """Text for a cell of a Markdown table: one line, nothing in it read as Markdown or HTML."""
+    line = " ".join(text.split())
+    for sign in "\\`*_[]<>|#~!":
+        line = line.replace(sign, f"\\{sign}")
+    return line

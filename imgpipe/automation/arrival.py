@@ -1,0 +1,75 @@
+"""The arrival sensor: new, changed and deleted sources become partitions and runs.
+
+Each tick is one bounded look (:mod:`imgpipe.storage.arrivals`). A run's key is its partition and the digest
+of its manifest, so that asking twice for the same sources starts one run.
+"""
+
+# No postponed annotations here: Dagster reads those of the functions that it decorates.
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+from dagster import (
+    DefaultSensorStatus,
+    RunRequest,
+    SensorDefinition,
+    SensorEvaluationContext,
+    SensorResult,
+    SkipReason,
+    sensor,
+)
+
+from imgpipe.assets.graph import SHARD_JOB
+from imgpipe.automation.tags import run_tags
+from imgpipe.config import Settings
+from imgpipe.partitions import shard_partitions, unknown_partitions
+from imgpipe.resources.stores import ImageStores
+from imgpipe.storage import keys
+from imgpipe.storage.arrivals import Look, look
+from imgpipe.storage.manifests import list_shards
+
+ARRIVAL_SENSOR = "arrival_sensor"
+_DIGEST_DIGITS = 16
+
+
+def build_arrival_sensor(settings: Settings) -> SensorDefinition:
+    """The sensor of this data set; it starts by itself where ``automation.enabled`` says so."""
+
+    @sensor(
+        name=ARRIVAL_SENSOR,
+        job_name=SHARD_JOB,
+        minimum_interval_seconds=settings.automation.interval_seconds,
+        default_status=(
+            DefaultSensorStatus.RUNNING if settings.automation.enabled else DefaultSensorStatus.STOPPED
+        ),
+        description="Finds new, changed and deleted sources, seals shards that are full or due, and requests "
+        "a run for every shard that this touches.",
+    )
+    def arrival_sensor(context: SensorEvaluationContext, stores: ImageStores) -> SensorResult:
+        opened = stores.open(settings)
+        found = look(opened.source, opened.output, settings, context.cursor, datetime.now(UTC))
+        context.log.info("%s", found.describe())
+        sealed = list_shards(opened.output, settings.dataset)
+        new = unknown_partitions(settings, context.instance, sealed)
+        requests = list(run_requests(settings, found))
+        return SensorResult(
+            run_requests=requests,
+            skip_reason=None if requests else SkipReason(found.describe()),
+            cursor=found.cursor,
+            dynamic_partitions_requests=[shard_partitions(settings).build_add_request(new)] if new else [],
+        )
+
+    return arrival_sensor
+
+
+def run_requests(settings: Settings, found: Look) -> Iterable[RunRequest]:
+    """One run per touched shard. With declarative conditions, new shards are requested by these."""
+    for shard, digest in found.touched.items():
+        if settings.automation.mode == "conditions" and shard in found.sealed:
+            continue
+        partition = keys.partition_key(settings.dataset, shard)
+        yield RunRequest(
+            run_key=f"{partition}:{digest[:_DIGEST_DIGITS]}",
+            partition_key=partition,
+            tags=run_tags(settings, trigger="arrival", why="arrived"),
+        )

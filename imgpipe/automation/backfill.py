@@ -1,0 +1,151 @@
+"""The backfill schedule: what is missing, outdated or failed is brought up to date, one partition a run."""
+
+# No postponed annotations here: Dagster reads those of the functions that it decorates.
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+from dagster import (
+    DagsterInstance,
+    DagsterRunStatus,
+    DefaultScheduleStatus,
+    RunRequest,
+    RunsFilter,
+    ScheduleDefinition,
+    ScheduleEvaluationContext,
+    SkipReason,
+    schedule,
+)
+
+from imgpipe.assets.graph import SHARD_JOB
+from imgpipe.assets.images import uses_gpu
+from imgpipe.automation.tags import DATASET, GPU_SECONDS, SIGNATURE, TRIGGER, run_tags
+from imgpipe.config import Settings
+from imgpipe.engines.backfill import Candidate, candidates, within_budget
+from imgpipe.engines.status import fingerprints, shard_statuses
+from imgpipe.partitions import add_partitions
+from imgpipe.resources.stores import ImageStores
+from imgpipe.stages.chain import steps
+from imgpipe.storage import keys
+
+BACKFILL_SCHEDULE = "backfill_schedule"
+_PARTITION = "dagster/partition"
+_RANGE = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
+_ACTIVE = [
+    DagsterRunStatus.QUEUED,
+    DagsterRunStatus.NOT_STARTED,
+    DagsterRunStatus.STARTING,
+    DagsterRunStatus.STARTED,
+    DagsterRunStatus.CANCELING,
+]
+
+
+def build_backfill_schedule(settings: Settings) -> ScheduleDefinition:
+    """The schedule of this data set; it starts by itself where ``automation.enabled`` says so."""
+
+    @schedule(
+        cron_schedule=settings.automation.cron,
+        name=BACKFILL_SCHEDULE,
+        job_name=SHARD_JOB,
+        execution_timezone="UTC",
+        default_status=(
+            DefaultScheduleStatus.RUNNING if settings.automation.enabled else DefaultScheduleStatus.STOPPED
+        ),
+        description="Requests runs for partitions that are missing, out of date (settings, model or code "
+        "changed) or have errors that may pass, the most urgent first, within the budget.",
+    )
+    def backfill_schedule(
+        context: ScheduleEvaluationContext, stores: ImageStores
+    ) -> list[RunRequest] | SkipReason:
+        opened = stores.open(settings)
+        wanted = fingerprints(settings)
+        statuses = list(shard_statuses(settings, opened, wanted))
+        add_partitions(settings, context.instance, [status.shard for status in statuses])
+        gpu_assets = [step.asset for step in steps(settings) if uses_gpu(step, settings)]
+        queue = _Queue(settings, context.instance, context.scheduled_execution_time)
+        offered = queue.idle(candidates(settings, opened, statuses, wanted, gpu_assets))
+        chosen = list(within_budget(offered, slots=queue.slots, gpu_seconds=queue.gpu_seconds_left))
+        if chosen:
+            return [_request(settings, candidate) for candidate in chosen]
+        pending = sum(status.pending for status in statuses)
+        return SkipReason(
+            f"{pending} of {len(statuses)} partitions are not complete, none to request: {queue.describe()}"
+        )
+
+    return backfill_schedule
+
+
+class _Queue:
+    """What is under way, and what that leaves of the budget."""
+
+    def __init__(self, settings: Settings, instance: DagsterInstance, now: datetime) -> None:
+        self._settings = settings
+        self._instance = instance
+        active = instance.get_runs(filters=RunsFilter(statuses=_ACTIVE))
+        mine = [run for run in active if run.tags.get(DATASET, settings.dataset) == settings.dataset]
+        self._busy = {run.tags[_PARTITION] for run in mine if _PARTITION in run.tags}
+        self._ranges = [
+            (run.tags[_RANGE[0]], run.tags[_RANGE[1]])
+            for run in mine
+            if all(name in run.tags for name in _RANGE)
+        ]
+        requested = sum(run.tags.get(TRIGGER) == "backfill" for run in mine)
+        self.slots = settings.automation.max_partitions_per_tick - requested
+        self.gpu_seconds_left = self._gpu_seconds_left(now)
+        self._given_up = 0
+
+    def idle(self, offered: Iterator[Candidate]) -> Iterator[Candidate]:
+        """Those that no run is under way for, and that did not fail too often as they are."""
+        for candidate in offered:
+            partition = keys.partition_key(self._settings.dataset, candidate.shard)
+            if partition in self._busy or any(self._within(partition, *ends) for ends in self._ranges):
+                continue
+            failed = self._instance.get_runs_count(
+                RunsFilter(
+                    tags={_PARTITION: partition, SIGNATURE: candidate.signature},
+                    statuses=[DagsterRunStatus.FAILURE],
+                )
+            )
+            if failed >= self._settings.automation.max_attempts:
+                self._given_up += 1
+                continue
+            yield candidate
+
+    def describe(self) -> str:
+        """Why nothing may be requested, for the tick's page."""
+        left = self.gpu_seconds_left
+        budget = "no GPU budget" if left is None else f"{max(left, 0) / 60:.1f} GPU minutes left today"
+        under_way = len(self._busy) + len(self._ranges)
+        return (
+            f"{under_way} runs under way, {max(self.slots, 0)} more allowed, {budget}, "
+            f"{self._given_up} given up after failed runs"
+        )
+
+    def _within(self, partition: str, first: str, last: str) -> bool:
+        index = [keys.shard_index(keys.split_partition_key(key)[1]) for key in (first, partition, last)]
+        return index == sorted(index)
+
+    def _gpu_seconds_left(self, now: datetime) -> float | None:
+        minutes = self._settings.automation.gpu_minutes_per_day
+        if minutes is None:
+            return None
+        midnight = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+        today = self._instance.get_runs(
+            filters=RunsFilter(
+                tags={TRIGGER: "backfill", DATASET: self._settings.dataset}, created_after=midnight
+            )
+        )
+        return minutes * 60.0 - sum(float(run.tags.get(GPU_SECONDS, "0")) for run in today)
+
+
+def _request(settings: Settings, candidate: Candidate) -> RunRequest:
+    partition = keys.partition_key(settings.dataset, candidate.shard)
+    return RunRequest(
+        run_key=f"{partition}:{candidate.signature}:{candidate.why.value}",
+        partition_key=partition,
+        tags={
+            **run_tags(settings, trigger="backfill", why=candidate.why.value),
+            SIGNATURE: candidate.signature,
+            GPU_SECONDS: f"{candidate.gpu_seconds or 0.0:.1f}",
+        },
+    )

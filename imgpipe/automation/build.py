@@ -1,0 +1,32 @@
+"""Everything that happens by itself, added to the assets of a data set."""
+
+from __future__ import annotations
+
+from dagster import Definitions
+
+from imgpipe.automation.arrival import build_arrival_sensor
+from imgpipe.automation.backfill import build_backfill_schedule
+from imgpipe.automation.conditions import build_conditions_sensor, with_conditions
+from imgpipe.automation.jobs import build_retry_job
+from imgpipe.automation.report import build_report_schedule
+from imgpipe.config import Settings
+
+
+def automated(definitions: Definitions, settings: Settings) -> Definitions:
+    """The definitions with what ``settings.automation.mode`` asks for; the job for failed images always."""
+    jobs = [build_retry_job(settings)]
+    match settings.automation.mode:
+        case "off":
+            added = Definitions(jobs=jobs)
+        case "conditions":
+            definitions = with_conditions(definitions, settings)
+            added = Definitions(
+                jobs=jobs, sensors=[build_arrival_sensor(settings), build_conditions_sensor(settings)]
+            )
+        case "schedule":
+            added = Definitions(
+                jobs=jobs,
+                sensors=[build_arrival_sensor(settings)],
+                schedules=[build_backfill_schedule(settings), build_report_schedule(settings)],
+            )
+    return Definitions.merge(definitions, added)

@@ -1,0 +1,77 @@
+"""The report schedule: the data set's report and review queue are made again once tables have changed."""
+
+# No postponed annotations here: Dagster reads those of the functions that it decorates.
+
+import hashlib
+
+from dagster import (
+    DagsterInstance,
+    DagsterRunStatus,
+    DefaultScheduleStatus,
+    RunRequest,
+    RunsFilter,
+    ScheduleDefinition,
+    ScheduleEvaluationContext,
+    SkipReason,
+    schedule,
+)
+
+from imgpipe.assets.graph import REPORT_JOB
+from imgpipe.automation.tags import DATASET, SIGNATURE, TRIGGER
+from imgpipe.config import Settings
+from imgpipe.resources.stores import ImageStores
+from imgpipe.stages.chain import steps
+from imgpipe.storage import keys
+from imgpipe.storage.store import ImageStore
+
+REPORT_SCHEDULE = "report_schedule"
+#: A run that failed is asked for again at the next tick.
+_GOOD = [
+    DagsterRunStatus.QUEUED,
+    DagsterRunStatus.NOT_STARTED,
+    DagsterRunStatus.STARTING,
+    DagsterRunStatus.STARTED,
+    DagsterRunStatus.SUCCESS,
+]
+
+
+def build_report_schedule(settings: Settings) -> ScheduleDefinition:
+    """The schedule of this data set's report; it starts by itself where ``automation.enabled`` says so."""
+
+    @schedule(
+        cron_schedule=settings.automation.report_cron,
+        name=REPORT_SCHEDULE,
+        job_name=REPORT_JOB,
+        execution_timezone="UTC",
+        default_status=(
+            DefaultScheduleStatus.RUNNING if settings.automation.enabled else DefaultScheduleStatus.STOPPED
+        ),
+        description="Makes the report and the review queue again where tables or decisions have changed.",
+    )
+    def report_schedule(context: ScheduleEvaluationContext, stores: ImageStores) -> RunRequest | SkipReason:
+        digest = tables_digest(stores.open(settings).output, settings)
+        if not digest:
+            return SkipReason("no shard has been made yet")
+        if _reported(context.instance, settings, digest):
+            return SkipReason("no table or decision has changed since the last report")
+        return RunRequest(tags={DATASET: settings.dataset, TRIGGER: "report", SIGNATURE: digest})
+
+    return report_schedule
+
+
+def tables_digest(output: ImageStore, settings: Settings) -> str:
+    """Digest of the versions of all tables and decisions of the data set; empty where there are no tables."""
+    tables = [
+        f"{found.key}:{found.etag}"
+        for step in steps(settings)
+        for found in output.list(keys.table_prefix(step.asset, settings.dataset))
+    ]
+    if not tables:
+        return ""
+    decisions = [f"{found.key}:{found.etag}" for found in output.list(keys.review_prefix(settings.dataset))]
+    return hashlib.sha256("\n".join([*tables, *decisions]).encode()).hexdigest()[:16]
+
+
+def _reported(instance: DagsterInstance, settings: Settings, digest: str) -> bool:
+    tags = {DATASET: settings.dataset, SIGNATURE: digest}
+    return instance.get_runs_count(RunsFilter(job_name=REPORT_JOB, tags=tags, statuses=_GOOD)) > 0

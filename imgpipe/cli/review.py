@@ -1,0 +1,273 @@
+"""``review``: the manual-fix queue."""
+
+from __future__ import annotations
+
+import getpass
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.box import SIMPLE
+from rich.markup import escape
+from rich.table import Table
+
+from imgpipe.cli.common import EXIT_OK, Assignments, exits, out, settings_from
+from imgpipe.config import Settings, find_config_file, parse_assignments
+from imgpipe.engines.review import replaceable_places
+from imgpipe.errors import ConfigError
+from imgpipe.review.deciding import Reviewer
+from imgpipe.review.decisions import Decision
+from imgpipe.review.queue import QueueItem, State, find_image, read_queue
+from imgpipe.stages.chain import MATTED, UPSCALED, steps
+from imgpipe.storage.manifests import list_datasets
+from imgpipe.storage.opening import open_store
+from imgpipe.storage.store import ImageStore
+
+app = typer.Typer(no_args_is_help=True, help="Look after images that were rejected or failed.")
+
+
+class Replaceable(StrEnum):
+    """Stages whose output can be replaced, by the folder in which it lies."""
+
+    MATTED = "matted"
+    UPSCALED = "upscaled"
+
+
+class Wanted(StrEnum):
+    """Which images are listed."""
+
+    REJECTED = "rejected"
+    ERROR = "error"
+
+
+Source = Annotated[str | None, typer.Option("--source", help="Where the images are: folder or s3://…")]
+Output = Annotated[str | None, typer.Option("--output", help="Where results are: folder or s3://…")]
+Config = Annotated[
+    Path | None, typer.Option("--config", help="YAML file; default: as for `run`, else the last run's.")
+]
+Dataset = Annotated[str | None, typer.Option("--dataset", help="Name of the data set.")]
+Note = Annotated[str, typer.Option("--note", help="Why; kept in the image's history.")]
+Run = Annotated[bool, typer.Option("--run", help="Bring the data set up to date at once.")]
+Images = Annotated[list[str], typer.Argument(metavar="IMAGE_ID...", help="As `review list` names them.")]
+
+
+@dataclass(frozen=True, slots=True)
+class _Desk:
+    """What every command needs: settings, the opened output, the names of the tables."""
+
+    settings: Settings
+    output: ImageStore
+    assets: tuple[str, ...]
+
+    def find(self, image_id: str) -> QueueItem:
+        return find_image(self.output, self.settings.dataset, self.assets, image_id)
+
+    def reviewer(self) -> Reviewer:
+        return Reviewer(self.output, _user(self.settings), replaceable_places(self.settings))
+
+
+@app.command("list")
+@exits
+def list_queue(
+    source: Source = None,
+    output: Output = None,
+    config: Config = None,
+    dataset: Dataset = None,
+    reason: Annotated[str | None, typer.Option(help="Only where a reason holds this text.")] = None,
+    status: Annotated[Wanted | None, typer.Option(help="Only rejected images, or only errors.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Decided images too.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON list.")] = False,
+    assignments: Assignments = None,
+) -> None:
+    """List the images that wait for a decision, with their reasons."""
+    desk = _desk(source, output, config, dataset, assignments)
+    items = [
+        item
+        for item in read_queue(desk.output, desk.settings.dataset, desk.assets, everything=everything)
+        if (status is None or item.final.status.value == status.value)
+        and (reason is None or any(reason.lower() in text.lower() for text in item.reasons))
+    ]
+    if as_json:
+        typer.echo(json.dumps([item.as_dict() for item in items], indent=2))
+    else:
+        _print_queue(items, desk.settings.dataset)
+    raise typer.Exit(EXIT_OK)
+
+
+@app.command()
+@exits
+def accept(
+    image_ids: Images,
+    source: Source = None,
+    output: Output = None,
+    config: Config = None,
+    dataset: Dataset = None,
+    note: Note = "",
+    run: Run = False,
+    assignments: Assignments = None,
+) -> None:
+    """The result is good as it is: the next run goes on with it. Holds until the result changes."""
+    desk = _desk(source, output, config, dataset, assignments)
+    _decide(desk, image_ids, lambda who, item: [who.accept(item, note)], run)
+
+
+@app.command()
+@exits
+def reject(
+    image_ids: Images,
+    source: Source = None,
+    output: Output = None,
+    config: Config = None,
+    dataset: Dataset = None,
+    note: Note = "",
+    run: Run = False,
+    assignments: Assignments = None,
+) -> None:
+    """The result is not to be used, also where its scores are good. Takes it off the list."""
+    desk = _desk(source, output, config, dataset, assignments)
+    _decide(desk, image_ids, lambda who, item: [who.reject(item, note)], run)
+
+
+@app.command()
+@exits
+def withdraw(
+    image_ids: Images,
+    source: Source = None,
+    output: Output = None,
+    config: Config = None,
+    dataset: Dataset = None,
+    note: Note = "",
+    run: Run = False,
+    assignments: Assignments = None,
+) -> None:
+    """Take back what was decided: the next run makes and judges these images by itself again."""
+    desk = _desk(source, output, config, dataset, assignments)
+    _decide(desk, image_ids, lambda who, item: who.withdraw(item, note), run)
+
+
+@app.command()
+@exits
+def replace(
+    image_id: Annotated[str, typer.Argument(metavar="IMAGE_ID", help="As `review list` names it.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The fixed picture.")],
+    stage: Annotated[
+        Replaceable | None, typer.Option(help="Whose output it replaces; default: the one that was stopped.")
+    ] = None,
+    source: Source = None,
+    output: Output = None,
+    config: Config = None,
+    dataset: Dataset = None,
+    note: Note = "",
+    run: Run = False,
+    assignments: Assignments = None,
+) -> None:
+    """Put a fixed picture in place of a stage's output; the next run goes on from it."""
+    desk = _desk(source, output, config, dataset, assignments)
+    asset = None if stage is None else {"matted": MATTED, "upscaled": UPSCALED}[stage.value]
+    data = _read(file)
+
+    def put(who: Reviewer, item: QueueItem) -> list[Decision]:
+        limits = desk.settings.limits.for_own_files()
+        return [who.replace(item, data, name=str(file), limits=limits, asset=asset, note=note)]
+
+    _decide(desk, [image_id], put, run)
+
+
+def _decide(
+    desk: _Desk,
+    image_ids: list[str],
+    decide: Callable[[Reviewer, QueueItem], list[Decision]],
+    run_now: bool,
+) -> None:
+    """All images are looked up before the first decision is written."""
+    who = desk.reviewer()
+    items = [desk.find(image_id) for image_id in dict.fromkeys(image_ids)]
+    for item in items:
+        for decision in decide(who, item):
+            out.print(f"{escape(item.image_id)}: {escape(decision.said)} ({decision.asset})")
+    if run_now:
+        from imgpipe.cli.run import run
+
+        raise typer.Exit(run(desk.settings))
+    out.print("takes effect with the next `imgpipe run`, for these images alone")
+    raise typer.Exit(EXIT_OK)
+
+
+def _desk(
+    source: str | None,
+    output: str | None,
+    config: Path | None,
+    dataset: str | None,
+    assignments: list[str] | None,
+) -> _Desk:
+    given = {"source": source, "output": output, "dataset": dataset}
+    overrides = {key: value for key, value in given.items() if value is not None}
+    overrides |= parse_assignments(assignments or [])
+    if config is None and output is None and find_config_file() is None:
+        config = _last_run()
+    settings = settings_from(overrides, config)
+    store = open_store(settings.output, settings.s3)
+    if "dataset" not in settings.model_fields_set and not settings.source:
+        settings = settings.model_copy(update={"dataset": _only_dataset(store)})
+    return _Desk(settings, store, tuple(step.asset for step in steps(settings)))
+
+
+def _last_run() -> Path | None:
+    from imgpipe.launch import dagster_home
+
+    remembered = dagster_home() / "imgpipe.yaml"
+    return remembered if remembered.is_file() else None
+
+
+def _only_dataset(store: ImageStore) -> str:
+    names = list_datasets(store)
+    if len(names) != 1:
+        raise ConfigError(
+            f"{store.url} has the data sets {', '.join(names) or 'none'}; name one with --dataset"
+        )
+    return names[0]
+
+
+def _user(settings: Settings) -> str:
+    if settings.review.user:
+        return settings.review.user
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError) as exc:  # A container without an entry for its user.
+        raise ConfigError("review.user: this machine has no login name; --set review.user=NAME") from exc
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as exc:
+        raise ConfigError(f"{path}: expected a readable picture: {exc}") from exc
+
+
+def _print_queue(items: list[QueueItem], dataset: str) -> None:
+    table = Table(title=f"review queue of {dataset}", box=SIMPLE)
+    for name in ("image", "status", "stopped at", "state", "why"):
+        table.add_column(name, overflow="fold", no_wrap=name in ("status", "stopped at"))
+    colours = {State.WAITING: "yellow", State.PENDING: "cyan", State.DECIDED: "dim"}
+    for item in items:
+        said = [*item.reasons]
+        if item.state is not State.WAITING:
+            said.append(item.history[-1].said)
+        elif item.outdated is not None:
+            said.append(f"the result has changed since it was {item.outdated.said}")
+        table.add_row(
+            escape(item.image_id),
+            item.final.status.value,
+            item.asset,
+            f"[{colours[item.state]}]{item.state.value}[/]",
+            escape("; ".join(said)),
+        )
+    if items:
+        out.print(table)
+    waiting = sum(item.state is State.WAITING for item in items)
+    pending = sum(item.state is State.PENDING for item in items)
+    out.print(f"{waiting} waiting, {pending} decided and waiting for the next run")

@@ -1,0 +1,47 @@
+"""Outputs of sources that were deleted: found, and removed where that is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from imgpipe.engines.shard import Stores
+from imgpipe.stages.chain import OUTPUT_FOLDERS
+from imgpipe.storage import keys
+from imgpipe.storage.manifests import read_manifest
+from imgpipe.storage.sealed import SealedShards
+
+
+@dataclass(frozen=True, slots=True)
+class Leftover:
+    """A file that was made of a source which is gone."""
+
+    source_key: str
+    shard: str
+    key: str
+    size_bytes: int
+
+
+def leftovers(stores: Stores, dataset: str) -> Iterator[Leftover]:
+    """Every such file of the data set, shard by shard.
+
+    A source counts as gone where its manifest says so and the store does not have it now either: one that
+    came back since the last look keeps what was made of it.
+    """
+    sealed = SealedShards(stores.output, dataset)
+    for shard in (facts.shard for facts in sealed.facts.values() if facts.absent):
+        gone = {
+            entry.image_id: entry.source_key
+            for entry in read_manifest(stores.output, dataset, shard).entries
+            if not entry.present and not stores.source.exists(entry.source_key)
+        }
+        for folder in OUTPUT_FOLDERS if gone else ():
+            for found in stores.output.list(keys.image_prefix(folder, dataset, shard)):
+                source_key = gone.get(keys.image_of(found.key))
+                if source_key is not None:
+                    yield Leftover(source_key, shard, found.key, found.size_bytes)
+
+
+def delete(stores: Stores, leftover: Leftover) -> None:
+    """Remove one of them. Tables keep their rows: they say what became of the source."""
+    stores.output.delete(leftover.key)

@@ -1,0 +1,122 @@
+"""Which earlier failures a run tries again, and which images it may touch at all.
+
+    due      what is missing, changed or outdated, and errors that may pass by themselves (the default)
+    all      the same, and every error: a person asks for it
+    failed   images that ended in ``error`` or ``rejected``, and nothing else, whatever else is outdated
+
+An error is *permanent* where the image's own bytes are at fault: as long as these, the settings and the code
+are the same, it is carried over and not computed again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from enum import StrEnum
+
+from imgpipe.errors import (
+    ConfigError,
+    DecodeError,
+    EncodeError,
+    ImageError,
+    LimitExceeded,
+    ObjectMissing,
+    UnsupportedFormat,
+)
+from imgpipe.records import ImageRow, Status
+from imgpipe.storage.store import ImageStore
+from imgpipe.storage.tables import read_table
+
+#: Names of the error classes that trying again cannot help.
+PERMANENT = frozenset(
+    kind.__name__ for kind in (ImageError, UnsupportedFormat, DecodeError, EncodeError, LimitExceeded)
+)
+#: Run tags that say which :class:`Retry` a run follows.
+MODE_TAG, REASON_TAG = "imgpipe/retry", "imgpipe/retry_reason"
+
+
+class Mode(StrEnum):
+    """How much a run takes on."""
+
+    DUE = "due"
+    ALL = "all"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """``reason``: with mode ``failed``, only images whose error or reasons hold this text, in any case."""
+
+    mode: Mode = Mode.DUE
+    reason: str = ""
+
+    def __post_init__(self) -> None:
+        if self.reason and self.mode is not Mode.FAILED:
+            raise ConfigError(f"reason: expected it with `failed` only, got {self.reason!r} with {self.mode}")
+
+    @classmethod
+    def from_tags(cls, tags: Mapping[str, str]) -> Retry | None:
+        """What a run's tags ask for, ``None`` where they say nothing; raises :class:`ConfigError`."""
+        said = tags.get(MODE_TAG)
+        if said is None:
+            return None
+        if said not in set(Mode):
+            raise ConfigError(f"tag {MODE_TAG}: expected {', '.join(Mode)}, got {said!r}")
+        return cls(Mode(said), tags.get(REASON_TAG, ""))
+
+    def tags(self) -> dict[str, str]:
+        """The run tags that :meth:`from_tags` reads back."""
+        return {MODE_TAG: self.mode.value, **({REASON_TAG: self.reason} if self.reason else {})}
+
+    def asks_for(self, row: ImageRow) -> bool:
+        """Whether this failure is one that mode ``failed`` takes on."""
+        if row.status not in (Status.ERROR, Status.REJECTED):
+            return False
+        said = (row.error_class, row.error_message, *row.reasons)
+        return any(self.reason.lower() in text.lower() for text in said)
+
+    def repeats(self, row: ImageRow) -> bool:
+        """Whether an image's error is tried again although nothing about it changed."""
+        return self.mode is not Mode.DUE or row.error_class not in PERMANENT
+
+    def chosen(
+        self, output: ImageStore, assets: list[str], dataset: str, shard: str
+    ) -> frozenset[str] | None:
+        """Ids of the only images that may be touched; ``None`` for all.
+
+        ``assets`` in chain order: the last one that has a table tells how each image ended.
+        """
+        if self.mode is not Mode.FAILED:
+            return None
+        for asset in reversed(assets):
+            try:
+                rows, _ = read_table(output, asset, dataset, shard)
+            except ObjectMissing:
+                continue
+            return frozenset(row.image_id for row in rows if self.asks_for(row))
+        return frozenset()
+
+
+def may_pass(row: ImageRow, max_attempts: int) -> bool:
+    """Whether an error may still pass by itself: not the image's fault, and not tried too often."""
+    return row.status is Status.ERROR and row.error_class not in PERMANENT and row.attempts < max_attempts
+
+
+_current: ContextVar[Retry | None] = ContextVar("imgpipe_retry", default=None)
+
+
+@contextmanager
+def retrying(retry: Retry) -> Iterator[None]:
+    """While this is open, shards that are run in this context follow ``retry``."""
+    token = _current.set(retry)
+    try:
+        yield
+    finally:
+        _current.reset(token)
+
+
+def current_retry() -> Retry:
+    """What :func:`retrying` set, else the default."""
+    return _current.get() or Retry()

@@ -1,0 +1,83 @@
+"""What people decided, applied to a shard: rows, replaced pictures, and the verdict in quality.json."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+
+from imgpipe.config import Settings
+from imgpipe.engines.local import ObjectRef
+from imgpipe.records import ImageRow, Status
+from imgpipe.review.book import Decisions
+from imgpipe.review.deciding import Place
+from imgpipe.review.decisions import (
+    REVIEW,
+    replacement_for,
+    subject_sha256,
+    verdict_on,
+    with_replacement,
+    with_verdict,
+)
+from imgpipe.settings import LimitSettings
+from imgpipe.stages.chain import MATTED, QUALITY, Step, steps
+from imgpipe.stages.replaceable import REPLACEABLE
+from imgpipe.storage.store import ImageStore
+
+
+def replaceable_places(settings: Settings) -> dict[str, Place]:
+    """The assets whose pictures a person may replace, with what such a picture must be."""
+    chain = [step.asset for step in steps(settings)]
+    return {
+        asset: Place(cut_out=MATTED in chain[: place + 1], same_size=asset == MATTED)
+        for place, asset in enumerate(chain)
+        if asset in REPLACEABLE
+    }
+
+
+def replacement_ref(
+    decisions: Decisions, image_id: str, input_sha256: str, output: ImageStore, limits: LimitSettings
+) -> ObjectRef | None:
+    """The file that a person put in place of the stage's output on this input, if any.
+
+    It may be as large as what it replaces, but is not of our making: it is decoded in a worker process.
+    """
+    decision = replacement_for(decisions.of(image_id), input_sha256)
+    if decision is None:
+        return None
+    return ObjectRef(output, decision.file_key, limits, sha256=decision.file_sha256)
+
+
+def with_decisions(
+    step: Step,
+    row: ImageRow,
+    decisions: Decisions,
+    upstream: Mapping[str, Mapping[str, ImageRow]],
+    output: ImageStore,
+) -> ImageRow:
+    """The row with what was decided about its picture; the row itself where that changes nothing.
+
+    Only what this step judged is decided here: errors, skipped rows and what an earlier step stopped pass.
+    """
+    if row.status not in (Status.OK, Status.REJECTED) or not row.stage_hash:
+        return row
+    history = decisions.of(row.image_id)
+    scored = upstream[step.upstream[-1]][row.image_id] if step.asset == QUALITY else None
+    decided = with_verdict(row, verdict_on(history, subject_sha256(row, scored)), step.asset)
+    decided = with_replacement(decided, replacement_for(history, row.input_sha256))
+    if decided is row or step.asset != QUALITY:
+        return decided
+    return _with_document(decided, output)
+
+
+def _with_document(row: ImageRow, output: ImageStore) -> ImageRow:
+    """Put the row's status and decision into its quality.json."""
+    document = json.loads(output.read(row.output_key))
+    document |= {"status": row.status.value, "reasons": list(row.reasons)}
+    document.pop(REVIEW, None)
+    if REVIEW in row.details:
+        document[REVIEW] = row.details[REVIEW]
+    data = (json.dumps(document, indent=2, allow_nan=False) + "\n").encode()
+    output.write(row.output_key, data, overwrite=True)
+    return replace(row, output_sha256=hashlib.sha256(data).hexdigest(), size_bytes=len(data))

@@ -1,0 +1,1 @@
+"""The manual-fix queue: which images wait for a person, and what that person decided."""

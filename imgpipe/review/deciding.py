@@ -1,0 +1,183 @@
+"""Making decisions: checked against what there is, then recorded."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from imgpipe.errors import ConfigError
+from imgpipe.records import ImageRow, Status
+from imgpipe.review.book import record
+from imgpipe.review.decisions import Decision, Verdict
+from imgpipe.review.queue import QueueItem
+from imgpipe.settings import LimitSettings
+from imgpipe.storage import keys
+from imgpipe.storage.store import ImageStore
+
+if TYPE_CHECKING:
+    from imgpipe.images.image import Image
+
+#: Proportions of an enlargement may differ from its input's by this share, from rounding to whole pixels.
+_PROPORTION_SLACK = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What a picture must be to stand in for an asset's: transparent somewhere, as large as its input."""
+
+    cut_out: bool
+    same_size: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Reviewer:
+    """Who decides, and where that is written. ``places``: the assets whose pictures can be replaced."""
+
+    output: ImageStore
+    name: str
+    places: Mapping[str, Place]
+
+    def accept(self, item: QueueItem, note: str = "") -> Decision:
+        """The result is good as it is; raises :class:`ConfigError` where there is none to accept."""
+        if item.final.status is Status.ERROR:
+            raise ConfigError(
+                f"{item.image_id}: {item.asset} ended in an error, so there is no result to accept "
+                f"({'; '.join(item.reasons)}); hand in a picture with `imgpipe review replace`, repair the "
+                "source, or take it off the list with `imgpipe review reject`"
+            )
+        return self._decide(item, Verdict.ACCEPTED, note)
+
+    def reject(self, item: QueueItem, note: str = "") -> Decision:
+        """The result is not to be used; of an error: it is known and nobody needs to look again."""
+        return self._decide(item, Verdict.REJECTED, note)
+
+    def withdraw(self, item: QueueItem, note: str = "") -> list[Decision]:
+        """Take back what holds for this image; raises :class:`ConfigError` where nothing does."""
+        holding = [asset for asset in item.rows if item.holding(asset)]
+        if not holding:
+            raise ConfigError(
+                f"{item.image_id}: no decision holds for its present result; nothing to withdraw"
+            )
+        return [self._record(item, asset, Verdict.WITHDRAWN, note) for asset in holding]
+
+    def replace(
+        self,
+        item: QueueItem,
+        data: bytes,
+        *,
+        name: str,
+        limits: LimitSettings,
+        asset: str | None = None,
+        note: str = "",
+    ) -> Decision:
+        """Put a picture in place of what ``asset`` made (default: the one that was stopped).
+
+        ``data``: a file of any format that sources may have. Raises :class:`ImageError` where it cannot be
+        decoded, :class:`ConfigError` where it cannot take that place.
+        """
+        from imgpipe.images.decode import decode
+        from imgpipe.images.sniff import sniff
+
+        asset = asset or self._stopped_at(item)
+        before = self._input_of(item, asset)
+        check_replacement(decode(data, name=name, limits=limits), before, self.places[asset], name)
+        digest = hashlib.sha256(data).hexdigest()
+        file_key = keys.handed_in_key(
+            item.dataset,
+            asset,
+            item.shard,
+            item.image_id,
+            self._next_number(item, asset),
+            digest,
+            sniff(data, name).lower(),
+        )
+        return self._record(item, asset, Verdict.REPLACED, note, file=data, file_key=file_key, sha256=digest)
+
+    def _decide(self, item: QueueItem, verdict: Verdict, note: str) -> Decision:
+        if item.final.status is Status.SKIPPED or not item.subject(item.asset):
+            raise ConfigError(
+                f"{item.image_id}: {item.asset} has judged nothing here (status {item.final.status.value}); "
+                "only results and errors can be decided about"
+            )
+        return self._record(item, item.asset, verdict, note)
+
+    def _stopped_at(self, item: QueueItem) -> str:
+        possible = [asset for asset in item.rows if asset in self.places]
+        if item.asset in possible:
+            return item.asset
+        if item.asset != list(item.rows)[-1] or not possible:
+            raise ConfigError(
+                f"{item.image_id}: it was stopped at {item.asset}, whose output cannot be replaced "
+                f"({'; '.join(item.reasons)}); repair the source {item.final.source_key} instead"
+            )
+        return possible[-1]
+
+    def _input_of(self, item: QueueItem, asset: str) -> ImageRow:
+        if asset not in item.rows or asset not in self.places:
+            possible = ", ".join(name for name in item.rows if name in self.places)
+            raise ConfigError(f"{item.image_id}: {asset} cannot be replaced; possible here: {possible}")
+        before = item.before(asset)
+        if before is None or before.status is not Status.OK:
+            why = "is missing" if before is None else f"is {before.status.value}"
+            raise ConfigError(
+                f"{item.image_id}: a picture in place of {asset} would not be used, because what it is made "
+                f"from {why}; decide about the earlier stage first"
+            )
+        return before
+
+    def _next_number(self, item: QueueItem, asset: str) -> int:
+        history = item.histories.get(asset, ())
+        return history[-1].number + 1 if history else 1
+
+    def _record(
+        self,
+        item: QueueItem,
+        asset: str,
+        verdict: Verdict,
+        note: str,
+        *,
+        file: bytes | None = None,
+        file_key: str = "",
+        sha256: str = "",
+    ) -> Decision:
+        before = item.before(asset)
+        decision = Decision(
+            dataset=item.dataset,
+            asset=asset,
+            shard=item.shard,
+            image_id=item.image_id,
+            number=self._next_number(item, asset),
+            verdict=verdict,
+            by=self.name,
+            at=datetime.now(UTC).isoformat(timespec="seconds"),
+            input_sha256="" if before is None else before.output_sha256,
+            output_sha256=item.subject(asset),
+            note=note,
+            reasons=item.reasons,
+            file_key=file_key,
+            file_sha256=sha256,
+        )
+        record(self.output, decision, file)
+        return decision
+
+
+def check_replacement(picture: Image, before: ImageRow, place: Place, name: str) -> None:
+    """Raises :class:`ConfigError` where a picture cannot stand in for what a stage makes of ``before``."""
+    if place.same_size and (picture.width, picture.height) != (before.width, before.height):
+        raise ConfigError(
+            f"{name}: expected {before.width}x{before.height} px, the size of the picture that was cut out, "
+            f"got {picture.width}x{picture.height}"
+        )
+    proportions = picture.width * before.height / (picture.height * before.width)
+    if abs(proportions - 1) > _PROPORTION_SLACK or picture.width < before.width:
+        raise ConfigError(
+            f"{name}: expected an enlargement of {before.width}x{before.height} px in the same proportions, "
+            f"got {picture.width}x{picture.height}"
+        )
+    if place.cut_out and (picture.alpha is None or int(picture.alpha.min()) == picture.max_value):
+        raise ConfigError(
+            f"{name}: expected a cutout, but nothing in it is transparent; save it with its alpha channel"
+        )

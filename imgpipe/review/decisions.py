@@ -1,0 +1,172 @@
+"""What a person decided about a picture, as frozen values, and what follows for its row.
+
+A decision is about bytes: an image stays accepted as long as the very same result is judged. Once the
+result changes, the decision stays in the history and the image is looked at again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
+from enum import StrEnum
+from typing import Any
+
+from imgpipe.records import ImageRow, Status
+
+#: Key of a row's ``details`` that holds the decision in force, and of quality.json.
+REVIEW = "review"
+#: Key of a row's ``details`` that says that its picture was handed in by a person.
+REPLACED = "replaced"
+
+
+class Verdict(StrEnum):
+    """What was decided. ``withdrawn`` takes back the decision before it."""
+
+    ACCEPTED = "accepted"
+    REJECTED = "rejected"
+    REPLACED = "replaced"
+    WITHDRAWN = "withdrawn"
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """One entry of an image's history at one asset.
+
+    ``number``: 1, 2, ... in the order in which they were made. ``at``: UTC, ISO 8601. ``reasons``: what the
+    row said when it was decided. ``output_sha256``: the result that was looked at; ``input_sha256``: the
+    picture that the asset's stage was given. ``file_key``, ``file_sha256``: the file that replaces the
+    stage's output, for :attr:`Verdict.REPLACED`.
+    """
+
+    dataset: str
+    asset: str
+    shard: str
+    image_id: str
+    number: int
+    verdict: Verdict
+    by: str
+    at: str
+    input_sha256: str
+    output_sha256: str
+    note: str = ""
+    reasons: tuple[str, ...] = ()
+    file_key: str = ""
+    file_sha256: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """As JSON holds it."""
+        return {**asdict(self), "verdict": self.verdict.value, "reasons": list(self.reasons)}
+
+    @classmethod
+    def from_dict(cls, value: Mapping[str, Any]) -> Decision:
+        """The inverse of :meth:`as_dict`; raises KeyError, TypeError or ValueError for anything else."""
+        known = {**value, "verdict": Verdict(value["verdict"]), "reasons": tuple(value["reasons"])}
+        return cls(**known)
+
+    @property
+    def said(self) -> str:
+        """As in ``accepted by ann on 2026-03-01: the seam is in the source``."""
+        text = f"{self.verdict.value} by {self.by} on {self.at[:10]}"
+        return f"{text}: {self.note}" if self.note else text
+
+
+def subject_sha256(row: ImageRow, scored: ImageRow | None = None) -> str:
+    """What a verdict on a row is about: the picture that it describes, or ``scored`` where it scores one.
+
+    For an error, which has no picture: a digest of the source's version and the error. Empty where the
+    step made and judged nothing.
+    """
+    if row.status is Status.ERROR:
+        text = f"{row.source_key}\n{row.etag}\n{row.stage_failed}\n{row.error_class}"
+        return hashlib.sha256(text.encode()).hexdigest()
+    if not row.stage_hash or row.status is Status.SKIPPED:
+        return ""
+    return row.output_sha256 if scored is None else scored.output_sha256
+
+
+def verdict_on(history: Iterable[Decision], output_sha256: str) -> Decision | None:
+    """The last word about exactly these bytes; ``None`` where there is none or it was withdrawn."""
+    about = [
+        one for one in history if one.output_sha256 == output_sha256 and one.verdict is not Verdict.REPLACED
+    ]
+    last = about[-1] if about else None
+    return None if last is None or last.verdict is Verdict.WITHDRAWN else last
+
+
+def replacement_for(history: Iterable[Decision], input_sha256: str) -> Decision | None:
+    """The file that stands in for a stage's output on this input; ``None`` where the stage runs."""
+    ends = (Verdict.REPLACED, Verdict.WITHDRAWN)
+    about = [one for one in history if one.input_sha256 == input_sha256 and one.verdict in ends]
+    last = about[-1] if about else None
+    return last if last is not None and last.verdict is Verdict.REPLACED else None
+
+
+def with_verdict(row: ImageRow, decision: Decision | None, asset: str) -> ImageRow:
+    """The row as the decision makes it; without one, as it was before any.
+
+    Accepted: ``ok``, the reasons stay as warnings. Rejected: ``rejected`` at ``asset``, with who and why
+    among the reasons. The row itself where nothing changes.
+    """
+    plain = without_verdict(row)
+    if decision is None:
+        return plain
+    said = {
+        "verdict": decision.verdict.value,
+        "by": decision.by,
+        "at": decision.at,
+        "note": decision.note,
+        "number": decision.number,
+        "before": {
+            "status": plain.status.value,
+            "stage_failed": plain.stage_failed,
+            "reasons": list(plain.reasons),
+        },
+    }
+    if row.details.get(REVIEW) == said:
+        return row
+    details = {**plain.details, REVIEW: said}
+    if decision.verdict is Verdict.ACCEPTED:
+        return replace(plain, status=Status.OK, stage_failed="", details=details)
+    return replace(
+        plain,
+        status=Status.REJECTED,
+        stage_failed=asset,
+        reasons=(*plain.reasons, decision.said),
+        details=details,
+    )
+
+
+def with_replacement(row: ImageRow, decision: Decision | None) -> ImageRow:
+    """A replaced picture's row, saying whose file it is; any other row as it is."""
+    if REPLACED not in row.details or decision is None:
+        return row
+    said = {
+        "by": decision.by,
+        "at": decision.at,
+        "note": decision.note,
+        "number": decision.number,
+        "sha256": decision.file_sha256,
+    }
+    return row if row.details[REPLACED] == said else replace(row, details={**row.details, REPLACED: said})
+
+
+def without_verdict(row: ImageRow) -> ImageRow:
+    """The row as its stage made it."""
+    review = row.details.get(REVIEW)
+    if review is None:
+        return row
+    before = review["before"]
+    return replace(
+        row,
+        status=Status(before["status"]),
+        stage_failed=before["stage_failed"],
+        reasons=tuple(before["reasons"]),
+        details={key: value for key, value in row.details.items() if key != REVIEW},
+    )
+
+
+def verdict_of(row: ImageRow) -> Verdict | None:
+    """The decision that a finished row carries."""
+    review = row.details.get(REVIEW)
+    return None if review is None else Verdict(review["verdict"])

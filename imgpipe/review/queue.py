@@ -1,0 +1,235 @@
+"""Which images wait for a person, found by laying decisions beside the tables that stand."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from imgpipe.errors import ConfigError, ObjectMissing
+from imgpipe.records import ImageRow, Status
+from imgpipe.review.book import Decisions, decision_digests, read_decisions
+from imgpipe.review.decisions import (
+    REPLACED,
+    REVIEW,
+    Decision,
+    Verdict,
+    replacement_for,
+    subject_sha256,
+    verdict_on,
+)
+from imgpipe.storage.manifests import list_shards
+from imgpipe.storage.store import ImageStore
+from imgpipe.storage.tables import read_meta, read_table
+
+_BAD = (Status.REJECTED, Status.ERROR)
+
+
+class State(StrEnum):
+    """``waiting``: nobody has decided about this result. ``pending``: decided, and the next run applies it.
+    ``decided``: applied."""
+
+    WAITING = "waiting"
+    PENDING = "pending"
+    DECIDED = "decided"
+
+
+@dataclass(frozen=True, slots=True)
+class QueueItem:
+    """One image of the queue.
+
+    ``asset``: where it was stopped, or the last one. ``rows``: its rows by asset, in chain order.
+    ``histories``: everything that was ever decided about it, by asset, oldest first.
+    """
+
+    dataset: str
+    shard: str
+    asset: str
+    state: State
+    rows: Mapping[str, ImageRow]
+    histories: Mapping[str, tuple[Decision, ...]]
+
+    @property
+    def final(self) -> ImageRow:
+        """What became of the image."""
+        return list(self.rows.values())[-1]
+
+    @property
+    def image_id(self) -> str:
+        return self.final.image_id
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Why it is here, in words."""
+        row = self.final
+        return row.reasons or ((f"{row.error_class}: {row.error_message}",) if row.error_class else ())
+
+    @property
+    def history(self) -> tuple[Decision, ...]:
+        every = [decision for each in self.histories.values() for decision in each]
+        return tuple(sorted(every, key=lambda decision: (decision.at, decision.number)))
+
+    @property
+    def outdated(self) -> Decision | None:
+        """The last decision that was about another result than the one that waits."""
+        if self.state is not State.WAITING:
+            return None
+        past = [
+            each[-1]
+            for asset, each in self.histories.items()
+            if each[-1].verdict is not Verdict.WITHDRAWN and not self.holding(asset)
+        ]
+        return max(past, key=lambda decision: decision.at, default=None)
+
+    def holding(self, asset: str) -> tuple[Decision, ...]:
+        """The decisions at ``asset`` that are in force: about its result, and the file in its place."""
+        history, before = self.histories.get(asset, ()), self.before(asset)
+        replaced = None if before is None else replacement_for(history, before.output_sha256)
+        verdict = verdict_on(history, self.subject(asset))
+        return tuple(decision for decision in (replaced, verdict) if decision is not None)
+
+    def subject(self, asset: str) -> str:
+        """sha256 of what a verdict at ``asset`` would be about; empty where there is nothing."""
+        return _subject(self.rows, asset)
+
+    def before(self, asset: str) -> ImageRow | None:
+        """The row of the asset that ``asset`` reads from; ``None`` for the first."""
+        return _before(self.rows, asset)
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        row = self.final
+        return {
+            "image_id": row.image_id,
+            "source_key": row.source_key,
+            "dataset": self.dataset,
+            "shard": self.shard,
+            "asset": self.asset,
+            "status": row.status.value,
+            "state": self.state.value,
+            "reasons": list(self.reasons),
+            "outdated": self.outdated is not None,
+            "history": [decision.as_dict() for decision in self.history],
+        }
+
+
+def read_queue(
+    output: ImageStore, dataset: str, assets: Sequence[str], *, everything: bool = False
+) -> Iterator[QueueItem]:
+    """Every image that waits, shard by shard; with ``everything`` also what is decided.
+
+    ``assets``: names of the chain's tables in order, the last one scores. A shard counts as far as its
+    tables stand.
+    """
+    digests = decision_digests(output, dataset)
+    for shard in list_shards(output, dataset):
+        reviewed = [asset for asset in assets if (asset, shard) in digests]
+        if not reviewed and _all_good(output, dataset, shard, assets[-1]):
+            continue
+        tables = _tables(output, dataset, shard, assets)
+        if not tables:
+            continue
+        decided = {asset: read_decisions(output, dataset, asset, shard) for asset in reviewed}
+        for image_id in next(iter(tables.values())):
+            item = _item(dataset, shard, image_id, tables, decided)
+            if item is not None and (everything or item.state is not State.DECIDED):
+                yield item
+
+
+def find_image(output: ImageStore, dataset: str, assets: Sequence[str], image_id: str) -> QueueItem:
+    """One image, also one that is good; raises :class:`ConfigError` where no table has it."""
+    for shard in list_shards(output, dataset):
+        tables = _tables(output, dataset, shard, assets)
+        if tables and image_id in next(iter(tables.values())):
+            decided = {asset: read_decisions(output, dataset, asset, shard) for asset in assets}
+            return _item(dataset, shard, image_id, tables, decided) or _good(dataset, shard, image_id, tables)
+    raise ConfigError(
+        f"{image_id}: no table of data set {dataset!r} in {output.url} has this image; expected an image_id "
+        "as `imgpipe review list` and the report name it, such as girl-0123456789"
+    )
+
+
+def _all_good(output: ImageStore, dataset: str, shard: str, asset: str) -> bool:
+    """Whether the footer of a shard's last table says that no image was rejected or failed."""
+    meta = read_meta(output, asset, dataset, shard)
+    if meta is None or "counts" not in meta:
+        return False
+    counts = json.loads(meta["counts"])
+    return not any(counts[status.value] for status in _BAD)
+
+
+def _tables(
+    output: ImageStore, dataset: str, shard: str, assets: Sequence[str]
+) -> dict[str, dict[str, ImageRow]]:
+    found: dict[str, dict[str, ImageRow]] = {}
+    for asset in assets:
+        try:
+            rows, _ = read_table(output, asset, dataset, shard)
+        except ObjectMissing:
+            continue  # Not made yet.
+        found[asset] = {row.image_id: row for row in rows}
+    return found
+
+
+def _item(
+    dataset: str,
+    shard: str,
+    image_id: str,
+    tables: Mapping[str, Mapping[str, ImageRow]],
+    decided: Mapping[str, Decisions],
+) -> QueueItem | None:
+    rows = {asset: table[image_id] for asset, table in tables.items() if image_id in table}
+    histories = {asset: each.of(image_id) for asset, each in decided.items() if each.of(image_id)}
+    final = list(rows.values())[-1]
+    failing = final.status in _BAD
+    if not failing and not histories:
+        return None
+    asset = final.stage_failed if failing and final.stage_failed in rows else list(rows)[-1]
+    history = histories.get(asset, ())
+    if any(not _applied(rows, name, each) for name, each in histories.items()):
+        state = State.PENDING
+    elif failing and verdict_on(history, _subject(rows, asset)) is None:
+        state = State.WAITING
+    else:
+        state = State.DECIDED
+    return QueueItem(dataset, shard, asset, state, rows, histories)
+
+
+def _good(dataset: str, shard: str, image_id: str, tables: Mapping[str, Mapping[str, ImageRow]]) -> QueueItem:
+    rows = {asset: table[image_id] for asset, table in tables.items() if image_id in table}
+    return QueueItem(dataset, shard, list(rows)[-1], State.DECIDED, rows, {})
+
+
+def _applied(rows: Mapping[str, ImageRow], asset: str, history: Sequence[Decision]) -> bool:
+    """Whether the row shows what was decided last about what it describes."""
+    row = rows.get(asset)
+    before = _before(rows, asset)
+    if row is None or before is None:
+        return True
+    replacement = replacement_for(history, before.output_sha256)
+    if replacement is not None or REPLACED in row.details:
+        expected = None if replacement is None else replacement.number
+        if row.details.get(REPLACED, {}).get("number") != expected:
+            return False
+    if row.status is Status.ERROR or not row.stage_hash:
+        return True
+    verdict = verdict_on(history, _subject(rows, asset))
+    shown = row.details.get(REVIEW, {}).get("number")
+    return bool(shown == (None if verdict is None else verdict.number))
+
+
+def _subject(rows: Mapping[str, ImageRow], asset: str) -> str:
+    row = rows.get(asset)
+    if row is None:
+        return ""
+    scores = asset == list(rows)[-1] and "checks" in row.details
+    return subject_sha256(row, _before(rows, asset) if scores else None)
+
+
+def _before(rows: Mapping[str, ImageRow], asset: str) -> ImageRow | None:
+    """The row of the asset that this one reads from."""
+    names = list(rows)
+    place = names.index(asset) if asset in names else 0
+    return rows[names[place - 1]] if place else None

@@ -1,0 +1,131 @@
+"""Sealed shards beside a sorted listing, one range of keys after the other: a merge-join.
+
+Memory holds one window of keys, the changes found so far, and nothing that grows with what did not change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from imgpipe.errors import StorageError
+from imgpipe.records import ShardManifest, SourceObject
+from imgpipe.storage.manifest_file import SealedEntry
+from imgpipe.storage.sealed import SealedShards
+
+#: A source is what has one of these endings, in any case; what it really is shows its content.
+IMAGE_EXTENSIONS = frozenset(
+    (
+        *("png", "apng", "jpg", "jpeg", "jpe", "jfif", "webp", "tif", "tiff", "gif", "bmp"),
+        *("avif", "heic", "heif", "jxl"),
+    )
+)
+#: Sources that are compared at once.
+WINDOW = 50_000
+_MAX_EXAMPLES = 20
+
+
+class Comparison:
+    """Counts what a listing changes.
+
+    ``changed, returned, deleted, unchanged, absent`` count sealed entries; ``ignored`` objects have no
+    image's ending, ``ignored_examples`` names up to 20 of them. ``updates`` are the new versions, by shard
+    and position, as (etag, size in bytes, present).
+    """
+
+    def __init__(
+        self, sealed: SealedShards, *, extensions: Iterable[str] | None = None, own_prefix: str | None = None
+    ) -> None:
+        self._sealed = sealed
+        self._endings = (
+            IMAGE_EXTENSIONS if extensions is None else {text.lower().lstrip(".") for text in extensions}
+        )
+        self._own = own_prefix
+        self._last: str | None = None
+        self.changed = self.returned = self.deleted = self.unchanged = self.absent = self.ignored = 0
+        self.ignored_examples: list[str] = []
+        self.updates: dict[str, dict[int, tuple[str, int, bool]]] = {}
+
+    def window(
+        self,
+        listed: Sequence[SourceObject],
+        low: str | None,
+        high: str | None,
+        *,
+        prefix: str = "",
+        complete: bool = True,
+    ) -> list[SourceObject]:
+        """Compare all sources in ``low`` < key <= ``high`` below ``prefix``; those that are new, in order.
+
+        ``complete``: what is sealed there and not listed was deleted; otherwise nothing is said of it.
+        Raises :class:`StorageError` where the listing is not in key order.
+        """
+        known: dict[str, SealedEntry] = {}
+        for entry in self._sealed.entries(low, high):
+            if not entry.source_key.startswith(prefix):
+                continue
+            if entry.source_key in known:
+                raise StorageError(
+                    f"{entry.source_key}: in two sealed shards, the second is {entry.shard}; "
+                    "remove the manifest that was not made by imgpipe"
+                )
+            known[entry.source_key] = entry
+        new = [found for found in listed if self._is_new(found, known)]
+        if complete:
+            for entry in known.values():
+                self._gone(entry)
+        return new
+
+    def _is_new(self, found: SourceObject, known: dict[str, SealedEntry]) -> bool:
+        if self._last is not None and found.key <= self._last:
+            if found.key == self._last:  # A page was fetched again.
+                return False
+            raise StorageError(
+                f"expected sources in key order, got {found.key!r} after {self._last!r}; sort the list by key"
+            )
+        self._last = found.key
+        if self._own is not None and found.key.startswith(self._own):
+            return False
+        entry = known.pop(found.key, None)
+        if entry is not None:
+            self._compare(entry, found)
+            return False
+        if _ending(found.key) in self._endings:
+            return True
+        self.ignored += 1
+        if len(self.ignored_examples) < _MAX_EXAMPLES:
+            self.ignored_examples.append(found.key)
+        return False
+
+    def _compare(self, entry: SealedEntry, found: SourceObject) -> None:
+        if entry.present and (entry.etag, entry.size_bytes) == (found.etag, found.size_bytes):
+            self.unchanged += 1
+            return
+        if entry.present:
+            self.changed += 1
+        else:
+            self.returned += 1
+        self._update(entry, (found.etag, found.size_bytes, True))
+
+    def _gone(self, entry: SealedEntry) -> None:
+        if not entry.present:
+            self.absent += 1
+            return
+        self.deleted += 1
+        self._update(entry, (entry.etag, entry.size_bytes, False))
+
+    def _update(self, entry: SealedEntry, version: tuple[str, int, bool]) -> None:
+        self.updates.setdefault(entry.shard, {})[entry.position] = version
+
+
+def updated(manifest: ShardManifest, versions: dict[int, tuple[str, int, bool]]) -> ShardManifest:
+    """The manifest with new versions of some of its entries."""
+    entries = list(manifest.entries)
+    for position, (etag, size_bytes, present) in versions.items():
+        entries[position] = replace(entries[position], etag=etag, size_bytes=size_bytes, present=present)
+    return replace(manifest, entries=tuple(entries))
+
+
+def _ending(key: str) -> str:
+    stem, dot, ending = key.rsplit("/", 1)[-1].rpartition(".")
+    return ending.lower() if dot and stem else ""

@@ -1,0 +1,119 @@
+"""All sealed shards of a data set at once, in memory that does not grow with its images.
+
+Per shard only its facts are kept (key range, digest, counts): about 500 bytes. The entries of a range of keys
+are read from the manifests whose own range overlaps it. Facts are remembered for the life of the process
+and read again where a manifest's etag changed.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+from imgpipe.errors import ObjectMissing
+from imgpipe.records import SourceObject
+from imgpipe.storage import keys
+from imgpipe.storage.manifest_file import (
+    ManifestFacts,
+    SealedEntry,
+    entries_between,
+    facts_from_bytes,
+    image_ids,
+)
+from imgpipe.storage.store import ImageStore
+
+_READERS = 16
+#: Manifests whose bytes may be in memory at once.
+_BATCH = 64
+
+_known: dict[tuple[str, str], dict[str, tuple[str, ManifestFacts]]] = {}
+_lock = threading.Lock()
+
+
+class SealedShards:
+    """The data set's sealed shards as they were when this object was made."""
+
+    def __init__(self, output: ImageStore, dataset: str) -> None:
+        self._output = output
+        self._dataset = dataset
+        found = sorted(_manifests(output, dataset), key=lambda item: keys.shard_index(item[0]))
+        place = (output.url, dataset)
+        with _lock:
+            known = _known.get(place, {})
+        fresh = {
+            shard: known[shard] for shard, item in found if shard in known and known[shard][0] == item.etag
+        }
+        missing = [(shard, item) for shard, item in found if shard not in fresh]
+        with ThreadPoolExecutor(_READERS, thread_name_prefix="manifests") as pool:
+            for (shard, item), facts in zip(missing, pool.map(self._read_facts, missing), strict=True):
+                fresh[shard] = (item.etag, facts)
+        with _lock:
+            _known[place] = fresh
+        self.facts: dict[str, ManifestFacts] = {shard: fresh[shard][1] for shard, _ in found}
+
+    @property
+    def shards(self) -> tuple[str, ...]:
+        """Names in shard order."""
+        return tuple(self.facts)
+
+    @property
+    def next_index(self) -> int:
+        """Number of the next shard to be sealed."""
+        return keys.shard_index(next(reversed(self.facts))) + 1 if self.facts else 0
+
+    def entries(self, low: str | None, high: str | None) -> Iterator[SealedEntry]:
+        """Every sealed entry with ``low`` < key <= ``high``, shard by shard; ``None`` is no bound."""
+        overlapping = [
+            facts.shard
+            for facts in self.facts.values()
+            if facts.images
+            and (low is None or facts.last_key > low)
+            and (high is None or facts.first_key <= high)
+        ]
+        with ThreadPoolExecutor(_READERS, thread_name_prefix="manifests") as pool:
+            for start in range(0, len(overlapping), _BATCH):
+                read = lambda shard: self._read_entries(shard, low, high)  # noqa: E731
+                for entries in pool.map(read, overlapping[start : start + _BATCH]):
+                    yield from entries
+
+    def image_ids(self) -> Iterator[str]:
+        """The id of every sealed image."""
+        with ThreadPoolExecutor(_READERS, thread_name_prefix="manifests") as pool:
+            for start in range(0, len(self.shards), _BATCH):
+                for ids in pool.map(self._read_ids, self.shards[start : start + _BATCH]):
+                    yield from ids
+
+    def _read_facts(self, found: tuple[str, SourceObject]) -> ManifestFacts:
+        shard, item = found
+        return facts_from_bytes(self._output.read(item.key), self._output.uri(item.key), self._dataset, shard)
+
+    def _read_entries(self, shard: str, low: str | None, high: str | None) -> list[SealedEntry]:
+        key = keys.manifest_key(self._dataset, shard)
+        return entries_between(self._output.read(key), self._output.uri(key), self._dataset, shard, low, high)
+
+    def _read_ids(self, shard: str) -> list[str]:
+        key = keys.manifest_key(self._dataset, shard)
+        return list(image_ids(self._output.read(key), self._output.uri(key)))
+
+
+def read_facts(output: ImageStore, dataset: str, shard: str) -> ManifestFacts:
+    """One shard's facts; raises ObjectMissing where it is not sealed."""
+    key = keys.manifest_key(dataset, shard)
+    try:
+        data = output.read(key)
+    except ObjectMissing as exc:
+        raise not_sealed(output.uri(key)) from exc
+    return facts_from_bytes(data, output.uri(key), dataset, shard)
+
+
+def not_sealed(uri: str) -> ObjectMissing:
+    """The error for a shard without a manifest."""
+    return ObjectMissing(f"{uri}: this shard is not sealed; `imgpipe plan` makes shards")
+
+
+def _manifests(output: ImageStore, dataset: str) -> Iterator[tuple[str, SourceObject]]:
+    for found in output.list(keys.manifest_prefix(dataset)):
+        shard = keys.shard_of_manifest(found.key)
+        if shard is not None:
+            yield shard, found

@@ -1,0 +1,102 @@
+"""New sources whose shard is not full yet, and what the look that noted them was about to do."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from imgpipe.errors import ObjectMissing, ObjectUnreadable
+from imgpipe.records import SourceObject
+from imgpipe.storage import keys
+from imgpipe.storage.parquet import from_parquet, metadata_dict, to_parquet
+from imgpipe.storage.store import ImageStore
+
+
+@dataclass
+class Waiting:
+    """``seen``: source key -> (object, when it was first seen).
+
+    ``tick`` is the number of the look that wrote this, ``touched`` the shards that it was about to write,
+    ``next_index`` the number of sealed shards that it knew of. A look that died is found by them.
+    """
+
+    seen: dict[str, tuple[SourceObject, datetime]] = field(default_factory=dict)
+    tick: int = 0
+    touched: tuple[str, ...] = ()
+    next_index: int = 0
+
+    def note(self, found: SourceObject, now: datetime) -> None:
+        """A new source: it keeps the time of its first sight and gets its newest version."""
+        before = self.seen.get(found.key)
+        self.seen[found.key] = (found, before[1] if before else now)
+
+    def strike(self, names: Iterable[str]) -> None:
+        """These wait no more: sealed, or gone before they were."""
+        for name in list(names):
+            self.seen.pop(name, None)
+
+    def overdue(self, now: datetime, max_wait_seconds: float) -> bool:
+        """Whether one of them has waited long enough."""
+        return any((now - since).total_seconds() >= max_wait_seconds for _, since in self.seen.values())
+
+    def take(self, count: int) -> list[SourceObject]:
+        """The ``count`` that have waited longest, by key; they wait no more."""
+        oldest = sorted(self.seen.values(), key=lambda item: (item[1], item[0].key))[:count]
+        for found, _ in oldest:
+            del self.seen[found.key]
+        return sorted((found for found, _ in oldest), key=lambda found: found.key)
+
+
+def read_waiting(output: ImageStore, dataset: str) -> Waiting:
+    """What the last look left; empty where there was none."""
+    import pyarrow as pa
+
+    key = keys.waiting_key(dataset)
+    try:
+        table = from_parquet(output.read(key), output.uri(key))
+    except ObjectMissing:
+        return Waiting()
+    facts = metadata_dict(table.schema)
+    try:
+        rows = table.to_pylist()
+        seen = {
+            row["source_key"]: (
+                SourceObject(row["source_key"], row["size_bytes"], row["etag"]),
+                datetime.fromtimestamp(row["seen_at"], UTC),
+            )
+            for row in rows
+        }
+        return Waiting(
+            seen,
+            int(facts["imgpipe.tick"]),
+            tuple(json.loads(facts["imgpipe.touched"])),
+            int(facts["imgpipe.next_index"]),
+        )
+    except (KeyError, ValueError, pa.ArrowException) as exc:
+        raise ObjectUnreadable(
+            f"{output.uri(key)}: expected a list of waiting sources ({exc!r}); delete it, "
+            "they are found again"
+        ) from exc
+
+
+def write_waiting(output: ImageStore, dataset: str, waiting: Waiting) -> None:
+    """Replace the list."""
+    import pyarrow as pa
+
+    values = list(waiting.seen.values())
+    table = pa.table(
+        {
+            "source_key": pa.array([found.key for found, _ in values], pa.string()),
+            "size_bytes": pa.array([found.size_bytes for found, _ in values], pa.int64()),
+            "etag": pa.array([found.etag for found, _ in values], pa.string()),
+            "seen_at": pa.array([since.timestamp() for _, since in values], pa.float64()),
+        }
+    )
+    facts = {
+        "imgpipe.tick": str(waiting.tick),
+        "imgpipe.touched": json.dumps(waiting.touched),
+        "imgpipe.next_index": str(waiting.next_index),
+    }
+    output.write(keys.waiting_key(dataset), to_parquet(table.replace_schema_metadata(facts)), overwrite=True)

@@ -1,0 +1,103 @@
+"""Through all sources in key order, a bounded number at a time, and on from where the last time ended."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Protocol
+
+from imgpipe.records import SourceObject
+from imgpipe.storage.comparison import WINDOW
+from imgpipe.storage.store import ImageStore
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where to go on: in ``part`` (number of a prefix or file), behind ``after``, at ``row`` of a file."""
+
+    part: int = 0
+    after: str | None = None
+    row: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """All sources with ``low`` < key <= ``high`` below ``prefix``; ``next`` is None at the end of the walk.
+
+    ``complete``: a sealed source that is not among them was deleted.
+    """
+
+    listed: Sequence[SourceObject]
+    low: str | None
+    high: str | None
+    prefix: str
+    complete: bool
+    next: Position | None
+
+    def covers(self, key: str) -> bool:
+        """Whether a source with this key would have been listed here."""
+        above = self.low is None or key > self.low
+        return above and (self.high is None or key <= self.high) and key.startswith(self.prefix)
+
+
+class Walk(Protocol):
+    """One way to see all sources."""
+
+    @property
+    def identity(self) -> str:
+        """Positions of walks with another identity mean nothing here."""
+
+    @property
+    def changes_by_itself(self) -> bool:
+        """Whether walking again may find something else although the identity is the same."""
+
+    def windows(self, start: Position, budget: int) -> Iterator[Window]:
+        """From ``start`` on, at most about ``budget`` sources."""
+
+
+class StoreWalk:
+    """Lists the store below each prefix; pages are fetched as they are used."""
+
+    changes_by_itself = True
+
+    def __init__(self, source: ImageStore, prefixes: Sequence[str]) -> None:
+        self._source = source
+        self._prefixes = tuple(prefixes)
+
+    @property
+    def identity(self) -> str:
+        return "|".join((self._source.url, *self._prefixes))
+
+    def windows(self, start: Position, budget: int) -> Iterator[Window]:
+        for part in range(start.part, len(self._prefixes)):
+            prefix = self._prefixes[part]
+            after = start.after if part == start.part else None
+            listing = self._source.list(prefix, start_after=after)
+            low = after if after is not None else _before(prefix)
+            more = True
+            while more:
+                if budget <= 0:
+                    return
+                size = min(WINDOW, budget)
+                listed = list(islice(listing, size))
+                budget -= max(len(listed), 1)
+                more = len(listed) == size
+                high = listed[-1].key if more else _behind(prefix)
+                yield Window(listed, low, high, prefix, True, self._next(part, high if more else None))
+                low = high
+
+    def _next(self, part: int, high: str | None) -> Position | None:
+        if high is not None:
+            return Position(part, high)
+        return Position(part + 1) if part + 1 < len(self._prefixes) else None
+
+
+def _before(prefix: str) -> str | None:
+    """A text before every key that starts with the prefix."""
+    return prefix[:-1] if prefix else None
+
+
+def _behind(prefix: str) -> str | None:
+    """A text at or behind every key that starts with the prefix."""
+    return prefix[:-1] + chr(ord(prefix[-1]) + 1) if prefix else None

@@ -1,0 +1,56 @@
+"""Numbers that plot over partitions, against arithmetic by hand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from imgpipe.assets.metadata import shard_metadata
+from imgpipe.config import load_settings
+from imgpipe.engines.shard import ShardResult, Stores
+from imgpipe.records import ImageRow, ModelUse, Status
+from imgpipe.storage.memory import MemoryStore
+
+STORES = Stores(MemoryStore("source"), MemoryStore("output"))
+
+
+def row(name: str, *, compute: float | None = None, device: str = "cpu", **metrics: float) -> ImageRow:
+    seconds = {} if compute is None else {"read": 5.0, "compute": compute}
+    model = ModelUse("net", "spandrel", device=device)
+    return ImageRow(f"{name}.png", name, "e", Status.OK, seconds=seconds, model=model, metrics=metrics)
+
+
+def values(
+    rows: list[ImageRow], *, computed: int, wall: float, gpu: bool = False, **options: Any
+) -> dict[str, Any]:
+    result = ShardResult("quality_reports", "art", "00000", tuple(rows), computed, 0, wall)
+    settings = load_settings({"dataset": "art", **options})
+    return {name: entry.value for name, entry in shard_metadata(result, STORES, settings, gpu=gpu).items()}
+
+
+def test_cost_is_the_clocks_share_of_the_configured_price() -> None:
+    rows = [row("a", compute=1.0), row("b", compute=3.0)]
+    found = values(rows, computed=2, wall=9.0, **{"cost.price_per_hour": 2.0, "cost.currency": "EUR"})
+    assert found["cost_per_1000_images"] == pytest.approx(9.0 / 2 * 1000 / 3600 * 2.0)
+    assert found["currency"] == "EUR"
+    assert found["compute_seconds_per_image"] == pytest.approx(2.0)
+    assert "cost_per_1000_images" not in values(rows, computed=2, wall=9.0)
+    assert "cost_per_1000_images" not in values(rows, computed=0, wall=9.0, **{"cost.price_per_hour": 2.0})
+
+
+def test_seconds_of_gpu_are_those_that_one_was_held() -> None:
+    rows = [row("a", compute=1.0, device="cuda:0"), row("b", compute=3.0), row("c")]
+    assert values(rows, computed=2, wall=9.0, gpu=True)["gpu_seconds_per_image"] == pytest.approx(0.5)
+    assert "gpu_seconds_per_image" not in values(rows, computed=2, wall=9.0)
+    assert "gpu_seconds_per_image" not in values([row("c")], computed=1, wall=1.0, gpu=True)
+
+
+def test_medians_and_minima_of_the_scores() -> None:
+    rows = [
+        row(name, psnr=value, ssim=value / 100) for name, value in (("a", 30.0), ("b", 50.0), ("c", 90.0))
+    ]
+    found = values(rows, computed=3, wall=1.0)
+    assert (found["psnr_median"], found["psnr_min"]) == (50.0, 30.0)
+    assert (found["ssim_median"], found["ssim_min"]) == (0.5, 0.3)
+    assert "psnr_y_median" not in found

@@ -1,0 +1,52 @@
+"""What ``doctor`` says of OpenCV and of what runs a weights file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import pytest
+
+from imgpipe.cli import doctor
+from imgpipe.config import Settings
+from imgpipe.settings import UpscaleSettings
+
+
+def _installed(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
+    monkeypatch.setattr(doctor, "_version", lambda name: "5.0" if name in names else "")
+
+
+def test_one_opencv_with_contrib_is_good(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cv2, "dnn_superres", object(), raising=False)
+    _installed(monkeypatch, "opencv-contrib-python-headless")
+    good, found = doctor._opencv()
+    assert good
+    assert "with dnn_superres" in found
+
+
+def test_two_opencvs_are_a_failure_with_its_cure(monkeypatch: pytest.MonkeyPatch) -> None:
+    _installed(monkeypatch, "opencv-contrib-python-headless", "opencv-python")
+    good, found = doctor._opencv()
+    assert good is False
+    assert "pip uninstall -y opencv-contrib-python-headless opencv-python" in found
+
+
+def test_an_opencv_without_contrib_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(cv2, "dnn_superres", raising=False)
+    _installed(monkeypatch, "opencv-python-headless")
+    good, found = doctor._opencv()
+    assert good is None
+    assert "opencv-contrib-python-headless" in found
+
+
+def test_what_runs_a_file_is_named_or_missed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "network.onnx"
+    path.write_bytes(b"x")
+    settings = Settings(upscale=UpscaleSettings(model=str(path)))
+    assert doctor._model(settings, "upscaling")[1].endswith("run by onnxruntime")
+    monkeypatch.setattr(
+        "imgpipe.upscaling.build._NEEDED_PACKAGES", {"onnxruntime": ("a_package_nobody_has",)}
+    )
+    good, found = doctor._model(settings, "upscaling")
+    assert good is False
+    assert "onnxruntime needs a_package_nobody_has; install imgpipe[cpu]" in found

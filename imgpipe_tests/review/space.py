@@ -1,0 +1,77 @@
+"""A data set whose shards are brought up to date by the engine alone, without Dagster's share of the time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from imgpipe.config import Settings, load_settings
+from imgpipe.engines.progress import listening
+from imgpipe.engines.shard import Stores, run_shard
+from imgpipe.engines.status import fingerprints, shard_statuses
+from imgpipe.records import ImageRow
+from imgpipe.stages.build import build_stage
+from imgpipe.stages.chain import QUALITY, steps
+from imgpipe.storage.manifests import list_shards, plan, seal
+from imgpipe.storage.opening import open_store
+from imgpipe.storage.tables import read_table
+
+#: Stages that need no weights and take milliseconds.
+QUICK: dict[str, Any] = {
+    "dataset": "art",
+    "shard_size": 2,
+    "rembg.model": "classical",
+    "upscale.model": "lanczos",
+    "upscale.scale": 2,
+    "isolation.mode": "none",
+}
+
+
+@dataclass
+class Space:
+    """``computed``: (asset, source key) of every image that the last :meth:`run` computed, sorted."""
+
+    source: str
+    output: str
+    options: dict[str, Any] = field(default_factory=dict)
+    computed: list[tuple[str, str]] = field(default_factory=list)
+
+    def settings(self, **options: Any) -> Settings:
+        place = {"source": self.source, "output": self.output}
+        return load_settings({**place, **QUICK, **self.options, **options})
+
+    @property
+    def stores(self) -> Stores:
+        settings = self.settings()
+        return Stores(
+            open_store(settings.source, settings.s3), open_store(settings.output, settings.s3, create=True)
+        )
+
+    def run(self, **options: Any) -> int:
+        """What ``imgpipe run`` does between planning and reporting; how many shards there were to do."""
+        settings, stores = self.settings(**options), self.stores
+        seal(
+            plan(stores.source, stores.output, dataset=settings.dataset, shard_size=settings.shard_size),
+            stores.output,
+        )
+        self.computed = []
+        pending = [
+            one.shard for one in shard_statuses(settings, stores, fingerprints(settings)) if one.pending
+        ]
+        with listening(self._hear):
+            for shard in pending:
+                for step in steps(settings):
+                    run_shard(step, build_stage(step, settings), settings, stores, shard)
+        self.computed.sort()
+        return len(pending)
+
+    def rows(self, asset: str = QUALITY) -> dict[str, ImageRow]:
+        """Row by source key over all shards."""
+        output = self.stores.output
+        shards: Sequence[str] = list_shards(output, "art")
+        return {row.source_key: row for shard in shards for row in read_table(output, asset, "art", shard)[0]}
+
+    def _hear(self, asset: str, shard: str, row: ImageRow, computed: bool) -> None:
+        if computed:
+            self.computed.append((asset, row.source_key))

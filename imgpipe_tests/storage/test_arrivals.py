@@ -1,0 +1,281 @@
+"""Looks for new sources: bounded, resumable, and every source is sealed exactly once."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from imgpipe.config import Settings, load_settings
+from imgpipe.errors import ConfigError, ObjectExists, StoreUnavailable
+from imgpipe.storage import keys
+from imgpipe.storage import walk as walk_module
+from imgpipe.storage.arrivals import Look, look
+from imgpipe.storage.manifests import plan, read_manifest, read_manifests, seal
+from imgpipe.storage.memory import MemoryStore
+from imgpipe.storage.waiting import read_waiting
+
+START = datetime(2026, 3, 1, tzinfo=UTC)
+
+
+class Site:
+    """A source, an output and a sensor's cursor."""
+
+    def __init__(self, shard_size: int = 3, **automation: Any) -> None:
+        self.source, self.output = MemoryStore(), MemoryStore()
+        self.settings: Settings = load_settings(
+            {"dataset": "demo", "shard_size": shard_size, "automation": automation}
+        )
+        self.cursor: str | None = None
+        self.now = START
+
+    def put(self, *names: str, data: bytes = b"x") -> None:
+        for name in names:
+            self.source.write(name, data, overwrite=True)
+
+    def look(self, *, minutes: float = 1) -> Look:
+        self.now += timedelta(minutes=minutes)
+        found = look(self.source, self.output, self.settings, self.cursor, self.now)
+        self.cursor = found.cursor
+        return found
+
+    def round(self) -> list[Look]:
+        looks = [self.look()]
+        while not looks[-1].ended:
+            looks.append(self.look())
+        return looks
+
+    def members(self) -> list[list[str]]:
+        return [[e.source_key for e in m.entries] for m in read_manifests(self.output, "demo")]
+
+    def sources(self) -> list[str]:
+        return sorted(key for shard in self.members() for key in shard)
+
+
+def test_full_shards_are_sealed_and_the_rest_waits_its_time() -> None:
+    site = Site(max_wait_seconds=600)
+    site.put("d.png", "a.png", "c.png", "b.png", "note.txt")
+    found = site.look()
+    assert (found.new, found.ignored, found.sealed, found.waiting) == (4, 1, ("00000",), 1)
+    assert site.members() == [["a.png", "b.png", "c.png"]]
+    assert found.touched == {"00000": read_manifest(site.output, "demo", "00000").digest}
+    assert site.look().touched == {}
+    site.put("e.png")
+    assert site.look(minutes=5).waiting == 2
+    due = site.look(minutes=5)
+    assert (due.sealed, due.waiting, due.new) == (("00001",), 0, 0)
+    assert site.members()[1] == ["d.png", "e.png"]
+
+
+def test_nothing_new_writes_nothing() -> None:
+    site = Site(max_wait_seconds=0)
+    site.put("a.png")
+    site.look()
+    before = [(found.key, found.etag) for found in site.output.list()]
+    assert (site.look().new, site.look().touched) == (0, {})
+    assert [(found.key, found.etag) for found in site.output.list()] == before
+
+
+def test_a_look_is_bounded_and_the_next_one_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(walk_module, "WINDOW", 4)
+    site = Site(shard_size=5, objects_per_tick=10, max_wait_seconds=0)
+    names = [f"{number:03d}.png" for number in range(37)]
+    site.put(*names)
+    looks = site.round()
+    assert [one.compared for one in looks] == [10, 10, 10, 7]
+    assert site.sources() == names
+    assert all(len(one.cursor) < 500 for one in looks)
+    assert sum(one.new for one in site.round()) == 0
+
+
+def test_a_late_arrival_behind_the_cursor_is_found_in_the_next_round() -> None:
+    site = Site(objects_per_tick=2, max_wait_seconds=0)
+    site.put("c.png", "d.png", "e.png")
+    site.look()
+    site.put("a.png")
+    site.round()
+    assert sum(one.new for one in site.round()) == 1
+    assert site.sources() == ["a.png", "c.png", "d.png", "e.png"]
+
+
+def test_changes_and_deletions_touch_their_own_shard_only() -> None:
+    site = Site(shard_size=2)
+    site.put("a.png", "b.png", "c.png", "d.png")
+    site.look()
+    site.put("c.png", data=b"other")
+    site.source.delete("a.png")
+    found = site.look()
+    assert (found.changed, found.deleted, found.new) == (1, 1, 0)
+    assert found.touched == {
+        shard: read_manifest(site.output, "demo", shard).digest for shard in ("00000", "00001")
+    }
+    assert [entry.present for entry in read_manifest(site.output, "demo", "00000").entries] == [False, True]
+    site.put("a.png")
+    assert (site.look().returned, site.look().returned) == (1, 0)
+
+
+def test_prefixes_are_walked_apart_and_nothing_else_is_touched() -> None:
+    site = Site(prefixes=["b/", "d/"], max_wait_seconds=0, objects_per_tick=2)
+    site.put("a.png", "b.png", "b/1.png", "b/2.png", "c/1.png", "d/1.png", "e.png")
+    seal(plan(site.source, site.output, dataset="demo", shard_size=100), site.output)
+    site.source.delete("b/2.png")
+    site.source.delete("a.png")
+    site.put("d/2.png", "f.png", "b/0.png")
+    looks = site.round()
+    assert sum(one.new for one in looks) == 2
+    assert sum(one.deleted for one in looks) == 1
+    gone = [
+        entry.source_key for entry in read_manifest(site.output, "demo", "00000").entries if not entry.present
+    ]
+    assert gone == ["b/2.png"]
+    assert sorted(key for shard in site.members()[1:] for key in shard) == ["b/0.png", "d/2.png"]
+
+
+def test_a_waiting_source_that_goes_or_changes_is_followed() -> None:
+    site = Site(max_wait_seconds=600)
+    site.put("a.png", "b.png")
+    assert site.look().waiting == 2
+    site.source.delete("a.png")
+    site.put("b.png", data=b"newer")
+    assert site.look().waiting == 1
+    site.look(minutes=10)
+    (entry,) = read_manifest(site.output, "demo", "00000").entries
+    assert site.source.read("b.png", etag=entry.etag) == b"newer"
+
+
+def test_what_somebody_else_sealed_waits_no_more() -> None:
+    site = Site(max_wait_seconds=600)
+    site.put("a.png", "b.png")
+    site.look()
+    seal(plan(site.source, site.output, dataset="demo", shard_size=3), site.output)
+    assert site.look(minutes=60).sealed == ()
+    assert site.members() == [["a.png", "b.png"]]
+
+
+def test_what_somebody_else_sealed_is_not_sealed_again_out_of_sight() -> None:
+    site = Site(shard_size=10, max_wait_seconds=600, objects_per_tick=2)
+    site.put(*(f"{letter}.png" for letter in "abcdef"))
+    site.round()
+    seal(plan(site.source, site.output, dataset="demo", shard_size=10), site.output)
+    assert site.look(minutes=60).sealed == ()  # It sees two of the six.
+    assert site.sources() == [f"{letter}.png" for letter in "abcdef"]
+
+
+@pytest.mark.parametrize("fails_at", range(1, 6))
+def test_a_look_that_dies_loses_and_repeats_nothing(fails_at: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed at its n-th write: afterwards every source is sealed once and every shard was asked for."""
+    site = Site(shard_size=2, max_wait_seconds=0)
+    site.put("a.png", "b.png", "c.png")
+    asked = dict(site.look().touched)
+    site.put("b.png", data=b"changed")
+    site.put("d.png", "e.png", "f.png")
+    original, writes = site.output.write, 0
+
+    def write(key: str, data: bytes, *, overwrite: bool = False) -> None:
+        nonlocal writes
+        writes += 1
+        if writes >= fails_at:
+            raise StoreUnavailable("killed")
+        original(key, data, overwrite=overwrite)
+
+    monkeypatch.setattr(site.output, "write", write)
+    with pytest.raises(StoreUnavailable):
+        site.look()
+    monkeypatch.setattr(site.output, "write", original)
+    for _ in range(3):
+        asked |= site.look().touched
+    assert site.sources() == [f"{letter}.png" for letter in "abcdef"]
+    assert asked == {m.shard: m.digest for m in read_manifests(site.output, "demo")}
+
+
+def test_a_lost_cursor_begins_again_and_seals_nothing_twice() -> None:
+    site = Site(shard_size=2)
+    site.put("a.png", "b.png")
+    first = site.look().touched
+    site.cursor = None
+    again = site.look()
+    assert (again.new, again.sealed) == (0, ())
+    assert again.touched == first  # Asked for again; equal run keys make it one run.
+    assert site.look().touched == {}
+
+
+def test_two_sealers_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    site = Site(max_wait_seconds=0)
+    site.put("a.png")
+    rival = plan(site.source, site.output, dataset="demo", shard_size=3)
+    original = site.output.write
+
+    def write(key: str, data: bytes, *, overwrite: bool = False) -> None:
+        monkeypatch.setattr(site.output, "write", original)
+        seal(rival, site.output)
+        original(key, data, overwrite=overwrite)
+
+    monkeypatch.setattr(site.output, "write", write)
+    with pytest.raises(ObjectExists, match="plan again"):
+        site.look()
+    site.look()
+    assert site.members() == [["a.png"]]
+
+
+def test_a_strange_cursor_is_refused_with_advice() -> None:
+    site = Site()
+    for text in ("{", "[]", json.dumps({"version": 9})):
+        site.cursor = text
+        with pytest.raises(ConfigError, match="reset it"):
+            site.look()
+
+
+def test_other_prefixes_begin_a_new_round() -> None:
+    site = Site(objects_per_tick=1, max_wait_seconds=0)
+    site.put("a/1.png", "b/1.png")
+    site.look()
+    site.settings = load_settings(
+        {"dataset": "demo", "automation": {"prefixes": ["a/"], "max_wait_seconds": 0, "objects_per_tick": 1}}
+    )
+    site.source.delete("a/1.png")
+    assert site.look().deleted == 1
+
+
+def test_a_waiting_list_is_no_shard() -> None:
+    site = Site()
+    site.put("a.png")
+    site.look()
+    assert site.output.exists(keys.waiting_key("demo"))
+    assert site.members() == []
+    assert list(read_waiting(site.output, "demo").seen) == ["a.png"]
+
+
+names = st.sampled_from([f"{folder}{name}.png" for folder in ("", "a/", "b/") for name in "pqrs"])
+steps = st.lists(
+    st.lists(st.tuples(st.sampled_from(["put", "put", "delete"]), names, st.binary(max_size=2)), max_size=6),
+    max_size=8,
+)
+
+
+@hypothesis_settings(max_examples=60, deadline=None)
+@given(steps, st.integers(1, 4), st.integers(1, 5))
+def test_whatever_happens(history: list[list[tuple[str, str, bytes]]], size: int, budget: int) -> None:
+    """Any history, with looks of any size in between, ends as one full plan would see it."""
+    site = Site(shard_size=size, objects_per_tick=budget, max_wait_seconds=120)
+    for step in history:
+        for action, name, data in step:
+            if action == "put":
+                site.put(name, data=data)
+            else:
+                site.source.delete(name)
+        site.look()
+    site.now += timedelta(hours=1)
+    site.round()
+    site.now += timedelta(hours=1)
+    site.round()
+    everything = [entry for manifest in read_manifests(site.output, "demo") for entry in manifest.entries]
+    assert len({entry.source_key for entry in everything}) == len(everything)
+    assert len({entry.image_id for entry in everything}) == len(everything)
+    now = {found.key: found.etag for found in site.source.list()}
+    assert {entry.source_key: entry.etag for entry in everything if entry.present} == now
+    assert not plan(site.source, site.output, dataset="demo", shard_size=size).has_changes
