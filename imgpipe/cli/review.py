@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 from rich.box import SIMPLE
 from rich.markup import escape
+from rich.measure import Measurement
 from rich.table import Table
 
 from imgpipe.cli.common import EXIT_OK, Assignments, exits, out, settings_from
@@ -248,6 +249,11 @@ def _read(path: Path) -> bytes:
         raise ConfigError(f"{path}: expected a readable picture: {exc}") from exc
 
 
+def _full_width(table: Table) -> int:
+    """Columns that the table takes without a fold: a pipe or a file has no edge."""
+    return Measurement.get(out, out.options.update(max_width=10_000), table).maximum
+
+
 def _print_queue(items: list[QueueItem], dataset: str) -> None:
     table = Table(title=f"review queue of {dataset}", box=SIMPLE)
     for name in ("image", "status", "stopped at", "state", "why"):
@@ -267,6 +273,7 @@ def _print_queue(items: list[QueueItem], dataset: str) -> None:
             escape("; ".join(said)),
         )
     if items:
+        table.width = None if out.is_terminal else _full_width(table)
         out.print(table)
     waiting = sum(item.state is State.WAITING for item in items)
     pending = sum(item.state is State.PENDING for item in items)

@@ -60,7 +60,7 @@ def files_by_kind(rows: Sequence[ImageRow]) -> dict[str, int]:
 def delete_replaced(
     output: ImageStore, previous: Mapping[str, ImageRow], computed: Sequence[ImageRow]
 ) -> None:
-    """Delete the files of earlier rows that the new ones wrote under other names, as after a change of format.
+    """Delete the files of earlier rows that the new ones wrote under other names, as after a new format.
 
     Where a new row has no files (an error), the earlier ones stay.
     """

@@ -13,6 +13,7 @@ from dagster import AssetCheckKey, AssetKey, DagsterEventType, RunRequest, SkipR
 from imgpipe.engines.progress import listening
 from imgpipe.errors import StoreUnavailable
 from imgpipe.records import ImageRow, Status
+from imgpipe.resources import retries
 from imgpipe.stages.chain import QUALITY
 from imgpipe.storage.local import LocalStore
 from imgpipe.storage.manifests import read_manifests
@@ -138,6 +139,7 @@ def test_a_month(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
             "automation.objects_per_tick": 15,
         }
     )
+    monkeypatch.setattr(retries, "FIRST_WAIT_SECONDS", 0.01)
     month = Month(site, monkeypatch)
     for day in range(1, DAYS + 1):
         month.arrive(day)

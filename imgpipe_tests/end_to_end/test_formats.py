@@ -34,7 +34,8 @@ def described(path: Path) -> dict[str, Any]:
             "channels": 1 if pixels.ndim == 2 else pixels.shape[2],
             "bits": pixels.dtype.itemsize * 8,
             "icc": opened.info.get("icc_profile"),
-            "exif": {tag: value for tag, value in exif.items() if tag != 0x0112},
+            # Orientation and size are of the file, not of the picture's story.
+            "exif": {tag: value for tag, value in exif.items() if tag not in (0x0112, 256, 257)},
             "xmp": xmp.encode() if isinstance(xmp, str) else xmp,
             "size": opened.size,
         }

@@ -156,7 +156,11 @@ def open_browser(folder: Path, size: tuple[int, int] = (1440, 1000)) -> Iterator
             browser.close()
     finally:
         driver.terminate()
-        driver.wait(timeout=20)
+        try:
+            driver.wait(timeout=20)
+        except subprocess.TimeoutExpired:
+            driver.kill()
+            driver.wait(timeout=20)
 
 
 def _port_of(driver: subprocess.Popen[str]) -> int:
