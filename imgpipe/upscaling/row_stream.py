@@ -19,6 +19,9 @@ from torch import Tensor, nn
 #: Pixels of a band. Its 64 channels then take 5 MiB in bf16 and 10 in fp32, which fits the third level
 #: cache of server CPUs; fewer rows spend more on calls, and on waiting where cores are shared.
 BAND_PIXELS = 40_960
+#: Rows of a band of a wide picture: fewer pay for the calls and for the rows that are kept. Measured at
+#: 1280 px: 16 rows take 5% longer than 32.
+LEAST_ROWS = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +48,7 @@ def can_stream(convolution: object) -> bool:
 
 
 def stream(
-    layers: Sequence[Layer], pixels: Tensor, band_pixels: int = BAND_PIXELS
+    layers: Sequence[Layer], pixels: Tensor, band_pixels: int = BAND_PIXELS, least_rows: int = LEAST_ROWS
 ) -> Iterator[tuple[int, Tensor]]:
     """(first row, rows of the chain's output) from top to bottom, together all of it.
 
@@ -53,7 +56,7 @@ def stream(
     layer's dtype. Equal to the layers one after another on the whole of ``pixels``.
     """
     count, _, height, width = pixels.shape
-    band_rows = max(1, band_pixels // (width * count))
+    band_rows = max(1, least_rows, band_pixels // (width * count))
     buffer = _Buffer()
     kept: list[Tensor | None] = [None] * len(layers)
     done = 0

@@ -38,7 +38,7 @@ def test_bands_are_the_whole(height: int, width: int, count: int, band_pixels: i
     pixels = torch.rand((count, 3, height, width), generator=torch.Generator().manual_seed(height))
     expected = _one_after_another(layers, pixels)
     starts, parts = zip(
-        *stream(layers, pixels.to(memory_format=torch.channels_last), band_pixels), strict=True
+        *stream(layers, pixels.to(memory_format=torch.channels_last), band_pixels, 1), strict=True
     )
     torch.testing.assert_close(torch.cat(parts, dim=2), expected, atol=1e-5, rtol=1e-5)
     rows = [part.shape[2] for part in parts]
@@ -47,7 +47,7 @@ def test_bands_are_the_whole(height: int, width: int, count: int, band_pixels: i
 
 def test_bands_are_as_thick_as_asked() -> None:
     pixels = torch.zeros((1, 3, 100, 10)).to(memory_format=torch.channels_last)
-    rows = [part.shape[2] for _, part in stream(_layers(4), pixels, band_pixels=200)]
+    rows = [part.shape[2] for _, part in stream(_layers(4), pixels, band_pixels=200, least_rows=1)]
     assert rows == [16, 20, 20, 20, 24], "the first waits for its context, the last has all of it"
 
 
