@@ -34,6 +34,7 @@ from imgpipe.engines.shard import Stores
 from imgpipe.engines.status import ShardStatus, State, fingerprints, shard_statuses, total_counts
 from imgpipe.errors import ConfigError, WeightsMissing
 from imgpipe.records import ImageRow, Status
+from imgpipe.stages.build import warm_up
 from imgpipe.stages.chain import steps
 from imgpipe.storage.manifests import Plan, seal
 from imgpipe.storage.manifests import plan as make_plan
@@ -142,20 +143,22 @@ def materialize_pending(settings: Settings, retry: Retry = EVERYTHING) -> list[A
 
     Where ``retry`` takes on failed images only, nothing is planned: no source is added or followed.
     """
-    from imgpipe.launch import Launcher, open_instance, remember_settings
-
     stores = open_stores(settings)
     wanted = fingerprints(settings)  # Missing weights are told before anything is listed or written.
     if retry.mode is not Mode.FAILED:
         print_plan(seal_plan(settings, stores))
+    statuses = list(shard_statuses(settings, stores, wanted))
+    pending = [status for status in statuses if _is_due(status, retry, settings, stores)]
+    if pending:
+        warm_up(settings)
+    from imgpipe.launch import Launcher, open_instance, remember_settings  # takes seconds: Dagster
+
     evaluations: list[AssetCheckEvaluation] = []
     with open_instance() as instance:
         launcher = Launcher(settings, instance)
         home = remember_settings(settings).parent
         out.print(f"Dagster instance: {escape(str(home))} (open it with `imgpipe ui`)")
-        statuses = list(shard_statuses(settings, stores, wanted))
         launcher.add_partitions([status.shard for status in statuses])
-        pending = [status for status in statuses if _is_due(status, retry, settings, stores)]
         out.print(f"{len(pending)} of {len(statuses)} shards to do")
         with retrying(retry), row_progress(settings, pending):
             for shard_status in pending:
