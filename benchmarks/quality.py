@@ -6,8 +6,8 @@
     python benchmarks/quality.py --defects                the defect bench: drawings and real pictures
     python benchmarks/quality.py                          all three
 
-Everything runs on one core: OpenCV gets one thread, and the process is bound to a core where the system
-can. Memory is what a fresh process adds to its peak while it computes. Results are printed and kept as
+Speed is measured on one core (OpenCV gets one thread, and the process is bound to a core where the system
+can), SSIM also on all that there are, for both sides. Memory is what a fresh process adds to its peak while it computes. Results are printed and kept as
 JSON, one file per machine.
 """
 
@@ -51,12 +51,11 @@ PAIRS = 60
 
 def main(arguments: list[str] | None = None) -> int:
     options = _options(arguments)
-    cores = _one_core()
     if options.peak_of:
         print(json.dumps(_peak(options.peak_of, options.size)))
         return 0
     versions = {"opencv": cv2.__version__, "skimage": skimage.__version__, "numpy": np.__version__}
-    results: dict[str, Any] = {"machine": machine.describe(bound_to_one_core=cores, **versions)}
+    results: dict[str, Any] = {"machine": machine.describe(**versions)}
     if options.speed:
         results["speed"] = _speed(options)
     if options.correct:
@@ -107,7 +106,9 @@ def _one_core() -> bool:
 def _speed(options: argparse.Namespace) -> dict[str, Any]:
     size, repeat = options.size, options.repeat
     clean, noisy = _pair(size)
-    print(f"\n{size} x {size} RGB on one core, median of {repeat}")
+    on_all = _seconds(lambda: ssim(clean, noisy), repeat), _seconds(lambda: _skimage_ssim(clean, noisy), 1)
+    bound = _one_core()
+    print(f"\n{size} x {size} RGB, median of {repeat}; on one core unless said otherwise")
     copy = _seconds(lambda: clean.copy(), repeat)
     ours = {"psnr": _seconds(lambda: psnr(clean, noisy), repeat)}
     ours["ssim"] = _seconds(lambda: ssim(clean, noisy), repeat)
@@ -115,6 +116,10 @@ def _speed(options: argparse.Namespace) -> dict[str, Any]:
     memory = {name: _fresh_peak(name, size) for name in ("ssim", "psnr", "skimage_ssim")}
     results: dict[str, Any] = {
         "size_px": size,
+        "bound_to_one_core": bound,
+        "ssim_seconds_all_cores": on_all[0],
+        "skimage_ssim_seconds_all_cores": on_all[1],
+        "ssim_times_faster_all_cores": on_all[1] / on_all[0],
         "memory_copy_seconds": copy,
         "psnr_seconds": ours["psnr"],
         "psnr_in_copies": ours["psnr"] / copy,
@@ -126,10 +131,12 @@ def _speed(options: argparse.Namespace) -> dict[str, Any]:
     }
     print(f"  PSNR {ours['psnr'] * 1e3:.2f} ms, a memory copy {copy * 1e3:.2f} ms")
     print(f"  SSIM {ours['ssim']:.3f} s, scikit-image {theirs:.1f} s: {theirs / ours['ssim']:.1f} times")
+    ratio = on_all[1] / on_all[0]
+    print(f"  on all cores: SSIM {on_all[0]:.3f} s, scikit-image {on_all[1]:.1f} s: {ratio:.1f} times")
     print("  extra memory, MB: " + ", ".join(f"{name} {value:.0f}" for name, value in memory.items()))
     _print_verdicts(results["verdict"])
     results["targets"] = {
-        f"SSIM at least {SSIM_FASTER:g} times faster": theirs / ours["ssim"] >= SSIM_FASTER,
+        f"SSIM at least {SSIM_FASTER:g} times faster on all cores": ratio >= SSIM_FASTER,
         f"SSIM at most {SSIM_EXTRA_MB:g} MB more": memory["ssim"] <= SSIM_EXTRA_MB,
         f"PSNR at most {PSNR_COPIES:g} copies": ours["psnr"] / copy <= PSNR_COPIES,
         f"verdict at most {VERDICT_SECONDS:g} s": results["verdict"]["enlarged 4x"]["seconds"]
