@@ -7,8 +7,8 @@
     python benchmarks/quality.py                          all three
 
 Speed is measured on one core (OpenCV gets one thread, and the process is bound to a core where the system
-can), SSIM also on all that there are, for both sides. Memory is what a fresh process adds to its peak while it computes. Results are printed and kept as
-JSON, one file per machine.
+can), SSIM also on all that there are, for both sides. Memory is what a fresh process adds to its peak
+while it computes. Results are printed and kept as JSON, one file per machine.
 """
 
 from __future__ import annotations

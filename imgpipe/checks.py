@@ -23,7 +23,7 @@ from dagster import (
 )
 from dagster_shared.utils.warnings import PreviewWarning
 
-from imgpipe.assets.findings import DESCRIPTIONS, SCORE_CHECKS, Finding, check_names, evaluate
+from imgpipe.assets.findings import DESCRIPTIONS, Finding, check_names, evaluate
 from imgpipe.assets.gallery import Gallery
 from imgpipe.config import Settings
 from imgpipe.partitions import shard_of, shard_partitions
@@ -32,7 +32,7 @@ from imgpipe.stages.chain import steps
 from imgpipe.storage.manifests import read_manifest
 from imgpipe.storage.tables import read_table
 
-__all__ = ["SCORE_CHECKS", "build_checks", "check_names", "evaluate"]
+__all__ = ["build_checks", "check_names", "evaluate"]
 
 
 def build_checks(settings: Settings) -> list[AssetChecksDefinition]:

@@ -14,24 +14,8 @@ from imgpipe.assets.metadata import failing_table
 from imgpipe.engines.shard import Stores
 from imgpipe.records import ImageRow, ShardManifest, Status, count_statuses
 from imgpipe.review.decisions import Verdict, verdict_of
+from imgpipe.settings import QUALITY_CHECKS
 from imgpipe.stages.chain import QUALITY
-
-#: Dagster check -> the thresholds of an image's verdict that belong to it.
-SCORE_CHECKS: Mapping[str, tuple[str, ...]] = {
-    "psnr": ("psnr_y_min_db",),
-    "ssim": ("ssim_y_min", "ssim_y_half_min", "worst_window_min"),
-    "no_lines": ("lines_coherence_max", "lines_step_max"),
-    "edges_preserved": ("edge_pixel_loss_max",),
-    "colors_kept": ("color_shift_255_max", "local_color_shift_255_max"),
-    "detail_kept": (
-        "subpixel_shift_px_max",
-        "detail_ratio_min",
-        "detail_ratio_max",
-        "occupancy_ratio_min",
-        "grid_ratio_max",
-    ),
-    "matte": ("foreground_min", "foreground_max", "components_max", "soft_band_px_max"),
-}
 
 #: Check -> what it means that it passes.
 DESCRIPTIONS: Mapping[str, str] = {
@@ -63,7 +47,7 @@ class Finding:
 def check_names(asset: str) -> tuple[str, ...]:
     """The checks of an asset, in the order in which the UI shows them."""
     if asset == QUALITY:
-        return (*SCORE_CHECKS, "rows_conserved", "no_errors", "none_waiting", "models_as_configured")
+        return (*QUALITY_CHECKS, "rows_conserved", "no_errors", "none_waiting", "models_as_configured")
     return ("rows_conserved",)
 
 
@@ -75,7 +59,7 @@ def evaluate(
     gallery: Gallery | None = None,
 ) -> Finding:
     """One check over one shard's finished table; with a ``gallery`` the failing images are shown."""
-    if name in SCORE_CHECKS:
+    if name in QUALITY_CHECKS:
         return _score_finding(name, rows, stores, gallery)
     if name == "rows_conserved":
         return _rows_conserved(rows, manifest)
@@ -121,7 +105,7 @@ def _measure(name: str, rows: Sequence[ImageRow]) -> _Measured:
     accepted: set[str] = set()
     for row in rows:
         for check in row.details.get("checks", ()):
-            if check["name"] not in SCORE_CHECKS[name] or check["value"] is None:
+            if check["name"] not in QUALITY_CHECKS[name] or check["value"] is None:
                 continue
             values.setdefault(check["name"], []).append(float(check["value"]))
             known = limits.setdefault(check["name"], [])

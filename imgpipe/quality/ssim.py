@@ -17,9 +17,9 @@ when a constant is subtracted, so 256 is from s, which quarters the rounding err
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
@@ -28,14 +28,16 @@ import numpy.typing as npt
 from imgpipe.quality.psnr import check_same_shape
 from imgpipe.quality.round_trip import Float, Plane
 
+Summary = TypeVar("Summary")
+
 WINDOW_PX = 11
 RADIUS_PX = WINDOW_PX // 2
 SIGMA_PX = 1.5
 C1 = (0.01 * 255.0) ** 2
 C2 = (0.03 * 255.0) ** 2
-STRIP_ROWS = 128
+STRIP_ROWS = 512
 #: Strips are cut into blocks of this width, whose intermediate planes stay in a core's cache.
-_BLOCK_COLUMNS = 256
+_BLOCK_COLUMNS = 128
 _CENTRE = 256.0
 
 
@@ -50,14 +52,15 @@ def ssim_strips(reference: Plane, distorted: Plane) -> Iterator[tuple[int, Float
     Inputs (height, width[, channels]) uint8 or float32 on 0..255. Row 0 of the maps is the centre at
     pixel (5, 5): the whole map is (height - 10, width - 10). Raises ValueError below 11x11 px.
     """
-    for top, values, _ in _strips(reference, distorted):
-        yield top, values
+    yield from _strips(reference, distorted, lambda top, values, _: (top, values))
 
 
-def _strips(reference: Plane, distorted: Plane) -> Iterator[tuple[int, Float, Float]]:
-    """As :func:`ssim_strips`, with the map of the contrast-structure term beside SSIM's.
+def _strips(
+    reference: Plane, distorted: Plane, summary: Callable[[int, Float, Float], Summary]
+) -> Iterator[Summary]:
+    """``summary`` of each strip's first row, its map, and the map of its contrast-structure term.
 
-    Strips are computed side by side on as many threads as OpenCV may use.
+    Strips are computed and summarised side by side on as many threads as OpenCV may use.
     """
     check_same_shape(reference, distorted, None)
     if not fits_window(reference.shape):
@@ -65,10 +68,10 @@ def _strips(reference: Plane, distorted: Plane) -> Iterator[tuple[int, Float, Fl
     tops = range(0, reference.shape[0] - 2 * RADIUS_PX, STRIP_ROWS)
     threads = min(cv2.getNumThreads(), len(tops))
     if threads <= 1:
-        yield from (_strip(reference, distorted, top) for top in tops)
+        yield from (summary(*_strip(reference, distorted, top)) for top in tops)
         return
     with ThreadPoolExecutor(threads) as pool:
-        yield from pool.map(lambda top: _strip(reference, distorted, top), tops)
+        yield from pool.map(lambda top: summary(*_strip(reference, distorted, top)), tops)
 
 
 def _strip(reference: Plane, distorted: Plane, top: int) -> tuple[int, Float, Float]:
@@ -109,17 +112,17 @@ def similarity_means(
     reference: Plane, distorted: Plane, weight: Float | None = None
 ) -> tuple[float, float] | None:
     """(mean SSIM, mean of its contrast-structure term), as :func:`ssim` takes and weights them."""
-    whole, structure, mass = 0.0, 0.0, 0.0
-    for top, values, contrast_structure in _strips(reference, distorted):
+
+    def sums(top: int, values: Float, structure: Float) -> tuple[float, float, float]:
         if weight is None:
-            whole += float(values.sum(dtype=np.float64))
-            structure += float(contrast_structure.sum(dtype=np.float64))
-            mass += values.size
-            continue
-        w = crop_to_centres(weight)[top : top + values.shape[0]]
-        whole += float(np.sum(values * w, dtype=np.float64))
-        structure += float(np.sum(contrast_structure * w, dtype=np.float64))
-        mass += float(w.sum(dtype=np.float64))
+            mass = float(values.size)
+        else:
+            w = crop_to_centres(weight)[top : top + values.shape[0]]
+            values, structure, mass = values * w, structure * w, float(w.sum(dtype=np.float64))
+        return float(values.sum(dtype=np.float64)), float(structure.sum(dtype=np.float64)), mass
+
+    parts = list(_strips(reference, distorted, sums))
+    whole, structure, mass = (sum(column) for column in zip(*parts, strict=True))
     return (whole / mass, structure / mass) if mass > 0 else None
 
 

@@ -9,11 +9,11 @@ import pytest
 from dagster import AssetCheckSeverity
 
 from imgpipe.assets.gallery import Gallery, Shown
-from imgpipe.checks import SCORE_CHECKS, evaluate
+from imgpipe.checks import evaluate
 from imgpipe.config import Settings
 from imgpipe.engines.shard import Stores
 from imgpipe.records import ImageRow, ManifestEntry, ShardManifest, Status
-from imgpipe.settings import THRESHOLD_RANGES
+from imgpipe.settings import QUALITY_CHECKS, THRESHOLD_RANGES
 from imgpipe.storage.memory import MemoryStore
 
 STORES = Stores(MemoryStore("source"), MemoryStore("output"))
@@ -41,7 +41,7 @@ def manifest(*names: str) -> ShardManifest:
 
 
 def test_every_threshold_belongs_to_exactly_one_check() -> None:
-    belonging = [name for names in SCORE_CHECKS.values() for name in names]
+    belonging = [name for names in QUALITY_CHECKS.values() for name in names]
     assert sorted(belonging) == sorted(THRESHOLD_RANGES)
 
 

@@ -85,14 +85,6 @@ def test_severities_by_check_and_by_threshold() -> None:
         QualitySettings(severity={"psnr": "harmless"})
 
 
-def test_the_checks_are_those_that_dagster_shows() -> None:
-    from imgpipe.assets.findings import SCORE_CHECKS
-
-    assert dict(QUALITY_CHECKS) == dict(SCORE_CHECKS)
-    names = [name for group in QUALITY_CHECKS.values() for name in group]
-    assert sorted(names) == sorted(THRESHOLD_RANGES)
-
-
 def write_profile(path: Path, text: str) -> str:
     path.write_text(text, encoding="utf-8")
     return str(path)
@@ -131,3 +123,8 @@ def test_a_profile_file_that_cannot_be_used_is_refused(tmp_path: Path, text: str
 def test_an_unknown_profile_is_refused_with_the_names() -> None:
     with pytest.raises(ValueError, match="auto, classical, realesrgan or a readable YAML file"):
         QualitySettings(profile="realesgan")
+
+
+def test_every_threshold_belongs_to_one_check() -> None:
+    names = [name for group in QUALITY_CHECKS.values() for name in group]
+    assert sorted(names) == sorted(THRESHOLD_RANGES)
