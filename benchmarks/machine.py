@@ -8,7 +8,10 @@ from __future__ import annotations
 import json
 import os
 import platform
+import statistics
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +44,17 @@ def keep(results: dict[str, Any], benchmark: str, where: str, output: Path | Non
     path.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     print(f"\nkept in {path}")
     return path
+
+
+def median_seconds(call: Callable[[], object], repeat: int) -> float:
+    """The median of ``repeat`` timed calls, after one that is not timed."""
+    call()
+    times = []
+    for _ in range(repeat):
+        begin = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - begin)
+    return statistics.median(times)
 
 
 def forget_peak() -> None:

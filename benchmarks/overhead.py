@@ -21,11 +21,10 @@ import cProfile
 import itertools
 import os
 import pstats
-import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -82,9 +81,13 @@ def main(arguments: list[str] | None = None) -> int:
         with _pixels_cost_nothing(settings, stores), _instance(folder, settings) as instance:
             definitions = build_definitions(settings)
             seconds = {
-                "engine": _median(lambda: _engine(settings, stores, step), options.repeat),
-                "dagster": _median(lambda: _dagster(definitions, instance, UPSCALED), options.repeat),
-                "shard_job": _median(lambda: _dagster(definitions, instance, None), options.repeat),
+                "engine": machine.median_seconds(lambda: _engine(settings, stores, step), options.repeat),
+                "dagster": machine.median_seconds(
+                    lambda: _dagster(definitions, instance, UPSCALED), options.repeat
+                ),
+                "shard_job": machine.median_seconds(
+                    lambda: _dagster(definitions, instance, None), options.repeat
+                ),
             }
             if options.profile:
                 _profile(definitions, instance)
@@ -224,19 +227,9 @@ def _tables(stores: Stores, settings: Settings, repeat: int) -> dict[str, float]
     rows, _ = read_table(stores.output, UPSCALED, DATASET, SHARD)
     place = (stores.output, "spare_images", DATASET, SHARD)
     return {
-        "write_table": _median(lambda: write_table(*place, rows, meta={}), repeat),
-        "read_table": _median(lambda: read_table(*place), repeat),
+        "write_table": machine.median_seconds(lambda: write_table(*place, rows, meta={}), repeat),
+        "read_table": machine.median_seconds(lambda: read_table(*place), repeat),
     }
-
-
-def _median(call: Callable[[], object], repeat: int) -> float:
-    call()
-    times = []
-    for _ in range(repeat):
-        begin = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - begin)
-    return statistics.median(times)
 
 
 def _profile(definitions: Definitions, instance: DagsterInstance) -> None:

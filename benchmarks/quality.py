@@ -16,10 +16,8 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -106,13 +104,16 @@ def _one_core() -> bool:
 def _speed(options: argparse.Namespace) -> dict[str, Any]:
     size, repeat = options.size, options.repeat
     clean, noisy = _pair(size)
-    on_all = _seconds(lambda: ssim(clean, noisy), repeat), _seconds(lambda: _skimage_ssim(clean, noisy), 1)
+    on_all = (
+        machine.median_seconds(lambda: ssim(clean, noisy), repeat),
+        machine.median_seconds(lambda: _skimage_ssim(clean, noisy), 1),
+    )
     bound = _one_core()
     print(f"\n{size} x {size} RGB, median of {repeat}; on one core unless said otherwise")
-    copy = _seconds(lambda: clean.copy(), repeat)
-    ours = {"psnr": _seconds(lambda: psnr(clean, noisy), repeat)}
-    ours["ssim"] = _seconds(lambda: ssim(clean, noisy), repeat)
-    theirs = _seconds(lambda: _skimage_ssim(clean, noisy), 1)
+    copy = machine.median_seconds(lambda: clean.copy(), repeat)
+    ours = {"psnr": machine.median_seconds(lambda: psnr(clean, noisy), repeat)}
+    ours["ssim"] = machine.median_seconds(lambda: ssim(clean, noisy), repeat)
+    theirs = machine.median_seconds(lambda: _skimage_ssim(clean, noisy), 1)
     memory = {name: _fresh_peak(name, size) for name in ("ssim", "psnr", "skimage_ssim")}
     results: dict[str, Any] = {
         "size_px": size,
@@ -173,11 +174,11 @@ def _verdict(name: str, size: int, repeat: int) -> dict[str, Any]:
     def judge() -> None:
         reports.append(score(source, result, settings=QualitySettings(), tile_grid=grid, matte=matte))
 
-    seconds = _seconds(judge, repeat)
+    seconds = machine.median_seconds(judge, repeat)
     return {
         "seconds": seconds,
         "parts": dict(reports[-1].seconds),
-        "diff_seconds": _seconds(lambda: diff_image(source, result), 1),
+        "diff_seconds": machine.median_seconds(lambda: diff_image(source, result), 1),
     }
 
 
@@ -237,16 +238,6 @@ def _pair(size: int) -> tuple[U8, U8]:
     clean = draw(1, size // 4, size // 4, 4)
     noise = np.random.default_rng(0).integers(-4, 5, clean.shape, np.int16)
     return clean, np.clip(clean + noise, 0, 255).astype(np.uint8)
-
-
-def _seconds(call: Callable[[], object], repeat: int) -> float:
-    call()
-    times = []
-    for _ in range(repeat):
-        begin = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - begin)
-    return statistics.median(times)
 
 
 # ---------------------------------------------------------------- correctness

@@ -9,8 +9,9 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from imgpipe.config import describe_fields
+from imgpipe.config import Settings
 from imgpipe.settings import THRESHOLD_RANGES
+from imgpipe.settings.describe import describe_fields
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -29,7 +30,7 @@ def configuration() -> str:
         "| key | default | valid | meaning |",
         "|---|---|---|---|",
     ]
-    for key, valid, default, text in describe_fields():
+    for key, valid, default, text in describe_fields(Settings):
         shown = default if default not in ("", "None") else " "
         lines.append(f"| `{key}` | {f'`{shown}`' if shown.strip() else ''} | {valid} | {text} |")
     lines += [

@@ -99,55 +99,44 @@ def list_queue(
     raise typer.Exit(EXIT_OK)
 
 
-@app.command()
-@exits
-def accept(
-    image_ids: Images,
-    source: Source = None,
-    output: Output = None,
-    config: Config = None,
-    dataset: Dataset = None,
-    note: Note = "",
-    run: Run = False,
-    assignments: Assignments = None,
-) -> None:
+def _deciding(name: str, decide: Callable[[Reviewer, QueueItem, str], list[Decision]]) -> None:
+    """Register a command that decides about images; ``decide`` brings its help."""
+
+    @exits
+    def command(
+        image_ids: Images,
+        source: Source = None,
+        output: Output = None,
+        config: Config = None,
+        dataset: Dataset = None,
+        note: Note = "",
+        run: Run = False,
+        assignments: Assignments = None,
+    ) -> None:
+        desk = _desk(source, output, config, dataset, assignments)
+        _decide(desk, image_ids, lambda who, item: decide(who, item, note), run)
+
+    app.command(name, help=decide.__doc__)(command)
+
+
+def accept(who: Reviewer, item: QueueItem, note: str) -> list[Decision]:
     """The result is good as it is: the next run goes on with it. Holds until the result changes."""
-    desk = _desk(source, output, config, dataset, assignments)
-    _decide(desk, image_ids, lambda who, item: [who.accept(item, note)], run)
+    return [who.accept(item, note)]
 
 
-@app.command()
-@exits
-def reject(
-    image_ids: Images,
-    source: Source = None,
-    output: Output = None,
-    config: Config = None,
-    dataset: Dataset = None,
-    note: Note = "",
-    run: Run = False,
-    assignments: Assignments = None,
-) -> None:
+def reject(who: Reviewer, item: QueueItem, note: str) -> list[Decision]:
     """The result is not to be used, also where its scores are good. Takes it off the list."""
-    desk = _desk(source, output, config, dataset, assignments)
-    _decide(desk, image_ids, lambda who, item: [who.reject(item, note)], run)
+    return [who.reject(item, note)]
 
 
-@app.command()
-@exits
-def withdraw(
-    image_ids: Images,
-    source: Source = None,
-    output: Output = None,
-    config: Config = None,
-    dataset: Dataset = None,
-    note: Note = "",
-    run: Run = False,
-    assignments: Assignments = None,
-) -> None:
+def withdraw(who: Reviewer, item: QueueItem, note: str) -> list[Decision]:
     """Take back what was decided: the next run makes and judges these images by itself again."""
-    desk = _desk(source, output, config, dataset, assignments)
-    _decide(desk, image_ids, lambda who, item: who.withdraw(item, note), run)
+    return who.withdraw(item, note)
+
+
+_deciding("accept", accept)
+_deciding("reject", reject)
+_deciding("withdraw", withdraw)
 
 
 @app.command()

@@ -10,13 +10,13 @@ from imgpipe.config import (
     ALIASES,
     Settings,
     dataset_name_from,
-    describe_fields,
     dump_settings,
     load_settings,
     parse_assignments,
 )
 from imgpipe.errors import ConfigError
 from imgpipe.settings import THRESHOLD_RANGES
+from imgpipe.settings.describe import describe_fields
 
 
 @pytest.fixture(autouse=True)
@@ -93,7 +93,7 @@ def test_aliases_mean_the_same() -> None:
 
 
 def test_every_alias_leads_to_a_setting() -> None:
-    known = {key for key, *_ in describe_fields()}
+    known = {key for key, *_ in describe_fields(Settings)}
     known |= {f"quality.thresholds.{name}" for name in THRESHOLD_RANGES}
     assert set(ALIASES.values()) <= known
 
@@ -148,7 +148,7 @@ def test_dumped_settings_read_back_the_same(tmp_path: Path) -> None:
 
 
 def test_every_setting_says_what_it_means() -> None:
-    rows = list(describe_fields())
+    rows = list(describe_fields(Settings))
     assert len(rows) > 30
     assert [key for key, _, _, text in rows if len(text) < 10] == []
 
@@ -177,3 +177,9 @@ def test_dataset_names_are_valid_for_any_source(url: str, name: str) -> None:
 
 def test_threshold_ranges_are_ordered() -> None:
     assert all(low < high for low, high in THRESHOLD_RANGES.values())
+
+
+def test_names_are_described_with_what_they_may_hold() -> None:
+    valid = {key: text for key, text, *_ in describe_fields(Settings)}
+    assert valid["quality.thresholds"] == "name: number"
+    assert valid["quality.severity"] == "name: `error`, `warn`, `info`"

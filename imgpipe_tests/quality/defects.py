@@ -15,8 +15,9 @@ from typing import TypeVar
 import cv2
 import numpy as np
 
+from imgpipe.images.colour import luma
 from imgpipe.records import TileGrid
-from imgpipe_tests.quality.drawings import F32, U8, area, clip8
+from imgpipe_tests.quality.drawings import F32, U8, area, clip8, draw
 
 T = TypeVar("T")
 #: Borders of the tiles of the result, px: (columns, rows), the picture's own included.
@@ -330,3 +331,11 @@ MATTE_DEFECTS: Mapping[str, MatteDefect] = {
     "specks": MatteDefect(_specks, (10, 20, 40)),
     "blurred_matte": MatteDefect(_blurred_matte, (8, 16, 32)),
 }
+
+
+def damaged_luma(name: str, width: int = 96, height: int = 72) -> tuple[F32, F32]:
+    """Luma of a drawing and of the same with the defect ``name`` in it, on 0..255."""
+    picture = draw(5, width, height, 4)
+    damaged = plant(name, picture)
+    assert damaged is not None
+    return luma(picture.astype(np.float32)), luma(damaged.astype(np.float32))

@@ -5,15 +5,8 @@ import pytest
 
 from imgpipe.images.colour import luma
 from imgpipe.quality.gmsd import T, gmsd
-from imgpipe_tests.quality.defects import DEFECTS, plant
+from imgpipe_tests.quality.defects import DEFECTS, damaged_luma, plant
 from imgpipe_tests.quality.drawings import draw
-
-
-def planes(name: str, width: int = 96, height: int = 72) -> tuple[np.ndarray, np.ndarray]:
-    picture = draw(5, width, height, 4)
-    damaged = plant(name, picture)
-    assert damaged is not None
-    return luma(picture.astype(np.float32)), luma(damaged.astype(np.float32))
 
 
 @pytest.mark.parametrize("name", sorted(DEFECTS))
@@ -21,7 +14,7 @@ def test_equals_piq(name: str) -> None:
     """piq's definition is the paper's too: 2x2 means, Prewitt / 3, zeros outside, T = 170."""
     piq = pytest.importorskip("piq")
     torch = pytest.importorskip("torch")
-    a, b = planes(name)
+    a, b = damaged_luma(name)
     tensors = [torch.from_numpy(plane.astype(np.float64))[None, None] for plane in (a, b)]
     assert gmsd(a, b) == pytest.approx(piq.gmsd(*tensors, data_range=255.0).item(), abs=2e-6)
 
@@ -48,7 +41,7 @@ def test_the_definition_written_down() -> None:
 
 
 def test_identities() -> None:
-    a, b = planes("blur")
+    a, b = damaged_luma("blur")
     assert gmsd(a, a.copy()) == 0.0
     assert gmsd(a, b) == pytest.approx(gmsd(b, a), abs=1e-7)
     values = []
@@ -60,7 +53,7 @@ def test_identities() -> None:
 
 
 def test_weights_select_pixels() -> None:
-    a, b = planes("noise")
+    a, b = damaged_luma("noise")
     weight = np.zeros_like(a)
     weight[:, a.shape[1] // 2 :] = 1.0
     half = a.shape[1] // 2

@@ -4,24 +4,15 @@ import numpy as np
 import pytest
 from skimage.metrics import structural_similarity
 
-from imgpipe.images.colour import luma
 from imgpipe.quality.ms_ssim import WEIGHTS, ms_ssim
-from imgpipe_tests.quality.defects import DEFECTS, plant
-from imgpipe_tests.quality.drawings import draw
-
-
-def planes(name: str) -> tuple[np.ndarray, np.ndarray]:
-    picture = draw(5, 96, 72, 4)
-    damaged = plant(name, picture)
-    assert damaged is not None
-    return luma(picture.astype(np.float32)), luma(damaged.astype(np.float32))
+from imgpipe_tests.quality.defects import DEFECTS, damaged_luma
 
 
 @pytest.mark.parametrize("name", sorted(DEFECTS))
 def test_equals_piq(name: str) -> None:
     piq = pytest.importorskip("piq")
     torch = pytest.importorskip("torch")
-    a, b = planes(name)
+    a, b = damaged_luma(name)
     tensors = [torch.from_numpy(plane.astype(np.float64))[None, None] for plane in (a, b)]
     truth = piq.multi_scale_ssim(*tensors, data_range=255.0).item()
     assert ms_ssim(a, b) == pytest.approx(truth, abs=1e-5)
@@ -32,7 +23,7 @@ def test_is_near_torchmetrics(name: str) -> None:
     """torchmetrics keeps the borders of every scale, so it agrees roughly only."""
     image = pytest.importorskip("torchmetrics.functional.image")
     torch = pytest.importorskip("torch")
-    a, b = planes(name)
+    a, b = damaged_luma(name)
     tensors = [torch.from_numpy(plane)[None, None] for plane in (a, b)]
     truth = image.multiscale_structural_similarity_index_measure(*tensors, data_range=255.0).item()
     assert ms_ssim(a, b) == pytest.approx(truth, abs=0.02)
@@ -48,7 +39,7 @@ def test_a_constant_offset_has_a_closed_form() -> None:
 
 def test_one_scale_is_ssim_of_scikit_image() -> None:
     """Differences above 16 px leave the finer scales' structure at 1 only if their weights are right."""
-    a, b = planes("jpeg")
+    a, b = damaged_luma("jpeg")
     terms = []
     for scale in range(len(WEIGHTS)):
         step = 2**scale
@@ -68,7 +59,7 @@ def test_one_scale_is_ssim_of_scikit_image() -> None:
 
 
 def test_identities() -> None:
-    a, b = planes("halo")
+    a, b = damaged_luma("halo")
     assert ms_ssim(a, a.copy()) == 1.0
     assert ms_ssim(a, b) == pytest.approx(ms_ssim(b, a), abs=1e-6)
     assert ms_ssim(a, b, np.ones_like(a)) == pytest.approx(ms_ssim(a, b), abs=1e-6)

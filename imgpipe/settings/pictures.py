@@ -1,0 +1,165 @@
+"""What is done to a picture: matting, enlarging, and the optional step before segmentation."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from imgpipe.settings.section import Section
+
+Action = Literal["enhance", "rembg", "upscale"]
+Fallback = Literal["fail", "classical"]
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
+UpscaleBackend = Literal["auto", "spandrel", "realesrgan", "dnn_superres", "onnxruntime"]
+Side = Annotated[int, Field(ge=1, le=65535)]
+
+
+class RembgSettings(Section):
+    """Matting: finding the subject and its alpha."""
+
+    model: str = Field(
+        "isnet-anime",
+        min_length=1,
+        description="Model name (see `imgpipe models list`), a path to an .onnx file, or `classical`.",
+    )
+    preprocess: Literal["author", "rembg"] = Field(
+        "author",
+        description="Feed the network as its authors do, or exactly as the rembg package does.",
+    )
+    alpha_matting: bool = Field(True, description="Refine the mask's border into an alpha matte.")
+    foreground_threshold: int = Field(
+        240, ge=0, le=254, description="Mask values above this are certainly subject (0..254)."
+    )
+    background_threshold: int = Field(
+        10, ge=0, le=254, description="Mask values below this are certainly background (0..254)."
+    )
+    erode_size: int = Field(
+        3,
+        ge=0,
+        le=100,
+        description="How far the certain areas are shrunk before matting, px of a 1024 px image (0..100).",
+    )
+    fallback: Fallback = Field(
+        "fail",
+        description="Where the weights are missing: stop (`fail`) or use `classical`, recorded in every row.",
+    )
+    subject_minimum: float = Field(
+        0.1,
+        ge=0.0,
+        le=1.0,
+        description="A network whose largest probability is below this has found no subject (0..1).",
+    )
+    guard_iou: float = Field(
+        0.8,
+        ge=0.0,
+        le=1.0,
+        description="The refined alpha is dropped where it overlaps the mask by less than this IoU (0..1).",
+    )
+    confidence_minimum: float = Field(
+        0.6,
+        ge=0.0,
+        le=1.0,
+        description="Mattes that `classical` is less sure of are rejected (0..1).",
+    )
+
+    @model_validator(mode="after")
+    def _thresholds_in_order(self) -> Self:
+        if self.background_threshold >= self.foreground_threshold:
+            raise ValueError(
+                f"background_threshold ({self.background_threshold}) must be below "
+                f"foreground_threshold ({self.foreground_threshold}), as in 10 and 240"
+            )
+        return self
+
+
+class UpscaleSettings(Section):
+    """Enlarging."""
+
+    model: str = Field(
+        "realesrgan-anime-6b",
+        min_length=1,
+        description="Model name (`imgpipe models list`), a path to a weights file, `lanczos` or `bicubic`.",
+    )
+    backend: UpscaleBackend = Field(
+        "auto",
+        description="What runs the weights file; `auto`: .onnx onnxruntime, .pb dnn_superres, else spandrel.",
+    )
+    scale: float = Field(4.0, gt=0.0, le=16.0, description="Output size / input size (above 0, up to 16).")
+    target_size: tuple[Side, Side] | None = Field(
+        None,
+        description="[width, height] in px: as large as fits into it, aspect kept, in place of `scale`.",
+    )
+    min_dimensions: tuple[Side, Side] | None = Field(
+        None,
+        description="[width, height] in px that the result reaches at least, by more than `scale` if needed.",
+    )
+    tile_size: Literal["auto"] | Annotated[int, Field(ge=0, le=16384)] = Field(
+        "auto",
+        description="Tile edge in source px (32..16384; 0 = never cut), or `auto` from free memory.",
+    )
+    halo: Literal["auto"] | Annotated[int, Field(ge=0, le=512)] = Field(
+        "auto",
+        description="Context around a tile in source px (0..512), or `auto` = the network's receptive field.",
+    )
+    precision: Precision = Field(
+        "auto",
+        description="`auto`: bf16 on CPUs that have it, fp16 or bf16 on GPUs, else fp32.",
+    )
+    color_match: bool = Field(
+        True, description="Correct the network's low-frequency colour shift against the source."
+    )
+    alpha: Literal["lanczos", "network"] = Field(
+        "lanczos", description="How a network's alpha is enlarged: Lanczos without ringing, or the network."
+    )
+    tta: bool = Field(
+        False, description="Average over the 8 turns and mirrorings of each tile: 8 times the time."
+    )
+    batch_size: Literal["auto"] | Annotated[int, Field(ge=1, le=64)] = Field(
+        "auto", description="Tiles computed at once (1..64), or `auto`: 1 on a CPU, by memory on a GPU."
+    )
+    fallback: Fallback = Field(
+        "fail",
+        description="Where the weights are missing: stop (`fail`) or use `lanczos` (`classical`), recorded.",
+    )
+
+    @field_validator("tile_size")
+    @classmethod
+    def _tile_is_usable(cls, value: int | str) -> int | str:
+        if isinstance(value, int) and 0 < value < 32:
+            raise ValueError("a tile is 0 (never cut) or at least 32 px")
+        return value
+
+    @model_validator(mode="after")
+    def _one_target(self) -> Self:
+        if self.target_size is not None and self.min_dimensions is not None:
+            raise ValueError("target_size and min_dimensions exclude each other: one box decides the size")
+        return self
+
+
+class EnhanceSettings(Section):
+    """The optional step before segmentation: at least this size, saved by rule."""
+
+    min_width: int = Field(800, ge=1, le=65535, description="Least width of the result, px.")
+    min_height: int = Field(1440, ge=1, le=65535, description="Least height of the result, px.")
+    scale_factor: float = Field(
+        1.5, ge=1.0, le=16.0, description="Least enlargement; more where the least size asks for it."
+    )
+    target_bytes: int | None = Field(
+        None,
+        ge=1000,
+        description="File size to reach by format, quality and scale, bytes; null = as it comes.",
+    )
+    model: Literal["lanczos", "bicubic"] = Field("lanczos", description="How it is enlarged.")
+    save_format_priority: tuple[Literal["PNG", "WEBP", "JPEG", "JXL"], ...] = Field(
+        ("PNG", "WEBP", "JPEG"),
+        description="Formats in the order in which they are tried; JXL (lossless) needs its plugin.",
+    )
+    quality: int = Field(95, ge=90, le=100, description="Quality of lossy formats, at least 90 (90..100).")
+
+    @field_validator("save_format_priority")
+    @classmethod
+    def _formats_once(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not value or len(set(value)) != len(value):
+            raise ValueError(f"expected each format at most once and at least one, got {list(value)}")
+        return value

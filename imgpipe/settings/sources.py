@@ -1,0 +1,61 @@
+"""How sources are reached, and what is refused of them."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from imgpipe.settings.section import Section
+
+
+class LimitSettings(Section):
+    """What is refused before it is decoded."""
+
+    max_pixels: int = Field(
+        100_000_000, ge=1, le=4_000_000_000, description="Largest source picture, px (width x height)."
+    )
+    max_output_pixels: int = Field(
+        400_000_000, ge=1, le=16_000_000_000, description="Largest picture to be made, px."
+    )
+    max_bytes: int = Field(268_435_456, ge=1, description="Largest source file, bytes.")
+    max_aspect_ratio: float = Field(
+        100.0, ge=1.0, le=65535.0, description="Longest side / shortest side of a source."
+    )
+    min_side: int = Field(1, ge=1, le=65535, description="Shortest side of a source, px.")
+    animated: Literal["first_frame", "reject"] = Field(
+        "first_frame", description="Animated sources: keep the first frame, recorded, or make an error row."
+    )
+
+    def for_own_files(self) -> LimitSettings:
+        """Limits for pictures that we made ourselves: only their size in memory is bounded again."""
+        return LimitSettings(
+            max_pixels=self.max_output_pixels,
+            max_output_pixels=self.max_output_pixels,
+            max_bytes=1 << 40,
+            max_aspect_ratio=65535.0,
+        )
+
+
+class IsolationSettings(Section):
+    """Where untrusted bytes are decoded."""
+
+    mode: Literal["process", "none"] = Field(
+        "process",
+        description="Decode sources in worker processes, so that a crash costs one image, or in this one.",
+    )
+    timeout_seconds: float = Field(60.0, gt=0, le=3600, description="Longest time for one image, seconds.")
+    max_memory_bytes: int = Field(
+        2_147_483_648,
+        ge=268_435_456,
+        description="Address space that a worker may take beyond what it starts with, bytes.",
+    )
+
+
+class S3Settings(Section):
+    """How S3 is reached; credentials come from the usual AWS places, never from this file."""
+
+    endpoint_url: str | None = Field(
+        None, description="Address of an S3-compatible server (MinIO and friends); empty for AWS."
+    )
+    region: str | None = Field(None, description="Region name; empty for the environment's.")
