@@ -149,9 +149,8 @@ def materialize_pending(settings: Settings, retry: Retry = EVERYTHING) -> list[A
         print_plan(seal_plan(settings, stores))
     statuses = list(shard_statuses(settings, stores, wanted))
     pending = [status for status in statuses if _is_due(status, retry, settings, stores)]
-    if any(
-        status.state is not State.FAILED for status in pending
-    ):  # Failed images may never get to a network.
+    # Images that failed may never get to a network.
+    if any(status.state is not State.FAILED for status in pending):
         warm_up(settings)
     from imgpipe.launch import Launcher, open_instance, remember_settings  # takes seconds: Dagster
 

@@ -106,3 +106,14 @@ def test_status_tells_complete_stale_and_missing(drawn: Workspace) -> None:
     assert "1 new" in text
     code, text = drawn.cli("status", *CLASSICAL)
     assert (text.count("complete"), text.count("quality_reports missing")) == (2, 1), text
+
+
+def test_failed_images_alone_load_nothing(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[object] = []
+    monkeypatch.setattr("imgpipe.cli.run.warm_up", asked.append)
+    write_drawing(workspace.source, "a.png", seed=1)
+    Path(workspace.source, "bad.png").write_bytes(b"no image")
+    assert workspace.cli("run", *CLASSICAL)[0] == 1
+    assert len(asked) == 1
+    assert workspace.cli("run", *CLASSICAL)[0] == 1
+    assert len(asked) == 1

@@ -1,0 +1,54 @@
+"""The command as a process: its exit code, its last words, and that it leaves nothing behind."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from imgpipe_tests.end_to_end.conftest import write_drawing
+
+LANCZOS = ("--set", "actions=[upscale]", "--set", "upscale.model=lanczos", "--set", "upscale.scale=2")
+
+
+def imgpipe(*arguments: str, cwd: Path, code: str = "") -> subprocess.CompletedProcess[str]:
+    """``code`` is run in the same interpreter before the command."""
+    start = f"import sys; {code or 'pass'}; from imgpipe.cli import main; sys.argv[0] = 'imgpipe'; main()"
+    return subprocess.run(
+        [sys.executable, "-c", start, *arguments], cwd=cwd, capture_output=True, text=True, timeout=120
+    )
+
+
+def test_what_was_said_arrives_with_the_exit_code(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    write_drawing(tmp_path / "in", "a.png", seed=1)
+    good = imgpipe("image", "in/a.png", "out.png", *LANCZOS, cwd=tmp_path)
+    assert (good.returncode, good.stderr) == (0, "")
+    assert (tmp_path / "out.png").is_file()
+    wrong = imgpipe("files", "--output", "nowhere", "x", cwd=tmp_path)
+    assert wrong.returncode == 2
+    assert "nowhere" in wrong.stderr
+
+
+def test_other_ends_are_made_before_it_leaves(tmp_path: Path) -> None:
+    inside = (
+        "import atexit, imgpipe.cli as cli; old = cli.app; "
+        "cli.app = lambda: (atexit.register(print, 'put away'), old())"
+    )
+    ended = imgpipe("--help", cwd=tmp_path, code=inside)
+    assert (ended.returncode, "put away" in ended.stdout) == (0, True)
+
+
+def test_a_defect_of_ours_still_shows_its_trace(tmp_path: Path) -> None:
+    broken = "import imgpipe.cli as cli; cli.app = lambda: 1 / 0"
+    ended = imgpipe("--help", cwd=tmp_path, code=broken)
+    assert ended.returncode == 1
+    assert "ZeroDivisionError" in ended.stderr
+
+
+@pytest.mark.parametrize("code", [0, 3])
+def test_any_exit_code_passes(tmp_path: Path, code: int) -> None:
+    ending = f"import imgpipe.cli as cli; cli.app = lambda: sys.exit({code})"
+    assert imgpipe("--help", cwd=tmp_path, code=ending).returncode == code
