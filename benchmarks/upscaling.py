@@ -23,6 +23,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -50,7 +51,8 @@ from upscaling_contenders import (
 )
 
 from imgpipe.images.image import Image
-from imgpipe.inference.device import resolve_device, resolve_precision
+from imgpipe.inference.device import cpu_has_bf16, resolve_device
+from imgpipe.records import ModelUse
 from imgpipe.upscaling.build import build_upscaler
 
 MATRIX = "matrix product"
@@ -136,9 +138,9 @@ def _exactness(
 def _precision(
     path: Path, options: argparse.Namespace, device: str, real: Sequence[Pixels]
 ) -> dict[str, Any]:
-    """The automatic precision against fp32, dB by picture."""
+    """The low precision against fp32, dB by picture."""
     width, height = _size(options.exact_size)
-    chosen = resolve_precision("auto", device)
+    chosen = _precisions(device)[-1]
     full, low = (ours(path, device, precision=precision, tile_size=0) for precision in ("fp32", chosen))
     values = []
     for index in range(max(1, len(real))):
@@ -162,14 +164,19 @@ def _speed(
     width, height = _size(size)
     pixels = picture(width, height, real)
     flop = FLOP_PER_OUTPUT_PIXEL[name] * width * height * SCALE**2
-    precisions = list(dict.fromkeys(("fp32", resolve_precision("auto", device))))
+    settings_tried = _precisions(device)
     calls: dict[str, Callable[[], object]] = {}
+    used: dict[str, ModelUse] = {}
+    forms: dict[str, str] = {}
     skipped: dict[str, str] = {}
     product_flop: dict[str, float] = {}
-    for precision in precisions:
+    for setting in settings_tried:
+        upscaler = ours(path, device, precision=setting)
+        label = f"ours {setting}"
+        used[label], forms[label] = upscaler.model, upscaler._loaded.convolution
+        calls[label] = partial(enlarger(upscaler), pixels)
+    for precision in dict.fromkeys(model.precision for model in used.values()):
         calls[f"{MATRIX} {precision}"], product_flop[precision] = matrix_product(precision, device)
-        enlarge = enlarger(ours(path, device, precision=precision))
-        calls[f"ours {precision}"] = lambda call=enlarge: call(pixels)
     for tile in (512, 0):
         contender = realesrganer(name, path, tile, device)
         if isinstance(contender, str):
@@ -177,16 +184,18 @@ def _speed(
         else:
             calls[f"RealESRGANer tile {tile}"] = lambda call=contender: call(pixels)
     best = in_turns(calls, options.rounds)
-    rates = {precision: product_flop[precision] / best[f"{MATRIX} {precision}"] for precision in precisions}
+    rates = {precision: flops / best[f"{MATRIX} {precision}"] for precision, flops in product_flop.items()}
     theirs = min((best[label] for label in best if label.startswith("RealESRGANer")), default=None)
     rows: dict[str, Any] = {"size": size, "skipped": skipped}
-    for precision, rate in rates.items():
-        rows[f"{MATRIX} {precision}"] = {"gflops": rate / 1e9}
-        seconds = best[f"ours {precision}"]
-        rows[f"ours {precision}"] = {
+    rows |= {f"{MATRIX} {precision}": {"gflops": rate / 1e9} for precision, rate in rates.items()}
+    for label, model in used.items():
+        seconds = best[label]
+        rows[label] = {
+            "precision": model.precision,
+            "convolution": forms[label],
             "seconds": seconds,
-            "gflops": flop / seconds / 1e9,
-            "share_of_matrix_product": flop / seconds / rate,
+            "gflops": flop / seconds / 1e9,  # of direct convolutions, however it was computed
+            "share_of_matrix_product": flop / seconds / rates[model.precision],
             "times_realesrganer": None if theirs is None else theirs / seconds,
         }
     for label, seconds in best.items():
@@ -195,6 +204,12 @@ def _speed(
     for label, row in rows.items():
         print(f"  {size} {label}: {_shown(row)}")
     return rows
+
+
+def _precisions(device: str) -> list[str]:
+    """The settings worth a row: what is chosen, fp32, and the low precision that the device has."""
+    low = "bf16" if device != "cpu" or cpu_has_bf16() else "fp32"
+    return list(dict.fromkeys(("auto", "fp32", low)))
 
 
 def _memory(path: Path, options: argparse.Namespace) -> dict[str, Any]:

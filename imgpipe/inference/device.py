@@ -23,6 +23,9 @@ _LOG = logging.getLogger(__name__)
 _PROC = Path("/proc")
 _CGROUP = Path("/sys/fs/cgroup")
 
+#: How much faster bf16 must be measured to be taken for fp32, which is more precise.
+_LEAST_GAIN = 1.1
+
 #: CPU flags (x86, then ARM) of units that multiply bf16 matrices; plain AVX512 only emulates it, slower.
 _BF16_FLAGS = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
 
@@ -72,10 +75,10 @@ def cpu_has_bf16(proc: Path = _PROC) -> bool:
 def resolve_precision(setting: PrecisionSetting, device: str) -> str:
     """``"fp32"``, ``"bf16"`` or ``"fp16"`` for the setting ``upscale.precision`` on ``device``.
 
-    ``auto``: on a CPU bf16 where it is native, else fp32; on CUDA bf16 from compute capability 8.0
-    (Ampere) on, fp16 for 7.x (Volta, Turing: fast fp16, emulated bf16), fp32 before. A precision that
-    was asked for is kept, with a warning where the device only emulates it. Raises :class:`ConfigError`
-    for any other word.
+    ``auto``: on a CPU bf16 where it is native and measured faster, else fp32; on CUDA bf16 from compute
+    capability 8.0 (Ampere) on, fp16 for 7.x (Volta, Turing: fast fp16, emulated bf16), fp32 before. A
+    precision that was asked for is kept, with a warning where another is faster. Raises
+    :class:`ConfigError` for any other word.
     """
     if setting not in ("auto", "fp32", "bf16", "fp16"):
         raise ConfigError(f"upscale.precision: expected auto, fp32, bf16 or fp16, got {setting!r}")
@@ -87,7 +90,7 @@ def resolve_precision(setting: PrecisionSetting, device: str) -> str:
     fp16_on_gpu = setting == "fp16" and native != "fp32" and not device.startswith("cpu")
     if setting != native and not fp16_on_gpu:
         _LOG.warning(
-            "upscale.precision: %s is not native on this %s, slower than %s", setting, device, native
+            "upscale.precision: %s is not the fastest on this %s: that is %s", setting, device, native
         )
     return setting
 
@@ -131,9 +134,17 @@ def _why_no_cuda() -> str:
     return ""
 
 
+def _bf16_pays() -> bool:
+    if not _has_torch():
+        return False
+    from imgpipe.inference.cpu_speed import bf16_speedup
+
+    return bf16_speedup() >= _LEAST_GAIN
+
+
 def _native_precision(device: str) -> str:
     if device.startswith("cpu"):
-        return "bf16" if cpu_has_bf16() else "fp32"
+        return "bf16" if cpu_has_bf16() and _bf16_pays() else "fp32"
     import torch
 
     major, _ = torch.cuda.get_device_capability(device)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from imgpipe.errors import ConfigError, PackagesMissing, WeightsMissing
-from imgpipe.inference.device import DeviceSetting, resolve_device, resolve_precision
+from imgpipe.inference.device import DeviceSetting, resolve_device
 from imgpipe.inference.weights import LocatedWeights, locate
 from imgpipe.settings import LimitSettings, UpscaleSettings
 from imgpipe.upscaling.upscaler import TargetSize, Upscaler
@@ -24,7 +24,7 @@ _CLASSICAL: Mapping[str, Kernel] = {"lanczos": "lanczos", "bicubic": "bicubic"}
 _FALLBACK: Kernel = "lanczos"
 
 #: Raised whenever the same settings and weights make other pictures.
-CODE_VERSION = 2
+CODE_VERSION = 3
 
 Backend = Literal["spandrel", "realesrgan", "dnn_superres", "onnxruntime"]
 
@@ -33,7 +33,7 @@ _BY_SUFFIX: Mapping[str, Backend] = {".onnx": "onnxruntime", ".pb": "dnn_superre
 
 #: What each backend imports beyond this package's own requirements, and how to get it.
 _NEEDED_PACKAGES: Mapping[Backend, tuple[str, ...]] = {
-    "spandrel": ("torch", "torchvision", "spandrel", "safetensors"),
+    "spandrel": ("torch", "torchvision", "spandrel", "safetensors", "numba"),
     "realesrgan": ("torch", "torchvision", "safetensors", "realesrgan", "basicsr"),
     "dnn_superres": (),
     "onnxruntime": ("onnxruntime",),
@@ -160,5 +160,4 @@ def _load(backend: Backend, located: LocatedWeights, settings: UpscaleSettings, 
         return realesrgan_network.load_network(located, device=resolved, precision=settings.precision)
     from imgpipe.upscaling import spandrel_network
 
-    precision = resolve_precision(settings.precision, resolved)
-    return spandrel_network.load_network(located, device=resolved, precision=precision)
+    return spandrel_network.load_network(located, device=resolved, precision=settings.precision)

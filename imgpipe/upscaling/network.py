@@ -85,7 +85,8 @@ class LoadedNetwork:
     """A checked network with what tiling must know about it.
 
     ``multiple_of``: windows begin and end on multiples of it, source px. ``tileable``: False where the
-    architecture tiles inside or must see the whole picture. ``reasons``: what could not be had as asked.
+    architecture tiles inside or must see the whole picture. ``convolution``: ``winograd`` where its
+    convolutions are ours, else ``backend``. ``reasons``: what could not be had as asked.
     """
 
     network: Network
@@ -95,6 +96,7 @@ class LoadedNetwork:
     memory: MemoryModel
     multiple_of: int = 1
     tileable: bool = True
+    convolution: str = "backend"
     reasons: tuple[str, ...] = ()
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from imgpipe.errors import InferenceError, ModelMismatch, WeightsRefused
+from imgpipe.inference.device import PrecisionSetting, resolve_precision
 from imgpipe.inference.memory_model import ASSUMED_MEMORY, MemoryModel
 from imgpipe.inference.torch_network import Form, TorchNetwork, cast_whole
 from imgpipe.inference.weights import LocatedWeights
@@ -30,6 +32,9 @@ from imgpipe.upscaling.network_forms import (
     has_esrgan_form,
 )
 from imgpipe.upscaling.quantising_network import QuantisingNetwork
+from imgpipe.upscaling.winograd import TILE_PX
+from imgpipe.upscaling.winograd_choice import winograd_pays
+from imgpipe.upscaling.winograd_form import WinogradCompactForm, has_winograd_form, winograd_reach_px
 
 #: File types that can be read without running code from them.
 SAFE_SUFFIXES = (".safetensors", ".pth")
@@ -40,20 +45,24 @@ _CONVOLUTIONAL = ("Compact", "ESRGAN")
 _PROBE_WIDTH_PX, _PROBE_HEIGHT_PX = 20, 16
 
 
-def load_network(located: LocatedWeights, *, device: str, precision: str) -> LoadedNetwork:
+def load_network(located: LocatedWeights, *, device: str, precision: PrecisionSetting) -> LoadedNetwork:
     """The network in ``located`` on ``device``, checked against its descriptor and on a small picture.
 
-    ``precision``: fp32, bf16 or fp16; replaced, with a reason, where the architecture cannot take it.
+    ``precision``: the setting; replaced, with a reason, where the architecture cannot take it.
     Raises :class:`WeightsRefused` (unsafe, damaged or unknown file) and :class:`ModelMismatch` (another
     scale than registered, not 3 channels in and out, wrong size or NaN on the probe).
     """
     descriptor = _read(located.path)
     _check_descriptor(descriptor, located)
-    precision, reasons = _possible_precision(descriptor, precision)
+    used, reasons = _possible_precision(descriptor, resolve_precision(precision, device))
     module, form = _module_and_form(descriptor)
-    network = TorchNetwork(module, scale=descriptor.scale, device=device, precision=precision, form=form)
+    # Winograd's convolutions are in fp32, so they may take the place of bf16 where that was not asked for.
+    may_be_fp32 = device == "cpu" and precision in ("auto", "fp32")
+    if may_be_fp32 and form is CompactForm and has_winograd_form(module) and winograd_pays(used):
+        used, form = "fp32", WinogradCompactForm
+    network = TorchNetwork(module, scale=descriptor.scale, device=device, precision=used, form=form)
     _check_on_probe(network, located.path)
-    return LoadedNetwork(
+    loaded = LoadedNetwork(
         QuantisingNetwork(network),
         backend="spandrel",
         architecture=str(descriptor.architecture.id),
@@ -63,6 +72,10 @@ def load_network(located: LocatedWeights, *, device: str, precision: str) -> Loa
         tileable=descriptor.tiling == spandrel.ModelTiling.SUPPORTED,
         reasons=reasons,
     )
+    if form is not WinogradCompactForm:
+        return loaded
+    field = ReceptiveField(winograd_reach_px(module), "computed")
+    return replace(loaded, receptive_field=field, multiple_of=TILE_PX, convolution="winograd")
 
 
 def _read(path: Path) -> Any:

@@ -97,10 +97,14 @@ def test_bf16_without_proc_agrees_with_torch(tmp_path: Path, monkeypatch: pytest
 
 def test_precision_on_the_cpu(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     monkeypatch.setattr(module, "cpu_has_bf16", lambda: True)
+    monkeypatch.setattr("imgpipe.inference.cpu_speed.bf16_speedup", lambda: 1.9)
     assert resolve_precision("auto", "cpu") == "bf16"
     assert resolve_precision("fp32", "cpu") == "fp32"
     assert resolve_precision("bf16", "cpu") == "bf16"
     assert not caplog.records
+    monkeypatch.setattr("imgpipe.inference.cpu_speed.bf16_speedup", lambda: 0.6)  # a Xeon without its AMX
+    assert resolve_precision("auto", "cpu") == "fp32"
+    monkeypatch.setattr("imgpipe.inference.cpu_speed.bf16_speedup", lambda: 1.9)
     monkeypatch.setattr(module, "cpu_has_bf16", lambda: False)
     assert resolve_precision("auto", "cpu") == "fp32"
     with caplog.at_level(logging.WARNING):
@@ -131,7 +135,7 @@ def test_a_gpu_does_fp16_although_auto_takes_bf16(
     assert not caplog.records
     cuda(monkeypatch, capability=(7, 5))
     assert resolve_precision("bf16", "cuda") == "bf16"
-    assert "slow" in caplog.text
+    assert "fastest on this cuda: that is fp16" in caplog.text
 
 
 def test_memory_of_a_bare_machine(proc: Path, cgroup: Path) -> None:

@@ -32,13 +32,15 @@ def lively(module: nn.Module) -> nn.Module:
     return module.eval()
 
 
-def tiny_compact(scale: int = 4, inner_convolutions: int = 4, channels: int = 3) -> nn.Module:
+def tiny_compact(
+    scale: int = 4, inner_convolutions: int = 4, channels: int = 3, features: int = 16
+) -> nn.Module:
     """SRVGGNetCompact; receptive field = inner_convolutions + 2 px."""
     return lively(
         Compact(
             num_in_ch=channels,
             num_out_ch=channels,
-            num_feat=16,
+            num_feat=features,
             num_conv=inner_convolutions,
             upscale=scale,
         )

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pytest
 
 from imgpipe.images.image import Image
+from imgpipe.upscaling import spandrel_network
 from imgpipe.upscaling.network_upscaler import NetworkUpscaler
 
 pytestmark = pytest.mark.shared
@@ -55,15 +56,34 @@ def test_colours_stay_at_other_factors(scale: float, shared: Path, weights: Path
         assert shift <= 0.1, f"{frame} at {scale}: colour shift {shift:.3f} of 255"
 
 
-def test_exact_and_precise(shared: Path, weights: Path, build: Build) -> None:
+@pytest.mark.parametrize("winograd", [False, True])
+def test_exact_and_precise(
+    winograd: bool, shared: Path, weights: Path, build: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spandrel_network, "winograd_pays", lambda precision: winograd)
     image = Image(_crop(shared / "data" / "anime" / "frame-048.png", 100, 100, 150, 110))
-    whole = build(weights, tile_size=0).upscale(image).image.pixels.astype(int)
+    upscaled = build(weights, tile_size=0).upscale(image)
+    assert upscaled.details["halo_px"] == (68 if winograd else 18)
+    whole = upscaled.image.pixels.astype(int)
     for tile in (32, 60, 75, 97, 128):
         tiled = build(weights, tile_size=tile).upscale(image).image.pixels
         assert np.abs(whole - tiled).max() == 0, f"tile {tile}"
     low = build(weights, tile_size=0, precision="bf16").upscale(image).image.pixels
     psnr_db = 10 * np.log10(255**2 / ((whole - low) ** 2).mean())
     assert psnr_db > 56, f"bf16 against fp32: {psnr_db:.1f} dB"
+
+
+def test_both_ways_are_one_picture(
+    shared: Path, weights: Path, build: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = Image(_crop(shared / "data" / "anime" / "frame-000.png", 200, 120, 192, 160))
+    results = []
+    for winograd in (False, True):
+        monkeypatch.setattr(spandrel_network, "winograd_pays", lambda precision, answer=winograd: answer)
+        results.append(build(weights).upscale(image).image.pixels.astype(int))
+    difference = np.abs(results[0] - results[1])
+    assert difference.max() <= 1
+    assert (difference > 0).mean() < 1e-4, f"{(difference > 0).mean():.1e} of the values differ"
 
 
 def test_a_real_cutout_keeps_its_alpha(shared: Path, weights: Path, build: Build) -> None:

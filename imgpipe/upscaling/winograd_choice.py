@@ -1,0 +1,59 @@
+"""Whether Winograd's convolutions are faster on this CPU than torch's: measured, as it hangs on both."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import cache
+
+import numpy as np
+import torch
+from torch import nn
+
+from imgpipe.inference.cpu_speed import least_seconds
+from imgpipe.upscaling.row_stream import Layer, stream
+from imgpipe.upscaling.winograd import CHANNELS, transformed_filter
+from imgpipe.upscaling.winograd_stream import BandPlan, WinogradLayer, stream_tiles
+
+_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+_LAYERS, _ROWS, _COLUMNS = 3, 64, 320
+#: How much faster it must be: less is within what the machine's other work changes.
+_LEAST_GAIN = 1.1
+
+
+@cache
+def winograd_pays(precision: str) -> bool:
+    """Whether it is at least a tenth faster than direct convolutions in ``precision`` (fp32 or bf16).
+
+    Measured once per process, on a few layers of 64 channels with their activations.
+    """
+    with torch.inference_mode():
+        seconds = least_seconds({"direct": _direct(_DTYPES[precision]), "winograd": _winograd()})
+    return seconds["direct"] >= _LEAST_GAIN * seconds["winograd"]
+
+
+def _direct(dtype: torch.dtype) -> Callable[[], None]:
+    generator = torch.Generator().manual_seed(0)
+    layers = []
+    for _ in range(_LAYERS):
+        convolution = nn.Conv2d(CHANNELS, CHANNELS, 3, padding=1).requires_grad_(False)
+        convolution.weight.normal_(0, 0.05, generator=generator)
+        convolution = convolution.to(dtype).to(memory_format=torch.channels_last)
+        layers.append(Layer(convolution, nn.PReLU(CHANNELS).requires_grad_(False).to(dtype)))
+    pixels = torch.rand((1, CHANNELS, _ROWS, _COLUMNS), generator=generator)
+    pixels = pixels.to(dtype).to(memory_format=torch.channels_last)
+    return lambda: _exhaust(stream(layers, pixels))
+
+
+def _winograd() -> Callable[[], None]:
+    rng = np.random.default_rng(0)
+    pixels = rng.random((_ROWS, _COLUMNS, CHANNELS), np.float32)
+    numbers = rng.normal(0, 0.05, (_LAYERS, CHANNELS, CHANNELS, 3, 3)).astype(np.float32)
+    quarter = np.full(CHANNELS, 0.25, np.float32)
+    layers = [WinogradLayer(transformed_filter(weight), quarter, quarter) for weight in numbers]
+    plan = BandPlan(_COLUMNS, _ROWS, _LAYERS, torch.get_num_threads())
+    return lambda: _exhaust(stream_tiles(layers, lambda start, stop: pixels[start:stop], plan))
+
+
+def _exhaust(parts: Iterator[object]) -> None:
+    for _ in parts:
+        pass
