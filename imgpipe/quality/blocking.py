@@ -19,7 +19,7 @@ _FLOOR = 0.1
 #: many levels count as none, larger ones by what they exceed it.
 _ROUNDING_255 = 1.0
 _MIN_LINES = 3
-_STRIP_ROWS = 256
+_STRIP_ROWS = 16
 
 
 def step_profiles(plane: Float) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
@@ -30,13 +30,17 @@ def step_profiles(plane: Float) -> tuple[npt.NDArray[np.float64], npt.NDArray[np
     for top in range(0, height, _STRIP_ROWS):
         strip = plane[top : top + _STRIP_ROWS + 1]
         own = strip[:_STRIP_ROWS]
-        columns += _visible(own[:, 1:] - own[:, :-1]).sum(axis=0, dtype=np.float64)
-        rows[top : top + strip.shape[0] - 1] = _visible(strip[1:] - strip[:-1]).mean(axis=1, dtype=np.float64)
+        columns += _visible(own[:, 1:], own[:, :-1]).sum(axis=0, dtype=np.float64)
+        rows[top : top + strip.shape[0] - 1] = _visible(strip[1:], strip[:-1]).mean(axis=1, dtype=np.float64)
     return columns / height, rows
 
 
-def _visible(steps: Float) -> Float:
-    return np.maximum(np.abs(steps) - np.float32(_ROUNDING_255), np.float32(0))
+def _visible(after: Float, before: Float) -> Float:
+    steps: Float = after - before
+    np.abs(steps, out=steps)
+    steps -= np.float32(_ROUNDING_255)
+    np.maximum(steps, np.float32(0), out=steps)
+    return steps
 
 
 def grid_ratio_of(plane: Float) -> float | None:

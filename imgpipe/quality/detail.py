@@ -11,6 +11,7 @@ import math
 import cv2
 import numpy as np
 
+from imgpipe.quality.blocks import blocks
 from imgpipe.quality.round_trip import Float
 
 #: Energy of imperceptible grain, (1/255)^2, added to both, so that flat pictures have ratio 1.
@@ -19,11 +20,18 @@ _FLOOR = 1.0
 
 def laplacian_energy(plane: Float, weight: Float | None = None) -> float:
     """Mean squared 4-neighbour Laplacian of a luma plane (height, width) on 0..255; 0 if no weight."""
-    energy = np.square(cv2.Laplacian(plane, cv2.CV_32F, ksize=1, borderType=cv2.BORDER_REPLICATE))
-    if weight is None:
-        return float(energy.mean(dtype=np.float64))
-    mass = float(weight.sum(dtype=np.float64))
-    return float(np.sum(energy * weight, dtype=np.float64)) / mass if mass > 0 else 0.0
+    total, mass = 0.0, 0.0
+    for block in blocks(plane.shape, 1):
+        laplacian = cv2.Laplacian(plane[block.seen], cv2.CV_32F, ksize=1, borderType=cv2.BORDER_REPLICATE)
+        laplacian = laplacian[block.inner]
+        if weight is None:
+            total += cv2.norm(laplacian, cv2.NORM_L2SQR)
+            mass += laplacian.size
+        else:
+            w = weight[block.own]
+            total += float(np.sum(np.square(laplacian) * w, dtype=np.float64))
+            mass += float(np.sum(w, dtype=np.float64))
+    return total / mass if mass > 0 else 0.0
 
 
 def detail_ratio(reference: Float, distorted: Float, weight: Float | None = None) -> float:

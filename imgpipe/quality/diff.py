@@ -7,12 +7,15 @@ Colours: Turbo (Mikhailov, 2019). No difference shows the grey source alone; fro
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import numpy.typing as npt
 
 from imgpipe.images.colour import luma
 from imgpipe.images.image import Image
+from imgpipe.quality.blocks import spans
 from imgpipe.quality.round_trip import (
     Float,
     area_average,
@@ -30,6 +33,8 @@ _BAR_PX = 20
 _BAR_GAP_PX = 2
 _TICKS = (0, 8, 16, 24, 32)
 _MIN_LABELLED_PX = 160
+#: Rows that are blended at once: their planes stay in the cache.
+_STRIP_ROWS = 16
 
 
 def difference(reference: Image, result: Image) -> Float:
@@ -41,10 +46,18 @@ def difference(reference: Image, result: Image) -> Float:
     size = comparison_size(reference, result)
     reference, result = inside_the_cutout(reference, result)
     before, after = reduce_picture(reference, size), reduce_picture(result, size)
-    largest: Float = np.abs(after.rgb - before.rgb).max(axis=2)
+    largest = _largest_channel(before.rgb, after.rgb)
     if reference.has_alpha or result.has_alpha:
-        over_white = np.abs(after.over_white().rgb - before.over_white().rgb)
-        np.maximum(largest, over_white.max(axis=2), out=largest)
+        over_white = _largest_channel(before.over_white().rgb, after.over_white().rgb)
+        np.maximum(largest, over_white, out=largest)
+    return largest
+
+
+def _largest_channel(before: Float, after: Float) -> Float:
+    largest = np.empty(before.shape[:2], np.float32)
+    for rows in spans(0, before.shape[0], _STRIP_ROWS):
+        red, green, blue = cv2.split(cv2.absdiff(before[rows], after[rows]))
+        cv2.max(cv2.max(red, green, red), blue, largest[rows])
     return largest
 
 
@@ -81,22 +94,29 @@ def _max_pool(values: Float, cell: int) -> Float:
 
 def _grey(reference: Image, size: tuple[int, int]) -> Float:
     """Luma over mid-grey at ``size``, lightened so that the colours stand out from it."""
-    grey = area_average(luma(rgb_over(reference, (128, 128, 128))), size)
-    return grey * np.float32(0.6) + np.float32(90.0)
+    full = np.empty((reference.height, reference.width), np.float32)
+    for rows in spans(0, reference.height, _STRIP_ROWS):
+        strip = replace(reference, pixels=reference.pixels[rows])
+        full[rows] = luma(rgb_over(strip, (128, 128, 128)))
+    return area_average(full, size) * np.float32(0.6) + np.float32(90.0)
 
 
 def _blend(values: Float, grey: Float) -> U8:
-    heat = _turbo(values).astype(np.float32)
-    cover = np.clip(values / np.float32(_OPAQUE_FROM_255), 0, 1)[..., None]
-    mixed: Float = heat * cover + grey[..., None] * (1 - cover)
-    return np.clip(np.rint(mixed), 0, 255).astype(np.uint8)
+    picture = np.empty((*values.shape, 3), np.uint8)
+    for rows in spans(0, values.shape[0], _STRIP_ROWS):
+        heat = _turbo(values[rows]).astype(np.float32)
+        cover = np.clip(values[rows] / np.float32(_OPAQUE_FROM_255), 0, 1)
+        colour = cv2.multiply(heat, cv2.merge([cover] * 3))
+        ground = cv2.merge([grey[rows] * (1 - cover)] * 3)
+        cv2.add(colour, ground, picture[rows], dtype=cv2.CV_8U)
+    return picture
 
 
 def _turbo(values: Float) -> U8:
     """(height, width, 3) RGB of differences; 0 is the dark blue end, 32 and more the dark red."""
     level = np.clip(np.rint(values * np.float32(255.0 / RANGE_255)), 0, 255).astype(np.uint8)
-    coloured = np.asarray(cv2.applyColorMap(level, cv2.COLORMAP_TURBO)).astype(np.uint8)
-    return np.flip(coloured, axis=2)
+    coloured = cv2.applyColorMap(level, cv2.COLORMAP_TURBO)
+    return np.asarray(cv2.cvtColor(coloured, cv2.COLOR_BGR2RGB), np.uint8)
 
 
 def _colour_bar(width: int) -> U8:

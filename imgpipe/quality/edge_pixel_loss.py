@@ -22,6 +22,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from imgpipe.quality.blocks import blocks
 from imgpipe.quality.round_trip import Float
 
 Bool = npt.NDArray[np.bool_]
@@ -35,7 +36,6 @@ BACKGROUND_PX = (8, 16)
 MIN_EDGE_PX = 64
 MIN_OBJECT_PX = 64
 _MIN_LOST_PX = 12
-_STRIP_ROWS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,23 +76,20 @@ class EdgeLossReport:
 
 def gradient(rgb: Float) -> Float:
     """Largest channel's Sobel magnitude, (height, width), in 1/255 per px, of (height, width, 3)."""
-    height, width = rgb.shape[:2]
-    largest = np.empty((height, width), np.float32)
-    for top in range(0, height, _STRIP_ROWS):
-        bottom = min(top + _STRIP_ROWS, height)
-        first = max(0, top - 1)
-        strip = _energy(rgb[first : bottom + 1])[top - first :][: bottom - top]
-        np.sqrt(strip, out=largest[top:bottom])
+    largest = np.empty(rgb.shape[:2], np.float32)
+    for block in blocks(rgb.shape, 1):
+        np.sqrt(_energy(rgb[block.seen])[block.inner], out=largest[block.own])
     return largest
 
 
 def _energy(rgb: Float) -> Float:
-    """Squared Sobel magnitude, largest channel; the first and last row repeat the picture's border."""
+    """Squared Sobel magnitude, largest channel; what lies outside repeats the border."""
     gx = cv2.Sobel(rgb, cv2.CV_32F, 1, 0, ksize=3, scale=0.125, borderType=cv2.BORDER_REPLICATE)
     gy = cv2.Sobel(rgb, cv2.CV_32F, 0, 1, ksize=3, scale=0.125, borderType=cv2.BORDER_REPLICATE)
-    energy = cv2.add(cv2.multiply(gx, gx), cv2.multiply(gy, gy))
+    energy = cv2.multiply(gx, gx, gx)
+    cv2.accumulateSquare(gy, energy)
     red, green, blue = cv2.split(energy)
-    return np.asarray(cv2.max(cv2.max(red, green), blue), np.float32)
+    return np.asarray(cv2.max(cv2.max(red, green, red), blue, red), np.float32)
 
 
 def picture_edge_loss(
@@ -102,15 +99,22 @@ def picture_edge_loss(
 
     The share is ``None`` below 64 strong edge pixels.
     """
-    before, after = gradient(reference), gradient(round_trip)
-    strong = before > STRONG_GRADIENT
-    count = int(strong.sum())
+    lost = np.zeros(reference.shape[:2], np.bool_)
+    count = lost_count = 0
+    tolerance = np.ones((2 * TOLERANCE_PX + 1, 2 * TOLERANCE_PX + 1), np.uint8)
+    for block in blocks(reference.shape, TOLERANCE_PX + 1):
+        before = _energy(reference[block.seen])[block.inner]
+        strong = before > STRONG_GRADIENT**2
+        if not (here := int(np.count_nonzero(strong))):
+            continue
+        count += here
+        nearby = cv2.dilate(_energy(round_trip[block.seen]), tolerance)[block.inner]
+        strong &= nearby < KEPT_SHARE**2 * before
+        lost[block.own] = strong
+        lost_count += int(np.count_nonzero(strong))
     if count < MIN_EDGE_PX:
         return None, ()
-    size = 2 * TOLERANCE_PX + 1
-    nearby = cv2.dilate(after, np.ones((size, size), np.uint8))
-    lost = strong & (nearby < KEPT_SHARE * before)
-    return float(lost.sum()) / count, _lost_boxes(lost, limit)
+    return lost_count / count, _lost_boxes(lost, limit) if lost_count else ()
 
 
 def matte_edge_loss(
@@ -176,7 +180,7 @@ def _box(stats: npt.NDArray[np.generic], kind: str, value: float) -> EdgeBox:
 
 
 def _lost_boxes(lost: Bool, limit: int) -> tuple[EdgeBox, ...]:
-    joined = cv2.dilate(lost.astype(np.uint8), np.ones((9, 9), np.uint8))
+    joined = cv2.dilate(lost.view(np.uint8), np.ones((9, 9), np.uint8))
     count, labels, stats, _ = cv2.connectedComponentsWithStats(joined, connectivity=8)
     amounts = np.bincount(labels[lost], minlength=count)
     largest = sorted(range(1, count), key=lambda n: -int(amounts[n]))[:limit]

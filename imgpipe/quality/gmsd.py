@@ -16,13 +16,15 @@ import math
 import cv2
 import numpy as np
 
+from imgpipe.quality.blocks import blocks
 from imgpipe.quality.psnr import check_same_shape
 from imgpipe.quality.round_trip import Float, area_average
 
 T = 170.0
 #: Pictures smaller than this have no 3x3 neighbourhood after averaging.
 MIN_SIDE_PX = 6
-_PREWITT = np.array([[1, 0, -1], [1, 0, -1], [1, 0, -1]], np.float32) / np.float32(3.0)
+#: Prewitt's operator is a difference along one side and a mean along the other.
+_STEP, _MEAN = np.array([1, 0, -1], np.float32), np.full(3, 1 / 3, np.float32)
 
 
 def gmsd(reference: Float, distorted: Float, weight: Float | None = None) -> float | None:
@@ -34,17 +36,27 @@ def gmsd(reference: Float, distorted: Float, weight: Float | None = None) -> flo
     check_same_shape(reference, distorted, weight)
     if min(reference.shape) < MIN_SIDE_PX:
         return None
-    a, b = _magnitude(reference), _magnitude(distorted)
-    loss = np.square(a - b)
-    loss /= np.square(a) + np.square(b) + np.float32(T)  # 1 - GMS, which has the same deviation
-    if weight is None:
-        return float(loss.std(dtype=np.float64))
-    w = _halved(weight)
-    mass = float(w.sum(dtype=np.float64))
-    if mass <= 0:
-        return None
-    mean = float(np.sum(w * loss, dtype=np.float64)) / mass
-    return math.sqrt(float(np.sum(w * np.square(loss - np.float32(mean)), dtype=np.float64)) / mass)
+    a, b, w = _halved(reference), _halved(distorted), None if weight is None else _halved(weight)
+    mass = first = second = 0.0
+    for block in blocks(a.shape, 1):
+        loss = _loss(a[block.seen], b[block.seen])[block.inner].astype(np.float64)
+        share = np.ones_like(loss) if w is None else w[block.own].astype(np.float64)
+        mass += float(share.sum())
+        share *= loss
+        first += float(share.sum())
+        share *= loss
+        second += float(share.sum())
+    return math.sqrt(max(0.0, second / mass - (first / mass) ** 2)) if mass > 0 else None
+
+
+def _loss(a: Float, b: Float) -> Float:
+    """1 - GMS, which has GMS's deviation, of two halved planes."""
+    of_a, of_b = _energy(a), _energy(b)
+    total = of_a + of_b
+    total += np.float32(T)
+    loss: Float = np.square(np.sqrt(of_a, out=of_a) - np.sqrt(of_b, out=of_b))
+    loss /= total
+    return loss
 
 
 def _halved(plane: Float) -> Float:
@@ -52,10 +64,10 @@ def _halved(plane: Float) -> Float:
     return area_average(plane[:height, :width], (width // 2, height // 2))
 
 
-def _magnitude(plane: Float) -> Float:
-    half = _halved(plane)
+def _energy(plane: Float) -> Float:
+    """Squared magnitude of the gradient."""
     gx, gy = (
-        cv2.filter2D(half, cv2.CV_32F, kernel, borderType=cv2.BORDER_CONSTANT)
-        for kernel in (_PREWITT, np.ascontiguousarray(_PREWITT.T))
+        cv2.sepFilter2D(plane, cv2.CV_32F, across, down, borderType=cv2.BORDER_CONSTANT)
+        for across, down in ((_STEP, _MEAN), (_MEAN, _STEP))
     )
-    return np.asarray(cv2.magnitude(gx, gy), np.float32)
+    return np.asarray(np.square(gx, out=gx) + np.square(gy, out=gy), np.float32)

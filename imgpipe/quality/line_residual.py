@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from imgpipe.quality.blocks import blocks
 from imgpipe.quality.round_trip import Float
 
 Bool = npt.NDArray[np.bool_]
@@ -33,9 +34,20 @@ class Axis:
 
 def source_edges(reference: Float) -> Bool:
     """Edge pixels of the source by central differences, (height, width) bool."""
-    gx = cv2.Sobel(reference, cv2.CV_32F, 1, 0, ksize=1, scale=0.5, borderType=cv2.BORDER_REPLICATE)
-    gy = cv2.Sobel(reference, cv2.CV_32F, 0, 1, ksize=1, scale=0.5, borderType=cv2.BORDER_REPLICATE)
-    edges: Bool = cv2.magnitude(gx, gy) > EDGE_GRADIENT
+    edges = np.empty(reference.shape, np.bool_)
+    for block in blocks(reference.shape, 1):
+        gx, gy = (
+            cv2.Sobel(
+                reference[block.seen],
+                cv2.CV_32F,
+                *direction,
+                ksize=1,
+                scale=0.5,
+                borderType=cv2.BORDER_REPLICATE,
+            )[block.inner]
+            for direction in ((1, 0), (0, 1))
+        )
+        edges[block.own] = cv2.magnitude(gx, gy) > EDGE_GRADIENT
     return edges
 
 

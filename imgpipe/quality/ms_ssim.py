@@ -20,11 +20,18 @@ WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 MIN_SIDE_PX = WINDOW_PX * 2 ** (len(WEIGHTS) - 1)
 
 
-def ms_ssim(reference: Float, distorted: Float, weight: Float | None = None) -> float | None:
+def ms_ssim(
+    reference: Float,
+    distorted: Float,
+    weight: Float | None = None,
+    *,
+    finest: tuple[float, float] | None = None,
+) -> float | None:
     """MS-SSIM of two luma planes (height, width) float32 on 0..255: 0..1, 1 for equal pictures.
 
     ``weight`` (height, width) weights the window centres. An odd last row or column is left out when a
-    scale is halved. ``None`` below 176 px a side and where no centre has weight.
+    scale is halved. ``None`` below 176 px a side and where no centre has weight. ``finest``: what
+    :func:`similarity_means` says of these arguments, where that is known already.
     """
     check_same_shape(reference, distorted, weight)
     if min(reference.shape) < MIN_SIDE_PX:
@@ -35,7 +42,7 @@ def ms_ssim(reference: Float, distorted: Float, weight: Float | None = None) -> 
         if scale:
             a, b, w = planes
             planes = _halved(a), _halved(b), None if w is None else _halved(w)
-        means = similarity_means(*planes)
+        means = similarity_means(*planes) if scale or finest is None else finest
         if means is None:
             return None
         whole, contrast_structure = means

@@ -20,17 +20,17 @@ def occupied_levels(image: Image) -> int | None:
 
     Pixels of alpha below one half do not count; ``None`` where no pixel does.
     """
-    shift = image.bit_depth - 8
-    colour = np.ascontiguousarray(image.colour >> shift if shift else image.colour).astype(np.uint8)
-    mask, count = None, colour.shape[0] * colour.shape[1]
+    pixels = image.pixels if image.bit_depth == 8 else (image.pixels >> 8).astype(np.uint8)
+    mask, count = None, image.height * image.width
     if image.alpha is not None:
         mask = (image.alpha > image.max_value // 2).astype(np.uint8)
         count = int(mask.sum())
     if count == 0:
         return None
     least = max(1.0, _MIN_SHARE * count)
-    histograms = [cv2.calcHist([colour], [c], mask, [256], [0, 256]) for c in range(colour.shape[2])]
-    return int(sum(int((histogram >= least).sum()) for histogram in histograms) * 3 / colour.shape[2])
+    channels = image.colour.shape[2]
+    histograms = [cv2.calcHist([pixels], [c], mask, [256], [0, 256]) for c in range(channels)]
+    return int(sum(int((histogram >= least).sum()) for histogram in histograms) * 3 / channels)
 
 
 def occupancy_ratio(reference: Image, result: Image) -> float | None:

@@ -26,8 +26,8 @@ Float = npt.NDArray[np.float32]
 #: Values on 0..255 as they are stored (uint8) or computed (float32).
 Plane = npt.NDArray[np.uint8] | npt.NDArray[np.float32]
 
-#: Rows of the larger picture that are held as float at once.
-STRIP_ROWS = 256
+#: Rows of the larger picture that are held as float at once: few enough to stay in the cache.
+STRIP_ROWS = 32
 
 #: A pixel whose block is opaque to this share is solid; the rest is rounding.
 _SOLID = 0.9999
@@ -116,13 +116,14 @@ class Reduced:
         if self.alpha is None or self.full_alpha is None:
             return self
         missing = np.float32(255.0) * (np.float32(1.0) - self.alpha)
+        rgb = np.asarray(cv2.add(self.rgb, cv2.merge([missing] * 3)), np.float32)
         full = np.empty_like(self.full_luma)
         scale = np.float32(255.0 / np.iinfo(self.full_alpha.dtype).max)
         for top in range(0, full.shape[0], STRIP_ROWS):
             rows = slice(top, top + STRIP_ROWS)
             covered = self.full_alpha[rows] * scale
             np.subtract(self.full_luma[rows] + np.float32(255.0), covered, out=full[rows])
-        return replace(self, rgb=self.rgb + missing[..., None], full_luma=full)
+        return replace(self, rgb=rgb, full_luma=full)
 
 
 def reduce_picture(image: Image, size: tuple[int, int]) -> Reduced:

@@ -13,32 +13,43 @@ variances and means obey var(a) + var(b) = (var(s) + var(d)) / 2 and 2 cov(a, b)
 Where a and b are nearly equal the small quantity var(d) is computed directly and not as the difference
 of two large ones, so float32 suffices; it takes four blurs and never exceeds 1. Variances do not change
 when a constant is subtracted, so 256 is from s, which quarters the rounding error of E[s^2].
+
+Everything is done block by block, so that the planes in between stay in a core's cache.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
+from imgpipe.quality.blocks import spans
 from imgpipe.quality.psnr import check_same_shape
 from imgpipe.quality.round_trip import Float, Plane
 
 Summary = TypeVar("Summary")
+#: Rows and columns of window centres.
+Block = tuple[slice, slice]
 
 WINDOW_PX = 11
 RADIUS_PX = WINDOW_PX // 2
 SIGMA_PX = 1.5
 C1 = (0.01 * 255.0) ** 2
 C2 = (0.03 * 255.0) ** 2
-STRIP_ROWS = 512
-#: Strips are cut into blocks of this width, whose intermediate planes stay in a core's cache.
-_BLOCK_COLUMNS = 128
+#: Rows of a block of centres, and values of all channels per row.
+BLOCK_ROWS, BLOCK_ROW_VALUES = 64, 1536
+#: Each thread holds 6 MB: all of them stay below 100 MB, whatever the number of cores.
+MAX_THREADS = 12
+_MARGIN_PX = 2 * RADIUS_PX
 _CENTRE = 256.0
+_ACROSS = cv2.getGaussianKernel(WINDOW_PX, SIGMA_PX, cv2.CV_32F).T
+#: Rows that one matrix product blurs: small enough that the zeros of its band do not count, and that no
+#: BLAS takes several threads for it.
+_GROUP = 8
+_DOWN = np.stack([np.pad(_ACROSS[0], (k, _GROUP - 1 - k)) for k in range(_GROUP)])
 
 
 def fits_window(shape: tuple[int, ...]) -> bool:
@@ -46,56 +57,19 @@ def fits_window(shape: tuple[int, ...]) -> bool:
     return min(shape[:2]) >= WINDOW_PX
 
 
-def ssim_strips(reference: Plane, distorted: Plane) -> Iterator[tuple[int, Float]]:
-    """(first row, map) per strip of window centres, mean over channels, float32.
-
-    Inputs (height, width[, channels]) uint8 or float32 on 0..255. Row 0 of the maps is the centre at
-    pixel (5, 5): the whole map is (height - 10, width - 10). Raises ValueError below 11x11 px.
-    """
-    yield from _strips(reference, distorted, lambda top, values, _: (top, values))
-
-
-def _strips(
-    reference: Plane, distorted: Plane, summary: Callable[[int, Float, Float], Summary]
-) -> Iterator[Summary]:
-    """``summary`` of each strip's first row, its map, and the map of its contrast-structure term.
-
-    Strips are computed and summarised side by side on as many threads as OpenCV may use.
-    """
-    check_same_shape(reference, distorted, None)
-    if not fits_window(reference.shape):
-        raise ValueError(f"SSIM needs at least {WINDOW_PX}x{WINDOW_PX} px, got {reference.shape[:2]}")
-    tops = range(0, reference.shape[0] - 2 * RADIUS_PX, STRIP_ROWS)
-    threads = min(cv2.getNumThreads(), len(tops))
-    if threads <= 1:
-        yield from (summary(*_strip(reference, distorted, top)) for top in tops)
-        return
-    with ThreadPoolExecutor(threads) as pool:
-        yield from pool.map(lambda top: summary(*_strip(reference, distorted, top)), tops)
-
-
-def _strip(reference: Plane, distorted: Plane, top: int) -> tuple[int, Float, Float]:
-    """(``top``, SSIM, contrast-structure) of one strip of centres, computed block by block."""
-    margin = 2 * RADIUS_PX
-    rows = slice(top, min(top + STRIP_ROWS + margin, reference.shape[0]))
-    width = reference.shape[1] - margin
-    values, structure = np.empty((2, rows.stop - top - margin, width), np.float32)
-    space: _Workspace | None = None
-    for left in range(0, width, _BLOCK_COLUMNS):
-        right = min(left + _BLOCK_COLUMNS, width)
-        a, b = (np.ascontiguousarray(p[rows, left : right + margin]) for p in (reference, distorted))
-        if space is None or space.difference.shape != a.shape:
-            space = _Workspace(a.shape)
-        luminance, contrast_structure = _block(a, b, space)
-        structure[:, left:right] = _channel_mean(contrast_structure)
-        luminance *= contrast_structure
-        values[:, left:right] = _channel_mean(luminance)
-    return top, values, structure
-
-
 def ssim_map(reference: Plane, distorted: Plane) -> Float:
-    """The whole map of :func:`ssim_strips`: (height - 10, width - 10), in -1..1."""
-    return np.concatenate([values for _, values in ssim_strips(reference, distorted)])
+    """SSIM at every window centre, mean over channels: (height - 10, width - 10) float32 in -1..1.
+
+    Inputs (height, width[, channels]) uint8 or float32 on 0..255. Row 0 of the map is the centre at
+    pixel (5, 5). Raises ValueError below 11x11 px.
+    """
+    whole = np.empty([max(0, side - _MARGIN_PX) for side in reference.shape[:2]], np.float32)
+
+    def keep(block: Block, values: Float, _: Float) -> None:
+        whole[block] = _channel_mean(values)
+
+    _over_blocks(reference, distorted, keep)
+    return whole
 
 
 def ssim(reference: Plane, distorted: Plane, weight: Float | None = None) -> float | None:
@@ -113,15 +87,13 @@ def similarity_means(
 ) -> tuple[float, float] | None:
     """(mean SSIM, mean of its contrast-structure term), as :func:`ssim` takes and weights them."""
 
-    def sums(top: int, values: Float, structure: Float) -> tuple[float, float, float]:
+    def sums(block: Block, values: Float, structure: Float) -> tuple[float, float, float]:
         if weight is None:
-            mass = float(values.size)
-        else:
-            w = crop_to_centres(weight)[top : top + values.shape[0]]
-            values, structure, mass = values * w, structure * w, float(w.sum(dtype=np.float64))
-        return float(values.sum(dtype=np.float64)), float(structure.sum(dtype=np.float64)), mass
+            return _sum(values), _sum(structure), float(values.size)
+        w = crop_to_centres(weight)[block]
+        return _sum(_channel_mean(values) * w), _sum(_channel_mean(structure) * w), _sum(w)
 
-    parts = list(_strips(reference, distorted, sums))
+    parts = _over_blocks(reference, distorted, sums)
     whole, structure, mass = (sum(column) for column in zip(*parts, strict=True))
     return (whole / mass, structure / mass) if mass > 0 else None
 
@@ -131,57 +103,117 @@ def crop_to_centres(plane: Float) -> Float:
     return plane[RADIUS_PX:-RADIUS_PX, RADIUS_PX:-RADIUS_PX]
 
 
+def _over_blocks(
+    reference: Plane, distorted: Plane, summary: Callable[[Block, Float, Float], Summary]
+) -> list[Summary]:
+    """``summary`` of each block of centres, of its SSIM values, and of their contrast-structure term.
+
+    Both are (rows, columns, channels), in memory that the next block uses again. Rows of blocks are computed
+    and summarised side by side, on as many threads as OpenCV may use and at most 12.
+    """
+    check_same_shape(reference, distorted, None)
+    if not fits_window(reference.shape):
+        raise ValueError(f"SSIM needs at least {WINDOW_PX}x{WINDOW_PX} px, got {reference.shape[:2]}")
+    height, width = reference.shape[:2]
+    channels = reference.size // (height * width)
+    a, b = (p.reshape(height, width * channels) for p in (reference, distorted))
+    columns = list(spans(0, width - _MARGIN_PX, max(1, BLOCK_ROW_VALUES // channels)))
+
+    def row(rows: slice) -> list[Summary]:
+        found, space = [], None
+        for part in columns:
+            seen = (
+                slice(rows.start, rows.stop + _MARGIN_PX),
+                slice(part.start * channels, (part.stop + _MARGIN_PX) * channels),
+            )
+            if space is None or space.shape != a[seen].shape:
+                space = _Workspace(a[seen].shape, channels)
+            found.append(summary((rows, part), *_block(a[seen], b[seen], space)))
+        return found
+
+    rows = list(spans(0, height - _MARGIN_PX, BLOCK_ROWS))
+    threads = min(cv2.getNumThreads(), MAX_THREADS, len(rows))
+    if threads <= 1:
+        return [one for part in rows for one in row(part)]
+    with ThreadPoolExecutor(threads) as pool:
+        return [one for found in pool.map(row, rows) for one in found]
+
+
 class _Workspace:
-    """Planes for one block, used again for every block of its shape: asking for memory costs a third more."""
+    """Planes for one block, used again for every block of its shape: asking for memory costs a third more.
 
-    def __init__(self, shape: tuple[int, ...]) -> None:
-        self.difference, self.total = np.empty((2, *shape), np.float32)
-        self.blurred = np.empty((4, *shape), np.float32)
-        self.squares = np.empty((2, *_centres(self.total).shape), np.float32)
+    ``planes``: d, s and their squares, (4, rows, columns x channels), channels side by side as in pictures.
+    """
+
+    def __init__(self, shape: tuple[int, ...], channels: int) -> None:
+        self.shape = shape
+        self._channels = channels
+        self._centre_rows = shape[0] - _MARGIN_PX
+        groups = -(-self._centre_rows // _GROUP)
+        # Rows below the block, which fill the last group, stay 0.
+        self._whole = np.zeros((4, groups * _GROUP + _MARGIN_PX, shape[1]), np.float32)
+        self.planes = self._whole[:, : shape[0]]
+        plane, row, value = self._whole.strides
+        self._groups = np.lib.stride_tricks.as_strided(
+            self._whole, (4, groups, _GROUP + _MARGIN_PX, shape[1]), (plane, _GROUP * row, row, value)
+        )
+        self._down = np.empty((4, groups, _GROUP, shape[1]), np.float32)
+        self._blurred = np.empty((4, groups * _GROUP, shape[1]), np.float32)
+        self.spare = np.empty_like(self._blurred[0, : self._centre_rows])
+
+    def blur(self) -> Float:
+        """Gaussian means of the four planes at the rows of the centres, (4, rows - 10, columns x channels).
+
+        Down by a matrix product, which with AVX-512 is faster than a filter and with AVX2 as fast, across by
+        a filter. The outermost five columns are no centres, and no border rule matters to the others.
+        """
+        np.matmul(_DOWN, self._groups, out=self._down)
+        interleaved = (-1, self.shape[1] // self._channels, self._channels)
+        source, blurred = (p.reshape(interleaved) for p in (self._down, self._blurred))
+        cv2.filter2D(source, cv2.CV_32F, _ACROSS, blurred, borderType=cv2.BORDER_REPLICATE)
+        return self._blurred[:, : self._centre_rows]
+
+    def centres(self, plane: Float) -> Float:
+        """(rows, columns, channels) of a blurred plane, without the columns that are no centres."""
+        picture = plane.reshape(plane.shape[0], -1, self._channels)
+        return picture[:, RADIUS_PX:-RADIUS_PX]
 
 
-def _block(a: npt.NDArray[Any], b: npt.NDArray[Any], space: _Workspace) -> tuple[Float, Float]:
-    """(l, cs) at the window centres of one block, in planes of ``space``."""
-    cv2.subtract(a, b, space.difference, dtype=cv2.CV_32F)
-    cv2.addWeighted(a, 1.0, b, 1.0, -_CENTRE, space.total, dtype=cv2.CV_32F)
-    mean_d = _blur(space.difference, space.blurred[0])
-    mean_s = _blur(space.total, space.blurred[1])
-    var_d = _blur(np.square(space.difference, out=space.difference), space.blurred[2])
-    var_sum = _blur(np.square(space.total, out=space.total), space.blurred[3])
-    mean_d_squared = np.square(mean_d, out=space.squares[0])
-    var_d -= mean_d_squared
-    # Rounding may leave a variance of a flat window a hair below 0.
-    np.maximum(var_d, 0.0, out=var_d)
-    var_sum -= np.square(mean_s, out=space.squares[1])
-    var_sum += var_d
-    var_sum += np.float32(2 * C2)
+def _block(a: Plane, b: Plane, space: _Workspace) -> tuple[Float, Float]:
+    """(l cs, cs) at the window centres of one block, (rows, columns, channels) in planes of ``space``."""
+    cv2.subtract(a, b, space.planes[0], dtype=cv2.CV_32F)
+    cv2.addWeighted(a, 1.0, b, 1.0, -_CENTRE, space.planes[1], dtype=cv2.CV_32F)
+    np.square(space.planes[:2], out=space.planes[2:])
+    mean_d, mean_s, var_d, var_sum = space.blur()
+    var_sum -= np.square(mean_s, out=space.spare)
     mean_s += np.float32(_CENTRE)
-    energy = np.square(mean_s, out=space.squares[1])
-    energy += mean_d_squared
-    energy += np.float32(2 * C1)
-    return _one_minus_twice(mean_d_squared, energy), _one_minus_twice(var_d, var_sum)
+    energy = np.square(mean_s, out=mean_s)
+    mean_d_squared = np.square(mean_d, out=mean_d)
+    # Rounding may leave the variance of a flat window a hair below 0: its absolute value is as near.
+    cv2.absdiff(var_d, mean_d_squared, var_d)
+    cv2.addWeighted(var_sum, 1.0, var_d, 1.0, 2 * C2, var_sum)
+    cv2.addWeighted(energy, 1.0, mean_d_squared, 1.0, 2 * C1, energy)
+    structure = _one_minus_twice(var_d, var_sum)
+    values = _one_minus_twice(mean_d_squared, energy)
+    values *= structure
+    return space.centres(values), space.centres(structure)
 
 
 def _one_minus_twice(numerator: Float, denominator: Float) -> Float:
     """1 - 2 numerator / denominator, in the numerator's place."""
-    numerator /= denominator
-    numerator *= np.float32(-2.0)
+    cv2.divide(numerator, denominator, numerator, -2.0)
     numerator += np.float32(1.0)
     return numerator
 
 
 def _channel_mean(values: Float) -> Float:
-    if values.ndim == 2:
-        return values
+    """(rows, columns, channels) -> (rows, columns)."""
+    if values.shape[2] == 1:
+        return values[..., 0]
     mean = np.full((1, values.shape[2]), 1.0 / values.shape[2], np.float32)
     return np.asarray(cv2.transform(values, mean), np.float32).reshape(values.shape[:2])
 
 
-def _blur(plane: Float, blurred: Float) -> Float:
-    """Gaussian mean at the centres only, so that no border rule takes part; a view of ``blurred``."""
-    cv2.GaussianBlur(plane, (WINDOW_PX, WINDOW_PX), SIGMA_PX, blurred, borderType=cv2.BORDER_REPLICATE)
-    return _centres(blurred)
-
-
-def _centres(block: Float) -> Float:
-    return block[RADIUS_PX:-RADIUS_PX, RADIUS_PX:-RADIUS_PX]
+def _sum(plane: Float) -> float:
+    """Sum in float64 of (rows, columns[, channels])."""
+    return float(sum(cv2.sumElems(plane)))

@@ -5,6 +5,7 @@ import pytest
 from skimage.metrics import structural_similarity
 
 from imgpipe.quality.ms_ssim import WEIGHTS, ms_ssim
+from imgpipe.quality.ssim import similarity_means
 from imgpipe_tests.quality.defects import DEFECTS, damaged_luma
 
 
@@ -65,6 +66,14 @@ def test_identities() -> None:
     assert ms_ssim(a, b, np.ones_like(a)) == pytest.approx(ms_ssim(a, b), abs=1e-6)
     assert ms_ssim(a, b, np.zeros_like(a)) is None
     assert ms_ssim(a, 255 - a) >= 0.0  # an inverted picture has negative structure
+
+
+def test_what_is_known_of_the_finest_scale_is_not_measured_again() -> None:
+    a, b = damaged_luma("jpeg")
+    known = similarity_means(a, b)
+    assert known is not None
+    assert ms_ssim(a, b, finest=known) == ms_ssim(a, b)
+    assert ms_ssim(a, b, finest=(1.0, 0.0)) == 0.0
 
 
 def test_pictures_without_room_for_five_scales_have_none() -> None:

@@ -45,8 +45,11 @@ def test_equals_scikit_image_on_damaged_drawings(name: str) -> None:
     assert_equals_truth(picture, plant(name, picture))
 
 
-@pytest.mark.parametrize("shape", [(11, 11), (11, 300, 3), (12, 13, 1), (128, 40), (138, 40), (139, 40, 3)])
-def test_equals_scikit_image_at_every_strip_size(shape: tuple[int, ...]) -> None:
+SHAPES = [(11, 11), (11, 300, 3), (12, 13, 1), (74, 40), (75, 1560), (138, 40), (139, 530, 3)]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_equals_scikit_image_at_every_block_size(shape: tuple[int, ...]) -> None:
     rng = np.random.default_rng(8)
     a = rng.uniform(0, 255, shape).astype(np.float32)
     b = np.clip(a + rng.normal(0, 20, shape), 0, 255).astype(np.float32)
@@ -82,6 +85,18 @@ def test_weight_selects_centres() -> None:
     expected = ssim_map(a, b)[crop_to_centres(weight) > 0].mean()
     assert ssim(a, b, weight) == pytest.approx(float(expected), abs=1e-6)
     assert ssim(a, b, np.zeros_like(weight)) is None
+
+
+def test_threads_change_nothing() -> None:
+    a, b = (np.ascontiguousarray(draw(seed, 200, 150, 1)) for seed in (1, 2))
+    threads, found = cv2.getNumThreads(), []
+    try:
+        for count in (1, 2, 4):
+            cv2.setNumThreads(count)
+            found.append((ssim(a, b), ssim_map(a, b).tobytes()))
+    finally:
+        cv2.setNumThreads(threads)
+    assert found[0] == found[1] == found[2]
 
 
 def test_below_the_window_is_refused() -> None:

@@ -1,0 +1,146 @@
+"""Every metric that is taken at comparison size, over one background."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from imgpipe.images.colour import luma
+from imgpipe.quality.blocks import spans
+from imgpipe.quality.colour_shift import colour_shift, local_colour_shift
+from imgpipe.quality.detail import detail_ratio
+from imgpipe.quality.edge_pixel_loss import picture_edge_loss
+from imgpipe.quality.findings import Findings
+from imgpipe.quality.gmsd import gmsd
+from imgpipe.quality.ms_ssim import ms_ssim
+from imgpipe.quality.psnr import psnr
+from imgpipe.quality.round_trip import Float, Reduced, area_average
+from imgpipe.quality.ssim import crop_to_centres, fits_window, similarity_means, ssim, ssim_map
+from imgpipe.quality.subpixel_shift import subpixel_shift
+from imgpipe.quality.worst_window import worst_window
+
+#: Differences below this are float rounding (a 16-bit level is 0.0039), 1/255.
+IDENTICAL_255 = 2e-4
+#: Alpha from which a pixel counts as opaque.
+OPAQUE = 0.98
+_STRIP_ROWS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Reference and round trip at comparison size, over one background, with their lumas.
+
+    ``weight``: how visible a pixel is; ``interior``: 1 where both are opaque; ``None`` in opaque pictures.
+    """
+
+    reference: Float
+    round_trip: Float
+    weight: Float | None
+    interior: Float | None
+    reference_y: Float
+    round_trip_y: Float
+
+
+def pair_of(before: Reduced, after: Reduced, weight: Float | None, interior: Float | None) -> Pair:
+    return Pair(before.rgb, after.rgb, weight, interior, _luma_of(before), _luma_of(after))
+
+
+def _luma_of(picture: Reduced) -> Float:
+    """Luma at comparison size, which is there already where that is the picture's own."""
+    if picture.full_luma.shape == picture.rgb.shape[:2]:
+        return picture.full_luma
+    return luma(picture.rgb)
+
+
+def visible_weight(before: Reduced, after: Reduced) -> Float | None:
+    """The larger of both alphas at comparison size, 0..1; ``None`` where both pictures are opaque."""
+    if before.alpha is None and after.alpha is None:
+        return None
+    if before.alpha is None or after.alpha is None:
+        return np.ones(before.rgb.shape[:2], np.float32)
+    return np.maximum(before.alpha, after.alpha)
+
+
+def interior_of(before: Reduced, after: Reduced) -> Float:
+    """1 where both pictures are opaque for 2 px around, else 0, at comparison size.
+
+    A cutout's border against the background is the strongest edge there is. How an enlargement softens
+    it would drown the detail inside, which is what the detail ratio is about.
+    """
+    opaque = np.ones(before.rgb.shape[:2], np.uint8)
+    for alpha in (before.alpha, after.alpha):
+        if alpha is not None:
+            opaque &= (alpha > OPAQUE).astype(np.uint8)
+    inside = cv2.erode(opaque, np.ones((5, 5), np.uint8), borderType=cv2.BORDER_REPLICATE)
+    return np.asarray(inside, np.float32)
+
+
+def _identical(a: Float, b: Float) -> bool:
+    """Whether no value differs visibly; most pictures are known to differ after a few rows."""
+    rows = spans(0, a.shape[0], _STRIP_ROWS)
+    return all(float(cv2.norm(a[part], b[part], cv2.NORM_INF)) < IDENTICAL_255 for part in rows)
+
+
+def measure(pair: Pair, found: Findings) -> None:
+    """All metrics at comparison size."""
+    a, b, w = pair.reference, pair.round_trip, pair.weight
+    ya, yb = pair.reference_y, pair.round_trip_y
+    with found.timed("psnr"):
+        identical = _identical(a, b)
+        found.identical = found.identical and identical
+        if not identical:
+            found.add("psnr", psnr(a, b, w))
+            found.add("psnr_y", psnr(ya, yb, w))
+    with found.timed("ssim"):
+        _measure_ssim(pair, found)
+    with found.timed("colour"):
+        found.add("color_shift_255", colour_shift(a, b, w), "nothing is visible")
+        found.add("local_color_shift_255", local_colour_shift(a, b, w), "nothing is visible")
+    with found.timed("structure"):
+        shift = subpixel_shift(ya, yb)
+        found.add(
+            "subpixel_shift_px", None if shift is None else math.hypot(*shift), "the picture has no structure"
+        )
+        if pair.interior is None or pair.interior.any():
+            found.add("detail_ratio", detail_ratio(ya, yb, pair.interior))
+        else:
+            found.note("detail_ratio: nothing is opaque")
+    with found.timed("edges"):
+        small = "the picture is smaller than 6 px"
+        found.add("gmsd", gmsd(ya, yb, w), small)
+        loss, boxes = picture_edge_loss(a, b)
+        if loss is not None and loss >= (found.picture_loss or 0.0):
+            found.picture_loss, found.boxes = loss, boxes
+
+
+def _measure_ssim(pair: Pair, found: Findings) -> None:
+    finest = None
+    if not fits_window(pair.reference_y.shape):
+        found.note("ssim, ssim_y: the picture is smaller than the 11 px window")
+    else:
+        found.add("ssim", ssim(pair.reference, pair.round_trip, pair.weight), "nothing is visible")
+        finest = similarity_means(pair.reference_y, pair.round_trip_y, pair.weight)
+        found.add("ssim_y", None if finest is None else finest[0], "nothing is visible")
+    small = "the picture is smaller than 176 px"
+    found.add("ms_ssim", ms_ssim(pair.reference_y, pair.round_trip_y, pair.weight, finest=finest), small)
+    _measure_half_size(pair, found)
+
+
+def _measure_half_size(pair: Pair, found: Findings) -> None:
+    height, width = pair.reference_y.shape
+    half = (max(1, width // 2), max(1, height // 2))
+    if not fits_window(half):
+        found.note("ssim_y_half, worst_window: half the picture is smaller than the 11 px window")
+        return
+    similarity = ssim_map(area_average(pair.reference_y, half), area_average(pair.round_trip_y, half))
+    weight = None if pair.weight is None else crop_to_centres(area_average(pair.weight, half))
+    mean: float | None = float(similarity.mean(dtype=np.float64))
+    if weight is not None:
+        mass = float(weight.sum(dtype=np.float64))
+        mean = float(np.sum(similarity * weight, dtype=np.float64)) / mass if mass > 0 else None
+    found.add("ssim_y_half", mean, "nothing is visible")
+    lowest = worst_window(similarity, weight)
+    found.add("worst_window", None if lowest is None else lowest[0], "nothing is visible")

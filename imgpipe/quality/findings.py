@@ -1,0 +1,46 @@
+"""What is collected while one result is measured."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from imgpipe.quality import metrics as registry
+from imgpipe.quality.edge_pixel_loss import EdgeBox
+from imgpipe.quality.line_report import LinesReport
+
+
+@dataclass(slots=True)
+class Findings:
+    """What is collected while measuring; the worse of two backgrounds stays."""
+
+    metrics: dict[str, float] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)
+    identical: bool = True
+    lines: LinesReport = field(default_factory=LinesReport)
+    boxes: tuple[EdgeBox, ...] = ()
+    picture_loss: float | None = None
+
+    def add(self, name: str, value: float | None, otherwise: str = "") -> None:
+        if value is None or not math.isfinite(value):
+            if otherwise:
+                self.note(f"{name}: {otherwise}")
+            return
+        before = self.metrics.get(name)
+        self.metrics[name] = value if before is None else registry.worse(name, before, value)
+
+    def note(self, text: str) -> None:
+        if text not in self.notes:
+            self.notes.append(text)
+
+    @contextmanager
+    def timed(self, step: str) -> Iterator[None]:
+        begin = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[step] = self.seconds.get(step, 0.0) + time.perf_counter() - begin
