@@ -36,6 +36,7 @@ from imgpipe.errors import ConfigError, WeightsMissing
 from imgpipe.records import ImageRow, Status
 from imgpipe.stages.build import warm_up
 from imgpipe.stages.chain import steps
+from imgpipe.stages.start import starting
 from imgpipe.storage.manifests import Plan, seal
 from imgpipe.storage.manifests import plan as make_plan
 from imgpipe.storage.opening import open_store
@@ -152,7 +153,8 @@ def materialize_pending(settings: Settings, retry: Retry = EVERYTHING) -> list[A
     # Images that failed may never get to a network.
     if any(status.state is not State.FAILED for status in pending):
         warm_up(settings)
-    from imgpipe.launch import Launcher, open_instance, remember_settings  # takes seconds: Dagster
+    with starting():
+        from imgpipe.launch import Launcher, open_instance, remember_settings  # takes seconds: Dagster
 
     evaluations: list[AssetCheckEvaluation] = []
     with open_instance() as instance:

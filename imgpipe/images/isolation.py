@@ -115,9 +115,12 @@ class IsolatedDecoder:
             if worker is not None and not keep:
                 worker.stop()
             self._idle.put(worker if keep else None)
-        if isinstance(outcome, ImgpipeError):
+        if isinstance(outcome, Image):
+            return outcome
+        try:
             raise outcome
-        return outcome
+        finally:
+            del outcome  # It knows this frame, and with it the file's bytes: they shall go when it does.
 
     def close(self) -> None:
         """Wait for calls under way, then end all workers. Later calls raise :class:`ImgpipeError`."""

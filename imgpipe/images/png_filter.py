@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 Bytes = npt.NDArray[np.uint8]
-Filter = Literal["none", "up", "paeth", "adaptive"]
+Filter = Literal["none", "up", "average", "paeth", "adaptive"]
 
 #: Blocks of rows that stay in the processor's cache through all passes.
 _BLOCK_BYTES = 131_072
@@ -47,6 +47,11 @@ def _up(window: Bytes, step: int, result: Bytes) -> None:
     np.subtract(window[1:, step:], window[:-1, step:], out=result[:, 1:])
 
 
+def _average(window: Bytes, step: int, result: Bytes) -> None:
+    result[:, 0] = 3
+    np.subtract(window[1:, step:], _average_prediction(window, step), out=result[:, 1:])
+
+
 def _paeth(window: Bytes, step: int, result: Bytes) -> None:
     result[:, 0] = 4
     np.subtract(window[1:, step:], _paeth_prediction(window, step), out=result[:, 1:])
@@ -54,14 +59,23 @@ def _paeth(window: Bytes, step: int, result: Bytes) -> None:
 
 def _adaptive(window: Bytes, step: int, result: Bytes) -> None:
     left, above, current = window[1:, :-step], window[:-1, step:], window[1:, step:]
-    mean = (left & above) + ((left ^ above) >> 1)  # floor((left + above) / 2) without a ninth bit
-    predictions = [np.zeros_like(current), left, above, mean, _paeth_prediction(window, step)]
+    mean, paeth = _average_prediction(window, step), _paeth_prediction(window, step)
+    predictions = [np.zeros_like(current), left, above, mean, paeth]
     options = np.stack([current - prediction for prediction in predictions])
     # A byte is a difference of -128..127, so that its size is the smaller of v and 256 - v.
     costs = np.minimum(options, np.negative(options)).sum(axis=2, dtype=np.int64)
     best = costs.argmin(axis=0)
     result[:, 0] = best
     result[:, 1:] = options[best, np.arange(len(best))]
+
+
+def _average_prediction(window: Bytes, step: int) -> Bytes:
+    """floor((left + above) / 2) without a ninth bit."""
+    left, above = window[1:, :-step], window[:-1, step:]
+    mean = np.bitwise_xor(left, above)
+    np.right_shift(mean, 1, out=mean)
+    mean += left & above
+    return mean
 
 
 def _paeth_prediction(window: Bytes, step: int) -> Bytes:
@@ -93,6 +107,7 @@ def _paeth_prediction(window: Bytes, step: int) -> Bytes:
 _BLOCK_FILTERS: dict[Filter, Callable[[Bytes, int, Bytes], None]] = {
     "none": _none,
     "up": _up,
+    "average": _average,
     "paeth": _paeth,
     "adaptive": _adaptive,
 }

@@ -62,13 +62,18 @@ def group_near_duplicates(hashes: pd.Series, max_distance: int = MAX_DISTANCE) -
 
 
 def _connect(values: npt.NDArray[np.uint64], max_distance: int) -> npt.NDArray[np.int64]:
-    """Component number of every hash, where hashes within ``max_distance`` are joined."""
-    from scipy.sparse import coo_matrix
-    from scipy.sparse.csgraph import connected_components
-
+    """Component of every hash, named by its first member, where hashes within ``max_distance`` are joined."""
     pairs = _close_pairs(values, max_distance)
-    graph = coo_matrix((np.ones(len(pairs), bool), (pairs[:, 0], pairs[:, 1])), (len(values), len(values)))
-    return np.asarray(connected_components(graph, directed=False)[1], np.int64)
+    component = np.arange(len(values))
+    while len(pairs):
+        # Every component takes the smallest name among its neighbours; then its members take the name that
+        # their namesake has by now, until nobody has another.
+        np.minimum.at(component, pairs.max(axis=1), pairs.min(axis=1))
+        while not np.array_equal(component, component[component]):
+            component = component[component]
+        pairs = component[pairs]
+        pairs = pairs[pairs[:, 0] != pairs[:, 1]]
+    return component
 
 
 def _close_pairs(values: npt.NDArray[np.uint64], max_distance: int) -> npt.NDArray[np.int64]:

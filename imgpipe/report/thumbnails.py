@@ -8,6 +8,7 @@ pixels leaks in. Differences are reduced by the **maximum** instead: averaging h
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -43,8 +44,10 @@ def fit_size(width: int, height: int, max_side: int = MAX_SIDE_PX) -> tuple[int,
 def premultiplied(image: Image) -> tuple[Bytes8, Bytes8 | None]:
     """8-bit RGB (height, width, 3), multiplied by alpha, and alpha (height, width) or ``None``.
 
-    16-bit values are divided by 257 and rounded.
+    16-bit values are divided by 257 and rounded. Opaque RGB of 8 bits is returned as it is.
     """
+    if image.channels == 3 and image.bit_depth == 8:
+        return np.asarray(image.pixels, np.uint8), None
     colour = np.empty((image.height, image.width, 3), np.uint8)
     alpha = np.empty((image.height, image.width), np.uint8) if image.has_alpha else None
     for top in range(0, image.height, _STRIP_ROWS):
@@ -104,13 +107,19 @@ def difference(reference: Image, result: Image) -> npt.NDArray[np.uint8]:
             cv2.multiply(ref_rgb, np.repeat(out_alpha[..., None], 3, axis=2), scale=1.0 / 255.0), np.uint8
         )
         ref_alpha = out_alpha
-    over_black = cv2.absdiff(ref_rgb, out_rgb).max(axis=2)
+    over_black = _largest_channel(cv2.absdiff(ref_rgb, out_rgb))
     if ref_alpha is None:
-        return np.asarray(over_black, np.uint8)
+        return over_black
     opaque = np.full_like(ref_alpha, 255) if out_alpha is None else out_alpha
     ref_white = cv2.add(ref_rgb, cv2.merge([255 - ref_alpha] * 3))
     out_white = cv2.add(out_rgb, cv2.merge([255 - opaque] * 3))
-    return np.asarray(np.maximum(over_black, cv2.absdiff(ref_white, out_white).max(axis=2)), np.uint8)
+    return np.maximum(over_black, _largest_channel(cv2.absdiff(ref_white, out_white)))
+
+
+def _largest_channel(rgb: npt.NDArray[Any]) -> Bytes8:
+    """The maximum of three channels per pixel; NumPy's own along the last axis takes ten times as long."""
+    red, green, blue = cv2.split(rgb)
+    return np.asarray(cv2.max(cv2.max(red, green), blue), np.uint8)
 
 
 def max_pool(values: npt.NDArray[np.uint8], size: tuple[int, int]) -> npt.NDArray[np.uint8]:

@@ -104,7 +104,7 @@ class UpscaleSettings(Section):
     )
     precision: Precision = Field(
         "auto",
-        description="`auto`: bf16 on CPUs that have it, fp16 or bf16 on GPUs, else fp32.",
+        description="`auto`: the faster of bf16 and fp32 on CPUs, fp16 or bf16 on GPUs, else fp32.",
     )
     color_match: bool = Field(
         True, description="Correct the network's low-frequency colour shift against the source."

@@ -13,6 +13,7 @@ from imgpipe.stages.matte import MatteStage
 from imgpipe.stages.protocol import Stage
 from imgpipe.stages.read import ReadStage
 from imgpipe.stages.score import ScoreStage
+from imgpipe.stages.start import starting
 from imgpipe.stages.upscale import UpscaleStage
 
 log = logging.getLogger(__name__)
@@ -42,11 +43,12 @@ def warm_up(settings: Settings) -> None:
     ]
 
     def load() -> None:
-        for stage in networks:
-            try:
-                stage.load()
-            except ImgpipeError as exc:
-                log.info("loading ahead: %s", exc)
+        with starting():
+            for stage in networks:
+                try:
+                    stage.load()
+                except ImgpipeError as exc:
+                    log.info("loading ahead: %s", exc)
 
     if networks:
         threading.Thread(target=load, name="imgpipe-warm-up", daemon=True).start()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import signal
 import subprocess
@@ -377,6 +378,25 @@ def test_nonsense_from_a_worker_is_noticed(message: dict[str, object]) -> None:
             unpack(message, memory)
     finally:
         os.close(memory)
+
+
+def test_a_bad_files_bytes_go_with_its_error() -> None:
+    """Not with the next garbage collection, which may be far away."""
+    gone: list[int] = []
+
+    class Watched(bytes):
+        def __del__(self) -> None:
+            gone.append(len(self))
+
+    data = Watched(GOOD[:100])
+    gc.disable()
+    try:
+        with IsolatedDecoder(IsolationSettings(), 1) as decoder, contextlib.suppress(DecodeError):
+            decoder.decode(data, name="bad.png", limits=LIMITS)
+        del data
+        assert gone == [100]
+    finally:
+        gc.enable()
 
 
 def test_all_errors_pass_the_boundary() -> None:

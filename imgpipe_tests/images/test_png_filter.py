@@ -49,7 +49,7 @@ def _rows(kind: str, height: int, size: int) -> Bytes:
 
 @pytest.mark.parametrize("kind", ["noise", "extremes", "ramp"])
 @pytest.mark.parametrize("step", [1, 2, 3, 4, 6, 8])
-@pytest.mark.parametrize(("number", "name"), [(0, "none"), (2, "up"), (4, "paeth")])
+@pytest.mark.parametrize(("number", "name"), [(0, "none"), (2, "up"), (3, "average"), (4, "paeth")])
 def test_one_filter_for_all_rows(kind: str, step: int, number: int, name: Filter) -> None:
     rows = _rows(kind, 19, 8 * step)
     result = filter_rows(rows, step, name)
@@ -80,7 +80,7 @@ def test_adaptive_takes_the_least_sum(kind: str, step: int) -> None:
         assert np.array_equal(result[y, 1:], options[number, y])
 
 
-@pytest.mark.parametrize("name", ["none", "up", "paeth", "adaptive"])
+@pytest.mark.parametrize("name", ["none", "up", "average", "paeth", "adaptive"])
 @pytest.mark.parametrize("block_bytes", [1, 100, 1 << 20])
 def test_blocks_do_not_show(name: Filter, block_bytes: int, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = _rows("ramp", 70, 36)
@@ -90,7 +90,7 @@ def test_blocks_do_not_show(name: Filter, block_bytes: int, monkeypatch: pytest.
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 9), (9, 1)])
-@pytest.mark.parametrize("name", ["none", "up", "paeth", "adaptive"])
+@pytest.mark.parametrize("name", ["none", "up", "average", "paeth", "adaptive"])
 def test_smallest_pictures(shape: tuple[int, int], name: Filter) -> None:
     rows = _rows("noise", *shape)
     result = filter_rows(rows, 1, name)

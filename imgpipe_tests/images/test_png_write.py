@@ -16,6 +16,7 @@ import pytest
 
 from imgpipe.images import png_write
 from imgpipe.images.png import chunks
+from imgpipe.images.png_filter import filter_rows
 from imgpipe.images.png_write import write_png
 from imgpipe_tests.images import sources
 
@@ -61,7 +62,7 @@ def test_every_kind_of_picture(effort: Any, dtype: Any) -> None:
             assert np.array_equal(_read(write_png(pixels, effort)), _expected(pixels))
 
 
-@pytest.mark.parametrize("filter_name", ["none", "up", "paeth", "adaptive"])
+@pytest.mark.parametrize("filter_name", ["none", "up", "average", "paeth", "adaptive"])
 @pytest.mark.parametrize(
     "packing", [png_write._RUNS, png_write._CODES_ONLY, png_write._Packing(3), png_write._Packing(9)], ids=str
 )
@@ -103,11 +104,37 @@ def test_the_way_follows_the_picture(monkeypatch: pytest.MonkeyPatch) -> None:
         assert sizes[name] < 1.1 * len(buffer.getvalue())
 
 
+def test_the_filter_follows_the_picture() -> None:
+    """What a network makes, smooth with a fine grain: averages. Flat areas with sharp edges: Paeth."""
+    rng = np.random.default_rng(4)
+    y, x = np.mgrid[0:300, 0:400]
+    waves = 128 + 60 * np.sin(x / 40) + 50 * np.cos(y / 30)
+    smooth = (waves[..., None] + rng.normal(0, 1.5, (300, 400, 3))).astype(np.uint8)
+    drawn = np.where(((x // 37 + y // 23) % 2 == 0)[..., None], smooth[150, 200], smooth[0, 0])
+    assert _filters(write_png(smooth, "fast")) == {3}
+    assert _filters(write_png(drawn, "fast")) == {4}
+
+
+def _filters(data: bytes) -> set[int]:
+    """The numbers in front of the rows of an RGB picture of 8 bits and 400 px."""
+    packed = b"".join(chunk.body(data) for chunk in chunks(data, "x") if chunk.kind == b"IDAT")
+    return set(zlib.decompress(packed)[:: 1 + 3 * 400])
+
+
 def test_a_sample_is_a_small_part_of_a_large_picture() -> None:
-    rows = np.arange(4096 * 4096, dtype=np.uint32).view(np.uint8).reshape(4096, -1)
-    sample = png_write._sample(rows)
-    assert sample.size <= rows.size / 15
-    assert png_write._sample(rows[:300, :200]).size <= 300 * 200
+    bands = png_write._sample(4096, 16384)
+    assert len(bands) == 4
+    assert sum(end - top for top, end in bands) <= 4096 / 15
+    assert png_write._sample(300, 200) == [(0, 300)]
+
+
+@pytest.mark.parametrize("kind", ["up", "average", "paeth"])
+def test_a_band_is_filtered_as_in_its_picture(kind: Any) -> None:
+    rows = np.random.default_rng(6).integers(0, 256, (60, 90), np.uint8)
+    whole = filter_rows(rows, 3, kind)
+    bands = [(0, 4), (10, 15), (40, 41)]
+    expected = np.concatenate([whole[top:end] for top, end in bands])
+    assert np.array_equal(png_write._filter_bands(rows, bands, 3, kind), expected)
 
 
 def test_long_streams_are_cut_into_chunks(monkeypatch: pytest.MonkeyPatch) -> None:

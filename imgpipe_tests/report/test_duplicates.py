@@ -65,6 +65,17 @@ def test_groups_equal_brute_force() -> None:
     assert list(dict.fromkeys(found)) == list(range(found.nunique()))
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_a_chain_is_one_group_in_any_order(seed: int) -> None:
+    """Each link is 4 bits from the next and 8 or more from all others; a second chain is far away."""
+    links = [(1 << 4 * link) - 1 for link in range(17)]
+    values = [*links[:8], *links[9:]]
+    order = np.random.default_rng(seed).permutation(len(values))
+    found = group_near_duplicates(pd.Series([f"{values[place]:016x}" for place in order]))
+    groups = sorted(sorted(order[members]) for members in found.groupby(found).groups.values())
+    assert groups == [list(range(8)), list(range(8, 16))]
+
+
 def test_equal_hashes_missing_ones_and_none_at_all() -> None:
     hashes = pd.Series(["00ff00ff00ff00ff", None, "00ff00ff00ff00ff", "ff00ff00ff00ff00"], dtype="string")
     found = group_near_duplicates(hashes)
