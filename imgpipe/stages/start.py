@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import gc
 import threading
 from collections.abc import Iterator
@@ -9,6 +10,8 @@ from contextlib import contextmanager
 
 _lock = threading.Lock()
 _open = 0
+# The interpreter's last collection takes them too: extensions report what it leaves as leaked.
+atexit.register(gc.unfreeze)
 
 
 @contextmanager

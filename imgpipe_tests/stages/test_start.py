@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import subprocess
+import sys
 import threading
 from typing import Any
 
@@ -37,6 +39,24 @@ def test_what_started_is_left_out_of_later_collections() -> None:
     with starting():
         made = [object()]
     assert all(each is not made for each in gc.get_objects())
+
+
+def test_the_interpreter_takes_all_of_it_apart_at_its_end() -> None:
+    code = """
+import os
+from imgpipe.stages.start import starting
+
+class Kept:
+    def __init__(self):
+        self.itself = self
+    def __del__(self, write=os.write):
+        write(1, b"gone")
+
+with starting():
+    kept = Kept()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
+    assert done.stdout == b"gone"
 
 
 def test_it_works_again_after_an_error() -> None:
