@@ -23,9 +23,6 @@ _LOG = logging.getLogger(__name__)
 _PROC = Path("/proc")
 _CGROUP = Path("/sys/fs/cgroup")
 
-#: How much faster bf16 must be measured to be taken for fp32, which is more precise.
-_LEAST_GAIN = 1.1
-
 #: CPU flags (x86, then ARM) of units that multiply bf16 matrices; plain AVX512 only emulates it, slower.
 _BF16_FLAGS = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
 
@@ -137,9 +134,9 @@ def _why_no_cuda() -> str:
 def _bf16_pays() -> bool:
     if not _has_torch():
         return False
-    from imgpipe.inference.cpu_speed import bf16_speedup
+    from imgpipe.inference.cpu_speed import LEAST_GAIN, bf16_speedup
 
-    return bf16_speedup() >= _LEAST_GAIN
+    return bf16_speedup() >= LEAST_GAIN
 
 
 def _native_precision(device: str) -> str:

@@ -9,15 +9,13 @@ import numpy as np
 import torch
 from torch import nn
 
-from imgpipe.inference.cpu_speed import least_seconds
+from imgpipe.inference.cpu_speed import LEAST_GAIN, least_seconds
 from imgpipe.upscaling.row_stream import Layer, stream
 from imgpipe.upscaling.winograd import CHANNELS, transformed_filter
 from imgpipe.upscaling.winograd_stream import BandPlan, WinogradLayer, stream_tiles
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 _LAYERS, _ROWS, _COLUMNS = 3, 64, 320
-#: How much faster it must be: less is within what the machine's other work changes.
-_LEAST_GAIN = 1.1
 
 
 @cache
@@ -28,7 +26,7 @@ def winograd_pays(precision: str) -> bool:
     """
     with torch.inference_mode():
         seconds = least_seconds({"direct": _direct(_DTYPES[precision]), "winograd": _winograd()})
-    return seconds["direct"] >= _LEAST_GAIN * seconds["winograd"]
+    return seconds["direct"] >= LEAST_GAIN * seconds["winograd"]
 
 
 def _direct(dtype: torch.dtype) -> Callable[[], None]:

@@ -109,6 +109,16 @@ def test_line_art_in_black_and_white_passes(smooth: bool) -> None:
         assert report.status is Status.OK, (report.reasons, dict(report.metrics))
 
 
+@pytest.mark.parametrize("row", [0, 100, 191])
+def test_one_row_that_differs_is_seen_wherever_it_lies(row: int) -> None:
+    source = area(draw(2))
+    result = source.copy()
+    result[row] ^= 1
+    report = judge(source, result, grid=None)
+    assert not report.identical
+    assert report.metrics["psnr"] == pytest.approx(10 * math.log10(255**2 * 192), abs=1e-4)
+
+
 def test_identical_pictures_have_no_psnr() -> None:
     picture = draw(1, 64, 48, 1)
     for result in (picture, np.repeat(np.repeat(picture, 3, 0), 3, 1)):
