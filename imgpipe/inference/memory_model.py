@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 
@@ -11,6 +12,15 @@ class MemoryModel:
 
     fixed_bytes: float
     bytes_per_pixel: float
+
+    @staticmethod
+    def of_peaks(peak_bytes: Callable[[int, int], int], factor: float = 1.0) -> MemoryModel:
+        """From the peak at two sizes, asked for as (width, height) px, times ``factor``."""
+        small, large = 512, 1024
+        peaks = [peak_bytes(edge, edge) for edge in (small, large)]
+        slope = (peaks[1] - peaks[0]) / (large**2 - small**2)
+        fixed = max(0.0, peaks[0] - slope * small**2)
+        return MemoryModel(fixed * factor, slope * factor)
 
     def needed_bytes(self, pixels: int) -> int:
         return int(self.fixed_bytes + self.bytes_per_pixel * pixels)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import weakref
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -105,11 +106,7 @@ class TorchNetwork:
 
     def memory_model(self) -> MemoryModel:
         """What a window takes, from the tensors that are alive at once."""
-        small, large = 512, 1024
-        peaks = [peak_tensor_bytes(self._active, edge, edge) for edge in (small, large)]
-        slope = (peaks[1] - peaks[0]) / (large**2 - small**2)
-        fixed = max(0.0, peaks[0] - slope * small**2)
-        return MemoryModel(fixed * _SCRATCH_FACTOR, slope * _SCRATCH_FACTOR)
+        return MemoryModel.of_peaks(partial(peak_tensor_bytes, self._active), _SCRATCH_FACTOR)
 
     def release_cached_memory(self) -> None:
         """Give memory that torch keeps for reuse back to the device."""

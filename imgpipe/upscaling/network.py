@@ -85,8 +85,8 @@ class LoadedNetwork:
     """A checked network with what tiling must know about it.
 
     ``multiple_of``: windows begin and end on multiples of it, source px. ``tileable``: False where the
-    architecture tiles inside or must see the whole picture. ``convolution``: ``winograd`` where its
-    convolutions are ours, else ``backend``. ``reasons``: what could not be had as asked.
+    architecture tiles inside or must see the whole picture. ``convolution``: ``winograd`` or
+    ``amx`` where its convolutions are ours, else ``backend``. ``reasons``: what could not be had as asked.
     """
 
     network: Network

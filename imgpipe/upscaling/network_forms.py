@@ -15,6 +15,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from imgpipe.upscaling.compiled import CHANNELS
 from imgpipe.upscaling.row_stream import Layer, can_stream, stream
 
 #: Rows of source pixels that the tail of an RRDBNet needs beyond those it computes: its convolutions
@@ -49,18 +50,19 @@ class CompactForm(nn.Module):
         if not self._in_bands:
             yield 0, self._finished(self._body(pixels), pixels)
             return
-        for start, residual in stream(self._layers(), pixels):
+        for start, residual in stream(self.layers(), pixels):
             yield start, self._finished(residual, pixels[:, :, start : start + residual.shape[2]])
 
     def _body(self, pixels: Tensor) -> Tensor:
         features = pixels
-        for layer in self._layers():
+        for layer in self.layers():
             features = layer.convolution(features.to(layer.convolution.weight.dtype))
             if layer.activation is not None:
                 features = layer.activation(features)
         return features
 
-    def _layers(self) -> list[Layer]:
+    def layers(self) -> list[Layer]:
+        """The convolutions in their order; the last one's outputs in order of row, column, colour."""
         pairs = zip_longest(self.convolutions, self.activations)
         return [Layer(cast(nn.Conv2d, convolution), activation) for convolution, activation in pairs]
 
@@ -128,6 +130,20 @@ def has_compact_form(module: nn.Module) -> bool:
         and channels == (3, 3)
         and all(can_stream(layer) for layer in body[0::2])
         and not any(isinstance(layer, nn.Conv2d) for layer in body[1::2])
+    )
+
+
+def has_own_convolutions(module: nn.Module) -> bool:
+    """Whether the forms with convolutions of our own compute ``module``: 64 features, PReLU, scale 1 to 4."""
+    if not has_compact_form(module):
+        return False
+    layers = list(module.body)  # type: ignore[arg-type]
+    convolutions, activations = layers[0::2], layers[1::2]
+    return (
+        len(convolutions) >= 3
+        and all(layer.in_channels == CHANNELS for layer in convolutions[1:])
+        and all(layer.out_channels <= CHANNELS for layer in convolutions)
+        and all(isinstance(layer, nn.PReLU) for layer in activations)
     )
 
 

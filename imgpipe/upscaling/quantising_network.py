@@ -40,7 +40,7 @@ class QuantisingNetwork:
         steps: Iterator[tuple[int, Tensor]] | None = None
         while True:
             # Entered anew for each step: a mode held open over a yield would leak into the caller.
-            with torch.inference_mode(), _translated(windows, self.device):
+            with torch.inference_mode(), translated(windows, self.device):
                 steps = self.inner.strips(windows) if steps is None else steps
                 step = next(steps, None)
                 strip = None if step is None else _strip(*step, self.scale)
@@ -56,8 +56,8 @@ class QuantisingNetwork:
 
 
 @contextmanager
-def _translated(windows: Floats, device: str) -> Iterator[None]:
-    """torch's errors as ours."""
+def translated(windows: Floats, device: str) -> Iterator[None]:
+    """Errors of torch and NumPy as ours."""
     try:
         yield
     except (RuntimeError, MemoryError) as exc:

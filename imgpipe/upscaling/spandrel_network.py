@@ -24,17 +24,19 @@ from imgpipe.inference.memory_model import ASSUMED_MEMORY, MemoryModel
 from imgpipe.inference.torch_network import Form, TorchNetwork, cast_whole
 from imgpipe.inference.weights import LocatedWeights
 from imgpipe.upscaling import receptive_field
-from imgpipe.upscaling.network import LoadedNetwork, ReceptiveField
+from imgpipe.upscaling.amx_network import AmxNetwork
+from imgpipe.upscaling.convolution_choice import Convolution, fastest_convolution
+from imgpipe.upscaling.network import LoadedNetwork, Network, ReceptiveField
 from imgpipe.upscaling.network_forms import (
     CompactForm,
     EsrganForm,
     has_compact_form,
     has_esrgan_form,
+    has_own_convolutions,
 )
 from imgpipe.upscaling.quantising_network import QuantisingNetwork
 from imgpipe.upscaling.winograd import TILE_PX
-from imgpipe.upscaling.winograd_choice import winograd_pays
-from imgpipe.upscaling.winograd_form import WinogradCompactForm, has_winograd_form, winograd_reach_px
+from imgpipe.upscaling.winograd_form import WinogradCompactForm, winograd_reach_px
 
 #: File types that can be read without running code from them.
 SAFE_SUFFIXES = (".safetensors", ".pth")
@@ -56,26 +58,35 @@ def load_network(located: LocatedWeights, *, device: str, precision: PrecisionSe
     _check_descriptor(descriptor, located)
     used, reasons = _possible_precision(descriptor, resolve_precision(precision, device))
     module, form = _module_and_form(descriptor)
-    # Winograd's convolutions are in fp32, so they may take the place of bf16 where that was not asked for.
-    may_be_fp32 = device == "cpu" and precision in ("auto", "fp32")
-    if may_be_fp32 and form is CompactForm and has_winograd_form(module) and winograd_pays(used):
+    convolution: Convolution = "backend"
+    if device == "cpu" and form is CompactForm and has_own_convolutions(module):
+        # Winograd's are in fp32, so they may take the place of bf16 where that was not asked for.
+        convolution = fastest_convolution(used, precision in ("auto", "fp32"))
+    if convolution == "winograd":
         used, form = "fp32", WinogradCompactForm
-    network = TorchNetwork(module, scale=descriptor.scale, device=device, precision=used, form=form)
-    _check_on_probe(network, located.path)
+    torch_precision = "fp32" if convolution == "amx" else used
+    inner = TorchNetwork(module, scale=descriptor.scale, device=device, precision=torch_precision, form=form)
+    _check_on_probe(inner, located.path)
+    network: Network = QuantisingNetwork(inner)
+    memory = _memory(inner)
+    if convolution == "amx":
+        network = amx = AmxNetwork(module, full=network)
+        memory = amx.memory_model()
     loaded = LoadedNetwork(
-        QuantisingNetwork(network),
+        network,
         backend="spandrel",
         architecture=str(descriptor.architecture.id),
         receptive_field=_receptive_field(descriptor, module),
-        memory=_memory(network),
+        memory=memory,
         multiple_of=descriptor.size_requirements.multiple_of,
         tileable=descriptor.tiling == spandrel.ModelTiling.SUPPORTED,
+        convolution=convolution,
         reasons=reasons,
     )
-    if form is not WinogradCompactForm:
+    if convolution != "winograd":
         return loaded
     field = ReceptiveField(winograd_reach_px(module), "computed")
-    return replace(loaded, receptive_field=field, multiple_of=TILE_PX, convolution="winograd")
+    return replace(loaded, receptive_field=field, multiple_of=TILE_PX)
 
 
 def _read(path: Path) -> Any:

@@ -17,7 +17,6 @@ blocks of tiles that stay in a core's second-level cache, without the interprete
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,11 +24,12 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
+from imgpipe.upscaling.compiled import CHANNELS, compiled
+
 Floats = npt.NDArray[np.float32]
 
 #: Edge of the outputs and of the inputs of a tile, px.
 TILE_PX, WINDOW_PX = 4, 6
-CHANNELS = 64
 #: Tiles of a block: what they are transformed to takes 300 KB, twice, beside filters of 600 KB, which
 #: second-level caches hold. OpenBLAS keeps products of this size on the calling thread.
 BLOCK_TILES = 32
@@ -52,15 +52,6 @@ _C, _ROW = CHANNELS, WINDOW_PX * CHANNELS
 _MATRIX = (BLOCK_TILES + 1) * CHANNELS
 _OUT, _OUT_ROW = TILE_PX**2 * CHANNELS, TILE_PX * CHANNELS
 _ZERO, _TWO, _FOUR, _FIVE, _EIGHT = (np.float32(value) for value in (0, 2, 4, 5, 8))
-
-
-def _compiled(function: Callable[..., Any]) -> Any:
-    # Fused multiply-add and the sign of zero are left to the compiler, the order of sums is not.
-    options: dict[str, Any] = {"nogil": True, "fastmath": {"contract", "nsz"}, "error_model": "numpy"}
-    try:
-        return numba.njit(cache=True, **options)(function)
-    except RuntimeError:  # no folder that can be written to: compiled anew by each process, in seconds
-        return numba.njit(**options)(function)
 
 
 def transformed_filter(weight: Floats) -> Floats:
@@ -125,7 +116,7 @@ def convolve_tiles(
     )
 
 
-@_compiled
+@compiled
 def _input(a: Any, b: Any, c: Any, d: Any, e: Any, f: Any) -> Any:
     """Bt times one column or row of six."""
     even, odd = e - _FOUR * c, d - _FOUR * b
@@ -140,14 +131,14 @@ def _input(a: Any, b: Any, c: Any, d: Any, e: Any, f: Any) -> Any:
     )
 
 
-@_compiled
+@compiled
 def _output(a: Any, b: Any, c: Any, d: Any, e: Any, f: Any) -> Any:
     """At times one column or row of six."""
     p, q, r, s = b + c, b - c, d + e, d - e
     return a + p + r, q + _TWO * s, p + _FOUR * r, q + _EIGHT * s + f
 
 
-@_compiled
+@compiled
 def _transform_inputs(source: Any, starts: Any, windows: Any, across: Any, first: Any, last: Any) -> None:
     for tile in range(first, last):
         down = tile // across
@@ -183,12 +174,12 @@ def _transform_inputs(source: Any, starts: Any, windows: Any, across: Any, first
             _store(out, numba.uint64(5), channel, _input(f0, f1, f2, f3, f4, f5))
 
 
-@_compiled
+@compiled
 def _line(source: Any, start: Any) -> Any:
     return source[start : start + numba.uint64(_ROW)]
 
 
-@_compiled
+@compiled
 def _store(out: Any, line: Any, channel: Any, values: Any) -> None:
     start = line * numba.uint64(WINDOW_PX * _MATRIX) + channel
     out[start] = values[0]
@@ -199,7 +190,7 @@ def _store(out: Any, line: Any, channel: Any, values: Any) -> None:
     out[start + numba.uint64(5 * _MATRIX)] = values[5]
 
 
-@_compiled
+@compiled
 def _column(products: Any, index: Any) -> Any:
     """At times the column of a tile's products that begins at ``index``."""
     step = numba.uint64(WINDOW_PX * _MATRIX)
@@ -213,12 +204,12 @@ def _column(products: Any, index: Any) -> Any:
     )
 
 
-@_compiled
+@compiled
 def _activated(value: Any, slope: Any) -> Any:
     return value if value > _ZERO else slope * value
 
 
-@_compiled
+@compiled
 def _transform_outputs(
     products: Any,
     target: Any,
@@ -255,7 +246,7 @@ def _transform_outputs(
                 there[index] = here[index]
 
 
-@_compiled
+@compiled
 def _keep(out: Any, line: Any, channel: Any, values: Any, bias: Any, slope: Any) -> None:
     start = line * numba.uint64(_OUT_ROW) + channel
     out[start] = _activated(values[0] + bias, slope)
@@ -264,7 +255,7 @@ def _keep(out: Any, line: Any, channel: Any, values: Any, bias: Any, slope: Any)
     out[start + numba.uint64(3 * _C)] = _activated(values[3] + bias, slope)
 
 
-@_compiled
+@compiled
 def _convolve(
     source: Any,
     source_starts: Any,

@@ -12,9 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from imgpipe.upscaling.network_forms import CompactForm, has_compact_form
+from imgpipe.upscaling.compiled import CHANNELS
+from imgpipe.upscaling.network_forms import CompactForm
 from imgpipe.upscaling.row_stream import Layer
-from imgpipe.upscaling.winograd import CHANNELS, TILE_PX, Floats, transformed_filter
+from imgpipe.upscaling.winograd import TILE_PX, Floats, transformed_filter
 from imgpipe.upscaling.winograd_stream import BandPlan, WinogradLayer, stream_tiles
 
 
@@ -23,7 +24,7 @@ class WinogradCompactForm(CompactForm):
 
     def __init__(self, module: nn.Module, dtype: torch.dtype, device_type: str) -> None:
         super().__init__(module, dtype, device_type)
-        self._first, *others = self._layers()
+        self._first, *others = self.layers()
         self._chain = [_layer(layer) for layer in others]
         self._outputs = others[-1].convolution.out_channels
 
@@ -71,19 +72,6 @@ def _layer(layer: Layer) -> WinogradLayer:
     if isinstance(activation, nn.PReLU):
         slope[:] = activation.weight.detach().numpy()
     return WinogradLayer(transformed_filter(convolution.weight.detach().numpy()), bias, slope)
-
-
-def has_winograd_form(module: nn.Module) -> bool:
-    """Whether :class:`WinogradCompactForm` computes ``module``: 64 features, PReLU, scale 1 to 4."""
-    if not has_compact_form(module):
-        return False
-    layers = list(module.body)  # type: ignore[arg-type]
-    convolutions, activations = layers[0::2], layers[1::2]
-    return (
-        all(layer.in_channels == CHANNELS for layer in convolutions[1:])
-        and all(layer.out_channels <= CHANNELS for layer in convolutions)
-        and all(isinstance(layer, nn.PReLU) for layer in activations)
-    )
 
 
 def winograd_reach_px(module: nn.Module) -> int:

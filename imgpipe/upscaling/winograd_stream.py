@@ -8,17 +8,16 @@ tile is the same computation wherever it is done.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from imgpipe.upscaling.compiled import CHANNELS
+from imgpipe.upscaling.team import Team
 from imgpipe.upscaling.winograd import (
     BLOCK_TILES,
-    CHANNELS,
     TILE_PX,
     WINDOW_PX,
     Floats,
@@ -92,7 +91,7 @@ def stream_tiles(
     in order. What is beyond the picture counts as 0 in every layer.
     """
     rings = [_Ring(plan) for _ in range(len(layers) + 1)]
-    with _Team(plan.threads) as team:
+    with Team([Workspace() for _ in range(plan.threads)]) as team:
         while (done := rings[-1].stop) < plan.height:
             begin = rings[0].stop
             end = min(plan.height, begin + plan.band_rows)
@@ -101,7 +100,7 @@ def stream_tiles(
             for layer, source, target in zip(layers, rings, rings[1:], strict=False):
                 rows_of_tiles = min(source.finished_tiles(target.stop), plan.band_rows // TILE_PX)
                 if rows_of_tiles:
-                    team.convolve(layer, source, target, rows_of_tiles)
+                    _convolve(team, layer, source, target, rows_of_tiles)
             if rings[-1].stop > done:
                 yield done, rings[-1].rows(done)
 
@@ -156,34 +155,21 @@ class _Ring:
         return copied
 
 
-class _Team:
-    """Threads, the calling one among them, each with its own memory."""
+def _convolve(
+    team: Team[Workspace], layer: WinogradLayer, source: _Ring, target: _Ring, rows_of_tiles: int
+) -> None:
+    """The next ``rows_of_tiles`` of ``target``."""
+    start, rows = target.stop, rows_of_tiles * TILE_PX
+    inputs, outputs = source.lines(start - 1, start + rows + 1), target.space(rows)
+    weights, across = (layer.filters, layer.bias, layer.slope), target.tiles_across
 
-    def __init__(self, size: int) -> None:
-        self._spaces = [Workspace() for _ in range(size)]
-        self._pool = ThreadPoolExecutor(max(1, size - 1), thread_name_prefix="imgpipe-winograd")
+    tiles = rows_of_tiles * across
+    shares = iter(range(0, tiles, _SHARE_TILES))
 
-    def __enter__(self) -> _Team:
-        return self
+    def work(space: Workspace) -> None:
+        for first in shares:  # a thread that is slow takes fewer
+            share = range(first, min(first + _SHARE_TILES, tiles))
+            convolve_tiles(inputs, outputs, weights, across, share, space)
 
-    def __exit__(self, *_: object) -> None:
-        self._pool.shutdown(cancel_futures=True)
-
-    def convolve(self, layer: WinogradLayer, source: _Ring, target: _Ring, rows_of_tiles: int) -> None:
-        """The next ``rows_of_tiles`` of ``target``."""
-        start, rows = target.stop, rows_of_tiles * TILE_PX
-        inputs, outputs = source.lines(start - 1, start + rows + 1), target.space(rows)
-        tiles = rows_of_tiles * target.tiles_across
-        shares = iter(range(0, tiles, _SHARE_TILES))
-        weights = (layer.filters, layer.bias, layer.slope)
-
-        def work(space: Workspace) -> None:
-            for first in shares:  # a thread that is slow takes fewer
-                share = range(first, min(first + _SHARE_TILES, tiles))
-                convolve_tiles(inputs, outputs, weights, target.tiles_across, share, space)
-
-        others = [self._pool.submit(work, space) for space in itertools.islice(self._spaces, 1, None)]
-        work(self._spaces[0])
-        for other in others:
-            other.result()
-        target.written(rows)
+    team.run(work)
+    target.written(rows)

@@ -12,6 +12,8 @@ import pytest
 
 from imgpipe.images.image import Image
 from imgpipe.upscaling import spandrel_network
+from imgpipe.upscaling.amx_instructions import amx_is_usable
+from imgpipe.upscaling.convolution_choice import Convolution
 from imgpipe.upscaling.network_upscaler import NetworkUpscaler
 
 pytestmark = pytest.mark.shared
@@ -28,6 +30,13 @@ def _crop(path: Path, x: int, y: int, width: int, height: int) -> npt.NDArray[np
     pixels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
     order = cv2.COLOR_BGRA2RGBA if pixels.shape[2] == 4 else cv2.COLOR_BGR2RGB
     return np.ascontiguousarray(cv2.cvtColor(pixels, order)[y : y + height, x : x + width])
+
+
+def _answer(monkeypatch: pytest.MonkeyPatch, convolution: Convolution) -> None:
+    """What is taken for the fastest, in fp32."""
+    monkeypatch.setattr(
+        spandrel_network, "fastest_convolution", lambda used, _: convolution if used == "fp32" else "backend"
+    )
 
 
 def _round_trip(result: Image, width: int, height: int) -> npt.NDArray[np.float32]:
@@ -60,7 +69,7 @@ def test_colours_stay_at_other_factors(scale: float, shared: Path, weights: Path
 def test_exact_and_precise(
     winograd: bool, shared: Path, weights: Path, build: Build, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(spandrel_network, "winograd_pays", lambda precision: winograd)
+    _answer(monkeypatch, "winograd" if winograd else "backend")
     image = Image(_crop(shared / "data" / "anime" / "frame-048.png", 100, 100, 150, 110))
     upscaled = build(weights, tile_size=0).upscale(image)
     assert upscaled.details["halo_px"] == (68 if winograd else 18)
@@ -73,13 +82,31 @@ def test_exact_and_precise(
     assert psnr_db > 56, f"bf16 against fp32: {psnr_db:.1f} dB"
 
 
+@pytest.mark.skipif(not amx_is_usable(), reason="this CPU, kernel or compiler has no AMX-BF16")
+def test_the_matrix_unit_is_exact_and_precise(
+    shared: Path, weights: Path, build: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = Image(_crop(shared / "data" / "anime" / "frame-048.png", 100, 100, 150, 110))
+    _answer(monkeypatch, "backend")
+    full = build(weights, tile_size=0).upscale(image).image.pixels.astype(int)
+    monkeypatch.setattr(spandrel_network, "fastest_convolution", lambda *_: "amx")
+    whole = build(weights, tile_size=0, precision="bf16").upscale(image)
+    assert whole.details["convolution"] == "amx"
+    assert whole.details["halo_px"] == 18
+    psnr_db = 10 * np.log10(255**2 / ((full - whole.image.pixels) ** 2).mean())
+    assert psnr_db > 57, f"bf16 against fp32: {psnr_db:.1f} dB"
+    for tile in (32, 75, 128):
+        tiled = build(weights, tile_size=tile, precision="bf16").upscale(image).image.pixels
+        assert np.array_equal(whole.image.pixels, tiled), f"tile {tile}"
+
+
 def test_both_ways_are_one_picture(
     shared: Path, weights: Path, build: Build, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     image = Image(_crop(shared / "data" / "anime" / "frame-000.png", 200, 120, 192, 160))
     results = []
     for winograd in (False, True):
-        monkeypatch.setattr(spandrel_network, "winograd_pays", lambda precision, answer=winograd: answer)
+        _answer(monkeypatch, "winograd" if winograd else "backend")
         results.append(build(weights).upscale(image).image.pixels.astype(int))
     difference = np.abs(results[0] - results[1])
     assert difference.max() <= 1

@@ -14,10 +14,10 @@ from torch import nn
 from imgpipe.images.image import Image
 from imgpipe.inference.torch_network import peak_tensor_bytes
 from imgpipe.upscaling import spandrel_network
-from imgpipe.upscaling.network_forms import CompactForm
+from imgpipe.upscaling.convolution_choice import Convolution
+from imgpipe.upscaling.network_forms import CompactForm, has_own_convolutions
 from imgpipe.upscaling.network_upscaler import NetworkUpscaler
-from imgpipe.upscaling.winograd_choice import winograd_pays
-from imgpipe.upscaling.winograd_form import WinogradCompactForm, has_winograd_form, winograd_reach_px
+from imgpipe.upscaling.winograd_form import WinogradCompactForm, winograd_reach_px
 from imgpipe_tests.upscaling.conftest import tiny_compact
 
 Save = Callable[[nn.Module, str], Path]
@@ -27,9 +27,14 @@ Picture = Callable[..., Image]
 
 @pytest.fixture
 def pays(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """It always does; the precisions that it was compared with."""
+    """It always does where fp32 may be used; the precisions that it was compared with."""
     asked: list[str] = []
-    monkeypatch.setattr(spandrel_network, "winograd_pays", lambda precision: asked.append(precision) or True)
+
+    def answer(precision: str, may_be_fp32: bool) -> Convolution:
+        asked.append(precision)
+        return "winograd" if may_be_fp32 else "backend"
+
+    monkeypatch.setattr(spandrel_network, "fastest_convolution", answer)
     return asked
 
 
@@ -78,7 +83,7 @@ def test_a_smaller_reach_would_not_be_exact(
 
 @pytest.mark.parametrize(
     ("precision", "expected", "compared"),
-    [("auto", "winograd", ["bf16"]), ("fp32", "winograd", ["fp32"]), ("bf16", "backend", [])],
+    [("auto", "winograd", ["bf16"]), ("fp32", "winograd", ["fp32"]), ("bf16", "backend", ["bf16"])],
 )
 def test_it_takes_the_place_of_what_was_not_asked_for(
     precision: str,
@@ -102,22 +107,18 @@ def test_it_takes_the_place_of_what_was_not_asked_for(
 def test_where_it_is_slower_it_is_not_taken(
     save: Save, build: Build, picture: Picture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(spandrel_network, "winograd_pays", lambda precision: False)
+    monkeypatch.setattr(spandrel_network, "fastest_convolution", lambda *_: "backend")
     result = build(save(tiny_compact(features=64), "wide")).upscale(picture(20, 20))
     assert result.details["convolution"] == "backend"
     assert result.details["halo_px"] == 6
 
 
-def test_this_machine_gives_one_answer() -> None:
-    assert winograd_pays("fp32") is winograd_pays("fp32")
-
-
 def test_only_networks_of_its_kind() -> None:
-    assert has_winograd_form(tiny_compact(features=64))
-    assert not has_winograd_form(tiny_compact(features=16))
+    assert has_own_convolutions(tiny_compact(features=64))
+    assert not has_own_convolutions(tiny_compact(features=16))
     other = copy.deepcopy(tiny_compact(features=64))
     other.body[1] = nn.LeakyReLU(0.1)  # type: ignore[operator,index]
-    assert not has_winograd_form(other)
+    assert not has_own_convolutions(other)
 
 
 def test_memory_is_known_without_computing() -> None:

@@ -1,0 +1,225 @@
+"""3x3 convolutions of 64 channels in bf16 by the CPU's matrix unit, with what follows them.
+
+torch computes a convolution, its activation and the copy to where the next layer reads in three passes; the
+last two take as long as the first where the matrix unit is fast. Here a block of 32 pixels x 32 outputs
+is summed in four tile registers, and while the next block is summed, the vector units apply bias and PReLU
+to this one, round it to bf16 once and write it where the next layer reads. The sums are in float32 and in the
+same order for every pixel, so tiles of a picture equal the whole, bit for bit.
+
+Rows of pixels lie one after another in flat arrays that begin at a cache line: 64 channels for each pixel,
+one pixel more on the left, and :func:`row_pixels` in all. Needs :func:`amx_instructions.amx_is_usable`.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from imgpipe.upscaling.amx_instructions import (
+    activate,
+    configure,
+    release,
+    tile_load,
+    tile_product,
+    tile_store,
+    weigh_patch,
+)
+from imgpipe.upscaling.compiled import CHANNELS, compiled
+
+Floats = npt.NDArray[np.float32]
+#: bf16 values, as their bits.
+Bfloats = npt.NDArray[np.uint16]
+
+#: Pixels and outputs of a block, and its sums.
+BLOCK_PX, _BLOCK_OUTPUTS = 32, 32
+SUMS = BLOCK_PX * _BLOCK_OUTPUTS
+
+_LINE_BYTES = 64
+_NAN = 0x7FC0
+#: Values of a pixel, and from one to the next in bytes.
+_C, _PIXEL_BYTES = CHANNELS, 2 * CHANNELS
+#: A register's values of a filter: 16 pairs of inputs x 16 outputs x 2.
+_TILE = 512
+_FILTER_HALF = 3 * 6 * 2 * _TILE
+#: Values at the end of :func:`convolve`'s target that are written before the first block is there.
+SPARE = BLOCK_PX * CHANNELS
+
+_load_sums_0, _load_sums_1, _load_sums_2, _load_sums_3 = (tile_load(register) for register in range(4))
+_load_pixels_0, _load_pixels_1 = tile_load(4), tile_load(5)
+_load_filter_0, _load_filter_1 = tile_load(6), tile_load(7)
+_store_sums_0, _store_sums_1, _store_sums_2, _store_sums_3 = (tile_store(register) for register in range(4))
+_add_product_0, _add_product_1 = tile_product(0, 4, 6), tile_product(1, 4, 7)
+_add_product_2, _add_product_3 = tile_product(2, 5, 6), tile_product(3, 5, 7)
+
+
+def aligned(shape: tuple[int, ...], dtype: type[np.generic]) -> npt.NDArray[Any]:
+    """Zeros that begin at a cache line: registers are filled twice as fast from there."""
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    memory = np.zeros(size + _LINE_BYTES, np.uint8)
+    start = -memory.ctypes.data % _LINE_BYTES
+    return memory[start : start + size].view(dtype).reshape(shape)
+
+
+def row_pixels(width: int) -> int:
+    """Pixels of a row in memory: whole blocks and one at either end."""
+    return -(-width // BLOCK_PX) * BLOCK_PX + 2
+
+
+def to_bfloats(values: npt.NDArray[Any]) -> Bfloats:
+    """``values`` rounded to bf16, ties to even."""
+    bits = np.ascontiguousarray(values, np.float32).view(np.uint32)
+    rounded: Bfloats = ((bits + 0x7FFF + (bits >> 16 & 1)) >> 16).astype(np.uint16)
+    rounded[np.isnan(values)] = _NAN  # rounding carries some of them to 0
+    return rounded
+
+
+def packed_filter(weight: Floats) -> Bfloats:
+    """``weight`` (out, 64, 3, 3), out <= 64, as the registers take it, with zeros for outputs up to 64.
+
+    In order of half of the outputs, row, column, half of the inputs, quarter of the outputs, pair of inputs,
+    output, input of the pair. Raises ValueError for other shapes.
+    """
+    outputs, inputs, *size = weight.shape
+    if inputs != CHANNELS or outputs > CHANNELS or size != [3, 3]:
+        raise ValueError(f"expected (<= {CHANNELS}, {CHANNELS}, 3, 3), got {weight.shape}")
+    whole = np.zeros((CHANNELS, CHANNELS, 3, 3), np.float32)
+    whole[:outputs] = weight
+    parts = to_bfloats(whole).reshape(2, 2, 16, 2, 16, 2, 3, 3)  # outputs in three, inputs in three, y, x
+    packed: Bfloats = np.ascontiguousarray(parts.transpose(0, 6, 7, 3, 1, 4, 2, 5)).reshape(-1)
+    return packed
+
+
+@compiled
+def convolve(
+    source: Any,
+    target: Any,
+    target_at: Any,
+    filters: Any,
+    bias: Any,
+    slope: Any,
+    row: Any,
+    width: Any,
+    begin: Any,
+    end: Any,
+    sums: Any,
+    configuration: Any,
+) -> None:
+    """Rows ``begin`` to ``end`` of a layer's output, bf16 with PReLU, into ``target`` from ``target_at`` on.
+
+    Row y is made of rows y, y + 1 and y + 2 of ``source``. ``filters``: :func:`packed_filter`. ``bias``,
+    ``slope``: (64,) float32. ``row``: values of a row. ``sums``: (2 * SUMS,) float32 of the calling thread.
+    """
+    configure(configuration)
+    # The block before the one that is summed: its sums, its first channel and where it goes.
+    done, done_channel, done_at = SUMS, 0, len(target) - SPARE
+    for y in range(begin, end):
+        for half in range(2):
+            channel = half * _BLOCK_OUTPUTS
+            for x in range(0, width, BLOCK_PX):
+                _load_sums_0(bias, channel, 0)
+                _load_sums_1(bias, channel + 16, 0)
+                _load_sums_2(bias, channel, 0)
+                _load_sums_3(bias, channel + 16, 0)
+                at, pixel = half * _FILTER_HALF, 0
+                for dy in range(3):
+                    left = (y + dy) * row + x * _C
+                    for part in range(6):  # three columns, two halves of the inputs
+                        _load_pixels_0(source, left + part * 32, _PIXEL_BYTES)
+                        _load_pixels_1(source, left + 16 * _C + part * 32, _PIXEL_BYTES)
+                        _load_filter_0(filters, at, _LINE_BYTES)
+                        _load_filter_1(filters, at + _TILE, _LINE_BYTES)
+                        _add_product_0()
+                        # Sixteen of the eighteen steps finish two pixels each, between the products.
+                        if dy * 6 + part < 16:
+                            activate(
+                                sums, done + pixel * 32, slope, done_channel, target, done_at + pixel * _C
+                            )
+                        _add_product_1()
+                        _add_product_2()
+                        if dy * 6 + part < 16:
+                            pixel += 1
+                            activate(
+                                sums, done + pixel * 32, slope, done_channel, target, done_at + pixel * _C
+                            )
+                            pixel += 1
+                        _add_product_3()
+                        at += 2 * _TILE
+                done = SUMS - done
+                _store_sums_0(sums, done, 2 * _LINE_BYTES)
+                _store_sums_1(sums, done + 16, 2 * _LINE_BYTES)
+                _store_sums_2(sums, done + SUMS // 2, 2 * _LINE_BYTES)
+                _store_sums_3(sums, done + SUMS // 2 + 16, 2 * _LINE_BYTES)
+                done_channel, done_at = channel, target_at + y * row + (x + 1) * _C + channel
+    release()
+    for pixel in range(BLOCK_PX):
+        activate(sums, done + pixel * 32, slope, done_channel, target, done_at + pixel * _C)
+    for y in range(begin, end):  # what blocks wrote beyond the picture
+        for index in range(target_at + y * row + (width + 1) * _C, target_at + (y + 1) * row):
+            target[index] = 0
+
+
+@compiled
+def convolve_row_to_float(
+    source: Any, target: Any, filters: Any, bias: Any, row: Any, width: Any, y: Any, configuration: Any
+) -> None:
+    """Row ``y`` of the last layer's output, without an activation: (pixels in whole blocks, 64) float32."""
+    configure(configuration)
+    for half in range(2):
+        channel = half * _BLOCK_OUTPUTS
+        for x in range(0, width, BLOCK_PX):
+            _load_sums_0(bias, channel, 0)
+            _load_sums_1(bias, channel + 16, 0)
+            _load_sums_2(bias, channel, 0)
+            _load_sums_3(bias, channel + 16, 0)
+            at = half * _FILTER_HALF
+            for dy in range(3):
+                left = (y + dy) * row + x * _C
+                for part in range(6):
+                    _load_pixels_0(source, left + part * 32, _PIXEL_BYTES)
+                    _load_pixels_1(source, left + 16 * _C + part * 32, _PIXEL_BYTES)
+                    _load_filter_0(filters, at, _LINE_BYTES)
+                    _load_filter_1(filters, at + _TILE, _LINE_BYTES)
+                    _add_product_0()
+                    _add_product_1()
+                    _add_product_2()
+                    _add_product_3()
+                    at += 2 * _TILE
+            out = x * _C + channel
+            _store_sums_0(target, out, 2 * _PIXEL_BYTES)
+            _store_sums_1(target, out + 16, 2 * _PIXEL_BYTES)
+            _store_sums_2(target, out + 16 * _C, 2 * _PIXEL_BYTES)
+            _store_sums_3(target, out + 16 * _C + 16, 2 * _PIXEL_BYTES)
+    release()
+
+
+@compiled
+def convolve_first(
+    pixels: Any,
+    target: Any,
+    target_at: Any,
+    filters: Any,
+    bias: Any,
+    slope: Any,
+    row: Any,
+    width: Any,
+    begin: Any,
+    end: Any,
+    sums: Any,
+) -> None:
+    """Rows of the first layer, from 3 channels to 64 in float32, as bf16 into ``target``.
+
+    ``pixels``: rows of width + 2 pixels x 3 float32, one after another. ``filters``: (27 * 64,) by row,
+    column, channel and output. The rest as in :func:`convolve`.
+    """
+    step = (width + 2) * 3
+    for y in range(begin, end):
+        for x in range(width):
+            weigh_patch(pixels, y * step + x * 3, step, filters, bias, sums)
+            at = target_at + y * row + (x + 1) * _C
+            activate(sums, 0, slope, 0, target, at)
+            activate(sums, 32, slope, 32, target, at + 32)
+        for index in range(target_at + y * row + (width + 1) * _C, target_at + (y + 1) * row):
+            target[index] = 0

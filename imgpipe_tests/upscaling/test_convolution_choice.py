@@ -1,0 +1,68 @@
+"""The faster convolutions are taken, if they may be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import pytest
+
+from imgpipe.upscaling import convolution_choice
+from imgpipe.upscaling.amx_instructions import amx_is_usable
+from imgpipe.upscaling.convolution_choice import Convolution, fastest_convolution
+
+Timed = Callable[[bool, float], list[set[str]]]
+
+
+@pytest.fixture
+def timed(monkeypatch: pytest.MonkeyPatch) -> Timed:
+    """``timed(amx, seconds)``: with AMX or not, ours takes ``seconds`` and torch 1; gives what was timed."""
+
+    def pretend(amx: bool, seconds: float) -> list[set[str]]:
+        compared: list[set[str]] = []
+
+        def least_seconds(calls: Mapping[str, Callable[[], object]]) -> dict[str, float]:
+            compared.append(set(calls))
+            return {name: 1.0 if name == "backend" else seconds for name in calls}
+
+        monkeypatch.setattr(convolution_choice, "least_seconds", least_seconds)
+        monkeypatch.setattr(convolution_choice, "amx_is_usable", lambda: amx)
+        return compared
+
+    fastest_convolution.cache_clear()
+    return pretend
+
+
+@pytest.fixture(autouse=True)
+def forgotten() -> None:
+    fastest_convolution.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("precision", "may_be_fp32", "amx", "expected"),
+    [
+        ("bf16", True, True, "amx"),
+        ("bf16", False, True, "amx"),
+        ("bf16", True, False, "winograd"),
+        ("bf16", False, False, "backend"),
+        ("fp32", True, True, "winograd"),
+        ("fp32", True, False, "winograd"),
+    ],
+)
+def test_what_is_faster_is_taken(
+    precision: str, may_be_fp32: bool, amx: bool, expected: Convolution, timed: Timed
+) -> None:
+    compared = timed(amx, 0.5)
+    assert fastest_convolution(precision, may_be_fp32) == expected
+    assert compared == ([] if expected == "backend" else [{"backend", expected}])
+
+
+def test_hardly_faster_is_not_enough(timed: Timed) -> None:
+    timed(True, 0.95)
+    assert fastest_convolution("bf16", True) == "backend"
+    assert fastest_convolution("fp32", True) == "backend"
+
+
+def test_this_machine_gives_an_answer() -> None:
+    assert fastest_convolution("fp32", True) in ("backend", "winograd")
+    possible = ("backend", "amx") if amx_is_usable() else ("backend",)
+    assert fastest_convolution("bf16", False) in possible
