@@ -64,8 +64,9 @@ def realesrganer(name: str, path: Path, tile: int, device: str) -> Enlarge | str
     else:
         network = SRVGGNetCompact(3, 3, num_feat=64, num_conv=16, upscale=SCALE, act_type="prelu")
     state = load_file(path)
-    if name == "anime-6b":  # the file has the older names of the same tensors, in the same order
-        state = dict(zip(network.state_dict(), state.values(), strict=True))
+    if name == "anime-6b":  # the file has the older names of the same tensors
+        ordered = (state[key] for key in _esrgan().state_dict())
+        state = dict(zip(network.state_dict(), ordered, strict=True))
     with tempfile.NamedTemporaryFile(suffix=".pth") as file:
         torch.save({"params": state}, file.name)
         upsampler = RealESRGANer(
@@ -90,8 +91,12 @@ def network_files(weights: Path | None, with_6b: bool, folder: Path) -> Iterator
         yield "animevideov3", path
     if with_6b:
         path = folder / "anime-6b.safetensors"
-        _save(ESRGAN(in_nc=3, out_nc=3, num_filters=64, num_blocks=6, scale=SCALE), path)
+        _save(_esrgan(), path)
         yield "anime-6b", path
+
+
+def _esrgan() -> ESRGAN:
+    return ESRGAN(in_nc=3, out_nc=3, num_filters=64, num_blocks=6, scale=SCALE)
 
 
 def _save(network: torch.nn.Module, path: Path) -> None:
@@ -158,11 +163,15 @@ def in_turns(calls: Mapping[str, Callable[[], object]], rounds: int) -> dict[str
     return best
 
 
-def matrix_product(precision: str, device: str) -> tuple[Callable[[], None], float]:
-    """(a matrix product as large as the machine likes them, its FLOP)."""
+def matrix_edges(device: str) -> tuple[int, ...]:
+    """Sizes of matrices, one of which reaches the machine's rate."""
+    return (1024, 2048) if device == "cpu" else (8192,)
+
+
+def matrix_product(precision: str, device: str, edge: int) -> tuple[Callable[[], None], float]:
+    """(a product of two matrices of ``edge`` x ``edge``, its FLOP)."""
     dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
-    edge = 1024 if device == "cpu" else 8192
-    repeat = 16
+    repeat = 16 if edge != 2048 else 2
     a, b = (torch.rand(edge, edge, device=device).to(dtype) for _ in range(2))
     result = torch.empty_like(a)
 

@@ -22,6 +22,7 @@ from upscaling_contenders import (
     Pixels,
     enlarger,
     in_turns,
+    matrix_edges,
     matrix_product,
     ours,
     picture,
@@ -49,7 +50,7 @@ def batches(
         upscaler = ours(path, device, tile_size=0)
         network = upscaler._loaded.network
         window = pixels.astype(np.float32)[None] / np.float32(255)
-        product, product_flop = matrix_product(precision, device)
+        product, product_flop = matrix_product(precision, device, matrix_edges(device)[-1])
         calls: dict[str, Callable[[], object]] = {
             "matrix product": product,
             "ours, one picture": partial(enlarger(upscaler), pixels),

@@ -1,4 +1,4 @@
-"""Which convolutions are fastest on this CPU, torch's or ours: measured, as it hangs on both."""
+"""Which convolutions are fastest on this CPU, torch's or ours."""
 
 from __future__ import annotations
 
@@ -11,9 +11,6 @@ import torch
 from torch import nn
 
 from imgpipe.inference.cpu_speed import LEAST_GAIN, least_seconds
-from imgpipe.upscaling.amx import packed_filter
-from imgpipe.upscaling.amx_band import AmxChain, stream_strips
-from imgpipe.upscaling.amx_band import BandPlan as AmxBandPlan
 from imgpipe.upscaling.amx_instructions import amx_is_usable
 from imgpipe.upscaling.compiled import CHANNELS
 from imgpipe.upscaling.row_stream import Layer, stream
@@ -24,29 +21,24 @@ from imgpipe.upscaling.winograd_stream import BandPlan, WinogradLayer, stream_ti
 Convolution = Literal["backend", "winograd", "amx"]
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
-#: As many layers as the networks have: what a picture costs besides is then seen as it is there.
-_LAYERS, _ROWS, _COLUMNS = 16, 32, 320
+_LAYERS, _ROWS, _COLUMNS = 3, 64, 320
 
 
 @cache
 def fastest_convolution(precision: str, may_be_fp32: bool) -> Convolution:
     """What to compute a chain of 64 channels by in ``precision`` (fp32 or bf16).
 
-    ``amx`` is tried in bf16 where the CPU has it, else ``winograd``, which is in fp32, where that may be
-    used as well. ``backend`` unless the other is at least a tenth faster. Measured once per process, on a
-    small picture.
+    ``amx`` in bf16 wherever it can be used: torch's own bf16 is by the same unit then, and slower. Else
+    ``winograd``, where fp32 may be used and it is at least a tenth faster than torch in ``precision``,
+    measured once per process on a few layers with their activations. Else ``backend``.
     """
     if precision == "bf16" and amx_is_usable():
-        return _faster(precision, "amx", _amx())
-    if may_be_fp32:
-        return _faster(precision, "winograd", _winograd())
-    return "backend"
-
-
-def _faster(precision: str, name: Convolution, call: Callable[[], None]) -> Convolution:
+        return "amx"
+    if not may_be_fp32:
+        return "backend"
     with torch.inference_mode():
-        seconds = least_seconds({"backend": _direct(_DTYPES[precision]), name: call})
-    return name if seconds["backend"] >= LEAST_GAIN * seconds[name] else "backend"
+        seconds = least_seconds({"backend": _direct(_DTYPES[precision]), "winograd": _winograd()})
+    return "winograd" if seconds["backend"] >= LEAST_GAIN * seconds["winograd"] else "backend"
 
 
 def _direct(dtype: torch.dtype) -> Callable[[], None]:
@@ -65,25 +57,11 @@ def _direct(dtype: torch.dtype) -> Callable[[], None]:
 def _winograd() -> Callable[[], None]:
     rng = np.random.default_rng(0)
     pixels = rng.random((_ROWS, _COLUMNS, CHANNELS), np.float32)
+    numbers = rng.normal(0, 0.05, (_LAYERS, CHANNELS, CHANNELS, 3, 3)).astype(np.float32)
     quarter = np.full(CHANNELS, 0.25, np.float32)
-    layers = [WinogradLayer(transformed_filter(weight), quarter, quarter) for weight in _weights(rng)]
+    layers = [WinogradLayer(transformed_filter(weight), quarter, quarter) for weight in numbers]
     plan = BandPlan(_COLUMNS, _ROWS, _LAYERS, torch.get_num_threads())
     return lambda: _exhaust(stream_tiles(layers, lambda start, stop: pixels[start:stop], plan))
-
-
-def _amx() -> Callable[[], None]:
-    rng = np.random.default_rng(0)
-    window = rng.random((_ROWS, _COLUMNS, 3), np.float32)
-    filters = np.stack([packed_filter(weight) for weight in _weights(rng)])
-    quarter = np.full((_LAYERS + 1, CHANNELS), 0.25, np.float32)
-    first = rng.normal(0, 0.2, 27 * CHANNELS).astype(np.float32)
-    chain = AmxChain(first, filters, quarter, quarter, factor=4)
-    plan = AmxBandPlan(_COLUMNS, _ROWS, chain.layers, torch.get_num_threads())
-    return lambda: _exhaust(stream_strips(chain, window, plan))
-
-
-def _weights(rng: np.random.Generator) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
-    return rng.normal(0, 0.05, (_LAYERS, CHANNELS, CHANNELS, 3, 3)).astype(np.float32)
 
 
 def _exhaust(parts: Iterator[object]) -> None:

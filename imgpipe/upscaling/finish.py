@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from concurrent.futures import ThreadPoolExecutor
 
+import cv2
 import numpy as np
 
 from imgpipe.images.image import Pixels
@@ -16,7 +17,7 @@ from imgpipe.upscaling.color_match import Floats, enlarged_rows
 from imgpipe.upscaling.network import NATIVE_MAX, Native
 
 #: Pixels of the result that a thread works on at once: they stay in its core's cache.
-STRIP_PIXELS = 2**16
+STRIP_PIXELS = 2**17
 
 
 def finish(
@@ -37,6 +38,8 @@ def finish(
     horizontal = None if same_size else AxisFilter(native.shape[1], width)
     full = float(np.iinfo(dtype).max)
     strip_rows = max(1, STRIP_PIXELS // max(width, native.shape[1]))
+    factor = full / NATIVE_MAX
+    added = None if correction is None else correction * np.float32(full)
 
     def work(start: int) -> None:
         rows = slice(start, min(height, start + strip_rows))
@@ -45,9 +48,12 @@ def finish(
         else:
             source = native[vertical.needs(rows)].astype(np.float32)
             strip = horizontal.along_columns(vertical.along_rows(source, rows))
-        strip *= full / NATIVE_MAX
-        if correction is not None:
-            strip += enlarged_rows(correction, width, height, rows) * full
+        if added is None:
+            strip *= factor
+        else:
+            more = enlarged_rows(added, width, height, rows)
+            flat = strip.reshape(len(strip), -1)
+            cv2.scaleAdd(flat, factor, more.reshape(flat.shape), dst=flat)
         result[rows] = quantise(strip, full)
 
     with ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="imgpipe-finish") as pool:
@@ -57,8 +63,7 @@ def finish(
 
 
 def quantise(values: Floats, full: float) -> Floats:
-    """``values`` rounded half up and clipped to 0..``full``, in place; still float32, ready to be cast."""
+    """``values`` plus a half and clipped to 0..``full``, in place: a cast to integers rounds half up."""
     values += 0.5
     np.clip(values, 0.0, full, out=values)
-    np.floor(values, out=values)
     return values

@@ -211,7 +211,7 @@ def _mean_of_channels(levels: Pixels) -> Pixels:
 def _color_shift_255(source: Floats, round_trip: Floats, alpha: Floats | None) -> float:
     """Largest absolute channel mean of round trip - source, weighted by alpha, in 1/255."""
     if alpha is None:
-        means = (round_trip - source).mean(axis=(0, 1), dtype=np.float64)
+        means = np.array(cv2.mean(round_trip - source)[:3])  # summed in float64
     else:
         total = max(float(alpha.sum(dtype=np.float64)), 1e-6)
         means = ((round_trip - source) * alpha[..., None]).sum(axis=(0, 1), dtype=np.float64) / total

@@ -41,6 +41,15 @@ def test_fine_detail_is_left_alone(source: np.ndarray[tuple[int, ...], np.dtype[
     assert np.abs(low_frequency_difference(source, source + checks)).max() < 5e-4
 
 
+@pytest.mark.parametrize("size", [(60, 80), (61, 80), (2, 2), (34, 7)])
+def test_it_is_a_gaussian_blur(size: tuple[int, int]) -> None:
+    noise = np.random.default_rng(1).random((*size, 3), np.float32)
+    difference = cv2.GaussianBlur(noise, (0, 0), 2.0).reshape(noise.shape)
+    got = low_frequency_difference(difference, np.zeros_like(difference))
+    expected = cv2.GaussianBlur(difference, (0, 0), 8.0, borderType=cv2.BORDER_REFLECT)
+    assert np.abs(got - expected).max() < 0.002 * np.ptp(difference)
+
+
 def test_hidden_colours_have_no_say(source: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> None:
     alpha = np.zeros(source.shape[:2], np.float32)
     alpha[:, :40] = 1.0
