@@ -71,8 +71,15 @@ class BandPlan:
     threads: int
 
     @property
+    def share_rows(self) -> int:
+        """Rows that a thread takes at a time."""
+        rows = min(self.height, self.threads * _BAND_PIXELS_PER_THREAD // row_pixels(self.width))
+        return max(1, rows // (self.threads * _SHARES_PER_THREAD))
+
+    @property
     def band_rows(self) -> int:
-        return min(self.height, max(1, self.threads * _BAND_PIXELS_PER_THREAD // row_pixels(self.width)))
+        """Rows that are begun at once: as many shares as come out even."""
+        return min(self.height, self.share_rows * self.threads * _SHARES_PER_THREAD)
 
     @property
     def most_rows(self) -> int:
@@ -170,7 +177,6 @@ def _run(
     base = np.ascontiguousarray(base).reshape(-1)
     buffers[0][: above[1] * plan.row_values] = kept[1, : above[1] * plan.row_values]
     weights = (chain.first, chain.filters, chain.bias, chain.slope)
-    share_rows = max(1, plan.band_rows // (plan.threads * _SHARES_PER_THREAD))
 
     def work(space: _Space) -> None:
         _band(
@@ -185,7 +191,7 @@ def _run(
             plan.row_values,
             plan.width,
             chain.factor,
-            share_rows,
+            plan.share_rows,
             levels,
             mean,
             not_finite,
