@@ -122,6 +122,8 @@ def stream_strips(chain: AmxChain, window: Floats, plan: BandPlan) -> Iterator[t
     kept = np.zeros((chain.layers, 2 * plan.row_values), np.uint16)
     # Above the picture is one row of 0. The first layer reads the picture itself and keeps nothing.
     above = np.ones(chain.layers, np.int64)
+    levels = np.empty((1, plan.height * chain.factor, plan.width * chain.factor, 3), np.uint16)
+    mean = np.empty((1, plan.height, plan.width, 3), np.float32)
     done = 0
     with Team([_Space(plan) for _ in range(plan.threads)]) as team:
         for start in range(0, plan.height, plan.band_rows):
@@ -129,11 +131,8 @@ def stream_strips(chain: AmxChain, window: Floats, plan: BandPlan) -> Iterator[t
             is_last = stop == plan.height
             made, kept_rows = _schedule(above, stop - start, is_last)
             rows = int(made[-1])
-            strip = Strip(
-                done,
-                np.empty((1, rows * chain.factor, plan.width * chain.factor, 3), np.uint16),
-                np.empty((1, rows, plan.width, 3), np.float32),
-            )
+            own = levels[:, done * chain.factor : (done + rows) * chain.factor]
+            strip = Strip(done, own, mean[:, done : done + rows], (levels, mean))
             base = window[done : done + rows]
             not_finite = _run(
                 team, chain, plan, (padded, start, base), (made, above, is_last), kept, buffers, strip

@@ -59,11 +59,10 @@ class AmxNetwork:
         each = [stream_strips(self._chain, windows[index], plan) for index in range(count)]
         for together in zip(*each, strict=True):
             strips = [strip for strip, _ in together]
-            levels = [strip.levels for strip in strips]
-            means = [strip.mean for strip in strips]
-            merged = (
-                strips[0] if count == 1 else Strip(strips[0].start, *map(np.concatenate, (levels, means)))
-            )
+            merged = strips[0]
+            if count > 1:
+                levels = np.concatenate([strip.levels for strip in strips])
+                merged = Strip(merged.start, levels, np.concatenate([strip.mean for strip in strips]))
             yield merged, all(finite for _, finite in together)
 
     def _plan(self, width: int, height: int) -> BandPlan:
@@ -74,8 +73,7 @@ class AmxNetwork:
 
         def peak_bytes(width: int, height: int) -> int:
             plan = self._plan(width, height)
-            strip = plan.most_rows * width * (6 * self.scale**2 + 4 * 3)
-            return plan.bytes + strip + 4 * 3 * width * height
+            return plan.bytes + (6 * self.scale**2 + 4 * 3 + 4 * 3) * width * height
 
         return MemoryModel.of_peaks(peak_bytes)
 

@@ -43,12 +43,14 @@ class Strip:
 
     ``start``: the first source row of the window that they come from. ``levels``: (n, rows * scale,
     w * scale, 3) uint16 RGB. ``mean``: (n, rows, w, 3) float32 in 0..1, each source pixel's area of the
-    clipped output averaged.
+    clipped output averaged. ``whole``: levels and means of the whole windows, where the network writes its
+    strips into one piece of memory: they need no copying then.
     """
 
     start: int
     levels: Native
     mean: Floats
+    whole: tuple[Native, Floats] | None = None
 
 
 class Network(Protocol):

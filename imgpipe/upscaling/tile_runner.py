@@ -68,6 +68,9 @@ def _run(loaded: LoadedNetwork, colour: Floats, plan: TilePlan, batch: int) -> t
     for tiles in _batches(plan, batch):
         windows = np.stack([colour[row.window, column.window] for row, column in tiles])
         for strip in loaded.network.strips(windows):
+            if strip.whole is not None and windows.shape[:3] == (1, height, width):
+                levels, mean = (part[0] for part in strip.whole)
+                continue
             for index, tile in enumerate(tiles):
                 _keep(strip, index, tile, scale, levels, mean)
     return levels, mean

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +12,11 @@ from torch import nn
 
 from imgpipe.images.image import Image
 from imgpipe.inference.torch_network import TorchNetwork
-from imgpipe.upscaling import amx_network, spandrel_network
+from imgpipe.upscaling import amx_band, amx_network, spandrel_network
+from imgpipe.upscaling.amx_band import stream_strips
 from imgpipe.upscaling.amx_instructions import amx_is_usable
 from imgpipe.upscaling.amx_network import AmxNetwork
-from imgpipe.upscaling.network import NATIVE_MAX, Floats, Native
+from imgpipe.upscaling.network import NATIVE_MAX, Floats, Native, Strip
 from imgpipe.upscaling.network_forms import CompactForm
 from imgpipe.upscaling.network_upscaler import NetworkUpscaler
 from imgpipe.upscaling.quantising_network import QuantisingNetwork
@@ -84,6 +85,31 @@ def test_what_is_not_finite_is_computed_again_in_fp32() -> None:
     assert np.array_equal(_levels(network, windows), _levels(full, windows))
     assert network.take_retries() == 4, "both windows of both calls"
     assert network.take_retries() == 0
+
+
+@needs_amx
+def test_a_whole_picture_is_not_copied_and_can_fail_midway(
+    save: Save, build: Build, picture: Picture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spandrel_network, "fastest_convolution", lambda *_: "amx")
+    monkeypatch.setattr(amx_band, "_BAND_PIXELS_PER_THREAD", 300)
+    path, image = save(tiny_compact(features=64), "wide"), picture(40, 90)
+    upscaler = build(path, tile_size=0, precision="bf16")
+    strips = list(upscaler._loaded.network.strips(image.pixels[None].astype(np.float32) / 255))
+    assert len(strips) > 2
+    whole = strips[0].whole
+    assert whole is not None
+    assert np.array_equal(np.concatenate([strip.levels for strip in strips], axis=1), whole[0])
+
+    def fails_late(*arguments: object) -> Iterator[tuple[Strip, bool]]:
+        for index, (strip, _) in enumerate(stream_strips(*arguments)):  # type: ignore[arg-type]
+            yield strip, index < 2
+
+    monkeypatch.setattr(amx_network, "stream_strips", fails_late)
+    again = upscaler.upscale(image)
+    assert again.details["fp32_retries"] == 1
+    monkeypatch.setattr(spandrel_network, "fastest_convolution", lambda *_: "backend")
+    assert np.array_equal(again.image.pixels, build(path, tile_size=0).upscale(image).image.pixels)
 
 
 @needs_amx
