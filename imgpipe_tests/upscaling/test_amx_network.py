@@ -12,7 +12,7 @@ from torch import nn
 
 from imgpipe.images.image import Image
 from imgpipe.inference.torch_network import TorchNetwork
-from imgpipe.upscaling import amx_band, amx_network, spandrel_network
+from imgpipe.upscaling import amx_band, amx_network, spandrel_network, tile_runner
 from imgpipe.upscaling.amx_band import stream_strips
 from imgpipe.upscaling.amx_instructions import amx_is_usable
 from imgpipe.upscaling.amx_network import AmxNetwork
@@ -100,6 +100,13 @@ def test_a_whole_picture_is_not_copied_and_can_fail_midway(
     whole = strips[0].whole
     assert whole is not None
     assert np.array_equal(np.concatenate([strip.levels for strip in strips], axis=1), whole[0])
+
+    def copied(*_: object) -> None:
+        raise AssertionError("a strip was copied")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(tile_runner, "_keep", copied)
+        upscaler.upscale(image)
 
     def fails_late(*arguments: object) -> Iterator[tuple[Strip, bool]]:
         for index, (strip, _) in enumerate(stream_strips(*arguments)):  # type: ignore[arg-type]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import pytest
 
@@ -28,12 +28,14 @@ def timed(monkeypatch: pytest.MonkeyPatch) -> Timed:
         monkeypatch.setattr(convolution_choice, "amx_is_usable", lambda: amx)
         return compared
 
-    fastest_convolution.cache_clear()
     return pretend
 
 
 @pytest.fixture(autouse=True)
-def forgotten() -> None:
+def forgotten() -> Iterator[None]:
+    """No answer comes from another test, or stays for one."""
+    fastest_convolution.cache_clear()
+    yield
     fastest_convolution.cache_clear()
 
 
