@@ -37,8 +37,9 @@ bench: $(VENV)/.dev ## benchmarks at a small size; their help tells more
 fuzz: $(VENV)/.dev ## ten minutes of damaged files through the decoder
 	$(BIN)/python scripts/fuzz_decode.py --seconds 600
 
-clean: ## remove what demo and tests made
+clean: ## remove what demo, tests and compiled loops made
 	rm -rf demo-output .imgpipe .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	find imgpipe -name '*.nb[ic]' -delete  # numba's, which do not see a change in a module that is called
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

@@ -13,7 +13,10 @@ CHANNELS = 64
 
 
 def compiled(function: Callable[..., Any]) -> Any:
-    """``function`` as machine code that runs without the interpreter's lock, kept between processes."""
+    """``function`` as machine code that runs without the interpreter's lock, kept between processes.
+
+    That is made anew when the function's own file changes, not when a file that it calls does: `make clean`.
+    """
     # Fused multiply-add and the sign of zero are left to the compiler, the order of sums is not.
     options: dict[str, Any] = {"nogil": True, "fastmath": {"contract", "nsz"}, "error_model": "numpy"}
     try:
