@@ -18,16 +18,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from imgpipe.upscaling.amx_instructions import (
-    activate,
-    configure,
-    release,
-    tile_load,
-    tile_product,
-    tile_store,
-    weigh_patch,
-)
+from imgpipe.upscaling.amx_instructions import configure, release, tile_load, tile_product, tile_store
 from imgpipe.upscaling.compiled import CHANNELS, compiled
+from imgpipe.upscaling.vector_instructions import PATCHES, activate, weigh_patches
 
 Floats = npt.NDArray[np.float32]
 #: bf16 values, as their bits.
@@ -44,8 +37,10 @@ _C, _PIXEL_BYTES = CHANNELS, 2 * CHANNELS
 #: A register's values of a filter: 16 pairs of inputs x 16 outputs x 2.
 _TILE = 512
 _FILTER_HALF = 3 * 6 * 2 * _TILE
-#: Values at the end of :func:`convolve`'s target that are written before the first block is there.
+#: Values at the end of :func:`convolve`'s memory that are written before the first block is there.
 SPARE = BLOCK_PX * CHANNELS
+#: Pixels at the end of :func:`convolve_first`'s picture that are read and make no difference.
+SPARE_PIXELS = PATCHES - 1
 
 _load_sums_0, _load_sums_1, _load_sums_2, _load_sums_3 = (tile_load(register) for register in range(4))
 _load_pixels_0, _load_pixels_1 = tile_load(4), tile_load(5)
@@ -94,9 +89,9 @@ def packed_filter(weight: Floats) -> Bfloats:
 
 @compiled
 def convolve(
-    source: Any,
-    target: Any,
-    target_at: Any,
+    memory: Any,
+    reads: Any,
+    writes: Any,
     filters: Any,
     bias: Any,
     slope: Any,
@@ -107,14 +102,15 @@ def convolve(
     sums: Any,
     configuration: Any,
 ) -> None:
-    """Rows ``begin`` to ``end`` of a layer's output, bf16 with PReLU, into ``target`` from ``target_at`` on.
+    """Rows ``begin`` to ``end`` of a layer's output, in bf16 and with PReLU, within ``memory``.
 
-    Row y is made of rows y, y + 1 and y + 2 of ``source``. ``filters``: :func:`packed_filter`. ``bias``,
-    ``slope``: (64,) float32. ``row``: values of a row. ``sums``: (2 * SUMS,) float32 of the calling thread.
+    Row y goes to ``writes[y]`` and is made of those at ``reads[y]``, ``reads[y + 1]`` and ``reads[y + 2]``.
+    ``filters``: :func:`packed_filter`. ``bias``, ``slope``: (64,) float32. ``row``: values of a row.
+    ``sums``: (2 * SUMS,) float32 of the calling thread.
     """
     configure(configuration)
     # The block before the one that is summed: its sums, its first channel and where it goes.
-    done, done_channel, done_at = SUMS, 0, len(target) - SPARE
+    done, done_channel, done_at = SUMS, 0, len(memory) - SPARE
     for y in range(begin, end):
         for half in range(2):
             channel = half * _BLOCK_OUTPUTS
@@ -125,24 +121,24 @@ def convolve(
                 _load_sums_3(bias, channel + 16, 0)
                 at, pixel = half * _FILTER_HALF, 0
                 for dy in range(3):
-                    left = (y + dy) * row + x * _C
+                    left = reads[y + dy] + x * _C
                     for part in range(6):  # three columns, two halves of the inputs
-                        _load_pixels_0(source, left + part * 32, _PIXEL_BYTES)
-                        _load_pixels_1(source, left + 16 * _C + part * 32, _PIXEL_BYTES)
+                        _load_pixels_0(memory, left + part * 32, _PIXEL_BYTES)
+                        _load_pixels_1(memory, left + 16 * _C + part * 32, _PIXEL_BYTES)
                         _load_filter_0(filters, at, _LINE_BYTES)
                         _load_filter_1(filters, at + _TILE, _LINE_BYTES)
                         _add_product_0()
                         # Sixteen of the eighteen steps finish two pixels each, between the products.
                         if dy * 6 + part < 16:
                             activate(
-                                sums, done + pixel * 32, slope, done_channel, target, done_at + pixel * _C
+                                sums, done + pixel * 32, slope, done_channel, memory, done_at + pixel * _C
                             )
                         _add_product_1()
                         _add_product_2()
                         if dy * 6 + part < 16:
                             pixel += 1
                             activate(
-                                sums, done + pixel * 32, slope, done_channel, target, done_at + pixel * _C
+                                sums, done + pixel * 32, slope, done_channel, memory, done_at + pixel * _C
                             )
                             pixel += 1
                         _add_product_3()
@@ -152,18 +148,18 @@ def convolve(
                 _store_sums_1(sums, done + 16, 2 * _LINE_BYTES)
                 _store_sums_2(sums, done + SUMS // 2, 2 * _LINE_BYTES)
                 _store_sums_3(sums, done + SUMS // 2 + 16, 2 * _LINE_BYTES)
-                done_channel, done_at = channel, target_at + y * row + (x + 1) * _C + channel
+                done_channel, done_at = channel, writes[y] + (x + 1) * _C + channel
     release()
     for pixel in range(BLOCK_PX):
-        activate(sums, done + pixel * 32, slope, done_channel, target, done_at + pixel * _C)
+        activate(sums, done + pixel * 32, slope, done_channel, memory, done_at + pixel * _C)
     for y in range(begin, end):  # what blocks wrote beyond the picture
-        for index in range(target_at + y * row + (width + 1) * _C, target_at + (y + 1) * row):
-            target[index] = 0
+        for index in range(writes[y] + (width + 1) * _C, writes[y] + row):
+            memory[index] = 0
 
 
 @compiled
 def convolve_row_to_float(
-    source: Any, target: Any, filters: Any, bias: Any, row: Any, width: Any, y: Any, configuration: Any
+    memory: Any, reads: Any, target: Any, filters: Any, bias: Any, width: Any, y: Any, configuration: Any
 ) -> None:
     """Row ``y`` of the last layer's output, without an activation: (pixels in whole blocks, 64) float32."""
     configure(configuration)
@@ -176,10 +172,10 @@ def convolve_row_to_float(
             _load_sums_3(bias, channel + 16, 0)
             at = half * _FILTER_HALF
             for dy in range(3):
-                left = (y + dy) * row + x * _C
+                left = reads[y + dy] + x * _C
                 for part in range(6):
-                    _load_pixels_0(source, left + part * 32, _PIXEL_BYTES)
-                    _load_pixels_1(source, left + 16 * _C + part * 32, _PIXEL_BYTES)
+                    _load_pixels_0(memory, left + part * 32, _PIXEL_BYTES)
+                    _load_pixels_1(memory, left + 16 * _C + part * 32, _PIXEL_BYTES)
                     _load_filter_0(filters, at, _LINE_BYTES)
                     _load_filter_1(filters, at + _TILE, _LINE_BYTES)
                     _add_product_0()
@@ -198,8 +194,8 @@ def convolve_row_to_float(
 @compiled
 def convolve_first(
     pixels: Any,
-    target: Any,
-    target_at: Any,
+    memory: Any,
+    writes: Any,
     filters: Any,
     bias: Any,
     slope: Any,
@@ -209,17 +205,18 @@ def convolve_first(
     end: Any,
     sums: Any,
 ) -> None:
-    """Rows of the first layer, from 3 channels to 64 in float32, as bf16 into ``target``.
+    """Rows of the first layer, from 3 channels to 64 in float32, as bf16 into ``memory``.
 
-    ``pixels``: rows of width + 2 pixels x 3 float32, one after another. ``filters``: (27 * 64,) by row,
-    column, channel and output. The rest as in :func:`convolve`.
+    ``pixels``: rows of width + 2 pixels x 3 float32, one after another, and :data:`SPARE_PIXELS` more.
+    ``filters``: (27 * 64,) by row, column, channel and output. The rest as in :func:`convolve`.
     """
     step = (width + 2) * 3
     for y in range(begin, end):
-        for x in range(width):
-            weigh_patch(pixels, y * step + x * 3, step, filters, bias, sums)
-            at = target_at + y * row + (x + 1) * _C
-            activate(sums, 0, slope, 0, target, at)
-            activate(sums, 32, slope, 32, target, at + 32)
-        for index in range(target_at + y * row + (width + 1) * _C, target_at + (y + 1) * row):
-            target[index] = 0
+        for x in range(0, width, PATCHES):  # the last ones may lie beyond the picture
+            weigh_patches(pixels, y * step + x * 3, step, filters, bias, sums)
+            for patch in range(PATCHES):
+                at = writes[y] + (x + patch + 1) * _C
+                activate(sums, patch * _C, slope, 0, memory, at)
+                activate(sums, patch * _C + 32, slope, 32, memory, at + 32)
+        for index in range(writes[y] + (width + 1) * _C, writes[y] + row):
+            memory[index] = 0

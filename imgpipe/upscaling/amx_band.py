@@ -1,10 +1,10 @@
 """A band of rows through all layers of a compact network, by several threads, in one call of each.
 
 Two pieces of memory take turns: a layer reads its rows from one and writes to the other where the next
-layer reads them. Between bands each layer keeps the last two rows of its input, so that nothing is computed
-twice (see :mod:`row_stream`). Threads take shares of a layer's rows until none is left; the one that
-finishes the last share prepares the next layer. No thread waits for another to begin, and the
-interpreter's lock is needed once per band, not once per share.
+layer reads them. From band to band the last two rows of each layer's input stay, so that nothing is computed
+twice (see :mod:`row_stream`). Threads take shares of a layer's rows, then of the next layer's, as soon as the
+rows that those are made of are finished: none waits for a whole layer, and the interpreter's lock is
+needed once per band, not once per share.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from imgpipe.upscaling.amx import (
     SPARE,
+    SPARE_PIXELS,
     SUMS,
     Bfloats,
     Floats,
@@ -27,18 +28,29 @@ from imgpipe.upscaling.amx import (
     convolve_row_to_float,
     row_pixels,
 )
-from imgpipe.upscaling.amx_instructions import add_and_get, get, give_way, whole_tiles
+from imgpipe.upscaling.amx_instructions import whole_tiles
 from imgpipe.upscaling.compiled import CHANNELS, compiled
-from imgpipe.upscaling.network import NATIVE_MAX, Strip
+from imgpipe.upscaling.instructions import add_and_get, get, give_way
+from imgpipe.upscaling.network import Strip
 from imgpipe.upscaling.team import Team
+from imgpipe.upscaling.vector_instructions import enlarged_pixel
 
 #: Pixels of a band for each thread: they and what becomes of them fit into caches of the third level.
 _BAND_PIXELS_PER_THREAD = 32_768
-#: How often a thread takes a share of a layer: fewer leave threads waiting at its end.
-_SHARES_PER_THREAD = 8
+#: How often a thread takes a share of a layer: more read rows again that two shares have in common, fewer
+#: leave threads waiting.
+_SHARES_PER_THREAD = 4
 
-_FULL = np.float32(NATIVE_MAX)
-_HALF, _ZERO, _ONE = np.float32(0.5), np.float32(0), np.float32(1)
+#: Rows of a layer's input that stay for the next band are two; two more are written meanwhile.
+KEPT = 4
+
+Indices = npt.NDArray[np.int64]
+
+#: The last layer has 64 outputs at most, three for each pixel of the result.
+MOST_FACTOR = 4
+_enlarge_by_1, _enlarge_by_2, _enlarge_by_3, _enlarge_by_4 = (
+    enlarged_pixel(factor) for factor in range(1, MOST_FACTOR + 1)
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -91,16 +103,66 @@ class BandPlan:
         return row_pixels(self.width) * CHANNELS
 
     @property
-    def buffer_values(self) -> int:
-        """Values of each of the two pieces: two rows from before the band, and one for the picture's end."""
-        return (2 + self.most_rows + 1) * self.row_values + SPARE
+    def memory_values(self) -> int:
+        """A row of 0, the rows that layers keep, two pieces of memory that take turns, and spare values."""
+        return (1 + self.layers * KEPT + 2 * self.most_rows) * self.row_values + SPARE
 
     @property
     def bytes(self) -> int:
         """Memory while a picture is computed."""
-        kept = 2 * self.layers * self.row_values
-        spaces = self.threads * 4 * (2 * SUMS + self.row_values)
-        return 2 * (2 * self.buffer_values + kept) + spaces
+        return 2 * self.memory_values + self.threads * 4 * (2 * SUMS + self.row_values)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Band:
+    """What each layer does while a band passes.
+
+    ``made``: (layers,) how many rows. ``reads``: (layers, rows + 2), ``writes``: (layers, rows) where they
+    begin in memory; the first layer reads the picture and the last one writes to it.
+    """
+
+    made: Indices
+    reads: Indices
+    writes: Indices
+
+
+class Places:
+    """Where rows are, from band to band. Nothing is moved: what is kept is written where it can stay.
+
+    Each layer's rows go to one of two pieces of memory, row by row from its start; the last two of a
+    band go to places of the layer's own, :data:`KEPT` of which are used in a circle.
+    """
+
+    def __init__(self, plan: BandPlan) -> None:
+        self._plan = plan
+        self._kept = [0] * plan.layers
+        # Of each layer's input. Above the picture is one row of 0.
+        self._above = [[0] for _ in range(plan.layers)]
+
+    def band(self, begun: int, is_last: bool) -> Band:
+        """``begun``: rows of the picture."""
+        plan = self._plan
+        made = np.zeros(plan.layers, np.int64)
+        reads = np.zeros((plan.layers, plan.most_rows + 2), np.int64)
+        writes = np.zeros((plan.layers, plan.most_rows), np.int64)
+        made[0] = begun
+        for layer in range(1, plan.layers):
+            rows = self._places(layer - 1, int(made[layer - 1]))
+            writes[layer - 1, : len(rows)] = rows
+            rows = [*self._above[layer], *rows, *([0] if is_last else [])]
+            reads[layer, : len(rows)] = rows
+            made[layer] = max(0, len(rows) - 2)
+            self._above[layer] = rows[-2:]
+        return Band(made, reads, writes)
+
+    def _places(self, layer: int, count: int) -> list[int]:
+        kept = range(1 + layer * KEPT, 1 + (layer + 1) * KEPT)
+        start = 1 + self._plan.layers * KEPT + layer % 2 * self._plan.most_rows
+        rows = list(range(start, start + count))
+        for index in range(max(0, count - 2), count):
+            rows[index] = kept[self._kept[layer] % KEPT]
+            self._kept[layer] += 1
+        return [row * self._plan.row_values for row in rows]
 
 
 class _Space:
@@ -109,6 +171,7 @@ class _Space:
     def __init__(self, plan: BandPlan) -> None:
         self.sums: Floats = aligned((2 * SUMS,), np.float32)
         self.row: Floats = aligned((plan.row_values,), np.float32)
+        self.strange = np.zeros(3 * MOST_FACTOR, np.float32)
         self.configuration = whole_tiles()
 
 
@@ -117,93 +180,73 @@ def stream_strips(chain: AmxChain, window: Floats, plan: BandPlan) -> Iterator[t
 
     ``window``: (height, width, 3) float32, to which the enlarged detail is added (SRVGGNetCompact).
     """
-    padded = np.pad(window, ((1, 1), (1, 1), (0, 0)))  # 0 around the picture, as in every layer
-    buffers = [aligned((plan.buffer_values,), np.uint16) for _ in range(2)]
-    kept = np.zeros((chain.layers, 2 * plan.row_values), np.uint16)
-    # Above the picture is one row of 0. The first layer reads the picture itself and keeps nothing.
-    above = np.ones(chain.layers, np.int64)
+    # 0 around the picture, as in every layer, and a few pixels at its end.
+    pixels = np.zeros(((plan.height + 2) * (plan.width + 2) + SPARE_PIXELS, 3), np.float32)
+    pixels[:-SPARE_PIXELS].reshape(plan.height + 2, plan.width + 2, 3)[1:-1, 1:-1] = window
+    memory: Bfloats = aligned((plan.memory_values,), np.uint16)
     levels = np.empty((1, plan.height * chain.factor, plan.width * chain.factor, 3), np.uint16)
     mean = np.empty((1, plan.height, plan.width, 3), np.float32)
+    places = Places(plan)
+    spaces = [_Space(plan) for _ in range(plan.threads)]
     done = 0
-    with Team([_Space(plan) for _ in range(plan.threads)]) as team:
+    with Team(spaces) as team:
         for start in range(0, plan.height, plan.band_rows):
             stop = min(plan.height, start + plan.band_rows)
-            is_last = stop == plan.height
-            made, kept_rows = _schedule(above, stop - start, is_last)
-            rows = int(made[-1])
+            band = places.band(stop - start, is_last=stop == plan.height)
+            rows = int(band.made[-1])
             own = levels[:, done * chain.factor : (done + rows) * chain.factor]
             strip = Strip(done, own, mean[:, done : done + rows], (levels, mean))
-            base = window[done : done + rows]
-            not_finite = _run(
-                team, chain, plan, (padded, start, base), (made, above, is_last), kept, buffers, strip
-            )
-            above = kept_rows
+            picture = pixels[start * (plan.width + 2) :], window[done : done + rows]
+            _run(team, chain, plan, band, picture, memory, strip)
             if rows:
-                yield strip, not not_finite
+                yield strip, not any(space.strange.any() for space in spaces)
                 done += rows
-
-
-def _schedule(
-    above: npt.NDArray[np.int64], new: int, is_last: bool
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """(rows that each layer makes, rows that it keeps) where ``above`` were kept and ``new`` are begun."""
-    made, kept = np.empty_like(above), above.copy()
-    made[0] = new
-    for layer in range(1, len(above)):
-        there = above[layer] + made[layer - 1] + is_last
-        made[layer], kept[layer] = max(0, there - 2), min(2, there)
-    return made, kept
 
 
 def _run(
     team: Team[_Space],
     chain: AmxChain,
     plan: BandPlan,
-    picture: tuple[Floats, int, Floats],
-    schedule: tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], bool],
-    kept: Bfloats,
-    buffers: list[Bfloats],
+    band: Band,
+    picture: tuple[Floats, Floats],
+    memory: Bfloats,
     strip: Strip,
-) -> bool:
-    """Compute one band into ``strip``; whether something in it is not finite."""
-    padded, start, base = picture
-    made, above, is_last = schedule
-    taken, finished, ready = np.zeros((3, chain.layers), np.int64)
-    ready[0] = 1
-    not_finite = np.zeros(1, np.int64)
+) -> None:
+    """Compute ``strip`` from the ``picture``: the rows that the first layer reads, and the strip's own."""
+    begun, base = (part.reshape(-1) for part in picture)
     levels, mean = strip.levels.reshape(-1), strip.mean.reshape(-1)
-    begun = np.ascontiguousarray(padded[start : start + made[0] + 2]).reshape(-1)
-    base = np.ascontiguousarray(base).reshape(-1)
-    buffers[0][: above[1] * plan.row_values] = kept[1, : above[1] * plan.row_values]
-    weights = (chain.first, chain.filters, chain.bias, chain.slope)
+    shares = -(-band.made // plan.share_rows)
+    first_task = np.concatenate([[0], np.cumsum(shares)])
+    taken, finished = np.zeros(1, np.int64), np.zeros(first_task[-1], np.int64)
 
     def work(space: _Space) -> None:
         _band(
-            *weights,
+            chain.first,
+            chain.filters,
+            chain.bias,
+            chain.slope,
             begun,
             base,
-            *buffers,
-            kept,
-            made,
-            above,
-            is_last,
+            memory,
+            band.reads,
+            band.writes,
+            band.made,
             plan.row_values,
             plan.width,
             chain.factor,
             plan.share_rows,
             levels,
             mean,
-            not_finite,
+            first_task,
             taken,
             finished,
-            ready,
             space.sums,
             space.row,
+            space.strange,
             space.configuration,
         )
 
     team.run(work)
-    return bool(not_finite[0])
 
 
 @compiled
@@ -214,126 +257,86 @@ def _band(
     slope: Any,
     begun: Any,
     base: Any,
-    even: Any,
-    odd: Any,
-    kept: Any,
+    memory: Any,
+    reads: Any,
+    writes: Any,
     made: Any,
-    above: Any,
-    is_last: Any,
     row: Any,
     width: Any,
     factor: Any,
     share_rows: Any,
     levels: Any,
     mean: Any,
-    not_finite: Any,
+    first_task: Any,
     taken: Any,
     finished: Any,
-    ready: Any,
     sums: Any,
     sums_row: Any,
+    strange: Any,
     configuration: Any,
 ) -> None:
     """What one thread does of a band; all of its threads call this with the same counters.
 
-    ``taken``, ``finished``: rows of each layer. ``ready``: whether a layer may begin.
+    Tasks are the shares of the first layer, then those of the second one and so on; ``first_task``: each
+    layer's first, and how many there are. ``taken``: tasks that a thread has. ``finished``: whether each is.
     """
     layers = len(made)
-    for layer in range(layers):
-        while get(ready, layer) == 0:
-            give_way()
-        source, target = (even, odd) if layer % 2 else (odd, even)
-        begin = add_and_get(taken, layer, share_rows)
-        last = made[layer] == 0 and begin == 0  # of the threads, to be done with this layer
-        while begin < made[layer]:
-            end = min(begin + share_rows, made[layer])
-            if layer == 0:
-                at = above[1] * row
-                convolve_first(begun, target, at, first, bias[0], slope[0], row, width, begin, end, sums)
-            elif layer < layers - 1:
-                convolve(
-                    source,
-                    target,
-                    above[layer + 1] * row,
-                    filters[layer - 1],
-                    bias[layer],
-                    slope[layer],
-                    row,
-                    width,
-                    begin,
-                    end,
-                    sums,
-                    configuration,
+    layer, known = 0, 0  # so many tasks are known to be finished, and all before them
+    task = add_and_get(taken, 0, 1)
+    while task < len(finished):
+        while task >= first_task[layer + 1]:
+            layer += 1
+        begin = (task - first_task[layer]) * share_rows
+        end = min(begin + share_rows, made[layer])
+        if layer > 0:
+            # Row y reads up to row y + 2 of the layer before, and is written over what row y + 2 there reads.
+            needed = min(end + 2, made[layer - 1])
+            needed = first_task[layer - 1] + (needed + share_rows - 1) // share_rows
+            while known < needed:
+                while get(finished, known) == 0:
+                    give_way()
+                known += 1
+        if layer == 0:
+            convolve_first(begun, memory, writes[0], first, bias[0], slope[0], row, width, begin, end, sums)
+        elif layer < layers - 1:
+            convolve(
+                memory,
+                reads[layer],
+                writes[layer],
+                filters[layer - 1],
+                bias[layer],
+                slope[layer],
+                row,
+                width,
+                begin,
+                end,
+                sums,
+                configuration,
+            )
+        else:
+            for y in range(begin, end):
+                convolve_row_to_float(
+                    memory, reads[layer], sums_row, filters[layer - 1], bias[layer], width, y, configuration
                 )
-            else:
-                for y in range(begin, end):
-                    convolve_row_to_float(
-                        source, sums_row, filters[layer - 1], bias[layer], row, width, y, configuration
-                    )
-                    _finish(sums_row, base, levels, mean, not_finite, width, factor, y)
-            if add_and_get(finished, layer, end - begin) + end - begin == made[layer]:
-                last = True
-            begin = add_and_get(taken, layer, share_rows)
-        if last and layer + 1 < layers:
-            _prepare(layer + 1, target, source, kept, made, above, is_last, row)
-            add_and_get(ready, layer + 1, 1)
-
-
-@compiled
-def _prepare(
-    layer: Any, source: Any, target: Any, kept: Any, made: Any, above: Any, is_last: Any, row: Any
-) -> None:
-    """Complete the input of ``layer``, keep what the next band needs of it, and begin its output."""
-    there = above[layer] + made[layer - 1]
-    if is_last:
-        for index in range(there * row, (there + 1) * row):
-            source[index] = 0
-        there += 1
-    start = max(0, there - 2) * row
-    for index in range(there * row - start):
-        kept[layer, index] = source[start + index]
-    if layer + 1 < len(made):
-        for index in range(above[layer + 1] * row):
-            target[index] = kept[layer + 1, index]
+                _finish(sums_row, base, levels, mean, strange, width, factor, y)
+        add_and_get(finished, task, 1)
+        task = add_and_get(taken, 0, 1)
 
 
 @compiled
 def _finish(
-    sums: Any, base: Any, levels: Any, mean: Any, not_finite: Any, width: Any, factor: Any, y: Any
+    sums: Any, base: Any, levels: Any, mean: Any, strange: Any, width: Any, factor: Any, y: Any
 ) -> None:
     """``factor`` rows of levels and a row of means from the last layer's ``sums`` and the picture."""
     across = width * factor * 3
-    count = _ONE / np.float32(factor * factor)
-    strange = _ZERO
     for x in range(width):
-        red, green, blue = (
-            base[(y * width + x) * 3],
-            base[(y * width + x) * 3 + 1],
-            base[(y * width + x) * 3 + 2],
-        )
-        red_sum, green_sum, blue_sum = _ZERO, _ZERO, _ZERO
-        for row in range(factor):
-            at = x * CHANNELS + row * factor * 3
-            out = (y * factor + row) * across + x * factor * 3
-            for _ in range(factor):
-                r, g, b = sums[at] + red, sums[at + 1] + green, sums[at + 2] + blue
-                strange += (r + g + b) * _ZERO  # NaN where one of them is not finite
-                r, g, b = _clipped(r), _clipped(g), _clipped(b)
-                red_sum += r
-                green_sum += g
-                blue_sum += b
-                levels[out] = np.uint16(np.int32(r * _FULL + _HALF))
-                levels[out + 1] = np.uint16(np.int32(g * _FULL + _HALF))
-                levels[out + 2] = np.uint16(np.int32(b * _FULL + _HALF))
-                at += 3
-                out += 3
-        mean[(y * width + x) * 3] = red_sum * count
-        mean[(y * width + x) * 3 + 1] = green_sum * count
-        mean[(y * width + x) * 3 + 2] = blue_sum * count
-    if strange != _ZERO:
-        not_finite[0] = 1
-
-
-@compiled
-def _clipped(value: Any) -> Any:
-    return min(max(value, _ZERO), _ONE)
+        at, pixel = x * CHANNELS, (y * width + x) * 3
+        out = y * factor * across + x * factor * 3
+        if factor == 4:
+            _enlarge_by_4(sums, at, base, pixel, levels, out, across, mean, pixel, strange)
+        elif factor == 3:
+            _enlarge_by_3(sums, at, base, pixel, levels, out, across, mean, pixel, strange)
+        elif factor == 2:
+            _enlarge_by_2(sums, at, base, pixel, levels, out, across, mean, pixel, strange)
+        else:
+            _enlarge_by_1(sums, at, base, pixel, levels, out, across, mean, pixel, strange)

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float32]
+Rows = npt.NDArray[np.intp]
 
 #: Blur of the difference at the source's resolution, px.
 SIGMA_PX = 8.0
@@ -30,9 +31,12 @@ def color_correction(source: Floats, round_trip: Floats, alpha: Floats | None = 
     step takes another 25 to 45% off the largest local shift. Arguments as in
     :func:`low_frequency_difference`.
     """
-    first = low_frequency_difference(source, round_trip, alpha)
-    corrected = np.clip(round_trip + first, 0.0, 1.0)
-    return first + low_frequency_difference(source, corrected, alpha)
+    correction = low_frequency_difference(source, round_trip, alpha)
+    left = round_trip + correction
+    np.clip(left, 0.0, 1.0, out=left)
+    np.subtract(source, left, out=left)
+    correction += _low_frequencies(left, alpha, SIGMA_PX)
+    return correction
 
 
 def low_frequency_difference(
@@ -43,7 +47,10 @@ def low_frequency_difference(
     ``source``, ``round_trip``: (h, w, 3) float32 in 0..1. ``alpha``: (h, w) in 0..1; the blur is then a
     normalised convolution, so that colours under transparency have no say. Returns (h, w, 3) float32.
     """
-    difference = source - round_trip
+    return _low_frequencies(source - round_trip, alpha, sigma_px)
+
+
+def _low_frequencies(difference: Floats, alpha: Floats | None, sigma_px: float) -> Floats:
     if alpha is None:
         return _blur(difference, sigma_px)
     weight = _blur(alpha, sigma_px)
@@ -57,24 +64,19 @@ def enlarged_rows(difference: Floats, width: int, height: int, rows: slice) -> F
     Pixel centres are aligned and borders repeated, as in ``cv2.resize(INTER_LINEAR)`` of the whole; only
     the asked rows are made, so that memory follows the strip.
     """
-    source_height = difference.shape[0]
-    if (
-        height % source_height == 0
-    ):  # a slice of whole source rows, with one more around it, lies as in the whole
-        factor = height // source_height
-        first = max(0, rows.start // factor - 1)
-        stop = min(source_height, -(-rows.stop // factor) + 1)
-        size = (width, (stop - first) * factor)
-        wide = cv2.resize(difference[first:stop], size, interpolation=cv2.INTER_LINEAR)
-        return np.asarray(wide[rows.start - first * factor : rows.stop - first * factor], dtype=np.float32)
+    upper, lower, share = bilinear_rows(len(difference), height, rows)
+    share = share[:, None, None]
+    strip = difference[upper] * (1 - share) + difference[lower] * share
+    enlarged = cv2.resize(strip, (width, len(strip)), interpolation=cv2.INTER_LINEAR)
+    return np.asarray(enlarged, dtype=np.float32)
+
+
+def bilinear_rows(source_height: int, height: int, rows: slice) -> tuple[Rows, Rows, Floats]:
+    """For each of ``rows`` of ``height``: source rows above and below, and the share of the one below."""
     y = (np.arange(rows.start, rows.stop, dtype=np.float64) + 0.5) * (source_height / height) - 0.5
     y = np.clip(y, 0, source_height - 1)
     upper = np.floor(y).astype(np.intp)
-    lower = np.minimum(upper + 1, source_height - 1)
-    share = (y - upper).astype(np.float32)[:, None, None]
-    strip = difference[upper] * (1 - share) + difference[lower] * share
-    enlarged = cv2.resize(strip, (width, len(y)), interpolation=cv2.INTER_LINEAR)
-    return np.asarray(enlarged, dtype=np.float32)
+    return upper, np.minimum(upper + 1, source_height - 1), (y - upper).astype(np.float32)
 
 
 def _blur(values: Floats, sigma_px: float) -> Floats:

@@ -8,6 +8,7 @@ import torch
 
 from imgpipe.upscaling.amx import (
     SPARE,
+    SPARE_PIXELS,
     SUMS,
     Bfloats,
     Floats,
@@ -95,18 +96,22 @@ def test_equal_to_the_sum(height: int, width: int) -> None:
     pixels, weight, bias, slope = _numbers(height, height, width, CHANNELS)
     pixels, weight = _rounded(pixels), _rounded(weight)
     source, row = _in_rows(pixels), row_pixels(width) * CHANNELS
-    target = aligned(((height + 3) * row + SPARE,), np.uint16)
-    target[:] = 0x7FC0
+    memory = aligned((len(source) + (height + 3) * row + SPARE,), np.uint16)
+    target = memory[len(source) : -SPARE]
+    memory[: len(source)], target[:] = source, 0x7FC0
+    reads = np.arange(height + 2) * row
+    writes = len(source) + (2 + np.arange(height)) * row
+    reads[0], memory[-row - SPARE : -SPARE] = len(memory) - row - SPARE, source[:row]  # rows may be anywhere
     sums, tiles = aligned((2 * SUMS,), np.float32), whole_tiles()
     middle = height // 2
     for begin, end in ((0, middle), (middle, height)):
         filters, factors = packed_filter(weight), _kept(slope)
-        convolve(source, target, 2 * row, filters, _kept(bias), factors, row, width, begin, end, sums, tiles)
-    rows = _as_floats(target[: (height + 3) * row]).reshape(height + 3, -1, CHANNELS)
+        convolve(memory, reads, writes, filters, _kept(bias), factors, row, width, begin, end, sums, tiles)
+    rows = _as_floats(target).reshape(height + 3, -1, CHANNELS)
     expected = _truth(pixels, weight, bias, slope)
     np.testing.assert_allclose(rows[2:-1, 1 : width + 1], expected, rtol=2**-8, atol=1e-5)
     assert not rows[2:-1, width + 1 :].any(), "beyond the picture there is 0 for the next layer"
-    assert np.isnan(rows[[0, 1, -1]]).all()
+    assert np.isnan(rows[[0, 1]]).all()
     assert np.isnan(rows[2:-1, 0]).all(), "what is left of the picture stays"
 
 
@@ -118,9 +123,10 @@ def test_the_last_layer_is_not_rounded(height: int, width: int, outputs: int) ->
     source, row = _in_rows(pixels), row_pixels(width) * CHANNELS
     result = aligned((row_pixels(width), CHANNELS), np.float32)
     expected = _truth(pixels, weight, bias, np.ones(outputs, np.float32))
+    reads = np.arange(height + 2) * row
     for y in range(height):
-        filters = packed_filter(weight)
-        convolve_row_to_float(source, result.reshape(-1), filters, _kept(bias), row, width, y, whole_tiles())
+        filters, flat = packed_filter(weight), result.reshape(-1)
+        convolve_row_to_float(source, reads, flat, filters, _kept(bias), width, y, whole_tiles())
         np.testing.assert_allclose(result[:width, :outputs], expected[y], rtol=0, atol=2e-5)
 
 
@@ -133,8 +139,9 @@ def test_the_first_layer_is_summed_in_float32() -> None:
     filters = aligned((27 * CHANNELS,), np.float32)
     filters[:] = weight.transpose(2, 3, 1, 0).ravel()
     sums = aligned((2 * SUMS,), np.float32)
-    flat, add, factors = pixels.reshape(-1), _kept(bias), _kept(slope)
-    convolve_first(flat, target, 0, filters, add, factors, row, width, 0, height, sums)
+    flat = np.concatenate([pixels.reshape(-1), np.full(3 * SPARE_PIXELS, np.nan, np.float32)])
+    add, factors, writes = _kept(bias), _kept(slope), np.arange(height) * row
+    convolve_first(flat, target, writes, filters, add, factors, row, width, 0, height, sums)
     rows = _as_floats(target).reshape(height, -1, CHANNELS)[:, 1 : width + 1]
     expected = _truth(pixels, weight, bias, slope)
     np.testing.assert_allclose(rows, expected, rtol=2**-8, atol=1e-6)

@@ -7,7 +7,7 @@ import pytest
 
 from imgpipe.upscaling import amx_band
 from imgpipe.upscaling.amx import Floats, packed_filter
-from imgpipe.upscaling.amx_band import AmxChain, BandPlan, stream_strips
+from imgpipe.upscaling.amx_band import AmxChain, BandPlan, Places, stream_strips
 from imgpipe.upscaling.amx_instructions import amx_is_usable
 from imgpipe.upscaling.compiled import CHANNELS
 from imgpipe.upscaling.network import Native
@@ -42,18 +42,50 @@ def _streamed(window: Floats, threads: int) -> tuple[Native, Floats]:
 
 
 @pytest.mark.parametrize("height", [1, 2, 3, 7, 20, 41])
-@pytest.mark.parametrize("band", [1, 2, 5, 19, 50])
-def test_each_layer_makes_each_row_once(height: int, band: int) -> None:
-    above, made_by_layer = np.ones(_LAYERS, np.int64), np.zeros(_LAYERS, np.int64)
-    plan = BandPlan(8, band, _LAYERS, 1)
-    for start in range(0, height, band):
-        stop = min(height, start + band)
-        made, above = amx_band._schedule(above, stop - start, stop == height)
-        assert (made <= plan.most_rows).all()
-        made_by_layer += made
+@pytest.mark.parametrize("band_rows", [1, 2, 5, 19, 50])
+def test_each_layer_makes_each_row_once_and_finds_those_it_needs(height: int, band_rows: int) -> None:
+    """Rows written by name and read by name, as memory would have them."""
+    plan = BandPlan(8, band_rows, _LAYERS, 1)
+    places, made = Places(plan), np.zeros(_LAYERS, int)
+    memory: dict[int, tuple[int, int] | None] = {0: None}  # place: (layer, row); no row is made of zeros
+    for start in range(0, height, band_rows):
+        stop = min(height, start + band_rows)
+        band = places.band(stop - start, is_last=stop == height)
+        assert band.made[0] == stop - start
+        assert (band.made <= plan.most_rows).all()
+        for layer, count in enumerate(band.made):
+            for index in range(count):
+                row = int(made[layer]) + index
+                if layer > 0:
+                    read = [memory[place] for place in band.reads[layer, index : index + 3]]
+                    around = range(row - 1, row + 2)
+                    assert read == [(layer - 1, at) if 0 <= at < height else None for at in around]
+                if layer < _LAYERS - 1:
+                    place = int(band.writes[layer, index])
+                    assert 0 < place <= plan.memory_values - plan.row_values
+                    assert place % plan.row_values == 0
+                    memory[place] = layer, row
+        made += band.made
         lag = np.arange(_LAYERS) * (stop < height)
-        assert np.array_equal(made_by_layer, np.maximum(stop - lag, 0)), "a layer needs the row below"
-    assert (made_by_layer == height).all()
+        assert np.array_equal(made, np.maximum(stop - lag, 0)), "a layer needs the row below"
+    assert (made == height).all()
+
+
+@pytest.mark.parametrize("band_rows", [3, 8, 30])
+def test_a_row_is_written_over_only_what_is_read_two_rows_further(band_rows: int) -> None:
+    """What threads rely on that begin with a layer before the one above it is finished."""
+    plan = BandPlan(8, band_rows, _LAYERS, 2)
+    places = Places(plan)
+    for is_last in (False, False, True):
+        band = places.band(plan.band_rows, is_last)
+        for layer in range(1, _LAYERS - 1):
+            for row in range(band.made[layer]):
+                below = int(band.made[layer - 1])
+                # Row y of the layer below reads places y to y + 2 of its table: the last reader of one is y.
+                written_over = band.reads[layer - 1, : below + 2] == band.writes[layer, row]
+                assert layer == 1 or np.flatnonzero(written_over).max(initial=0) <= row + 2
+                read = np.isin(band.writes[layer - 1, :below], band.reads[layer, row : row + 3])
+                assert np.flatnonzero(read).max(initial=0) <= row + 2
 
 
 @needs_amx

@@ -44,7 +44,7 @@ def _error(levels: Native, truth: Native) -> float:
 
 @needs_amx
 @pytest.mark.parametrize("count", [1, 3])
-@pytest.mark.parametrize("scale", [1, 2, 4])
+@pytest.mark.parametrize("scale", [1, 2, 3, 4])
 def test_it_is_the_network(scale: int, count: int) -> None:
     module = tiny_compact(scale=scale, features=64)
     windows = np.random.default_rng(scale).random((count, 37, 29, 3), np.float32)
