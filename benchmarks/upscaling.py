@@ -4,7 +4,7 @@
     python benchmarks/upscaling.py --rrdb --sizes 640x480 1280x720 --exact-size 320x240 \\
         --memory-size 2048 --rounds 5 --weights realesr-animevideov3.safetensors --images stills/
     python benchmarks/upscaling.py --device cuda --gpu-sizes 512 1024 2048 --batches 1 2 4 8 16 \\
-        --stage-images 64 --stage-size 1024 --weights ... --images ...
+        --stage-images 64 --stage-size 1024 --compile reduce-overhead --weights ... --images ...
 
 Everything runs side by side in one process on one machine, which should have nothing else to do; the
 contenders take turns and the best of each counts. Rows of ``RealESRGANer`` appear where the
@@ -103,6 +103,9 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--images", type=Path, nargs="*", default=[], help="folders of real pictures")
     parser.add_argument("--rounds", type=int, default=2, help="timed turns of each; the best counts")
     parser.add_argument("--gpu-sizes", type=int, nargs="*", default=[], help="square sources in batches, px")
+    parser.add_argument(
+        "--compile", help="measure torch.compile in this mode there, e.g. default, reduce-overhead"
+    )
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 2, 4, 8, 16], help="windows at once")
     parser.add_argument("--stage-images", type=int, default=0, help="pictures through a whole stage")
     parser.add_argument("--stage-size", type=int, default=1024, help="edge of those, px")

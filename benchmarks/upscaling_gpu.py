@@ -16,6 +16,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import torch
 from upscaling_contenders import (
     FLOP_PER_OUTPUT_PIXEL,
     SCALE,
@@ -37,6 +38,7 @@ from imgpipe.records import ImageRow, Status
 from imgpipe.stages.upscale import UpscaleStage
 from imgpipe.storage.opening import open_store
 from imgpipe.upscaling.network import Floats, Network
+from imgpipe.upscaling.quantising_network import QuantisingNetwork
 
 
 def batches(
@@ -58,6 +60,9 @@ def batches(
         for batch in options.batches:
             windows = np.repeat(window, batch, axis=0)
             calls[f"ours, network, batch {batch}"] = partial(_run_all, network, windows)
+            if options.compile and isinstance(network, QuantisingNetwork):
+                label = f"torch.compile, {options.compile}, batch {batch}"
+                calls[label] = _compiled_network(network, windows, options.compile)
         theirs = realesrganer(name, path, 512, device)
         if not isinstance(theirs, str):
             calls["RealESRGANer tile 512"] = partial(theirs, pixels)
@@ -65,6 +70,24 @@ def batches(
         rows.append(_batch_row(name, edge, best, product_flop / best.pop("matrix product")))
         print(f"  {edge}^2: {rows[-1]}")
     return rows
+
+
+def _compiled_network(network: QuantisingNetwork, windows: Floats, mode: str) -> Callable[[], None]:
+    """The module by itself: windows on the device in, enlarged ones there out."""
+    inner = network.inner
+    module, device = inner._active, inner.device
+    pixels = torch.from_numpy(windows).permute(0, 3, 1, 2).to(device)
+    compiled = torch.compile(
+        lambda values: torch.cat([rows for _, rows in module.strips(values)], dim=2), mode=mode
+    )
+
+    def run() -> None:
+        with torch.no_grad():
+            compiled(pixels)
+        if device.type != "cpu":
+            torch.cuda.synchronize()
+
+    return run
 
 
 def _run_all(network: Network, windows: Floats) -> None:

@@ -102,6 +102,8 @@ def run_items(
     An image's own fault becomes a row with ``status=error``. A :class:`ModelError` or
     :class:`StoreUnavailable` is nobody's image: it stops the run, after the jobs in flight.
     """
+    if not items:
+        return []
     cores = os.cpu_count() or 1
     limit = workers or cores + 2
     slots = threading.BoundedSemaphore(stage.concurrency)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from imgpipe.config import Settings
 from imgpipe.images.image import Image
+from imgpipe.inference.device import resolve_device
 from imgpipe.records import ImageRow
 from imgpipe.stages.protocol import StageResult
 from imgpipe.upscaling.build import fingerprint
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from imgpipe.upscaling.upscaler import Upscaler
 
 CLASSICAL = ("lanczos", "bicubic")
+
+#: Pictures at once on a GPU: while it computes some, cores prepare and finish the others.
+_ON_GPU = 4
 
 
 class UpscaleStage:
@@ -33,7 +37,9 @@ class UpscaleStage:
 
     @property
     def concurrency(self) -> int:
-        return (os.cpu_count() or 1) if self._settings.upscale.model in CLASSICAL else 1
+        if self._settings.upscale.model in CLASSICAL:
+            return os.cpu_count() or 1
+        return _ON_GPU if resolve_device(self._settings.device) == "cuda" else 1
 
     def load(self) -> Upscaler:
         """The model, built once; raises :class:`ModelError` where it cannot be used."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,8 +21,9 @@ from imgpipe.upscaling.alpha import enlarge_alpha, extend_colours, within_neighb
 from imgpipe.upscaling.color_match import Floats, color_correction, low_frequency_difference
 from imgpipe.upscaling.finish import finish
 from imgpipe.upscaling.network import LoadedNetwork
+from imgpipe.upscaling.network_queue import NetworkQueue
 from imgpipe.upscaling.tile_planner import TilePlanner
-from imgpipe.upscaling.tile_runner import Enlarged, run_tiles
+from imgpipe.upscaling.tile_runner import Enlarged
 from imgpipe.upscaling.upscaler import TargetSize, Upscaled
 
 #: A mean colour shift up to this is left after the final resize, 1/255.
@@ -33,7 +33,8 @@ _TOLERATED_SHIFT_255 = 0.03
 class NetworkUpscaler:
     """An :class:`imgpipe.upscaling.upscaler.Upscaler` around one loaded network.
 
-    One picture at a time runs on the network, which uses all cores or the whole GPU by itself.
+    The network computes a batch at a time; it uses all cores or the whole GPU by itself. What goes before and
+    after it is done by each thread on its own.
     """
 
     def __init__(
@@ -48,7 +49,6 @@ class NetworkUpscaler:
         self._settings = settings
         self._target = TargetSize.of(settings)
         self._limits = limits
-        self._lock = threading.Lock()
         network = loaded.network
         self.model = ModelUse(
             name=located.name,
@@ -59,7 +59,8 @@ class NetworkUpscaler:
         )
         field = loaded.receptive_field
         self.halo_px = field.radius_px if settings.halo == "auto" else settings.halo
-        self._planner = TilePlanner(loaded, settings.tile_size, self.halo_px, settings.batch_size)
+        planner = TilePlanner(loaded, settings.tile_size, self.halo_px, settings.batch_size)
+        self._queue = NetworkQueue(loaded, planner)
 
     def upscale(self, image: Image) -> Upscaled:
         """Enlarge ``image`` as the settings say; its channels, bit depth, profile and metadata stay.
@@ -68,22 +69,23 @@ class NetworkUpscaler:
         ``OutOfMemory`` and ``InferenceError``.
         """
         self._target.check(image.width, image.height, self._limits)
-        with self._lock:
-            try:
-                return self._upscale(image)
-            except MemoryError as exc:
-                raise OutOfMemory(
-                    f"{image.width} x {image.height} px at {self._target} do not fit into the host's "
-                    f"memory; lower {self._target.setting} or run fewer workers"
-                ) from exc
+        try:
+            return self._upscale(image)
+        except MemoryError as exc:
+            raise OutOfMemory(
+                f"{image.width} x {image.height} px at {self._target} do not fit into the host's "
+                f"memory; lower {self._target.setting} or run fewer workers"
+            ) from exc
 
     def _upscale(self, image: Image) -> Upscaled:
         seconds: dict[str, float] = {}
         width, height = self._target.size(image.width, image.height)
         with _timed(seconds, "prepare"):
             colour, alpha = _network_input(image)
-        with _timed(seconds, "network"):
-            native = run_tiles(self._loaded, self._planner, colour)
+        with _timed(seconds, "network_wait"):
+            native = self._queue.enlarge(colour)
+        seconds["network"] = native.seconds
+        seconds["network_wait"] = max(0.0, seconds["network_wait"] - native.seconds)
         with _timed(seconds, "color_match"):
             shift = _color_shift_255(colour, native.mean, alpha)
             correction = color_correction(colour, native.mean, alpha) if self._settings.color_match else None
@@ -115,7 +117,7 @@ class NetworkUpscaler:
         if self._settings.alpha == "lanczos":
             return enlarge_alpha(alpha, width, height, enlarged.dtype)
         grey = np.repeat(alpha[..., None], 3, axis=2)
-        native = run_tiles(self._loaded, self._planner, grey)
+        native = self._queue.enlarge(grey)
         correction = color_correction(grey, native.mean) if self._settings.color_match else None
         levels = finish(native.levels, width, height, enlarged.dtype, correction)
         return within_neighbours(_mean_of_channels(levels)[..., 0], alpha)

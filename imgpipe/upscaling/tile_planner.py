@@ -26,7 +26,7 @@ class TilePlanner:
     """Plans grids for one network and remembers the tile size that memory allowed.
 
     ``tile_size``: the setting: longest edge in source px, 0 = never cut, or ``auto``. ``batch_size``: windows
-    at once, or ``auto``. Not thread-safe: the owner holds a lock.
+    at once, or ``auto``. Not thread-safe: whoever computes asks.
     """
 
     def __init__(

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import cast
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from imgpipe.images.encode import encode
 from imgpipe.images.image import Image
 from imgpipe.records import ImageRow, Status
 from imgpipe.settings import LimitSettings
-from imgpipe.stages.protocol import StageResult
+from imgpipe.stages.protocol import Stage, StageResult
 from imgpipe.storage.memory import MemoryStore
 
 LIMITS = LimitSettings()
@@ -115,6 +116,10 @@ def test_no_more_compute_at_once_than_the_stage_allows(concurrency: int) -> None
     stage = Negative(concurrency=concurrency, seconds=0.02)
     run_items(stage, "negatives", items(MemoryStore(), 12), MemoryStore(), workers=6)
     assert stage.most_computing == concurrency
+
+
+def test_nothing_to_compute_asks_the_stage_nothing() -> None:
+    assert run_items(cast(Stage, None), "negatives", [], MemoryStore()) == []
 
 
 def test_a_source_that_is_not_what_its_row_describes_is_refused() -> None:

@@ -21,6 +21,7 @@ from imgpipe.inference.torch_network import TorchNetwork
 from imgpipe.settings import LimitSettings
 from imgpipe.upscaling.network_forms import CompactForm
 from imgpipe.upscaling.network_upscaler import NetworkUpscaler
+from imgpipe.upscaling.upscaler import Upscaled
 from imgpipe_tests.upscaling.conftest import tiny_compact, tiny_rrdb
 
 Save = Callable[[nn.Module, str], Path]
@@ -246,21 +247,33 @@ def test_a_tile_with_nan_is_redone_in_fp32(
     assert upscaler.upscale(image).details["fp32_retries"] == 0
 
 
-def test_threads_get_the_same_picture(save: Save, build: Build, picture: Picture) -> None:
-    upscaler, image = build(save(tiny_compact(), "network"), tile_size=64), picture(90, 70)
-    expected = upscaler.upscale(image).image.pixels
-    results: list[Any] = []
-    threads = [
-        threading.Thread(target=lambda: results.append(upscaler.upscale(image).image.pixels))
-        for _ in range(4)
+@pytest.mark.parametrize("batch", [1, 4])
+def test_threads_get_what_each_would_get_alone(
+    batch: int, save: Save, build: Build, picture: Picture
+) -> None:
+    upscaler = build(save(tiny_compact(), "network"), tile_size=64, batch_size=batch)
+    images = [
+        picture(90, 70),
+        picture(70, 90),
+        picture(64, 64, channels=4),
+        Image(255 - picture(90, 70).pixels),
     ]
+    expected = [upscaler.upscale(image).image.pixels for image in images]
+    results: dict[int, Upscaled] = {}
+
+    def enlarge(index: int) -> None:
+        results[index] = upscaler.upscale(images[index])
+
+    threads = [threading.Thread(target=enlarge, args=(index,)) for index in range(len(images))]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(results) == 4
-    for pixels in results:
-        np.testing.assert_array_equal(pixels, expected)
+    for index, pixels in enumerate(expected):
+        np.testing.assert_array_equal(results[index].image.pixels, pixels)
+        assert results[index].details["batch"] == batch
+        assert results[index].seconds["network"] > 0
+        assert results[index].seconds["network_wait"] >= 0
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 40), (3, 2), (8, 8)])

@@ -1,0 +1,91 @@
+"""Pictures of several threads on one network, which computes one batch at a time."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+
+from imgpipe.errors import InferenceError, OutOfMemory
+from imgpipe.upscaling.network import Floats, LoadedNetwork
+from imgpipe.upscaling.tile_planner import TilePlanner
+from imgpipe.upscaling.tile_runner import Enlarged, run_tiles, run_together
+
+
+@dataclass(slots=True, eq=False)
+class _Job:
+    colour: Floats
+    result: Enlarged | Exception | None = None
+    oom_retries: int = 0
+
+    def outcome(self) -> Enlarged:
+        if isinstance(self.result, Enlarged):
+            return self.result
+        raise self.result or InferenceError("the network was given up while this picture waited for it")
+
+
+class NetworkQueue:
+    """Whichever thread finds the network free computes all pictures that wait, its own among them.
+
+    So pictures too small to fill a GPU by themselves share its batches, and while the network works on
+    some, other threads prepare and finish theirs.
+    """
+
+    def __init__(self, loaded: LoadedNetwork, planner: TilePlanner) -> None:
+        self._loaded = loaded
+        self._planner = planner
+        self._changed = threading.Condition()
+        self._waiting: list[_Job] = []
+        self._busy = False
+
+    def enlarge(self, colour: Floats) -> Enlarged:
+        """``colour`` (h, w, 3) float32 RGB in 0..1 through the network; see :func:`tile_runner.run_tiles`.
+
+        Errors are those of this picture, never of one that was computed with it.
+        """
+        job = _Job(colour)
+        with self._changed:
+            self._waiting.append(job)
+            while self._busy and job.result is None:
+                self._changed.wait()
+            if job.result is not None:
+                return job.outcome()
+            jobs, self._waiting = self._waiting, []
+            self._busy = True
+        try:
+            self._compute(jobs)
+        finally:
+            with self._changed:
+                # Some are left only where this thread is ended from outside: another one takes them.
+                self._waiting += [other for other in jobs if other.result is None and other is not job]
+                self._busy = False
+                self._changed.notify_all()
+        return job.outcome()
+
+    def _compute(self, jobs: list[_Job]) -> None:
+        if len(jobs) > 1:
+            self._compute_together(jobs)
+        for job in jobs:
+            if job.result is None:
+                try:
+                    result: Enlarged | Exception = run_tiles(
+                        self._loaded, self._planner, job.colour, oom_retries=job.oom_retries
+                    )
+                except Exception as exc:
+                    result = exc
+                self._settle(job, result)
+
+    def _compute_together(self, jobs: list[_Job]) -> None:
+        """Those that can be; the others are left to be run one by one, where errors are their own."""
+        try:
+            for index, enlarged in run_together(self._loaded, self._planner, [job.colour for job in jobs]):
+                self._settle(jobs[index], enlarged)
+        except OutOfMemory:
+            for job in jobs:
+                job.oom_retries += 1
+        except InferenceError:
+            pass
+
+    def _settle(self, job: _Job, result: Enlarged | Exception) -> None:
+        with self._changed:
+            job.result = result
+            self._changed.notify_all()
