@@ -18,7 +18,30 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from imgpipe.upscaling.amx_instructions import configure, release, tile_load, tile_product, tile_store
+from imgpipe.upscaling.amx_instructions import configure, release
+from imgpipe.upscaling.amx_registers import (
+    BLOCK_OUTPUTS,
+    BLOCK_PX,
+    LINE_BYTES,
+    SUMS,
+    TILE,
+    add_product_0,
+    add_product_1,
+    add_product_2,
+    add_product_3,
+    load_filter_0,
+    load_filter_1,
+    load_pixels_0,
+    load_pixels_1,
+    load_sums_0,
+    load_sums_1,
+    load_sums_2,
+    load_sums_3,
+    store_sums_0,
+    store_sums_1,
+    store_sums_2,
+    store_sums_3,
+)
 from imgpipe.upscaling.compiled import CHANNELS, compiled
 from imgpipe.upscaling.vector_instructions import PATCHES, activate, weigh_patches
 
@@ -26,35 +49,23 @@ Floats = npt.NDArray[np.float32]
 #: bf16 values, as their bits.
 Bfloats = npt.NDArray[np.uint16]
 
-#: Pixels and outputs of a block, and its sums.
-BLOCK_PX, _BLOCK_OUTPUTS = 32, 32
-SUMS = BLOCK_PX * _BLOCK_OUTPUTS
-
-_LINE_BYTES = 64
 _NAN = 0x7FC0
+#: Inputs that a register holds of a pixel.
+_INPUTS = 32
 #: Values of a pixel, and from one to the next in bytes.
 _C, _PIXEL_BYTES = CHANNELS, 2 * CHANNELS
-#: A register's values of a filter: 16 pairs of inputs x 16 outputs x 2.
-_TILE = 512
-_FILTER_HALF = 3 * 6 * 2 * _TILE
+_FILTER_HALF = 3 * 6 * 2 * TILE
 #: Values at the end of :func:`convolve`'s memory that are written before the first block is there.
 SPARE = BLOCK_PX * CHANNELS
 #: Pixels at the end of :func:`convolve_first`'s picture that are read and make no difference.
 SPARE_PIXELS = PATCHES - 1
 
-_load_sums_0, _load_sums_1, _load_sums_2, _load_sums_3 = (tile_load(register) for register in range(4))
-_load_pixels_0, _load_pixels_1 = tile_load(4), tile_load(5)
-_load_filter_0, _load_filter_1 = tile_load(6), tile_load(7)
-_store_sums_0, _store_sums_1, _store_sums_2, _store_sums_3 = (tile_store(register) for register in range(4))
-_add_product_0, _add_product_1 = tile_product(0, 4, 6), tile_product(1, 4, 7)
-_add_product_2, _add_product_3 = tile_product(2, 5, 6), tile_product(3, 5, 7)
-
 
 def aligned(shape: tuple[int, ...], dtype: type[np.generic]) -> npt.NDArray[Any]:
     """Zeros that begin at a cache line: registers are filled twice as fast from there."""
     size = math.prod(shape) * np.dtype(dtype).itemsize
-    memory = np.zeros(size + _LINE_BYTES, np.uint8)
-    start = -memory.ctypes.data % _LINE_BYTES
+    memory = np.zeros(size + LINE_BYTES, np.uint8)
+    start = -memory.ctypes.data % LINE_BYTES
     return memory[start : start + size].view(dtype).reshape(shape)
 
 
@@ -71,18 +82,19 @@ def to_bfloats(values: npt.NDArray[Any]) -> Bfloats:
     return rounded
 
 
-def packed_filter(weight: Floats) -> Bfloats:
-    """``weight`` (out, 64, 3, 3), out <= 64, as the registers take it, with zeros for outputs up to 64.
+def packed_filter(weight: Floats, blocks: int = 2) -> Bfloats:
+    """``weight`` (out, in, 3, 3) as the registers take it, with zeros for outputs up to ``blocks`` of 32.
 
-    In order of half of the outputs, row, column, half of the inputs, quarter of the outputs, pair of inputs,
-    output, input of the pair. Raises ValueError for other shapes.
+    ``in`` is a multiple of 32. In order of block of outputs, row, column, block of inputs, half of the block,
+    pair of inputs, output, input of the pair. Raises ValueError for other shapes.
     """
     outputs, inputs, *size = weight.shape
-    if inputs != CHANNELS or outputs > CHANNELS or size != [3, 3]:
-        raise ValueError(f"expected (<= {CHANNELS}, {CHANNELS}, 3, 3), got {weight.shape}")
-    whole = np.zeros((CHANNELS, CHANNELS, 3, 3), np.float32)
+    most = blocks * BLOCK_OUTPUTS
+    if inputs % _INPUTS or outputs > most or size != [3, 3]:
+        raise ValueError(f"expected (<= {most}, a multiple of {_INPUTS}, 3, 3), got {weight.shape}")
+    whole = np.zeros((most, inputs, 3, 3), np.float32)
     whole[:outputs] = weight
-    parts = to_bfloats(whole).reshape(2, 2, 16, 2, 16, 2, 3, 3)  # outputs in three, inputs in three, y, x
+    parts = to_bfloats(whole).reshape(blocks, 2, 16, inputs // _INPUTS, 16, 2, 3, 3)  # outputs, inputs, y, x
     packed: Bfloats = np.ascontiguousarray(parts.transpose(0, 6, 7, 3, 1, 4, 2, 5)).reshape(-1)
     return packed
 
@@ -113,41 +125,41 @@ def convolve(
     done, done_channel, done_at = SUMS, 0, len(memory) - SPARE
     for y in range(begin, end):
         for half in range(2):
-            channel = half * _BLOCK_OUTPUTS
+            channel = half * BLOCK_OUTPUTS
             for x in range(0, width, BLOCK_PX):
-                _load_sums_0(bias, channel, 0)
-                _load_sums_1(bias, channel + 16, 0)
-                _load_sums_2(bias, channel, 0)
-                _load_sums_3(bias, channel + 16, 0)
+                load_sums_0(bias, channel, 0)
+                load_sums_1(bias, channel + 16, 0)
+                load_sums_2(bias, channel, 0)
+                load_sums_3(bias, channel + 16, 0)
                 at, pixel = half * _FILTER_HALF, 0
                 for dy in range(3):
                     left = reads[y + dy] + x * _C
                     for part in range(6):  # three columns, two halves of the inputs
-                        _load_pixels_0(memory, left + part * 32, _PIXEL_BYTES)
-                        _load_pixels_1(memory, left + 16 * _C + part * 32, _PIXEL_BYTES)
-                        _load_filter_0(filters, at, _LINE_BYTES)
-                        _load_filter_1(filters, at + _TILE, _LINE_BYTES)
-                        _add_product_0()
+                        load_pixels_0(memory, left + part * 32, _PIXEL_BYTES)
+                        load_pixels_1(memory, left + 16 * _C + part * 32, _PIXEL_BYTES)
+                        load_filter_0(filters, at, LINE_BYTES)
+                        load_filter_1(filters, at + TILE, LINE_BYTES)
+                        add_product_0()
                         # Sixteen of the eighteen steps finish two pixels each, between the products.
                         if dy * 6 + part < 16:
                             activate(
                                 sums, done + pixel * 32, slope, done_channel, memory, done_at + pixel * _C
                             )
-                        _add_product_1()
-                        _add_product_2()
+                        add_product_1()
+                        add_product_2()
                         if dy * 6 + part < 16:
                             pixel += 1
                             activate(
                                 sums, done + pixel * 32, slope, done_channel, memory, done_at + pixel * _C
                             )
                             pixel += 1
-                        _add_product_3()
-                        at += 2 * _TILE
+                        add_product_3()
+                        at += 2 * TILE
                 done = SUMS - done
-                _store_sums_0(sums, done, 2 * _LINE_BYTES)
-                _store_sums_1(sums, done + 16, 2 * _LINE_BYTES)
-                _store_sums_2(sums, done + SUMS // 2, 2 * _LINE_BYTES)
-                _store_sums_3(sums, done + SUMS // 2 + 16, 2 * _LINE_BYTES)
+                store_sums_0(sums, done, 2 * LINE_BYTES)
+                store_sums_1(sums, done + 16, 2 * LINE_BYTES)
+                store_sums_2(sums, done + SUMS // 2, 2 * LINE_BYTES)
+                store_sums_3(sums, done + SUMS // 2 + 16, 2 * LINE_BYTES)
                 done_channel, done_at = channel, writes[y] + (x + 1) * _C + channel
     release()
     for pixel in range(BLOCK_PX):
@@ -164,30 +176,30 @@ def convolve_row_to_float(
     """Row ``y`` of the last layer's output, without an activation: (pixels in whole blocks, 64) float32."""
     configure(configuration)
     for half in range(2):
-        channel = half * _BLOCK_OUTPUTS
+        channel = half * BLOCK_OUTPUTS
         for x in range(0, width, BLOCK_PX):
-            _load_sums_0(bias, channel, 0)
-            _load_sums_1(bias, channel + 16, 0)
-            _load_sums_2(bias, channel, 0)
-            _load_sums_3(bias, channel + 16, 0)
+            load_sums_0(bias, channel, 0)
+            load_sums_1(bias, channel + 16, 0)
+            load_sums_2(bias, channel, 0)
+            load_sums_3(bias, channel + 16, 0)
             at = half * _FILTER_HALF
             for dy in range(3):
                 left = reads[y + dy] + x * _C
                 for part in range(6):
-                    _load_pixels_0(memory, left + part * 32, _PIXEL_BYTES)
-                    _load_pixels_1(memory, left + 16 * _C + part * 32, _PIXEL_BYTES)
-                    _load_filter_0(filters, at, _LINE_BYTES)
-                    _load_filter_1(filters, at + _TILE, _LINE_BYTES)
-                    _add_product_0()
-                    _add_product_1()
-                    _add_product_2()
-                    _add_product_3()
-                    at += 2 * _TILE
+                    load_pixels_0(memory, left + part * 32, _PIXEL_BYTES)
+                    load_pixels_1(memory, left + 16 * _C + part * 32, _PIXEL_BYTES)
+                    load_filter_0(filters, at, LINE_BYTES)
+                    load_filter_1(filters, at + TILE, LINE_BYTES)
+                    add_product_0()
+                    add_product_1()
+                    add_product_2()
+                    add_product_3()
+                    at += 2 * TILE
             out = x * _C + channel
-            _store_sums_0(target, out, 2 * _PIXEL_BYTES)
-            _store_sums_1(target, out + 16, 2 * _PIXEL_BYTES)
-            _store_sums_2(target, out + 16 * _C, 2 * _PIXEL_BYTES)
-            _store_sums_3(target, out + 16 * _C + 16, 2 * _PIXEL_BYTES)
+            store_sums_0(target, out, 2 * _PIXEL_BYTES)
+            store_sums_1(target, out + 16, 2 * _PIXEL_BYTES)
+            store_sums_2(target, out + 16 * _C, 2 * _PIXEL_BYTES)
+            store_sums_3(target, out + 16 * _C + 16, 2 * _PIXEL_BYTES)
     release()
 
 

@@ -19,7 +19,6 @@ import numpy.typing as npt
 from imgpipe.upscaling.amx import (
     SPARE,
     SPARE_PIXELS,
-    SUMS,
     Bfloats,
     Floats,
     aligned,
@@ -29,6 +28,7 @@ from imgpipe.upscaling.amx import (
     row_pixels,
 )
 from imgpipe.upscaling.amx_instructions import whole_tiles
+from imgpipe.upscaling.amx_registers import SUMS
 from imgpipe.upscaling.compiled import CHANNELS, compiled
 from imgpipe.upscaling.instructions import add_and_get, get, give_way
 from imgpipe.upscaling.network import Strip

@@ -95,7 +95,7 @@ class EsrganForm(nn.Module):
 
     def strips(self, pixels: Tensor) -> Iterator[tuple[int, Tensor]]:
         """(first row, rows of the result as (n, 3, rows, width)) from top to bottom."""
-        features = self.trunk(self.entry(pixels).to(self._dtype))
+        features = self.features(pixels)
         count, _, height, width = features.shape
         step = max(1, self._tail_pixels // (width * count))
         for start in range(0, height, step):
@@ -103,6 +103,11 @@ class EsrganForm(nn.Module):
             first, last = max(0, start - _TAIL_HALO_ROWS), min(height, stop + _TAIL_HALO_ROWS)
             strip = self.exit(self.tail(features[:, :, first:last]).float())
             yield start, strip[:, :, (start - first) * self.factor : (stop - first) * self.factor]
+
+    def features(self, pixels: Tensor) -> Tensor:
+        """What the trunk makes of (n, 3, h, w) float32: (n, 64, h, w)."""
+        result: Tensor = self.trunk(self.entry(pixels).to(self._dtype))
+        return result
 
 
 def _pairs(layers: Iterable[nn.Module]) -> tuple[list[nn.Conv2d], list[nn.Module]]:

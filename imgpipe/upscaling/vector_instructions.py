@@ -110,6 +110,51 @@ def activate(
 
 
 @instruction
+def add_residual(
+    typing_context: Any,
+    sums: Any,
+    first: Any,
+    memory: Any,
+    target: Any,
+    near: Any,
+    far: Any,
+    scale: Any,
+    far_scale: Any,
+    far_share: Any,
+) -> tuple[Any, Callable[..., Any]]:
+    """32 float32 ``sums`` from ``first`` on, scaled and added to what they change, as bf16 at ``target``.
+
+    (sum * ``scale`` + near) * ``far_scale`` + far * ``far_share``, near and far at distances from ``target``
+    to bf16 values in the same ``memory``. Rounded to nearest even, once. AVX512-BF16.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        (sums_at,) = _memories(context, builder, signature, arguments, 0)
+        (target_at,) = _memories(context, builder, signature, arguments, 2)
+        whole, shorts = ir.VectorType(_INT, _LANES), ir.VectorType(_SHORT, _LANES)
+
+        def bfloats(offset: Any) -> Any:
+            bits = builder.zext(target_at.load(offset, shorts), whole)
+            return builder.bitcast(builder.shl(bits, ir.Constant(whole, [16] * _LANES)), _FLOATS)
+
+        scale, far_scale, far_share = (_same(builder, arguments[place], _LANES) for place in (6, 7, 8))
+        halves = []
+        for part in (0, _LANES):
+            offset = ir.Constant(LONG, part)
+            near, far = (bfloats(builder.add(arguments[place], offset)) for place in (4, 5))
+            value = builder.fadd(builder.fmul(sums_at.load(part, _FLOATS), scale), near)
+            value = builder.fadd(builder.fmul(value, far_scale), builder.fmul(far, far_share))
+            halves.append(value)
+        # The second operand becomes the lower half.
+        pair = emit(builder, "llvm.x86.avx512bf16.cvtne2ps2bf16.512", halves[::-1], _BFLOATS)
+        target_at.store(pair, 0)
+        return context.get_dummy_value()
+
+    number, factor = types.int64, types.float32
+    return types.void(sums, number, memory, number, number, number, factor, factor, factor), generate
+
+
+@instruction
 def weigh_patches(
     typing_context: Any, pixels: Any, first: Any, row: Any, weights: Any, bias: Any, sums: Any
 ) -> tuple[Any, Callable[..., Any]]:

@@ -296,7 +296,7 @@ def _runs(process: int) -> bool:
         return False
 
 
-def _await(condition: object, seconds: float = 5.0) -> None:
+def _await(condition: object, seconds: float = 30.0) -> None:
     assert callable(condition)
     deadline = time.monotonic() + seconds
     while not condition():

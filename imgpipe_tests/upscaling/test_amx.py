@@ -9,7 +9,6 @@ import torch
 from imgpipe.upscaling.amx import (
     SPARE,
     SPARE_PIXELS,
-    SUMS,
     Bfloats,
     Floats,
     aligned,
@@ -21,6 +20,7 @@ from imgpipe.upscaling.amx import (
     to_bfloats,
 )
 from imgpipe.upscaling.amx_instructions import amx_is_usable, whole_tiles
+from imgpipe.upscaling.amx_registers import SUMS
 from imgpipe.upscaling.compiled import CHANNELS
 
 needs_amx = pytest.mark.skipif(not amx_is_usable(), reason="this CPU, kernel or compiler has no AMX-BF16")

@@ -1,0 +1,305 @@
+"""Residual dense blocks (ESRGAN's trunk) in bf16 by the CPU's matrix unit, all of a picture in one call.
+
+Wang et al., ESRGAN: Enhanced Super-Resolution Generative Adversarial Networks, 2018: five convolutions, each
+of which reads 64 channels and the 32 that every one before it has made. A pixel's 192 channels lie together,
+so nothing is put together first as torch's `cat` does: a convolution reads as many of them as it needs
+and writes its own behind them. The last one writes to another piece of memory what the next block reads.
+
+A block is computed in bands of rows, each convolution a row behind the one before it, so that what it reads
+is still in the cache. Sums are in float32 and in the same order for every pixel: tiles equal the whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from imgpipe.upscaling.amx import Bfloats, Floats, aligned, packed_filter, row_pixels
+from imgpipe.upscaling.amx_instructions import configure, release, whole_tiles
+from imgpipe.upscaling.amx_registers import (
+    BLOCK_OUTPUTS,
+    BLOCK_PX,
+    LINE_BYTES,
+    SUMS,
+    TILE,
+    add_product_0,
+    add_product_1,
+    add_product_2,
+    add_product_3,
+    load_filter_0,
+    load_filter_1,
+    load_pixels_0,
+    load_pixels_1,
+    load_sums_0,
+    load_sums_1,
+    load_sums_2,
+    load_sums_3,
+    store_sums_0,
+    store_sums_1,
+    store_sums_2,
+    store_sums_3,
+)
+from imgpipe.upscaling.compiled import CHANNELS, compiled
+from imgpipe.upscaling.instructions import add_and_get, get, give_way
+from imgpipe.upscaling.team import Team
+from imgpipe.upscaling.vector_instructions import activate, add_residual
+
+Indices = npt.NDArray[np.int64]
+
+#: What each of the first four convolutions adds, and the values of a pixel with all of them.
+GROWTH = 32
+DENSE = CHANNELS + 4 * GROWTH
+_CONVOLUTIONS = 5
+#: Blocks between which the sum of an RRDB begins and ends, and the pieces of memory that take turns.
+_BLOCKS = 3
+#: What a block's change is scaled by, and that of three blocks (ESRGAN, section 3.1).
+_SCALE = np.float32(0.2)
+
+#: Pixels of a share: all five convolutions of a band of them stay in the cache of their core.
+_SHARE_PIXELS = 2048
+_SHARES_PER_THREAD = 2
+
+#: Columns of the table of tasks.
+_LAYER, _BEGIN, _END, _NEEDED = range(4)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DenseTrunk:
+    """The convolutions of all blocks, three of which make an RRDB, one after another.
+
+    ``filters``: packed, one behind the other, ``starts`` (convolutions,) where each begins. ``bias``:
+    (convolutions, 64) float32. ``slope``: (32,) float32, of the leaky ReLU after each block's first four.
+    """
+
+    filters: Bfloats
+    starts: Indices
+    bias: Floats
+    slope: Floats
+
+    @property
+    def blocks(self) -> int:
+        return len(self.starts) // _CONVOLUTIONS
+
+
+def dense_trunk(convolutions: Sequence[tuple[Floats, Floats]], slope: float) -> DenseTrunk:
+    """From (weight, bias) of each convolution in their order."""
+    packed = [packed_filter(weight, len(weight) // BLOCK_OUTPUTS) for weight, _ in convolutions]
+    starts = np.cumsum([0, *(len(part) for part in packed)])
+    filters: Bfloats = aligned((int(starts[-1]),), np.uint16)
+    filters[:] = np.concatenate(packed)
+    bias: Floats = aligned((len(convolutions), CHANNELS), np.float32)
+    for index, (_, values) in enumerate(convolutions):
+        bias[index, : len(values)] = values
+    slopes: Floats = aligned((BLOCK_OUTPUTS,), np.float32)
+    slopes[:] = slope
+    return DenseTrunk(filters, starts[:-1], bias, slopes)
+
+
+def memory_shape(width: int, height: int) -> tuple[int, int, int, int]:
+    """(pieces, rows, pixels, values) that :func:`compute` needs, with 0 around the picture in each piece."""
+    return _BLOCKS, height + 2, row_pixels(width), DENSE
+
+
+def compute(trunk: DenseTrunk, memory: Bfloats, width: int, height: int, threads: int) -> int:
+    """All blocks, in place; the piece of ``memory`` whose first 64 values of a pixel are the result.
+
+    ``memory``: :func:`memory_shape`, 0 but for the input, bf16 in the first 64 values of the first piece
+    from row 1 and pixel 1 on. Begins at a cache line.
+    """
+    tasks = _tasks(trunk.blocks, width, height, threads)
+    taken, finished = np.zeros(1, np.int64), np.zeros(len(tasks), np.int64)
+    flat = memory.reshape(-1)
+    piece, row = memory[0].size, memory[0, 0].size
+
+    def work(space: tuple[Floats, npt.NDArray[np.uint8]]) -> None:
+        _compute(
+            flat,
+            piece,
+            row,
+            width,
+            trunk.filters,
+            trunk.starts,
+            trunk.bias,
+            trunk.slope,
+            tasks,
+            taken,
+            finished,
+            *space,
+        )
+
+    with Team([(aligned((2 * SUMS,), np.float32), whole_tiles()) for _ in range(threads)]) as team:
+        team.run(work)
+    return trunk.blocks % _BLOCKS
+
+
+def _tasks(blocks: int, width: int, height: int, threads: int) -> Indices:
+    """(tasks, 4) int64: convolution, first row, row after the last, and how many tasks must be finished."""
+    share = max(1, min(_SHARE_PIXELS // row_pixels(width), -(-height // (threads * _SHARES_PER_THREAD))))
+    band = share * threads * _SHARES_PER_THREAD
+    found: list[tuple[int, int, int, int]] = []
+    after = [0] * height  # how many tasks there are with that of a row, of the convolution before
+    for block in range(blocks):
+        row_after = [after, *([0] * height for _ in range(_CONVOLUTIONS))]
+        for start in range(0, height + _CONVOLUTIONS - 1, band):
+            for index in range(_CONVOLUTIONS):
+                first, stop = max(0, start - index), min(height, start + band - index)
+                for begin in range(first, stop, share):
+                    end = min(stop, begin + share)
+                    needed = row_after[index][min(end, height - 1)]
+                    found.append((block * _CONVOLUTIONS + index, begin, end, needed))
+                    row_after[index + 1][begin:end] = [len(found)] * (end - begin)
+        after = row_after[-1]
+    return np.array(found, np.int64)
+
+
+@compiled
+def _compute(
+    memory: Any,
+    piece: Any,
+    row: Any,
+    width: Any,
+    filters: Any,
+    starts: Any,
+    bias: Any,
+    slope: Any,
+    tasks: Any,
+    taken: Any,
+    finished: Any,
+    sums: Any,
+    configuration: Any,
+) -> None:
+    """What one thread does; all of them call this with the same counters."""
+    known = 0  # so many tasks are known to be finished, and all before them
+    task = add_and_get(taken, 0, 1)
+    while task < len(tasks):
+        while known < tasks[task, _NEEDED]:
+            while get(finished, known) == 0:
+                give_way()
+            known += 1
+        layer = tasks[task, _LAYER]
+        block, index = layer // _CONVOLUTIONS, layer % _CONVOLUTIONS
+        source = block % _BLOCKS * piece
+        is_last = index == _CONVOLUTIONS - 1
+        target = (block + 1) % _BLOCKS * piece if is_last else source + CHANNELS + index * GROWTH
+        ends_sum = is_last and block % _BLOCKS == _BLOCKS - 1
+        _convolve(
+            memory,
+            source,
+            target,
+            2 + index,
+            filters,
+            starts[layer],
+            bias[layer],
+            slope,
+            is_last,
+            source - target,
+            -target,  # the first piece holds what three blocks began with
+            ends_sum,
+            row,
+            width,
+            tasks[task, _BEGIN],
+            tasks[task, _END],
+            sums,
+            configuration,
+        )
+        add_and_get(finished, task, 1)
+        task = add_and_get(taken, 0, 1)
+
+
+@compiled
+def _convolve(
+    memory: Any,
+    source: Any,
+    target: Any,
+    groups: Any,
+    filters: Any,
+    first_filter: Any,
+    bias: Any,
+    slope: Any,
+    is_residual: Any,
+    near: Any,
+    far: Any,
+    ends_sum: Any,
+    row: Any,
+    width: Any,
+    begin: Any,
+    end: Any,
+    sums: Any,
+    configuration: Any,
+) -> None:
+    """Rows ``begin`` to ``end`` of a convolution of ``groups`` x 32 values of each pixel from ``source`` on.
+
+    32 outputs with the leaky ReLU, or 64 that are added to the block's input (``near``) and, where it
+    ``ends_sum``, with that to the input of three blocks (``far``); both are distances from ``target``.
+    """
+    outputs = 2 * BLOCK_OUTPUTS if is_residual else BLOCK_OUTPUTS
+    configure(configuration)
+    # The block before the one that is summed: its sums, where it goes, and how many of its pixels are done.
+    done, done_at, pixel = SUMS, 0, BLOCK_PX
+    for y in range(begin, end):
+        for channel in range(0, outputs, BLOCK_OUTPUTS):
+            for x in range(0, width, BLOCK_PX):
+                load_sums_0(bias, channel, 0)
+                load_sums_1(bias, channel + 16, 0)
+                load_sums_2(bias, channel, 0)
+                load_sums_3(bias, channel + 16, 0)
+                at = first_filter + channel // BLOCK_OUTPUTS * groups * 9 * 2 * TILE
+                for tap in range(9):
+                    left = source + (y + tap // 3) * row + (x + tap % 3) * DENSE
+                    for group in range(groups):
+                        load_pixels_0(memory, left + group * 32, 2 * DENSE)
+                        load_pixels_1(memory, left + 16 * DENSE + group * 32, 2 * DENSE)
+                        load_filter_0(filters, at, LINE_BYTES)
+                        load_filter_1(filters, at + TILE, LINE_BYTES)
+                        add_product_0()
+                        # Two pixels of the block before are finished between the products.
+                        for _ in range(2):
+                            if pixel < BLOCK_PX:
+                                to = done_at + pixel * DENSE
+                                from_sum = done + pixel * BLOCK_OUTPUTS
+                                _settle(sums, from_sum, memory, to, slope, is_residual, near, far, ends_sum)
+                                pixel += 1
+                        add_product_1()
+                        add_product_2()
+                        add_product_3()
+                        at += 2 * TILE
+                done = SUMS - done
+                store_sums_0(sums, done, 2 * LINE_BYTES)
+                store_sums_1(sums, done + 16, 2 * LINE_BYTES)
+                store_sums_2(sums, done + SUMS // 2, 2 * LINE_BYTES)
+                store_sums_3(sums, done + SUMS // 2 + 16, 2 * LINE_BYTES)
+                done_at, pixel = target + (y + 1) * row + (x + 1) * DENSE + channel, 0
+    release()
+    for last in range(BLOCK_PX):
+        to = done_at + last * DENSE
+        _settle(sums, done + last * BLOCK_OUTPUTS, memory, to, slope, is_residual, near, far, ends_sum)
+    for y in range(begin, end):  # what blocks wrote beyond the picture
+        for x in range(width + 1, row // DENSE):
+            to = target + (y + 1) * row + x * DENSE
+            for index in range(to, to + outputs):
+                memory[index] = 0
+
+
+@compiled
+def _settle(
+    sums: Any,
+    first: Any,
+    memory: Any,
+    target: Any,
+    slope: Any,
+    is_residual: Any,
+    near: Any,
+    far: Any,
+    ends_sum: Any,
+) -> None:
+    """32 sums of a pixel to where they belong."""
+    if not is_residual:
+        activate(sums, first, slope, 0, memory, target)
+    elif ends_sum:
+        add_residual(sums, first, memory, target, near, far, _SCALE, _SCALE, np.float32(1))
+    else:
+        add_residual(sums, first, memory, target, near, near, _SCALE, np.float32(1), np.float32(0))
