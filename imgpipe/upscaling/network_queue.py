@@ -82,8 +82,8 @@ class NetworkQueue:
         except OutOfMemory:
             for job in jobs:
                 job.oom_retries += 1
-        except InferenceError:
-            pass
+        except (InferenceError, MemoryError):
+            pass  # whose it is shows when each runs alone
 
     def _settle(self, job: _Job, result: Enlarged | Exception) -> None:
         with self._changed:

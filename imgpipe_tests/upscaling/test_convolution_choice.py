@@ -8,7 +8,7 @@ import pytest
 
 from imgpipe.upscaling import convolution_choice
 from imgpipe.upscaling.amx_instructions import amx_is_usable
-from imgpipe.upscaling.convolution_choice import Convolution, fastest_convolution
+from imgpipe.upscaling.convolution_choice import Convolution, fastest_convolution, fastest_dense_block
 
 Timed = Callable[[bool, float], list[set[str]]]
 
@@ -67,3 +67,10 @@ def test_hardly_faster_is_not_enough(timed: Timed) -> None:
 def test_this_machine_gives_an_answer() -> None:
     assert fastest_convolution("fp32", True) in ("backend", "winograd")
     assert fastest_convolution("bf16", False) == ("amx" if amx_is_usable() else "backend")
+
+
+@pytest.mark.parametrize("amx", [True, False])
+def test_dense_blocks_are_by_the_matrix_unit_in_bf16(amx: bool, timed: Timed) -> None:
+    timed(amx, 1.0)
+    assert fastest_dense_block("bf16") == ("amx" if amx else "backend")
+    assert fastest_dense_block("fp32") == "backend"

@@ -133,15 +133,16 @@ def test_where_one_window_is_all_nothing_is_put_together() -> None:
     assert all(_is(result, picture) for result, picture in zip(results, pictures, strict=True))
 
 
-def test_a_fault_is_that_of_its_picture() -> None:
+@pytest.mark.parametrize("fault", [InferenceError("not this one"), MemoryError("of the host")])
+def test_a_fault_is_that_of_its_picture(fault: Exception) -> None:
     def refuse(windows: Floats) -> None:
         if (windows == np.float32(0.3)).any():
-            raise InferenceError("not this one")
+            raise fault
 
     network = _Network(refuse)
     pictures = [_picture(value) for value in (0.1, 0.2, 0.3, 0.4)]
     results = _all_at_once(network, _queue(network), pictures)
-    assert isinstance(results[2], InferenceError)
+    assert results[2] is fault
     for index in (0, 1, 3):
         assert _is(results[index], pictures[index])
 
