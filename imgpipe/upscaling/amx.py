@@ -82,6 +82,12 @@ def to_bfloats(values: npt.NDArray[Any]) -> Bfloats:
     return rounded
 
 
+def from_bfloats(bits: Bfloats) -> Floats:
+    """bf16 values as float32."""
+    values: Floats = (bits.astype(np.uint32) << 16).view(np.float32)
+    return values
+
+
 def packed_filter(weight: Floats, blocks: int = 2) -> Bfloats:
     """``weight`` (out, in, 3, 3) as the registers take it, with zeros for outputs up to ``blocks`` of 32.
 
@@ -171,11 +177,22 @@ def convolve(
 
 @compiled
 def convolve_row_to_float(
-    memory: Any, reads: Any, target: Any, filters: Any, bias: Any, width: Any, y: Any, configuration: Any
+    memory: Any,
+    reads: Any,
+    target: Any,
+    filters: Any,
+    bias: Any,
+    width: Any,
+    y: Any,
+    halves: Any,
+    configuration: Any,
 ) -> None:
-    """Row ``y`` of the last layer's output, without an activation: (pixels in whole blocks, 64) float32."""
+    """Row ``y`` of the last layer's output, without an activation: (pixels in whole blocks, 64) float32.
+
+    ``halves``: 1 if there are no more than 32 outputs, else 2.
+    """
     configure(configuration)
-    for half in range(2):
+    for half in range(halves):
         channel = half * BLOCK_OUTPUTS
         for x in range(0, width, BLOCK_PX):
             load_sums_0(bias, channel, 0)

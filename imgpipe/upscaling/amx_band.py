@@ -316,7 +316,15 @@ def _band(
         else:
             for y in range(begin, end):
                 convolve_row_to_float(
-                    memory, reads[layer], sums_row, filters[layer - 1], bias[layer], width, y, configuration
+                    memory,
+                    reads[layer],
+                    sums_row,
+                    filters[layer - 1],
+                    bias[layer],
+                    width,
+                    y,
+                    2,
+                    configuration,
                 )
                 _finish(sums_row, base, levels, mean, strange, width, factor, y)
         add_and_get(finished, task, 1)

@@ -41,8 +41,8 @@ def fastest_convolution(precision: str, may_be_fp32: bool) -> Convolution:
     return "winograd" if seconds["backend"] >= LEAST_GAIN * seconds["winograd"] else "backend"
 
 
-def fastest_dense_block(precision: str) -> Convolution:
-    """What to compute ESRGAN's dense blocks by: ``amx`` in bf16 wherever it can be used, else ``backend``."""
+def fastest_esrgan(precision: str) -> Convolution:
+    """What to compute ESRGAN by: ``amx`` in bf16 wherever it can be used, else ``backend``."""
     return "amx" if precision == "bf16" and amx_is_usable() else "backend"
 
 

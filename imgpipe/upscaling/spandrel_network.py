@@ -24,9 +24,9 @@ from imgpipe.inference.memory_model import ASSUMED_MEMORY, MemoryModel
 from imgpipe.inference.torch_network import Form, TorchNetwork, cast_whole
 from imgpipe.inference.weights import LocatedWeights
 from imgpipe.upscaling import receptive_field
-from imgpipe.upscaling.amx_dense_form import amx_or_torch, has_dense_blocks
+from imgpipe.upscaling.amx_esrgan_form import amx_or_torch, has_amx_form
 from imgpipe.upscaling.amx_network import AmxNetwork
-from imgpipe.upscaling.convolution_choice import Convolution, fastest_convolution, fastest_dense_block
+from imgpipe.upscaling.convolution_choice import Convolution, fastest_convolution, fastest_esrgan
 from imgpipe.upscaling.network import LoadedNetwork, Network, ReceptiveField
 from imgpipe.upscaling.network_forms import (
     CompactForm,
@@ -63,8 +63,8 @@ def load_network(located: LocatedWeights, *, device: str, precision: PrecisionSe
     if device == "cpu" and form is CompactForm and has_own_convolutions(module):
         # Winograd's are in fp32, so they may take the place of bf16 where that was not asked for.
         convolution = fastest_convolution(used, precision in ("auto", "fp32"))
-    elif device == "cpu" and form is EsrganForm and has_dense_blocks(module):
-        convolution = fastest_dense_block(used)
+    elif device == "cpu" and form is EsrganForm and has_amx_form(module):
+        convolution = fastest_esrgan(used)
     chain_by_amx = convolution == "amx" and form is CompactForm
     if convolution == "winograd":
         used, form = "fp32", WinogradCompactForm

@@ -15,6 +15,7 @@ from imgpipe.upscaling.amx import (
     convolve,
     convolve_first,
     convolve_row_to_float,
+    from_bfloats,
     packed_filter,
     row_pixels,
     to_bfloats,
@@ -24,10 +25,6 @@ from imgpipe.upscaling.amx_registers import SUMS
 from imgpipe.upscaling.compiled import CHANNELS
 
 needs_amx = pytest.mark.skipif(not amx_is_usable(), reason="this CPU, kernel or compiler has no AMX-BF16")
-
-
-def _as_floats(bits: Bfloats) -> Floats:
-    return (bits.astype(np.uint32) << 16).view(np.float32)
 
 
 def _rounded(values: Floats) -> Floats:
@@ -71,7 +68,7 @@ def test_rounding_is_that_of_torch() -> None:
     ties = (rng.integers(0, 2**16, 1000).astype(np.uint32) << 16 | 0x8000).view(np.float32)
     extreme = np.array([0, -0.0, np.inf, -np.inf, np.nan, 3.4e38, 1e-40], np.float32)
     every = np.concatenate([values, ties, extreme, np.array([-1], np.int32).view(np.float32)])
-    expected, got = _rounded(every), _as_floats(to_bfloats(every))
+    expected, got = _rounded(every), from_bfloats(to_bfloats(every))
     assert np.array_equal(np.isnan(got), np.isnan(every)), "NaN is not rounded to a number"
     assert np.array_equal(got, expected, equal_nan=True)
 
@@ -107,7 +104,7 @@ def test_equal_to_the_sum(height: int, width: int) -> None:
     for begin, end in ((0, middle), (middle, height)):
         filters, factors = packed_filter(weight), _kept(slope)
         convolve(memory, reads, writes, filters, _kept(bias), factors, row, width, begin, end, sums, tiles)
-    rows = _as_floats(target).reshape(height + 3, -1, CHANNELS)
+    rows = from_bfloats(target).reshape(height + 3, -1, CHANNELS)
     expected = _truth(pixels, weight, bias, slope)
     np.testing.assert_allclose(rows[2:-1, 1 : width + 1], expected, rtol=2**-8, atol=1e-5)
     assert not rows[2:-1, width + 1 :].any(), "beyond the picture there is 0 for the next layer"
@@ -126,7 +123,7 @@ def test_the_last_layer_is_not_rounded(height: int, width: int, outputs: int) ->
     reads = np.arange(height + 2) * row
     for y in range(height):
         filters, flat = packed_filter(weight), result.reshape(-1)
-        convolve_row_to_float(source, reads, flat, filters, _kept(bias), width, y, whole_tiles())
+        convolve_row_to_float(source, reads, flat, filters, _kept(bias), width, y, 2, whole_tiles())
         np.testing.assert_allclose(result[:width, :outputs], expected[y], rtol=0, atol=2e-5)
 
 
@@ -142,7 +139,7 @@ def test_the_first_layer_is_summed_in_float32() -> None:
     flat = np.concatenate([pixels.reshape(-1), np.full(3 * SPARE_PIXELS, np.nan, np.float32)])
     add, factors, writes = _kept(bias), _kept(slope), np.arange(height) * row
     convolve_first(flat, target, writes, filters, add, factors, row, width, 0, height, sums)
-    rows = _as_floats(target).reshape(height, -1, CHANNELS)[:, 1 : width + 1]
+    rows = from_bfloats(target).reshape(height, -1, CHANNELS)[:, 1 : width + 1]
     expected = _truth(pixels, weight, bias, slope)
     np.testing.assert_allclose(rows, expected, rtol=2**-8, atol=1e-6)
     same = rows == _rounded(expected.astype(np.float32))

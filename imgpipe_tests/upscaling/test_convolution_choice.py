@@ -8,7 +8,7 @@ import pytest
 
 from imgpipe.upscaling import convolution_choice
 from imgpipe.upscaling.amx_instructions import amx_is_usable
-from imgpipe.upscaling.convolution_choice import Convolution, fastest_convolution, fastest_dense_block
+from imgpipe.upscaling.convolution_choice import Convolution, fastest_convolution, fastest_esrgan
 
 Timed = Callable[[bool, float], list[set[str]]]
 
@@ -70,7 +70,7 @@ def test_this_machine_gives_an_answer() -> None:
 
 
 @pytest.mark.parametrize("amx", [True, False])
-def test_dense_blocks_are_by_the_matrix_unit_in_bf16(amx: bool, timed: Timed) -> None:
+def test_esrgan_is_by_the_matrix_unit_in_bf16(amx: bool, timed: Timed) -> None:
     timed(amx, 1.0)
-    assert fastest_dense_block("bf16") == ("amx" if amx else "backend")
-    assert fastest_dense_block("fp32") == "backend"
+    assert fastest_esrgan("bf16") == ("amx" if amx else "backend")
+    assert fastest_esrgan("fp32") == "backend"

@@ -1,0 +1,408 @@
+"""What follows ESRGAN's trunk, in bf16 by the CPU's matrix unit: enlargements by 2 and the last convolutions.
+
+A picture enlarged by its nearest pixels has only 2x2 different ones under a 3x3 filter. So each enlargement
+with its convolution is four filters of 2x2, one for either parity of row and column, whose weights are sums
+of the 3x3's: 4/9 of the products, and nothing enlarged is ever in memory.
+
+Threads take bands of rows. In a band each layer runs just far enough ahead of the next one, so a few rows
+of each are all that is kept. Sums are in float32, in the same order for every pixel: tiles equal the whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from imgpipe.upscaling.amx import (
+    SPARE,
+    Bfloats,
+    Floats,
+    aligned,
+    convolve,
+    convolve_row_to_float,
+    from_bfloats,
+    packed_filter,
+    row_pixels,
+    to_bfloats,
+)
+from imgpipe.upscaling.amx_instructions import configure, release, whole_tiles
+from imgpipe.upscaling.amx_registers import (
+    BLOCK_OUTPUTS,
+    BLOCK_PX,
+    LINE_BYTES,
+    SUMS,
+    TILE,
+    add_product_0,
+    add_product_1,
+    add_product_2,
+    add_product_3,
+    load_filter_0,
+    load_filter_1,
+    load_pixels_0,
+    load_pixels_1,
+    load_sums_0,
+    load_sums_1,
+    load_sums_2,
+    load_sums_3,
+    store_sums_0,
+    store_sums_1,
+    store_sums_2,
+    store_sums_3,
+)
+from imgpipe.upscaling.compiled import CHANNELS, compiled
+from imgpipe.upscaling.instructions import add_and_get
+from imgpipe.upscaling.team import Team
+from imgpipe.upscaling.vector_instructions import activate
+
+_C = CHANNELS
+#: Rows of a layer that are kept: what the next layer reads, and one that is written.
+_KEPT = 4
+#: Rows of the result before the first one of a band, at which its layers begin.
+_AHEAD = 2
+#: Values of a packed 2x2 filter for 32 outputs, and of all that rows of one parity take.
+_FILTER_VALUES = 2 * 2 * 2 * 2 * TILE
+_PARITY_VALUES = 4 * _FILTER_VALUES
+_BANDS_PER_THREAD = 2
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Tail:
+    """``enlarging``: (enlargements, values) packed 2x2 filters. ``inner``, ``last``: packed 3x3 ones.
+
+    ``bias``, ``slope``: (enlargements + 2, 64) float32 of all of them; the last one has no slope.
+    """
+
+    enlarging: Bfloats
+    inner: Bfloats
+    last: Bfloats
+    bias: Floats
+    slope: Floats
+
+    @property
+    def factor(self) -> int:
+        return int(2 ** len(self.enlarging))
+
+
+def tail(convolutions: Sequence[tuple[Floats, Floats]], slopes: Sequence[float]) -> Tail:
+    """From (weight, bias) of the convolution after each enlargement, of the next and of the last, to RGB.
+
+    ``slopes``: of the leaky ReLU after each but the last. The last one's weights keep 16 bits: what
+    rounding takes from them becomes the weights of three more outputs, which the registers have room for.
+    """
+    *others, (inner, _), (last, _) = convolutions
+    enlarging: Bfloats = aligned((len(others), 2 * _PARITY_VALUES), np.uint16)
+    for filters, (weight, _) in zip(enlarging, others, strict=True):
+        filters[:] = _packed_by_parity(weight)
+    bias, slope = aligned((2, len(convolutions), CHANNELS), np.float32)
+    for index, (_, values) in enumerate(convolutions):
+        bias[index, : len(values)] = values
+    for index, value in enumerate(slopes):
+        slope[index] = value
+    lost = last - from_bfloats(to_bfloats(last))
+    packed = _aligned(packed_filter(inner)), _aligned(packed_filter(np.concatenate([last, lost]), blocks=1))
+    return Tail(enlarging, *packed, bias, slope)
+
+
+def _packed_by_parity(weight: Floats) -> Bfloats:
+    """In order of parity of row, of column, and then as :func:`packed_filter`, of which it takes 2x2."""
+    parts = []
+    for rows in _sums(weight, 2):
+        for four in _sums(rows, 3):
+            whole = np.pad(four, ((0, 0), (0, 0), (0, 1), (0, 1)))
+            parts.append(packed_filter(whole).reshape(2, 3, 3, -1)[:, :2, :2].ravel())
+    packed: Bfloats = np.concatenate(parts)
+    return packed
+
+
+def _sums(weight: Floats, axis: int) -> tuple[Floats, Floats]:
+    """The three weights of an axis as the two that an even pixel has, and an odd one."""
+    first, middle, last = np.split(weight, 3, axis)
+    return np.concatenate([first, middle + last], axis), np.concatenate([first + middle, last], axis)
+
+
+def _aligned(values: Bfloats) -> Bfloats:
+    copied: Bfloats = aligned(values.shape, np.uint16)
+    copied[:] = values
+    return copied
+
+
+@dataclass(frozen=True, slots=True)
+class TailPlan:
+    """What a thread keeps of a picture of ``width`` x ``height``."""
+
+    width: int
+    height: int
+    enlargements: int
+
+    @property
+    def rows(self) -> npt.NDArray[np.int64]:
+        """(layers,) values of a row: the features, each enlargement, and the convolution after them."""
+        blocks = row_pixels(self.width) - 2
+        levels = [*range(self.enlargements + 1), self.enlargements]
+        return np.array([(blocks * 2**level + 2) * _C for level in levels], np.int64)
+
+    @property
+    def kept_values(self) -> int:
+        """bf16 values of the kept rows, and those that are written before the first block is there."""
+        return int(self.rows.sum()) * _KEPT + 2 * SPARE
+
+    @property
+    def row_values(self) -> int:
+        """float32 values of a row of the last convolution."""
+        return (row_pixels(self.width * 2**self.enlargements) - 2) * _C
+
+
+def compute(
+    tail: Tail,
+    features: Bfloats,
+    first: int,
+    stop: int,
+    spaces: Sequence[tuple[Bfloats, Floats]],
+    result: Floats,
+) -> None:
+    """Source rows ``first`` to ``stop`` into ``result``: (rows * factor, width * factor, 3) float32.
+
+    ``features``: (height, width, 64). ``spaces``: for each thread the ``kept_values`` of a
+    :class:`TailPlan`, which begin at a cache line and are 0, and its ``row_values``, which do as well.
+    """
+    height, width, _ = features.shape
+    plan = TailPlan(width, height, len(tail.enlarging))
+    share = -(-(stop - first) // (_BANDS_PER_THREAD * len(spaces)))
+    taken = np.zeros(1, np.int64)
+    flat, into, rows = features.reshape(-1), result.reshape(-1), plan.rows
+
+    def work(space: tuple[Bfloats, Floats, Floats, npt.NDArray[np.uint8]]) -> None:
+        kept, line, sums, configuration = space
+        _bands(
+            flat,
+            width,
+            height,
+            tail.enlarging,
+            tail.inner,
+            tail.last,
+            tail.bias,
+            tail.slope,
+            first,
+            stop,
+            share,
+            taken,
+            kept,
+            rows,
+            line,
+            into,
+            sums,
+            configuration,
+        )
+
+    with Team([(*space, aligned((2 * SUMS,), np.float32), whole_tiles()) for space in spaces]) as team:
+        team.run(work)
+
+
+@compiled
+def _bands(
+    features: Any,
+    width: Any,
+    height: Any,
+    enlarging: Any,
+    inner: Any,
+    last: Any,
+    bias: Any,
+    slope: Any,
+    first: Any,
+    stop: Any,
+    share: Any,
+    taken: Any,
+    kept: Any,
+    rows: Any,
+    line: Any,
+    result: Any,
+    sums: Any,
+    configuration: Any,
+) -> None:
+    """What one thread does; all of them call this with the same counter."""
+    top = len(rows) - 1  # the layer before the last one
+    factor = 2 ** (top - 1)
+    across = width * factor * 3
+    begins = np.zeros(len(rows), np.int64)
+    for layer in range(1, len(rows)):
+        begins[layer] = begins[layer - 1] + _KEPT * rows[layer - 1]
+    following = np.zeros(len(rows), np.int64)  # the first row of each layer that is not there yet
+    needed = np.zeros(len(rows), np.int64)  # its last row that the next one of the result needs
+    reads = np.zeros(3, np.int64)
+    begin = first + add_and_get(taken, 0, 1) * share
+    while begin < stop:
+        end = min(stop, begin + share)
+        _layers_of(begin * factor - _AHEAD, following, -1)
+        for y in range(begin * factor - _AHEAD, end * factor):
+            _layers_of(y, needed, 1)
+            for layer in range(len(rows)):
+                while following[layer] <= needed[layer]:
+                    _make_row(
+                        features,
+                        width,
+                        height,
+                        enlarging,
+                        inner,
+                        bias,
+                        slope,
+                        layer,
+                        following[layer],
+                        kept,
+                        begins,
+                        rows,
+                        reads,
+                        sums,
+                        configuration,
+                    )
+                    following[layer] += 1
+            if y >= begin * factor:
+                for row in range(3):
+                    reads[row] = begins[top] + (y - 1 + row) % _KEPT * rows[top]
+                convolve_row_to_float(kept, reads, line, last, bias[top], width * factor, 0, 1, configuration)
+                at = (y - first * factor) * across
+                for x in range(width * factor):
+                    for color in range(3):  # the weights, and what rounding took from them
+                        value = line[x * _C + color] + line[x * _C + 3 + color]
+                        result[at + x * 3 + color] = value
+        begin = first + add_and_get(taken, 0, 1) * share
+
+
+@compiled
+def _layers_of(y: Any, into: Any, side: Any) -> None:
+    """For each layer the first (``side`` -1) or last (1) row of those that row ``y`` of the result needs.
+
+    At the beginning of a band the first layer rows are those of the row after ``y``, so that none makes
+    more rows at once than are kept.
+    """
+    top = len(into) - 1
+    into[top] = y + 1
+    into[top - 1] = y + 1 + side
+    for layer in range(top - 2, -1, -1):
+        into[layer] = (into[layer + 1] - 1) // 2 + (1 if side > 0 else 0)
+
+
+@compiled
+def _make_row(
+    features: Any,
+    width: Any,
+    height: Any,
+    enlarging: Any,
+    inner: Any,
+    bias: Any,
+    slope: Any,
+    layer: Any,
+    y: Any,
+    kept: Any,
+    begins: Any,
+    rows: Any,
+    reads: Any,
+    sums: Any,
+    configuration: Any,
+) -> None:
+    """Row ``y`` of a layer; there is 0 above and below the picture."""
+    top, row = len(rows) - 1, rows[layer]
+    factor = 2 ** min(layer, top - 1)
+    target = begins[layer] + y % _KEPT * row
+    if y < 0 or y >= height * factor:
+        for index in range(target, target + row):
+            kept[index] = 0
+    elif layer == 0:
+        source = y * width * _C
+        for index in range(width * _C):
+            kept[target + _C + index] = features[source + index]
+        for index in range(target + (width + 1) * _C, target + row):
+            kept[index] = 0
+    elif layer < top:
+        above = (y - 1) // 2
+        _enlarge_row(
+            kept,
+            begins[layer - 1] + above % _KEPT * rows[layer - 1],
+            begins[layer - 1] + (above + 1) % _KEPT * rows[layer - 1],
+            target,
+            enlarging[layer - 1],
+            y % 2 * _PARITY_VALUES,
+            bias[layer - 1],
+            slope[layer - 1],
+            width * factor // 2,
+            sums,
+            configuration,
+        )
+        for index in range(target + (width * factor + 1) * _C, target + row):
+            kept[index] = 0
+    else:
+        for around in range(3):
+            reads[around] = begins[layer - 1] + (y - 1 + around) % _KEPT * rows[layer - 1]
+        writes = begins[layer : layer + 1] + y % _KEPT * row
+        convolve(
+            kept,
+            reads,
+            writes,
+            inner,
+            bias[layer - 1],
+            slope[layer - 1],
+            row,
+            width * factor,
+            0,
+            1,
+            sums,
+            configuration,
+        )
+
+
+@compiled
+def _enlarge_row(
+    kept: Any,
+    above: Any,
+    below: Any,
+    target: Any,
+    filters: Any,
+    first_filter: Any,
+    bias: Any,
+    slope: Any,
+    width: Any,
+    sums: Any,
+    configuration: Any,
+) -> None:
+    """A row of 2 * ``width`` pixels at ``target`` from those of ``width`` at ``above`` and ``below``."""
+    configure(configuration)
+    # The block before the one that is summed: its sums, its first channel and where it goes.
+    done, done_channel, done_at = SUMS, 0, len(kept) - 2 * SPARE
+    for parity in range(2):
+        for channel in range(0, CHANNELS, BLOCK_OUTPUTS):
+            for x in range(0, width, BLOCK_PX):
+                load_sums_0(bias, channel, 0)
+                load_sums_1(bias, channel + 16, 0)
+                load_sums_2(bias, channel, 0)
+                load_sums_3(bias, channel + 16, 0)
+                at = first_filter + (2 * parity + channel // BLOCK_OUTPUTS) * _FILTER_VALUES
+                to, pixel = done_at, done
+                for step in range(8):  # two rows, two columns, two halves of the inputs
+                    left = (above if step < 4 else below) + (x + parity) * _C + step % 4 * 32
+                    load_pixels_0(kept, left, 2 * _C)
+                    load_pixels_1(kept, left + 16 * _C, 2 * _C)
+                    load_filter_0(filters, at, LINE_BYTES)
+                    load_filter_1(filters, at + TILE, LINE_BYTES)
+                    # Each step finishes four pixels of the block before, between the products.
+                    add_product_0()
+                    activate(sums, pixel, slope, done_channel, kept, to)
+                    add_product_1()
+                    activate(sums, pixel + BLOCK_OUTPUTS, slope, done_channel, kept, to + 2 * _C)
+                    add_product_2()
+                    activate(sums, pixel + 2 * BLOCK_OUTPUTS, slope, done_channel, kept, to + 4 * _C)
+                    add_product_3()
+                    activate(sums, pixel + 3 * BLOCK_OUTPUTS, slope, done_channel, kept, to + 6 * _C)
+                    at, pixel, to = at + 2 * TILE, pixel + 4 * BLOCK_OUTPUTS, to + 8 * _C
+                done = SUMS - done
+                store_sums_0(sums, done, 2 * LINE_BYTES)
+                store_sums_1(sums, done + 16, 2 * LINE_BYTES)
+                store_sums_2(sums, done + SUMS // 2, 2 * LINE_BYTES)
+                store_sums_3(sums, done + SUMS // 2 + 16, 2 * LINE_BYTES)
+                done_channel, done_at = channel, target + (2 * x + parity + 1) * _C + channel
+    release()
+    for last in range(BLOCK_PX):
+        at_sum, to = done + last * BLOCK_OUTPUTS, done_at + last * 2 * _C
+        activate(sums, at_sum, slope, done_channel, kept, to)
