@@ -61,7 +61,8 @@ from imgpipe.upscaling.vector_instructions import activate
 _C = CHANNELS
 #: Rows of a layer that are kept: what the next layer reads, and one that is written.
 _KEPT = 4
-#: Rows of the result before the first one of a band, at which its layers begin.
+#: Rows of the result before the first one of a band, at which its layers begin: one row of the layer before
+#: the last one is then made at a time, and no layer makes more rows at once than are kept.
 _AHEAD = 2
 #: Values of a packed 2x2 filter for 32 outputs, and of all that rows of one parity take.
 _FILTER_VALUES = 2 * 2 * 2 * 2 * TILE
@@ -273,10 +274,9 @@ def _bands(
 
 @compiled
 def _layers_of(y: Any, into: Any, side: Any) -> None:
-    """For each layer the first (``side`` -1) or last (1) row of those that row ``y`` of the result needs.
+    """The first (``side`` -1) or last (1) row of each layer that row ``y`` + 1 of the topmost one needs.
 
-    At the beginning of a band the first layer rows are those of the row after ``y``, so that none makes
-    more rows at once than are kept.
+    That is the last row of it which row ``y`` of the result reads.
     """
     top = len(into) - 1
     into[top] = y + 1
