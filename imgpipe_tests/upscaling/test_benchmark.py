@@ -29,7 +29,7 @@ def test_the_benchmark_runs(tmp_path: Path) -> None:
     assert [row["max_difference_255"] for row in network["exact"]] == [0, 0]
     assert {row["batch"] for row in network["exact"]} == {1, 4}
     speed = network["speed"][0]
-    assert speed["ours fp32"]["share_of_matrix_product"] > 0
+    assert speed["ours auto"]["share_of_matrix_product"] > 0  # fp32 has no row where auto takes it
     assert network["batches"][0]["ours, network, batch 2"]["images_per_second"] > 0
     assert 0 < network["stage"]["network_busy_share"] <= 1
     assert network["stage"]["images"] == 2
