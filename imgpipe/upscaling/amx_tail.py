@@ -1,9 +1,5 @@
 """What follows ESRGAN's trunk, in bf16 by the CPU's matrix unit: enlargements by 2 and the last convolutions.
 
-A picture enlarged by its nearest pixels has only 2x2 different ones under a 3x3 filter. So each enlargement
-with its convolution is four filters of 2x2, one for either parity of row and column, whose weights are sums
-of the 3x3's: 4/9 of the products, and nothing enlarged is ever in memory.
-
 Threads take bands of rows. In a band each layer runs just far enough ahead of the next one, so a few rows
 of each are all that is kept. Sums are in float32, in the same order for every pixel: tiles equal the whole.
 """
@@ -29,34 +25,12 @@ from imgpipe.upscaling.amx import (
     row_pixels,
     to_bfloats,
 )
-from imgpipe.upscaling.amx_instructions import configure, release, whole_tiles
-from imgpipe.upscaling.amx_registers import (
-    BLOCK_OUTPUTS,
-    BLOCK_PX,
-    LINE_BYTES,
-    SUMS,
-    TILE,
-    add_product_0,
-    add_product_1,
-    add_product_2,
-    add_product_3,
-    load_filter_0,
-    load_filter_1,
-    load_pixels_0,
-    load_pixels_1,
-    load_sums_0,
-    load_sums_1,
-    load_sums_2,
-    load_sums_3,
-    store_sums_0,
-    store_sums_1,
-    store_sums_2,
-    store_sums_3,
-)
+from imgpipe.upscaling.amx_enlarge import PARITY_VALUES, enlarge_row, packed_by_parity
+from imgpipe.upscaling.amx_instructions import whole_tiles
+from imgpipe.upscaling.amx_registers import SUMS
 from imgpipe.upscaling.compiled import CHANNELS, compiled
 from imgpipe.upscaling.instructions import add_and_get
 from imgpipe.upscaling.team import Team
-from imgpipe.upscaling.vector_instructions import activate
 
 _C = CHANNELS
 #: Rows of a layer that are kept: what the next layer reads, and one that is written.
@@ -64,9 +38,6 @@ _KEPT = 4
 #: Rows of the result before the first one of a band, at which its layers begin: one row of the layer before
 #: the last one is then made at a time, and no layer makes more rows at once than are kept.
 _AHEAD = 2
-#: Values of a packed 2x2 filter for 32 outputs, and of all that rows of one parity take.
-_FILTER_VALUES = 2 * 2 * 2 * 2 * TILE
-_PARITY_VALUES = 4 * _FILTER_VALUES
 _BANDS_PER_THREAD = 2
 
 
@@ -95,9 +66,9 @@ def tail(convolutions: Sequence[tuple[Floats, Floats]], slopes: Sequence[float])
     rounding takes from them becomes the weights of three more outputs, which the registers have room for.
     """
     *others, (inner, _), (last, _) = convolutions
-    enlarging: Bfloats = aligned((len(others), 2 * _PARITY_VALUES), np.uint16)
+    enlarging: Bfloats = aligned((len(others), 2 * PARITY_VALUES), np.uint16)
     for filters, (weight, _) in zip(enlarging, others, strict=True):
-        filters[:] = _packed_by_parity(weight)
+        filters[:] = packed_by_parity(weight)
     bias, slope = aligned((2, len(convolutions), CHANNELS), np.float32)
     for index, (_, values) in enumerate(convolutions):
         bias[index, : len(values)] = values
@@ -106,23 +77,6 @@ def tail(convolutions: Sequence[tuple[Floats, Floats]], slopes: Sequence[float])
     lost = last - from_bfloats(to_bfloats(last))
     packed = _aligned(packed_filter(inner)), _aligned(packed_filter(np.concatenate([last, lost]), blocks=1))
     return Tail(enlarging, *packed, bias, slope)
-
-
-def _packed_by_parity(weight: Floats) -> Bfloats:
-    """In order of parity of row, of column, and then as :func:`packed_filter`, of which it takes 2x2."""
-    parts = []
-    for rows in _sums(weight, 2):
-        for four in _sums(rows, 3):
-            whole = np.pad(four, ((0, 0), (0, 0), (0, 1), (0, 1)))
-            parts.append(packed_filter(whole).reshape(2, 3, 3, -1)[:, :2, :2].ravel())
-    packed: Bfloats = np.concatenate(parts)
-    return packed
-
-
-def _sums(weight: Floats, axis: int) -> tuple[Floats, Floats]:
-    """The three weights of an axis as the two that an even pixel has, and an odd one."""
-    first, middle, last = np.split(weight, 3, axis)
-    return np.concatenate([first, middle + last], axis), np.concatenate([first + middle, last], axis)
 
 
 def _aligned(values: Bfloats) -> Bfloats:
@@ -318,13 +272,13 @@ def _make_row(
             kept[index] = 0
     elif layer < top:
         above = (y - 1) // 2
-        _enlarge_row(
+        enlarge_row(
             kept,
             begins[layer - 1] + above % _KEPT * rows[layer - 1],
             begins[layer - 1] + (above + 1) % _KEPT * rows[layer - 1],
             target,
             enlarging[layer - 1],
-            y % 2 * _PARITY_VALUES,
+            y % 2 * PARITY_VALUES,
             bias[layer - 1],
             slope[layer - 1],
             width * factor // 2,
@@ -351,58 +305,3 @@ def _make_row(
             sums,
             configuration,
         )
-
-
-@compiled
-def _enlarge_row(
-    kept: Any,
-    above: Any,
-    below: Any,
-    target: Any,
-    filters: Any,
-    first_filter: Any,
-    bias: Any,
-    slope: Any,
-    width: Any,
-    sums: Any,
-    configuration: Any,
-) -> None:
-    """A row of 2 * ``width`` pixels at ``target`` from those of ``width`` at ``above`` and ``below``."""
-    configure(configuration)
-    # The block before the one that is summed: its sums, its first channel and where it goes.
-    done, done_channel, done_at = SUMS, 0, len(kept) - 2 * SPARE
-    for parity in range(2):
-        for channel in range(0, CHANNELS, BLOCK_OUTPUTS):
-            for x in range(0, width, BLOCK_PX):
-                load_sums_0(bias, channel, 0)
-                load_sums_1(bias, channel + 16, 0)
-                load_sums_2(bias, channel, 0)
-                load_sums_3(bias, channel + 16, 0)
-                at = first_filter + (2 * parity + channel // BLOCK_OUTPUTS) * _FILTER_VALUES
-                to, pixel = done_at, done
-                for step in range(8):  # two rows, two columns, two halves of the inputs
-                    left = (above if step < 4 else below) + (x + parity) * _C + step % 4 * 32
-                    load_pixels_0(kept, left, 2 * _C)
-                    load_pixels_1(kept, left + 16 * _C, 2 * _C)
-                    load_filter_0(filters, at, LINE_BYTES)
-                    load_filter_1(filters, at + TILE, LINE_BYTES)
-                    # Each step finishes four pixels of the block before, between the products.
-                    add_product_0()
-                    activate(sums, pixel, slope, done_channel, kept, to)
-                    add_product_1()
-                    activate(sums, pixel + BLOCK_OUTPUTS, slope, done_channel, kept, to + 2 * _C)
-                    add_product_2()
-                    activate(sums, pixel + 2 * BLOCK_OUTPUTS, slope, done_channel, kept, to + 4 * _C)
-                    add_product_3()
-                    activate(sums, pixel + 3 * BLOCK_OUTPUTS, slope, done_channel, kept, to + 6 * _C)
-                    at, pixel, to = at + 2 * TILE, pixel + 4 * BLOCK_OUTPUTS, to + 8 * _C
-                done = SUMS - done
-                store_sums_0(sums, done, 2 * LINE_BYTES)
-                store_sums_1(sums, done + 16, 2 * LINE_BYTES)
-                store_sums_2(sums, done + SUMS // 2, 2 * LINE_BYTES)
-                store_sums_3(sums, done + SUMS // 2 + 16, 2 * LINE_BYTES)
-                done_channel, done_at = channel, target + (2 * x + parity + 1) * _C + channel
-    release()
-    for last in range(BLOCK_PX):
-        at_sum, to = done + last * BLOCK_OUTPUTS, done_at + last * 2 * _C
-        activate(sums, at_sum, slope, done_channel, kept, to)
