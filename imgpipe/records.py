@@ -10,7 +10,10 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, Literal
+
+#: The store that a row's ``output_key`` is a key of.
+StoreName = Literal["source", "output"]
 
 
 class Status(StrEnum):
@@ -103,6 +106,8 @@ class TileGrid:
 class ImageRow:
     """One input image in one asset's table: always exactly one, failures included.
 
+    ``output_key`` is the main file's key in the store that ``output_store`` names: ``source`` for a stage
+    that writes no file and describes its input (``raw_images``), ``output`` for all others.
     ``metrics`` become columns of their own; ``details`` is kept as JSON (tile grid, matte facts).
     ``seconds`` holds the time per step: read, decode, compute, encode, write.
     """
@@ -120,6 +125,7 @@ class ImageRow:
     output_sha256: str = ""
     stage_hash: str = ""
     output_key: str = ""
+    output_store: StoreName = "output"
     width: int = 0
     height: int = 0
     bit_depth: int = 0

@@ -217,6 +217,7 @@ def _describe_input(
     return replace(
         row,
         output_key=ref.key,
+        output_store="output" if ref.own else "source",
         output_sha256=row.input_sha256,
         width=image.width,
         height=image.height,

@@ -312,12 +312,14 @@ class _Plan:
 
     def _ref(self, asset: str, entry: ManifestEntry, rows: Mapping[str, ImageRow]) -> ObjectRef:
         limits = self.settings.limits
-        if asset == RAW:
-            sha256 = rows[RAW].input_sha256 if RAW in rows else ""
+        row = rows.get(asset)
+        if (
+            row is None or row.output_store == "source"
+        ):  # The stage that reads the source has no row before it.
+            sha256 = "" if row is None else row.output_sha256
             return ObjectRef(
                 self.stores.source, entry.source_key, limits, entry.etag, sha256, entry.size_bytes
             )
-        row = rows[asset]
         return ObjectRef(
             self.stores.output, row.output_key, limits.for_own_files(), sha256=row.output_sha256, own=True
         )

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = "1"
 
 _TEXT = ("source_key", "image_id", "etag", "status", "stage_failed", "error_class", "error_message")
-_DIGESTS = ("input_sha256", "output_sha256", "stage_hash", "output_key")
+_DIGESTS = ("input_sha256", "output_sha256", "stage_hash", "output_key", "output_store")
 _PICTURE = ("width", "height", "bit_depth", "format", "size_bytes")
 #: Column -> field of :class:`~imgpipe.records.ModelUse`; all null where no model was used.
 _MODEL = {
@@ -186,6 +186,9 @@ def _plain(value: Any) -> Any:
 
 def _to_rows(table: pa.Table, names: Mapping[str, Mapping[str, str]]) -> list[ImageRow]:
     values = {name: table.column(name).to_pylist() for name in table.column_names}
+    if "output_store" not in values:  # Older tables: only raw_images named a key of the source.
+        pairs = zip(values["source_key"], values["output_key"], strict=True)
+        values["output_store"] = ["source" if made == source else "output" for source, made in pairs]
     return [_row(values, index, names) for index in range(table.num_rows)]
 
 

@@ -21,6 +21,7 @@ from imgpipe.stages.read import ReadStage
 from imgpipe.storage import keys
 from imgpipe.storage.manifests import plan, seal
 from imgpipe.storage.memory import MemoryStore
+from imgpipe.storage.tables import read_table
 
 SETTINGS = Settings(dataset="art", actions=("rembg",), workers=1, isolation=IsolationSettings(mode="none"))
 READ, MATTE, SCORE = steps(SETTINGS)
@@ -75,6 +76,15 @@ def rows_of(stores: Stores, step: Step, stage: Cutout) -> dict[str, ImageRow]:
 def test_a_stage_needs_the_tables_before_it(stores: Stores) -> None:
     with pytest.raises(ObjectMissing, match="materialize raw_images"):
         run_shard(MATTE, Cutout(), SETTINGS, stores, "00000")
+
+
+def test_a_row_says_which_store_its_output_is_in(stores: Stores) -> None:
+    read(stores)
+    rows, _ = read_table(stores.output, READ.asset, "art", "00000")
+    assert {(row.output_key == row.source_key, row.output_store) for row in rows} == {(True, "source")}
+    made = rows_of(stores, MATTE, Cutout()).values()
+    assert {row.output_store for row in made} == {"output"}
+    assert all(stores.output.exists(row.output_key) for row in made)
 
 
 def test_a_crash_costs_only_what_was_not_noted_yet(stores: Stores) -> None:

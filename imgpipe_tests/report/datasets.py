@@ -143,7 +143,7 @@ class DatasetBuilder:
         self.source.write(key, png(picture), overwrite=True)
         etag = next(o.etag for o in self.source.list(key) if o.key == key)
         base = ImageRow(key, image_id, etag, Status.OK, attempts=1, seconds={"read": 0.01, "compute": 0.1})
-        raw = self._row(base, png(picture), key, picture.shape, None)
+        raw = replace(self._row(base, png(picture), key, picture.shape, None), output_store="source")
         made = []
         for folder, pixels, model in (("matted", matted, MATTER), ("upscaled", upscaled, LANCZOS)):
             data, place = png(pixels), keys.image_key(folder, DATASET, shard, image_id, "png")

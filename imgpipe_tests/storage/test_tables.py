@@ -112,6 +112,18 @@ def test_columns_and_their_order() -> None:
     assert table.to_pylist()[0]["psnr_y"] is None
 
 
+def test_a_table_without_output_store_is_read_by_its_keys() -> None:
+    """Tables of earlier versions: in raw_images the key is the source's own."""
+    store = MemoryStore()
+    raw = replace(GOOD, output_key=GOOD.source_key, output_store="source")
+    write(store, [raw, GOOD, BAD])
+    older = arrow(store).drop_columns(["output_store"])
+    sink = pa.BufferOutputStream()
+    pq.write_table(older, sink)
+    store.write("tables/raw_images/demo/00000.parquet", sink.getvalue().to_pybytes(), overwrite=True)
+    assert read(store) == [raw, GOOD, BAD]
+
+
 def test_empty_shard() -> None:
     store = MemoryStore()
     write(store, [], fingerprint="f")
