@@ -9,7 +9,6 @@ working directory. Nested keys in the environment are joined by two underscores:
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -24,6 +23,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from imgpipe.errors import ConfigError
+from imgpipe.names import DATASET_LENGTH, dataset_name, is_dataset_name
 from imgpipe.settings import (
     THRESHOLD_RANGES,
     Action,
@@ -105,8 +105,7 @@ class Settings(BaseSettings):
     output: str = Field("", description="Folder or s3://bucket/prefix that receives everything.")
     dataset: str = Field(
         "dataset",
-        pattern=r"^[a-z0-9][a-z0-9_]{0,62}$",
-        description="Name of the data set: lower-case letters, digits and _, at most 63.",
+        description="Name of the data set: lower-case letters of any script, digits and _, at most 63.",
     )
     shard_size: int = Field(1000, ge=1, le=100_000, description="Images per partition.")
     actions: tuple[Action, ...] = Field(
@@ -129,6 +128,16 @@ class Settings(BaseSettings):
     cost: CostSettings = CostSettings()
     review: ReviewSettings = ReviewSettings()
     automation: AutomationSettings = AutomationSettings()
+
+    @field_validator("dataset")
+    @classmethod
+    def _check_dataset(cls, value: str) -> str:
+        if not is_dataset_name(value):
+            raise ValueError(
+                f"expected lower-case letters of any script, digits and _, at most {DATASET_LENGTH}, "
+                f"as in {dataset_name(value)!r}"
+            )
+        return value
 
     @field_validator("actions")
     @classmethod
@@ -251,12 +260,6 @@ def dump_settings(settings: Settings) -> str:
     """YAML that :func:`load_settings` reads back to the same settings."""
     text: str = yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
     return text
-
-
-def dataset_name_from(url: str) -> str:
-    """A valid data set name made from a folder or bucket prefix."""
-    stem = re.sub(r"[^a-z0-9_]+", "_", url.rstrip("/").rsplit("/", 1)[-1].lower()).strip("_")
-    return stem[:63] or "dataset"
 
 
 def _put(target: dict[str, Any], path: list[str], value: Any, key: str) -> None:

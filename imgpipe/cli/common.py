@@ -12,8 +12,9 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from imgpipe.config import Settings, dataset_name_from, load_settings, parse_assignments
+from imgpipe.config import Settings, load_settings, parse_assignments
 from imgpipe.errors import ConfigError, ImgpipeError, ModelError, StorageError
+from imgpipe.names import dataset_name_from
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from imgpipe.errors import ConfigError, ObjectMissing
-from imgpipe.records import ImageRow
+from imgpipe.records import ImageRow, Status
 from imgpipe.stages.chain import ENHANCED, MATTED, QUALITY, RAW, UPSCALED
 from imgpipe.storage.manifests import list_datasets, list_shards, read_manifest
 from imgpipe.storage.store import ImageStore
@@ -57,17 +57,16 @@ def files_by_kind(rows: Sequence[ImageRow]) -> dict[str, int]:
     return counts
 
 
-def delete_replaced(
-    output: ImageStore, previous: Mapping[str, ImageRow], computed: Sequence[ImageRow]
-) -> None:
-    """Delete the files of earlier rows that the new ones wrote under other names, as after a new format.
+def delete_replaced(output: ImageStore, previous: Mapping[str, ImageRow], rows: Sequence[ImageRow]) -> None:
+    """Delete the files of earlier rows that the new ones do not name.
 
-    Where a new row has no files (an error), the earlier ones stay.
+    They were written under another key (another format or status), or an earlier stage rejects the image now.
+    Where a new row has no files for another reason (an error, a deleted source), the earlier ones stay.
     """
-    for row in computed:
+    for row in rows:
         before = previous.get(row.image_id)
-        files = row.details.get("files")
-        if before is not None and files:
+        files = row.details.get("files", {})
+        if before is not None and (files or row.status is Status.REJECTED):
             for key in set(before.details.get("files", {}).values()) - set(files.values()):
                 output.delete(key)
 

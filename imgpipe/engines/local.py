@@ -24,6 +24,7 @@ from imgpipe.images.image import Image
 from imgpipe.records import ImageRow, Status
 from imgpipe.settings import IsolationSettings, LimitSettings
 from imgpipe.stages.protocol import Stage, StageResult
+from imgpipe.storage import keys
 from imgpipe.storage.store import ImageStore
 
 if TYPE_CHECKING:
@@ -236,7 +237,7 @@ def _save(row: ImageRow, item: WorkItem, result: StageResult, output: ImageStore
     for kind, value in result.outputs.items():
         with clock.step("encode"):
             data = encode(value) if isinstance(value, Image) else value
-        files[kind] = item.key_of(kind)
+        files[kind] = keys.placed_key(item.key_of(kind), rejected=result.status is Status.REJECTED)
         with clock.step("write"):
             output.write(files[kind], data, overwrite=True)
         if kind == main:

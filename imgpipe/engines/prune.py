@@ -36,10 +36,11 @@ def leftovers(stores: Stores, dataset: str) -> Iterator[Leftover]:
             if not entry.present and not stores.source.exists(entry.source_key)
         }
         for folder in OUTPUT_FOLDERS if gone else ():
-            for found in stores.output.list(keys.image_prefix(folder, dataset, shard)):
-                source_key = gone.get(keys.image_of(found.key))
-                if source_key is not None:
-                    yield Leftover(source_key, shard, found.key, found.size_bytes)
+            for prefix in keys.image_prefixes(folder, dataset, shard):
+                for found in stores.output.list(prefix):
+                    source_key = gone.get(keys.image_of(found.key))
+                    if source_key is not None:
+                        yield Leftover(source_key, shard, found.key, found.size_bytes)
 
 
 def delete(stores: Stores, leftover: Leftover) -> None:

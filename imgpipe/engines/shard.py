@@ -12,13 +12,14 @@ from imgpipe.config import Settings
 from imgpipe.engines.files import delete_replaced
 from imgpipe.engines.journal import JOURNAL_SECONDS, Journal
 from imgpipe.engines.local import ObjectRef, WorkItem, run_items
+from imgpipe.engines.placing import place_by_verdict
 from imgpipe.engines.progress import announce
 from imgpipe.engines.retry import Retry, current_retry
 from imgpipe.engines.review import replacement_ref, with_decisions
 from imgpipe.errors import ObjectMissing
 from imgpipe.records import ImageRow, ManifestEntry, ShardManifest, Status, count_statuses
 from imgpipe.review.book import Decisions, read_decisions
-from imgpipe.stages.chain import RAW, Step, steps
+from imgpipe.stages.chain import QUALITY, RAW, Step, steps
 from imgpipe.stages.protocol import Stage
 from imgpipe.stages.replaceable import REPLACEABLE, REPLACEMENT, ReplaceableStage
 from imgpipe.storage import keys
@@ -109,6 +110,8 @@ def run_shard(
         with_decisions(step, by_id[entry.image_id], decisions, upstream, stores.output)
         for entry in manifest.entries
     )
+    if step.asset == QUALITY:
+        place_by_verdict(stores.output, dataset, shard, rows, upstream)
     write_table(
         stores.output,
         step.asset,
@@ -126,7 +129,7 @@ def run_shard(
         },
     )
     journal.discard()
-    delete_replaced(stores.output, previous, computed)
+    delete_replaced(stores.output, previous, rows)
     kept = sum(row is previous.get(row.image_id) for row in finished.values())
     return ShardResult(step.asset, dataset, shard, rows, len(items), kept, time.perf_counter() - start)
 
@@ -200,8 +203,9 @@ class _Plan:
         """Size in bytes by key of what the stage has written for this shard."""
         if not self.step.folder:
             return {}
-        prefix = keys.image_prefix(self.step.folder, self.manifest.dataset, self.manifest.shard)
-        return {item.key: item.size_bytes for item in self.stores.output.list(prefix)}
+        prefixes = keys.image_prefixes(self.step.folder, self.manifest.dataset, self.manifest.shard)
+        listings = (self.stores.output.list(prefix) for prefix in prefixes)
+        return {item.key: item.size_bytes for listing in listings for item in listing}
 
     def _settled(self, entry: ManifestEntry) -> ImageRow | None:
         """A row that needs no work here: the source is gone, or an earlier stage did not let it pass."""

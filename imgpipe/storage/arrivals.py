@@ -1,13 +1,14 @@
-"""One bounded look for new, changed and deleted sources; what it finds is sealed into shards.
+"""A bounded, resumable scan for new, changed and deleted sources; what is due is sealed into shards.
 
-A look compares the next sources, in key order, with what the sealed manifests know of exactly these keys.
-So neither equal timestamps nor late arrivals matter: a key that comes in behind the position is found in the
-next round. New sources wait (``shards/<dataset>/waiting.parquet``) until they fill a shard or have waited
-long enough. Memory: one window of keys, the sealed shards' key ranges, the waiting list.
+A look compares the next sources, in key order, with the entries that the sealed manifests have in the same
+range of keys. It is a plan (:mod:`imgpipe.storage.manifests`) of a part of the source in which new sources
+wait (``shards/<dataset>/waiting.parquet``) until they fill a shard or have waited long enough. Neither equal
+timestamps nor late arrivals matter: a key before the position is found in the next round. Memory: one window
+of keys, the sealed shards' key ranges, the waiting list.
 
 Crashes: before anything is sealed, the waiting list is written with the shards that are about to be
-touched. A look whose cursor was never stored is recognized by its number, and its shards are asked for again;
-waiting sources that were sealed meanwhile, by that look or by ``imgpipe plan``, are struck off.
+touched. A look whose cursor was never stored is recognized by its number, and its shards are reported again;
+waiting sources that were sealed meanwhile, by that look or by ``imgpipe plan``, leave the list.
 """
 
 from __future__ import annotations
@@ -19,15 +20,14 @@ from datetime import datetime
 
 from imgpipe.config import Settings
 from imgpipe.errors import ConfigError
-from imgpipe.records import ManifestEntry, ShardManifest, SourceObject
+from imgpipe.records import SourceObject
 from imgpipe.storage import keys
-from imgpipe.storage.comparison import Comparison, updated
-from imgpipe.storage.manifest_file import facts_of, manifest_to_bytes
-from imgpipe.storage.manifests import claim_shard, output_inside, read_manifest
-from imgpipe.storage.sealed import SealedShards, read_facts
+from imgpipe.storage.comparison import Comparison
+from imgpipe.storage.manifest_file import facts_from_bytes
+from imgpipe.storage.manifests import Plan, make_plan, output_inside, read_manifest, seal
+from imgpipe.storage.sealed import SealedShards
 from imgpipe.storage.source_list import ListWalk
 from imgpipe.storage.store import ImageStore
-from imgpipe.storage.taken_ids import SURE_DIGITS
 from imgpipe.storage.waiting import Waiting, read_waiting, write_waiting
 from imgpipe.storage.walk import Position, StoreWalk, Walk
 
@@ -36,7 +36,7 @@ _VERSION = 1
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """What one look hands to the next: its number, the walk, and where to go on (None: begin again)."""
+    """State between looks: the number of the last one, the walk, and where to go on (None: begin again)."""
 
     tick: int = 0
     walk: str = ""
@@ -48,7 +48,7 @@ class Cursor:
 
     @classmethod
     def from_json(cls, text: str | None) -> Cursor:
-        """Raises :class:`ConfigError` for a text that is none of ours."""
+        """Raises :class:`ConfigError` for a text that :meth:`to_json` did not write."""
         if not text:
             return cls()
         try:
@@ -66,9 +66,9 @@ class Cursor:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What one look found. ``touched``: shard -> manifest digest, new ones included, in shard order.
+    """Result of one scan. ``touched``: shard -> manifest digest, new ones included, in shard order.
 
-    ``compared`` sources were looked at; ``ended``: the round is complete, the next look begins again.
+    ``compared``: number of sources listed; ``ended``: the round is complete, the next look begins again.
     """
 
     cursor: str
@@ -96,7 +96,7 @@ def look(
 ) -> Look:
     """Compare the next sources and seal what is due. ``now``: with a time zone.
 
-    Raises what the stores raise, and :class:`~imgpipe.errors.ObjectExists` where somebody else seals shards
+    Raises what the stores raise, and :class:`~imgpipe.errors.ObjectExists` where another planner seals shards
     at the same moment: looking again is safe and enough.
     """
     before = Cursor.from_json(cursor)
@@ -108,34 +108,32 @@ def look(
     comparison = Comparison(sealed, own_prefix=output_inside(source.url, output.url))
     walk = _walk(source, settings)
     round_ = _compare(walk, _start(before, walk), comparison, waiting, settings, now)
-    files, left = _cut(waiting, settings, sealed.next_index, now)
-    new_shards = tuple(files)
-    for shard, versions in comparison.updates.items():
-        files[shard] = updated(read_manifest(output, dataset, shard), versions)
+    due, left = _split(waiting, settings, now)
+    plan = make_plan(output, sealed, comparison, due)
     after = Cursor(max(before.tick, waiting.tick) + 1, walk.identity, round_.position)
-    if files or waiting.seen != noted:
-        _write(output, dataset, waiting.seen, left, after.tick, files, new_shards, sealed.next_index)
-    touched = {shard: facts_of(manifest).digest for shard, manifest in files.items()}
-    for shard in recovered:
-        touched.setdefault(shard, read_facts(output, dataset, shard).digest)
+    if plan.files or waiting.seen != noted:
+        _write(output, plan, waiting.seen, left, after.tick, sealed.next_index)
+    digests = {shard: sealed.facts[shard].digest for shard in recovered}
+    for shard, data in plan.files.items():
+        digests[shard] = facts_from_bytes(data, shard, dataset, shard).digest
     return Look(
         cursor=after.to_json(),
-        touched={shard: touched[shard] for shard in sorted(touched, key=keys.shard_index)},
-        sealed=new_shards,
+        touched={shard: digests[shard] for shard in sorted(digests, key=keys.shard_index)},
+        sealed=plan.new_shards,
         compared=round_.compared,
         new=round_.new,
-        changed=comparison.changed,
-        returned=comparison.returned,
-        deleted=comparison.deleted,
+        changed=plan.changed,
+        returned=plan.returned,
+        deleted=plan.deleted,
         waiting=len(left),
-        ignored=comparison.ignored,
+        ignored=plan.ignored,
         ended=round_.position is None,
     )
 
 
 @dataclass(frozen=True, slots=True)
 class _Round:
-    """How far one look came."""
+    """Where one look ended, and the number of sources it listed and of those that it saw first."""
 
     position: Position | None
     compared: int
@@ -166,13 +164,11 @@ def _compare(
     settings: Settings,
     now: datetime,
 ) -> _Round:
-    """Walk on from ``start``; what is new joins ``waiting``, what is gone again leaves it."""
+    """Walk on from ``start``; new sources join ``waiting``, those that are gone again leave it."""
     position, compared, new = start, 0, 0
     earlier = tuple(waiting.seen)
     for window in walk.windows(start, settings.automation.objects_per_tick) if start else ():
-        found = comparison.window(
-            window.listed, window.low, window.high, prefix=window.prefix, complete=window.complete
-        )
+        found = comparison.window(window)
         fresh = {item.key for item in found}
         new += len(fresh - waiting.seen.keys())
         if window.complete:
@@ -187,7 +183,8 @@ def _compare(
 def _recover(
     waiting: Waiting, before: Cursor, sealed: SealedShards, output: ImageStore, dataset: str
 ) -> tuple[str, ...]:
-    """Strike off what was sealed since the list was written; the shards of a look whose cursor was lost."""
+    """Remove from the list what was sealed since it was written; returns the shards of a look whose cursor
+    was lost."""
     if waiting.seen:
         for shard in sealed.shards:
             if keys.shard_index(shard) >= waiting.next_index:
@@ -198,43 +195,30 @@ def _recover(
     return tuple(shard for shard in waiting.touched if shard in sealed.facts)
 
 
-def _cut(
-    waiting: Waiting, settings: Settings, next_index: int, now: datetime
-) -> tuple[dict[str, ShardManifest], dict[str, tuple[SourceObject, datetime]]]:
-    """The shards that are full or due, and what goes on waiting; ``waiting`` itself stays as it is."""
+def _split(
+    waiting: Waiting, settings: Settings, now: datetime
+) -> tuple[list[list[SourceObject]], dict[str, tuple[SourceObject, datetime]]]:
+    """The members of the shards that are full or due, and the sources that go on waiting."""
     rest = Waiting(dict(waiting.seen))
     due = rest.overdue(now, settings.automation.max_wait_seconds)
-    files: dict[str, ShardManifest] = {}
+    shards = []
     while len(rest.seen) >= settings.shard_size or (due and rest.seen):
-        shard = keys.shard_name(next_index + len(files))
-        entries = tuple(
-            ManifestEntry(
-                found.key, keys.image_id(found.key, digits=SURE_DIGITS), found.etag, found.size_bytes
-            )
-            for found in rest.take(settings.shard_size)
-        )
-        files[shard] = ShardManifest(settings.dataset, shard, entries)
-    return files, rest.seen
+        shards.append(rest.take(settings.shard_size))
+    return shards, rest.seen
 
 
 def _write(
     output: ImageStore,
-    dataset: str,
+    plan: Plan,
     seen: Mapping[str, tuple[SourceObject, datetime]],
     left: Mapping[str, tuple[SourceObject, datetime]],
     tick: int,
-    files: Mapping[str, ShardManifest],
-    new_shards: tuple[str, ...],
     next_index: int,
 ) -> None:
-    """First what is about to happen, then the manifests, then what goes on waiting."""
-    touched = tuple(files)
-    if files:
-        write_waiting(output, dataset, Waiting(dict(seen), tick, touched, next_index))
-    for shard, manifest in files.items():
-        data = manifest_to_bytes(manifest)
-        if shard in new_shards:
-            claim_shard(output, dataset, shard, data)
-        else:
-            output.write(keys.manifest_key(dataset, shard), data, overwrite=True)
-    write_waiting(output, dataset, Waiting(dict(left), tick, touched, next_index + len(new_shards)))
+    """First the waiting list with what is about to happen, then the manifests, then what goes on waiting."""
+    touched = tuple(plan.files)
+    if touched:
+        write_waiting(output, plan.dataset, Waiting(dict(seen), tick, touched, next_index))
+    seal(plan, output)
+    after = Waiting(dict(left), tick, touched, next_index + len(plan.new_shards))
+    write_waiting(output, plan.dataset, after)

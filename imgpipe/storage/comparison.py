@@ -1,68 +1,55 @@
-"""Sealed shards beside a sorted listing, one range of keys after the other: a merge-join.
+"""Compares the sealed shards with a sorted listing, one range of keys after the other: a merge-join.
 
-Memory holds one window of keys, the changes found so far, and nothing that grows with what did not change.
+Memory holds one window of keys and the changes found so far; it does not grow with what did not change.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from imgpipe.errors import StorageError
 from imgpipe.records import ShardManifest, SourceObject
 from imgpipe.storage.manifest_file import SealedEntry
 from imgpipe.storage.sealed import SealedShards
+from imgpipe.storage.walk import Window
 
-#: A source is what has one of these endings, in any case; what it really is shows its content.
+#: Endings that make an object a source, in any case. Its format is determined from its content.
 IMAGE_EXTENSIONS = frozenset(
     (
         *("png", "apng", "jpg", "jpeg", "jpe", "jfif", "webp", "tif", "tiff", "gif", "bmp"),
         *("avif", "heic", "heif", "jxl"),
     )
 )
-#: Sources that are compared at once.
-WINDOW = 50_000
 _MAX_EXAMPLES = 20
 
 
 class Comparison:
     """Counts what a listing changes.
 
-    ``changed, returned, deleted, unchanged, absent`` count sealed entries; ``ignored`` objects have no
-    image's ending, ``ignored_examples`` names up to 20 of them. ``updates`` are the new versions, by shard
-    and position, as (etag, size in bytes, present).
+    ``new`` counts sources without a sealed entry; ``changed, returned, deleted, unchanged, absent`` count
+    sealed entries; ``ignored`` objects have no image's ending, ``ignored_examples`` names up to 20 of them.
+    ``updates`` are the new versions, by shard and position, as (etag, size in bytes, present). Objects below
+    ``own_prefix`` are left out.
     """
 
-    def __init__(
-        self, sealed: SealedShards, *, extensions: Iterable[str] | None = None, own_prefix: str | None = None
-    ) -> None:
+    def __init__(self, sealed: SealedShards, *, own_prefix: str | None = None) -> None:
         self._sealed = sealed
-        self._endings = (
-            IMAGE_EXTENSIONS if extensions is None else {text.lower().lstrip(".") for text in extensions}
-        )
         self._own = own_prefix
         self._last: str | None = None
-        self.changed = self.returned = self.deleted = self.unchanged = self.absent = self.ignored = 0
+        self.new = self.changed = self.returned = self.deleted = self.unchanged = self.absent = (
+            self.ignored
+        ) = 0
         self.ignored_examples: list[str] = []
         self.updates: dict[str, dict[int, tuple[str, int, bool]]] = {}
 
-    def window(
-        self,
-        listed: Sequence[SourceObject],
-        low: str | None,
-        high: str | None,
-        *,
-        prefix: str = "",
-        complete: bool = True,
-    ) -> list[SourceObject]:
-        """Compare all sources in ``low`` < key <= ``high`` below ``prefix``; those that are new, in order.
+    def window(self, window: Window) -> list[SourceObject]:
+        """Compare all sources of a window; returns those that are new, in order.
 
-        ``complete``: what is sealed there and not listed was deleted; otherwise nothing is said of it.
         Raises :class:`StorageError` where the listing is not in key order.
         """
         known: dict[str, SealedEntry] = {}
-        for entry in self._sealed.entries(low, high):
-            if not entry.source_key.startswith(prefix):
+        for entry in self._sealed.entries(window.low, window.high):
+            if not entry.source_key.startswith(window.prefix):
                 continue
             if entry.source_key in known:
                 raise StorageError(
@@ -70,8 +57,9 @@ class Comparison:
                     "remove the manifest that was not made by imgpipe"
                 )
             known[entry.source_key] = entry
-        new = [found for found in listed if self._is_new(found, known)]
-        if complete:
+        new = [found for found in window.listed if self._is_new(found, known)]
+        self.new += len(new)
+        if window.complete:
             for entry in known.values():
                 self._gone(entry)
         return new
@@ -90,7 +78,7 @@ class Comparison:
         if entry is not None:
             self._compare(entry, found)
             return False
-        if _ending(found.key) in self._endings:
+        if _ending(found.key) in IMAGE_EXTENSIONS:
             return True
         self.ignored += 1
         if len(self.ignored_examples) < _MAX_EXAMPLES:

@@ -2,7 +2,9 @@
 
     shards/<dataset>/<shard>.parquet                     the sealed manifest
     shards/<dataset>/waiting.parquet                     new sources whose shard is not full yet
-    <stage>/<dataset>/<shard>/<image_id>.<ext>           stage: matted, fixed, upscaled, enhanced
+    <stage>/<dataset>/<shard>/<image_id>.<ext>           stage: matted, fixed, upscaled
+    enhanced/<dataset>/<shard>/<image_id>/<filename>     source_enhanced.png, segmentation_feed.png
+    rejected/<stage>/...                                 the same, of images that were rejected
     quality/<dataset>/<shard>/<image_id>/<filename>      quality.json, diff.png
     tables/<asset>/<dataset>/<shard>.parquet             one row per input image
     reports/<dataset>/<filename>                         index.html, images.parquet
@@ -15,37 +17,37 @@ from __future__ import annotations
 
 import hashlib
 import re
-import unicodedata
 
 from imgpipe.errors import ConfigError
+from imgpipe.names import dataset_name, is_dataset_name, is_file_name, readable_name
 
-_DATASET = re.compile(r"[a-z0-9][a-z0-9_]*")
 _SHARD = re.compile(r"[0-9]{5,}")
 _FOLDER = re.compile(r"[a-z][a-z0-9_]*")
 _EXTENSION = re.compile(r"[a-z0-9]+")
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 _DECISION = re.compile(r"review/[^/]+/([^/]+)/([0-9]{5,})/[^/]+/[0-9]{5}\.json")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_STEM_LENGTH = 80
+_STEM_BYTES = 120
+_ID_DIGITS = 20
+_REJECTED = "rejected/"
 
 #: Where the sealed manifests of all data sets lie.
 MANIFESTS = "shards/"
 
 
-def image_id(source_key: str, *, digits: int = 10) -> str:
-    """A name for an image that is readable, unique, and safe on every file system.
+def image_id(source_key: str) -> str:
+    """A name for an image: its file name without the ending, as letters of every script
+    (:func:`~imgpipe.names.readable_name`, at most 120 bytes), a dash, and 20 hex digits.
 
-    The key's ASCII stem (at most 80 characters of A-Z, a-z, 0-9, _ and -, never first a - or a dot), a dash,
-    and ``digits`` hex digits of the sha256 of the **whole** key, so that ``a/x.jpg``, ``a_x.jpg`` and
-    ``b/x.png`` differ. A manifest's ``image_id`` is the authority: planning asks for more digits in
-    the rare case that two sources of one data set would share an id.
+    The digits are the first 80 bits of the sha256 of the **whole** key, so that ``a/x.jpg``, ``a_x.jpg`` and
+    ``b/x.png`` differ, also where case does not count. Among n images two are equal with a probability of
+    about n^2 / 2^81: 4e-9 for 10^8 images. A sealed manifest's ``image_id`` is the authority; those of
+    earlier versions may have 10 digits and an ASCII stem.
     """
     name = source_key.rsplit("/", 1)[-1]
     stem = name.rpartition(".")[0] or name
-    ascii_stem = unicodedata.normalize("NFKD", stem).encode("ascii", "ignore").decode()
-    readable = re.sub(r"[^A-Za-z0-9_-]+", "_", ascii_stem)[:_STEM_LENGTH].strip("_-") or "image"
+    readable = readable_name(stem, _STEM_BYTES, also="-") or "image"
     digest = hashlib.sha256(source_key.encode("utf-8", "surrogatepass")).hexdigest()
-    return f"{readable}-{digest[:digits]}"
+    return f"{readable}-{digest[:_ID_DIGITS]}"
 
 
 def shard_name(index: int) -> str:
@@ -74,8 +76,13 @@ def split_partition_key(key: str) -> tuple[str, str]:
 
 
 def check_dataset(dataset: str) -> str:
-    """The name itself; raises :class:`ConfigError` unless it matches ``[a-z0-9][a-z0-9_]*``."""
-    return _checked("dataset", dataset, _DATASET, "lower-case letters, digits and _ as in demo_2")
+    """The name itself; raises :class:`ConfigError` unless :func:`~imgpipe.names.is_dataset_name`."""
+    if not is_dataset_name(dataset):
+        example = dataset_name(dataset)
+        raise ConfigError(
+            f"dataset: expected lower-case letters, digits and _ as in {example}, got {dataset!r}"
+        )
+    return dataset
 
 
 def manifest_prefix(dataset: str) -> str:
@@ -95,12 +102,12 @@ def shard_of_manifest(key: str) -> str | None:
 
 
 def waiting_key(dataset: str) -> str:
-    """New sources whose shard is not full yet; it lies beside the manifests and is none of them."""
+    """New sources whose shard is not full yet; it lies beside the manifests."""
     return f"{manifest_prefix(dataset)}waiting.parquet"
 
 
 def image_prefix(stage_folder: str, dataset: str, shard: str) -> str:
-    """Where a stage's images of one shard lie."""
+    """Where a stage's images of one shard lie, except the rejected ones."""
     folder = _checked("stage folder", stage_folder, _FOLDER, "a name as in matted")
     return f"{folder}/{check_dataset(dataset)}/{_shard(shard)}/"
 
@@ -111,31 +118,29 @@ def image_key(stage_folder: str, dataset: str, shard: str, image_id: str, extens
     return f"{image_prefix(stage_folder, dataset, shard)}{_image(image_id)}.{suffix}"
 
 
-def file_prefix(stage_folder: str, dataset: str, shard: str, image_id: str) -> str:
-    """Where a stage that makes several files of one image puts them."""
-    return f"{image_prefix(stage_folder, dataset, shard)}{_image(image_id)}/"
-
-
 def file_key(stage_folder: str, dataset: str, shard: str, image_id: str, filename: str) -> str:
     """One of several files of an image, as in ``quality/.../<image_id>/diff.png``."""
-    return f"{file_prefix(stage_folder, dataset, shard, image_id)}{_filename(filename)}"
+    return f"{image_prefix(stage_folder, dataset, shard)}{_image(image_id)}/{_filename(filename)}"
 
 
 def image_of(key: str) -> str:
     """The image id in the key of a stage's file: ``matted/demo/00000/<image_id>.png`` and the like."""
-    return key.split("/")[3].partition(".")[0]
+    return key.removeprefix(_REJECTED).split("/")[3].partition(".")[0]
 
 
-def quality_prefix(dataset: str, shard: str, image_id: str | None = None) -> str:
-    """Where the quality files of a shard, or of one of its images, lie."""
-    if image_id is None:
-        return image_prefix("quality", dataset, shard)
-    return file_prefix("quality", dataset, shard, image_id)
+def image_prefixes(stage_folder: str, dataset: str, shard: str) -> tuple[str, ...]:
+    """Where a stage's images of one shard lie: the good ones, and the rejected ones."""
+    good = image_prefix(stage_folder, dataset, shard)
+    return tuple(dict.fromkeys((good, placed_key(good, rejected=True))))
 
 
-def quality_key(dataset: str, shard: str, image_id: str, filename: str) -> str:
-    """A quality file of one image: ``quality.json`` or ``diff.png``."""
-    return file_key("quality", dataset, shard, image_id, filename)
+def placed_key(key: str, *, rejected: bool) -> str:
+    """The key of a stage's file among the rejected results, or among the good ones.
+
+    ``quality`` reports on good and rejected images alike, so its files stay where they are.
+    """
+    good = key.removeprefix(_REJECTED)
+    return _REJECTED + good if rejected and not good.startswith("quality/") else good
 
 
 def table_prefix(asset: str, dataset: str) -> str:
@@ -197,11 +202,17 @@ def _shard(shard: str) -> str:
 
 
 def _image(image_id: str) -> str:
-    return _checked("image id", image_id, _NAME, "one made by image_id()")
+    return _checked_name("image id", image_id, "one made by image_id()")
 
 
 def _filename(filename: str) -> str:
-    return _checked("file name", filename, _NAME, "letters, digits, _, - and . as in quality.json")
+    return _checked_name("file name", filename, "letters, digits, _, - and . as in quality.json")
+
+
+def _checked_name(what: str, value: str, expected: str) -> str:
+    if not is_file_name(value):
+        raise ConfigError(f"{what}: expected {expected}, got {value!r}")
+    return value
 
 
 def _checked(what: str, value: str, pattern: re.Pattern[str], expected: str) -> str:

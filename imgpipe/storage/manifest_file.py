@@ -6,23 +6,18 @@ thousands of shards are surveyed without decoding a row.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from imgpipe.errors import ObjectUnreadable
 from imgpipe.records import ManifestEntry, ShardManifest
 from imgpipe.storage.parquet import from_parquet, metadata_dict, to_parquet
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 SCHEMA_VERSION = "1"
 
 
 @dataclass(frozen=True, slots=True)
 class ManifestFacts:
-    """What a manifest says of itself: ``images`` entries, ``absent`` of them deleted, keys in a range.
+    """Summary of a manifest: ``images`` entries, ``absent`` of them deleted, and the range of their keys.
 
     ``first_key`` and ``last_key`` are ``""`` where there are no entries.
     """
@@ -62,7 +57,7 @@ def manifest_to_bytes(manifest: ShardManifest) -> bytes:
 def manifest_from_bytes(data: bytes, uri: str, dataset: str, shard: str) -> ShardManifest:
     """The manifest; raises :class:`ObjectUnreadable` where the bytes are not that shard's."""
     table = from_parquet(data, uri)
-    _require_ours(metadata_dict(table.schema), uri, dataset, shard)
+    _require_manifest_of(metadata_dict(table.schema), uri, dataset, shard)
     columns = [table.column(name).to_pylist() for name in ManifestEntry.__slots__]
     entries = (ManifestEntry(*values) for values in zip(*columns, strict=True))
     return ShardManifest(dataset, shard, tuple(entries))
@@ -78,7 +73,7 @@ def facts_from_bytes(data: bytes, uri: str, dataset: str, shard: str) -> Manifes
     except (pa.ArrowException, OSError, ValueError) as exc:
         raise ObjectUnreadable(f"{uri}: expected a Parquet file ({exc}); delete it and run again") from exc
     facts = {key.decode(): value.decode() for key, value in (metadata.metadata or {}).items()}
-    _require_ours(facts, uri, dataset, shard)
+    _require_manifest_of(facts, uri, dataset, shard)
     if "imgpipe.digest" in facts:
         return ManifestFacts(
             shard,
@@ -106,7 +101,7 @@ def entries_between(
     import pyarrow.compute as pc
 
     table = from_parquet(data, uri)
-    _require_ours(metadata_dict(table.schema), uri, dataset, shard)
+    _require_manifest_of(metadata_dict(table.schema), uri, dataset, shard)
     names = table.column("source_key")
     inside = pc.is_valid(names)
     if low is not None:
@@ -122,13 +117,6 @@ def entries_between(
     ]
 
 
-def image_ids(data: bytes, uri: str) -> Sequence[str]:
-    """The ``image_id`` column alone."""
-    table: pa.Table = from_parquet(data, uri)
-    ids: list[str] = table.column("image_id").to_pylist()
-    return ids
-
-
 def _footer(manifest: ShardManifest) -> dict[str, str]:
     facts = facts_of(manifest)
     return {
@@ -142,7 +130,7 @@ def _footer(manifest: ShardManifest) -> dict[str, str]:
     }
 
 
-def _require_ours(facts: dict[str, str], uri: str, dataset: str, shard: str) -> None:
+def _require_manifest_of(facts: dict[str, str], uri: str, dataset: str, shard: str) -> None:
     expected = {"imgpipe.schema_version": SCHEMA_VERSION, "imgpipe.dataset": dataset, "imgpipe.shard": shard}
     found = {name: facts.get(name) for name in expected}
     if found != expected:

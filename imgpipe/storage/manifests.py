@@ -8,21 +8,19 @@ Rules
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
-from imgpipe.errors import ConfigError, ObjectExists, ObjectMissing
+from imgpipe.errors import ConfigError, ObjectExists, ObjectMissing, StorageError
 from imgpipe.records import ManifestEntry, ShardManifest, SourceObject
 from imgpipe.storage import keys
-from imgpipe.storage.comparison import WINDOW, Comparison, updated
+from imgpipe.storage.comparison import Comparison, updated
 from imgpipe.storage.manifest_file import manifest_from_bytes, manifest_to_bytes
-from imgpipe.storage.sealed import SealedShards, not_sealed
+from imgpipe.storage.sealed import SealedShards
 from imgpipe.storage.store import ImageStore
-from imgpipe.storage.taken_ids import TakenIds
-
-_READERS = 16
+from imgpipe.storage.walk import Position, StoreWalk
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +28,10 @@ class Plan:
     """What sealing would do.
 
     ``shards`` are all shards of the data set as they will be, in order; ``files`` the manifests to be
-    written, as bytes by shard (a tenth of their size as objects). Every entry counts once:
-    ``new + changed + returned + deleted + unchanged + absent`` is their number. ``returned`` were
-    deleted and are back, ``absent`` were deleted before and still are. ``ignored`` objects have no image's
-    ending; ``ignored_examples`` names up to 20 of them.
+    written, as bytes by shard (a tenth of their size as objects); it is empty where nothing changed. Every
+    entry counts once: ``new + changed + returned + deleted + unchanged + absent`` is their number.
+    ``returned`` were deleted and are back, ``absent`` were deleted before and still are. ``ignored`` objects
+    have no image's ending; ``ignored_examples`` names up to 20 of them.
     """
 
     dataset: str
@@ -50,30 +48,12 @@ class Plan:
     ignored: int
     ignored_examples: tuple[str, ...]
 
-    @property
-    def has_changes(self) -> bool:
-        """Whether :func:`seal` would write anything."""
-        return bool(self.new_shards or self.changed_shards)
 
-    def manifest(self, shard: str) -> ShardManifest:
-        """A manifest to be written; KeyError for a shard that stays as it is."""
-        return manifest_from_bytes(self.files[shard], f"plan of {shard}", self.dataset, shard)
+def plan(source: ImageStore, output: ImageStore, *, dataset: str, shard_size: int) -> Plan:
+    """Compare the whole source with the sealed shards; every new image goes into a shard. Writes nothing.
 
-
-def plan(
-    source: ImageStore,
-    output: ImageStore,
-    *,
-    dataset: str,
-    shard_size: int,
-    extensions: Iterable[str] | None = None,
-) -> Plan:
-    """Compare the source's listing with the sealed shards; writes nothing.
-
-    ``extensions``: endings that make an object a source, without dots (default
-    :data:`~imgpipe.storage.comparison.IMAGE_EXTENSIONS`). Objects below the output, where it lies inside the
-    source, are no sources. Raises :class:`ConfigError` where source and output are the same place or
-    ``shard_size`` is below 1.
+    Objects below the output, where it lies inside the source, are left out. Raises :class:`ConfigError` where
+    source and output are the same place or ``shard_size`` is below 1, and what :func:`make_plan` raises.
 
     Memory: a window of the listing, the sealed shards' key ranges, and the manifests to be written as
     Parquet, about 100 bytes per new or changed image.
@@ -81,28 +61,40 @@ def plan(
     keys.check_dataset(dataset)
     if shard_size < 1:
         raise ConfigError(f"shard_size: expected 1 or more, got {shard_size}")
-    own = output_inside(source.url, output.url)
     sealed = SealedShards(output, dataset)
-    comparison = Comparison(sealed, extensions=extensions, own_prefix=own)
+    comparison = Comparison(sealed, own_prefix=output_inside(source.url, output.url))
+    windows = StoreWalk(source, ("",)).windows(Position(), math.inf)
+    new = (found for window in windows for found in comparison.window(window))
+    return make_plan(output, sealed, comparison, _batches(new, shard_size))
+
+
+def make_plan(
+    output: ImageStore,
+    sealed: SealedShards,
+    comparison: Comparison,
+    members: Iterable[Sequence[SourceObject]],
+) -> Plan:
+    """The plan that seals ``members``, one item per new shard, and the changes that ``comparison`` found.
+
+    ``members`` is used up first, so that it may be what drives the comparison. Raises :class:`StorageError`
+    where two images of a new shard get the same id.
+    """
     files: dict[str, bytes] = {}
-    count = 0
-    entries = _named(_windows(source.list(), comparison), sealed)
-    while members := tuple(islice(entries, shard_size)):
-        manifest = ShardManifest(dataset, keys.shard_name(sealed.next_index + len(files)), members)
-        files[manifest.shard] = manifest_to_bytes(manifest)
-        count += len(members)
+    for batch in members:
+        shard = keys.shard_name(sealed.next_index + len(files))
+        files[shard] = manifest_to_bytes(ShardManifest(sealed.dataset, shard, _entries(batch)))
     new_shards = tuple(files)
     changed = tuple(sorted(comparison.updates, key=keys.shard_index))
     for shard in changed:
-        manifest = updated(read_manifest(output, dataset, shard), comparison.updates[shard])
+        manifest = updated(read_manifest(output, sealed.dataset, shard), comparison.updates[shard])
         files[shard] = manifest_to_bytes(manifest)
     return Plan(
-        dataset=dataset,
+        dataset=sealed.dataset,
         shards=(*sealed.shards, *new_shards),
         new_shards=new_shards,
         changed_shards=changed,
         files=files,
-        new=count,
+        new=comparison.new,
         changed=comparison.changed,
         returned=comparison.returned,
         deleted=comparison.deleted,
@@ -116,25 +108,20 @@ def plan(
 def seal(plan: Plan, output: ImageStore) -> tuple[str, ...]:
     """Write what the plan changes, new shards first; returns the names of the shards written.
 
-    Raises :class:`~imgpipe.errors.ObjectExists` where somebody else sealed shards since the plan was made;
+    Raises :class:`~imgpipe.errors.ObjectExists` where another planner sealed shards since the plan was made;
     each shard is claimed by one planner only, so planning again is safe and enough.
     """
     for shard in plan.new_shards:
-        claim_shard(output, plan.dataset, shard, plan.files[shard])
+        key = keys.manifest_key(plan.dataset, shard)
+        try:
+            output.write(key, plan.files[shard])
+        except ObjectExists as exc:
+            raise ObjectExists(
+                f"{output.uri(key)}: sealed by another planner since this plan was made; plan again"
+            ) from exc
     for shard in plan.changed_shards:
         output.write(keys.manifest_key(plan.dataset, shard), plan.files[shard], overwrite=True)
     return plan.new_shards + plan.changed_shards
-
-
-def claim_shard(output: ImageStore, dataset: str, shard: str, data: bytes) -> None:
-    """Write a new shard's manifest; raises :class:`ObjectExists` where somebody else has sealed it."""
-    key = keys.manifest_key(dataset, shard)
-    try:
-        output.write(key, data)
-    except ObjectExists as exc:
-        raise ObjectExists(
-            f"{output.uri(key)}: sealed by somebody else since this plan was made; plan again"
-        ) from exc
 
 
 def list_shards(output: ImageStore, dataset: str) -> list[str]:
@@ -148,22 +135,14 @@ def list_datasets(output: ImageStore) -> list[str]:
     return sorted({found.key.split("/")[1] for found in output.list(keys.MANIFESTS)})
 
 
-def read_manifests(output: ImageStore, dataset: str) -> list[ShardManifest]:
-    """Every sealed manifest of the data set, in order; all of it in memory."""
-    with ThreadPoolExecutor(_READERS, thread_name_prefix="manifests") as pool:
-        return list(
-            pool.map(lambda shard: read_manifest(output, dataset, shard), list_shards(output, dataset))
-        )
-
-
 def read_manifest(output: ImageStore, dataset: str, shard: str) -> ShardManifest:
-    """One sealed manifest; raises ObjectMissing, or ObjectUnreadable where it is none of ours."""
+    """One sealed manifest; raises ObjectMissing, or ObjectUnreadable where it is not an imgpipe manifest."""
     key = keys.manifest_key(dataset, shard)
     uri = output.uri(key)
     try:
         data = output.read(key)
     except ObjectMissing as exc:
-        raise not_sealed(uri) from exc
+        raise ObjectMissing(f"{uri}: this shard is not sealed; `imgpipe plan` makes shards") from exc
     return manifest_from_bytes(data, uri, dataset, shard)
 
 
@@ -180,22 +159,21 @@ def output_inside(source_url: str, output_url: str) -> str | None:
     return f"{output_url.removeprefix(base)}/" if output_url.startswith(base) else None
 
 
-def _named(new: Iterator[SourceObject], sealed: SealedShards) -> Iterator[ManifestEntry]:
-    """Entries of new sources, with ids that no image of the data set has."""
-    ids: TakenIds | None = None
-    for found in new:
-        if ids is None:  # Reading all ids is for those who need one.
-            ids = TakenIds(sealed.image_ids())
-        yield ManifestEntry(found.key, ids.free_id(found.key), found.etag, found.size_bytes)
+def _batches(found: Iterator[SourceObject], size: int) -> Iterator[tuple[SourceObject, ...]]:
+    while batch := tuple(islice(found, size)):
+        yield batch
 
 
-def _windows(listing: Iterator[SourceObject], comparison: Comparison) -> Iterator[SourceObject]:
-    """The sources that no shard has yet, window after window; the last one is open at its end."""
-    low: str | None = None
-    while True:
-        listed = list(islice(listing, WINDOW))
-        high = listed[-1].key if len(listed) == WINDOW else None
-        yield from comparison.window(listed, low, high)
-        if high is None:
-            return
-        low = high
+def _entries(batch: Sequence[SourceObject]) -> tuple[ManifestEntry, ...]:
+    entries = tuple(
+        ManifestEntry(found.key, keys.image_id(found.key), found.etag, found.size_bytes) for found in batch
+    )
+    seen: dict[str, str] = {}
+    for entry in entries:
+        other = seen.setdefault(entry.image_id.casefold(), entry.source_key)
+        if other != entry.source_key:
+            raise StorageError(
+                f"{other!r} and {entry.source_key!r}: both get the image id {entry.image_id}; "
+                "expected different ids within a shard: rename one of the two sources"
+            )
+    return entries

@@ -1,4 +1,4 @@
-"""All sealed shards of a data set at once, in memory that does not grow with its images.
+"""All sealed shards of a data set, in memory that does not grow with its images.
 
 Per shard only its facts are kept (key range, digest, counts): about 500 bytes. The entries of a range of keys
 are read from the manifests whose own range overlaps it. Facts are remembered for the life of the process
@@ -11,7 +11,6 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
-from imgpipe.errors import ObjectMissing
 from imgpipe.records import SourceObject
 from imgpipe.storage import keys
 from imgpipe.storage.manifest_file import (
@@ -19,7 +18,6 @@ from imgpipe.storage.manifest_file import (
     SealedEntry,
     entries_between,
     facts_from_bytes,
-    image_ids,
 )
 from imgpipe.storage.store import ImageStore
 
@@ -36,7 +34,7 @@ class SealedShards:
 
     def __init__(self, output: ImageStore, dataset: str) -> None:
         self._output = output
-        self._dataset = dataset
+        self.dataset = dataset
         found = sorted(_manifests(output, dataset), key=lambda item: keys.shard_index(item[0]))
         place = (output.url, dataset)
         with _lock:
@@ -77,39 +75,13 @@ class SealedShards:
                 for entries in pool.map(read, overlapping[start : start + _BATCH]):
                     yield from entries
 
-    def image_ids(self) -> Iterator[str]:
-        """The id of every sealed image."""
-        with ThreadPoolExecutor(_READERS, thread_name_prefix="manifests") as pool:
-            for start in range(0, len(self.shards), _BATCH):
-                for ids in pool.map(self._read_ids, self.shards[start : start + _BATCH]):
-                    yield from ids
-
     def _read_facts(self, found: tuple[str, SourceObject]) -> ManifestFacts:
         shard, item = found
-        return facts_from_bytes(self._output.read(item.key), self._output.uri(item.key), self._dataset, shard)
+        return facts_from_bytes(self._output.read(item.key), self._output.uri(item.key), self.dataset, shard)
 
     def _read_entries(self, shard: str, low: str | None, high: str | None) -> list[SealedEntry]:
-        key = keys.manifest_key(self._dataset, shard)
-        return entries_between(self._output.read(key), self._output.uri(key), self._dataset, shard, low, high)
-
-    def _read_ids(self, shard: str) -> list[str]:
-        key = keys.manifest_key(self._dataset, shard)
-        return list(image_ids(self._output.read(key), self._output.uri(key)))
-
-
-def read_facts(output: ImageStore, dataset: str, shard: str) -> ManifestFacts:
-    """One shard's facts; raises ObjectMissing where it is not sealed."""
-    key = keys.manifest_key(dataset, shard)
-    try:
-        data = output.read(key)
-    except ObjectMissing as exc:
-        raise not_sealed(output.uri(key)) from exc
-    return facts_from_bytes(data, output.uri(key), dataset, shard)
-
-
-def not_sealed(uri: str) -> ObjectMissing:
-    """The error for a shard without a manifest."""
-    return ObjectMissing(f"{uri}: this shard is not sealed; `imgpipe plan` makes shards")
+        key = keys.manifest_key(self.dataset, shard)
+        return entries_between(self._output.read(key), self._output.uri(key), self.dataset, shard, low, high)
 
 
 def _manifests(output: ImageStore, dataset: str) -> Iterator[tuple[str, SourceObject]]:

@@ -18,16 +18,15 @@ from urllib.parse import unquote_plus
 from imgpipe.errors import ConfigError, ObjectMissing, ObjectUnreadable
 from imgpipe.records import SourceObject
 from imgpipe.settings import S3Settings
-from imgpipe.storage.comparison import WINDOW
 from imgpipe.storage.opening import open_store
 from imgpipe.storage.parquet import from_parquet
 from imgpipe.storage.store import ImageStore, is_hidden
-from imgpipe.storage.walk import Position, Window
+from imgpipe.storage.walk import WINDOW, Position, Window
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-#: What we need -> the names that lists give it.
+#: Column -> the names that it has in lists.
 _NAMES: Mapping[str, tuple[str, ...]] = {
     "key": ("key", "Key", "source_key"),
     "size": ("size", "Size", "size_bytes"),
@@ -67,7 +66,7 @@ class ListWalk:
         else:
             self._files = [_File(store, found.key)]
 
-    def windows(self, start: Position, budget: int) -> Iterator[Window]:
+    def windows(self, start: Position, budget: float) -> Iterator[Window]:
         low = start.after
         for part in range(start.part, len(self._files)):
             objects = _read(self._files[part])
@@ -76,7 +75,7 @@ class ListWalk:
             while True:
                 if budget <= 0:
                     return
-                chunk = objects.slice(row, min(WINDOW, budget))
+                chunk = objects.slice(row, int(min(WINDOW, budget)))
                 row += chunk.num_rows
                 budget -= max(chunk.num_rows, 1)
                 ended = row >= objects.num_rows

@@ -20,7 +20,6 @@ from imgpipe.storage.parquet import from_parquet, metadata_dict, metadata_of, pr
 from imgpipe.storage.store import ImageStore
 
 if TYPE_CHECKING:
-    import pandas as pd
     import pyarrow as pa
 
 SCHEMA_VERSION = "1"
@@ -93,26 +92,6 @@ def read_meta(store: ImageStore, asset: str, dataset: str, shard: str) -> dict[s
 def table_exists(store: ImageStore, asset: str, dataset: str, shard: str) -> bool:
     """Whether the asset's table of this shard was committed."""
     return store.exists(keys.table_key(asset, dataset, shard))
-
-
-def read_frame(store: ImageStore, asset: str, dataset: str, shards: Sequence[str]) -> pd.DataFrame:
-    """The tables of several shards as one data frame, with the column ``shard`` first.
-
-    A column that only some shards have is empty in the others. Raises ObjectMissing for a shard without
-    a table.
-    """
-    import pyarrow as pa
-
-    tables = []
-    for shard in shards:
-        key = keys.table_key(asset, dataset, shard)
-        table = from_parquet(store.read(key), store.uri(key)).replace_schema_metadata()
-        tables.append(table.add_column(0, "shard", pa.array([shard] * table.num_rows, pa.string())))
-    if not tables:
-        empty = _to_arrow((), {}).replace_schema_metadata()
-        tables = [empty.add_column(0, "shard", pa.array([], pa.string()))]
-    frame: pd.DataFrame = pa.concat_tables(tables, promote_options="default").to_pandas()
-    return frame
 
 
 def rows_digest(rows: Sequence[ImageRow]) -> str:

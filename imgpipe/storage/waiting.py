@@ -1,4 +1,4 @@
-"""New sources whose shard is not full yet, and what the look that noted them was about to do."""
+"""New sources whose shard is not full yet, and the shards that the look which wrote the list was to write."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ class Waiting:
     next_index: int = 0
 
     def note(self, found: SourceObject, now: datetime) -> None:
-        """A new source: it keeps the time of its first sight and gets its newest version."""
+        """Add a new source, or its new version; the time at which it was first seen stays."""
         before = self.seen.get(found.key)
         self.seen[found.key] = (found, before[1] if before else now)
 
     def strike(self, names: Iterable[str]) -> None:
-        """These wait no more: sealed, or gone before they were."""
+        """Remove sources that were sealed, or deleted before they were."""
         for name in list(names):
             self.seen.pop(name, None)
 
@@ -42,7 +42,7 @@ class Waiting:
         return any((now - since).total_seconds() >= max_wait_seconds for _, since in self.seen.values())
 
     def take(self, count: int) -> list[SourceObject]:
-        """The ``count`` that have waited longest, by key; they wait no more."""
+        """Remove the ``count`` sources that have waited longest; returns them in key order."""
         oldest = sorted(self.seen.values(), key=lambda item: (item[1], item[0].key))[:count]
         for found, _ in oldest:
             del self.seen[found.key]

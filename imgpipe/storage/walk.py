@@ -1,4 +1,4 @@
-"""Through all sources in key order, a bounded number at a time, and on from where the last time ended."""
+"""Iterates over the sources in key order, in windows, from any position on."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from itertools import islice
 from typing import Protocol
 
 from imgpipe.records import SourceObject
-from imgpipe.storage.comparison import WINDOW
 from imgpipe.storage.store import ImageStore
+
+#: Sources in one window at most.
+WINDOW = 50_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,22 +44,22 @@ class Window:
 
 
 class Walk(Protocol):
-    """One way to see all sources."""
+    """Iterates over every source."""
 
     @property
     def identity(self) -> str:
-        """Positions of walks with another identity mean nothing here."""
+        """What is walked over. A position is valid only for walks with the same identity."""
 
     @property
     def changes_by_itself(self) -> bool:
-        """Whether walking again may find something else although the identity is the same."""
+        """Whether a second walk with the same identity may list other sources."""
 
-    def windows(self, start: Position, budget: int) -> Iterator[Window]:
-        """From ``start`` on, at most about ``budget`` sources."""
+    def windows(self, start: Position, budget: float) -> Iterator[Window]:
+        """From ``start`` on, at most about ``budget`` sources (``math.inf``: all)."""
 
 
 class StoreWalk:
-    """Lists the store below each prefix; pages are fetched as they are used."""
+    """Lists the store below each prefix (``""``: all of it); pages are fetched as they are used."""
 
     changes_by_itself = True
 
@@ -69,7 +71,7 @@ class StoreWalk:
     def identity(self) -> str:
         return "|".join((self._source.url, *self._prefixes))
 
-    def windows(self, start: Position, budget: int) -> Iterator[Window]:
+    def windows(self, start: Position, budget: float) -> Iterator[Window]:
         for part in range(start.part, len(self._prefixes)):
             prefix = self._prefixes[part]
             after = start.after if part == start.part else None
@@ -79,7 +81,7 @@ class StoreWalk:
             while more:
                 if budget <= 0:
                     return
-                size = min(WINDOW, budget)
+                size = int(min(WINDOW, budget))
                 listed = list(islice(listing, size))
                 budget -= max(len(listed), 1)
                 more = len(listed) == size

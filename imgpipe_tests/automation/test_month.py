@@ -16,9 +16,9 @@ from imgpipe.records import ImageRow, Status
 from imgpipe.resources import retries
 from imgpipe.stages.chain import QUALITY
 from imgpipe.storage.local import LocalStore
-from imgpipe.storage.manifests import read_manifests
 from imgpipe_tests.automation.conftest import Site
 from imgpipe_tests.automation.pictures import put
+from imgpipe_tests.storage.manifests import read_manifests
 
 DAYS, SETTING_DAY, CRASH_DAY = 30, 20, 25
 ASSETS = ("raw_images", "upscaled_images", "quality_reports")

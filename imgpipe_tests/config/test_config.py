@@ -9,12 +9,12 @@ import pytest
 from imgpipe.config import (
     ALIASES,
     Settings,
-    dataset_name_from,
     dump_settings,
     load_settings,
     parse_assignments,
 )
 from imgpipe.errors import ConfigError
+from imgpipe.names import dataset_name_from
 from imgpipe.settings import THRESHOLD_RANGES
 from imgpipe.settings.describe import describe_fields
 
@@ -53,7 +53,7 @@ def test_named_config_file_replaces_the_one_that_is_found(tmp_path: Path) -> Non
         ({"actions": []}, "actions", "at least one"),
         ({"actions": ["rembg", "rembg"]}, "actions", "only once"),
         ({"actions": ["blur"]}, "actions", "'enhance', 'rembg' or 'upscale'"),
-        ({"dataset": "Not Valid"}, "dataset", "pattern"),
+        ({"dataset": "Not Valid"}, "dataset", "as in 'not_valid'"),
         ({"quality.thresholds": {"psnr_y_min": 3}}, "quality.thresholds", "did you mean 'psnr_y_min_db'"),
         ({"quality.thresholds": {"ssim_y_min": 3}}, "ssim_y_min", "0..1"),
         ({"limits.max_pixels": 0}, "limits.max_pixels", "greater than or equal to 1"),
@@ -165,7 +165,7 @@ def test_source_and_output_are_asked_for_by_name() -> None:
     [
         ("/data/My Art", "my_art"),
         ("s3://bucket/raw/2026-11/", "2026_11"),
-        ("/漫画", "dataset"),
+        ("/漫画", "漫画"),
         ("s3://b", "b"),
         ("/x/" + "a" * 100, "a" * 63),
     ],

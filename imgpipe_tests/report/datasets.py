@@ -150,7 +150,7 @@ class DatasetBuilder:
             self.output.write(place, data, overwrite=True)
             made.append(self._row(base, data, place, pixels.shape, model))
         final = scored(replace(base, model=LANCZOS), scores)
-        final = replace(final, output_key=keys.quality_key(DATASET, shard, image_id, "quality.json"))
+        final = replace(final, output_key=keys.file_key("quality", DATASET, shard, image_id, "quality.json"))
         self.add(shard, (raw, *made, final))
         return final
 

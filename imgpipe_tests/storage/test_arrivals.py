@@ -16,9 +16,10 @@ from imgpipe.errors import ConfigError, ObjectExists, StoreUnavailable
 from imgpipe.storage import keys
 from imgpipe.storage import walk as walk_module
 from imgpipe.storage.arrivals import Look, look
-from imgpipe.storage.manifests import plan, read_manifest, read_manifests, seal
+from imgpipe.storage.manifests import plan, read_manifest, seal
 from imgpipe.storage.memory import MemoryStore
 from imgpipe.storage.waiting import read_waiting
+from imgpipe_tests.storage.manifests import read_manifests
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 
@@ -70,6 +71,16 @@ def test_full_shards_are_sealed_and_the_rest_waits_its_time() -> None:
     due = site.look(minutes=5)
     assert (due.sealed, due.waiting, due.new) == (("00001",), 0, 0)
     assert site.members()[1] == ["d.png", "e.png"]
+
+
+def test_a_plan_and_a_look_give_a_source_the_same_id() -> None:
+    names = ("x.png", "名前.png", "Кот.png", "a/é.png", "a/e\u0301.png")
+    found, planned = Site(shard_size=2, max_wait_seconds=0), Site()
+    for site in (found, planned):
+        site.put(*names)
+    found.look()
+    seal(plan(planned.source, planned.output, dataset="demo", shard_size=2), planned.output)
+    assert read_manifests(found.output, "demo") == read_manifests(planned.output, "demo")
 
 
 def test_nothing_new_writes_nothing() -> None:
@@ -278,4 +289,4 @@ def test_whatever_happens(history: list[list[tuple[str, str, bytes]]], size: int
     assert len({entry.image_id for entry in everything}) == len(everything)
     now = {found.key: found.etag for found in site.source.list()}
     assert {entry.source_key: entry.etag for entry in everything if entry.present} == now
-    assert not plan(site.source, site.output, dataset="demo", shard_size=size).has_changes
+    assert not plan(site.source, site.output, dataset="demo", shard_size=size).files

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import re
+import unicodedata
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from imgpipe.errors import ConfigError
+from imgpipe.names import dataset_name
 from imgpipe.storage import keys
 from imgpipe.storage.store import check_key, is_hidden
 
@@ -20,7 +22,10 @@ def test_layout() -> None:
         "matted/demo/00001/girl-0123456789.png"
     )
     assert keys.image_key("matted", "demo", "00001", "g-01", ".PNG").endswith("/g-01.png")
-    assert keys.quality_key("demo", "00000", "g-01", "quality.json") == "quality/demo/00000/g-01/quality.json"
+    assert (
+        keys.file_key("quality", "demo", "00000", "g-01", "quality.json")
+        == "quality/demo/00000/g-01/quality.json"
+    )
     assert keys.table_key("raw_images", "demo", "00000") == "tables/raw_images/demo/00000.parquet"
     assert keys.report_key("demo", "index.html") == "reports/demo/index.html"
     assert keys.report_key("demo", "thumbnails/g-01.webp") == "reports/demo/thumbnails/g-01.webp"
@@ -31,38 +36,55 @@ def test_every_key_lies_below_its_prefix() -> None:
     assert keys.image_key("matted", "d", "00000", "x-1", "png").startswith(
         keys.image_prefix("matted", "d", "00000")
     )
-    assert keys.quality_key("d", "00000", "x-1", "diff.png").startswith(
-        keys.quality_prefix("d", "00000", "x-1")
+    assert keys.file_key("quality", "d", "00000", "x-1", "diff.png").startswith(
+        keys.image_prefix("quality", "d", "00000")
     )
-    assert keys.quality_prefix("d", "00000", "x-1").startswith(keys.quality_prefix("d", "00000"))
     assert keys.table_key("a", "d", "00000").startswith(keys.table_prefix("a", "d"))
     assert keys.report_key("d", "index.html").startswith(keys.report_prefix("d"))
     # The slash keeps one data set's listing free of another whose name only begins like it.
     assert not keys.manifest_key("demo2", "00000").startswith(keys.manifest_prefix("demo"))
 
 
+def test_rejected_results_lie_apart_and_come_back() -> None:
+    good = keys.image_key("matted", "demo", "00001", "x-1", "png")
+    apart = keys.placed_key(good, rejected=True)
+    assert apart == "rejected/matted/demo/00001/x-1.png"
+    assert keys.placed_key(apart, rejected=True) == apart
+    assert keys.placed_key(apart, rejected=False) == keys.placed_key(good, rejected=False) == good
+    assert keys.image_of(apart) == keys.image_of(good) == "x-1"
+    assert keys.image_prefixes("matted", "demo", "00001") == (
+        "matted/demo/00001/",
+        "rejected/matted/demo/00001/",
+    )
+    quality = keys.file_key("quality", "demo", "00001", "x-1", "quality.json")
+    assert keys.placed_key(quality, rejected=True) == quality
+    assert keys.image_prefixes("quality", "demo", "00001") == ("quality/demo/00001/",)
+
+
 def test_image_id_is_stem_and_digest_of_the_whole_key() -> None:
     digest = hashlib.sha256(b"a/b/Girl with hat.v2.PNG").hexdigest()
-    assert keys.image_id("a/b/Girl with hat.v2.PNG") == f"Girl_with_hat_v2-{digest[:10]}"
-    assert keys.image_id("a/b/Girl with hat.v2.PNG", digits=20).endswith(f"-{digest[:20]}")
+    assert keys.image_id("a/b/Girl with hat.v2.PNG") == f"Girl_with_hat_v2-{digest[:20]}"
 
 
 @pytest.mark.parametrize(
     ("key", "stem"),
     [
-        ("caf\u00e9.png", "cafe"),
-        ("絵/名前.png", "image"),
+        ("caf\u00e9.png", "caf\u00e9"),
+        ("cafe\u0301.png", "caf\u00e9"),
+        ("絵/名前.png", "名前"),
         ("..png", "image"),
+        ("👍🏽.png", "image"),
         (".hidden", "hidden"),
         ("-rf.png", "rf"),
         ("noextension", "noextension"),
-        ("x" * 300 + ".png", "x" * 80),
+        ("x" * 300 + ".png", "x" * 120),
+        ("絵" * 300 + ".png", "絵" * 40),
         ("con.png", "con"),
         ("a\nb\t<c>|*?\"'.png", "a_b_c"),
     ],
 )
 def test_stems(key: str, stem: str) -> None:
-    assert keys.image_id(key)[:-11] == stem
+    assert keys.image_id(key)[:-21] == stem
 
 
 def test_similar_keys_do_not_collide() -> None:
@@ -83,12 +105,14 @@ def test_similar_keys_do_not_collide() -> None:
 @given(st.text(min_size=1, max_size=400))
 def test_image_ids_are_safe_names(key: str) -> None:
     name = keys.image_id(key)
-    assert re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*-[0-9a-f]{10}", name)
-    assert len(name) <= 91
+    assert re.fullmatch(r"[^/\\\s.'\"%#?&<>|:*-][^/\\\s.'\"%#?&<>|:*]*-[0-9a-f]{20}", name)
+    assert len(name.encode()) <= 141
+    assert unicodedata.normalize("NFC", name) == name
+    assert {unicodedata.category(char)[0] for char in name} <= set("LNMP")
     built = keys.image_key("matted", "demo", "00000", name, "png")
     assert len(check_key(built)) == 4
     assert not is_hidden(built)
-    keys.quality_key("demo", "00000", name, "quality.json")
+    keys.file_key("quality", "demo", "00000", name, "quality.json")
 
 
 @given(st.sets(st.text(min_size=1, max_size=30), min_size=2, max_size=50))
@@ -108,7 +132,7 @@ def test_shards() -> None:
         keys.shard_name(-1)
 
 
-@given(st.from_regex(r"[a-z0-9][a-z0-9_]{0,62}", fullmatch=True), st.integers(0, 10**7))
+@given(st.text().map(dataset_name), st.integers(0, 10**7))
 def test_partition_keys_round_trip(dataset: str, index: int) -> None:
     shard = keys.shard_name(index)
     assert keys.split_partition_key(keys.partition_key(dataset, shard)) == (dataset, shard)
@@ -126,7 +150,9 @@ def test_what_is_no_partition_key(key: str) -> None:
         keys.split_partition_key(key)
 
 
-@pytest.mark.parametrize("dataset", ["", "Demo", "_demo", "de-mo", "de/mo", "..", "demo\n", "dämo"])
+@pytest.mark.parametrize(
+    "dataset", ["", "Demo", "_demo", "de-mo", "de/mo", "..", "demo\n", "da\u0308mo", "demo\u202e"]
+)
 def test_what_is_no_dataset(dataset: str) -> None:
     with pytest.raises(ConfigError, match="dataset: expected"):
         keys.manifest_key(dataset, "00000")
@@ -136,7 +162,7 @@ def test_parts_cannot_lead_elsewhere() -> None:
     with pytest.raises(ConfigError, match="image id"):
         keys.image_key("matted", "demo", "00000", "../../x", "png")
     with pytest.raises(ConfigError, match="file name"):
-        keys.quality_key("demo", "00000", "x-1", "../x.json")
+        keys.file_key("quality", "demo", "00000", "x-1", "../x.json")
     with pytest.raises(ConfigError, match="file name"):
         keys.report_key("demo", "a/../b.html")
     with pytest.raises(ConfigError, match="extension"):

@@ -175,6 +175,6 @@ def test_files_that_are_not_in_order_are_told_and_not_taken_for_deletions(
     walk = ListWalk(f"s3://{bucket}/inv/manifest.json", S3Store(bucket, "", s3_client(s3)), s3, complete=True)
     comparison = Comparison(SealedShards(MemoryStore(), "demo"))
     first, second = walk.windows(Position(), 100)
-    comparison.window(first.listed, first.low, first.high)
+    comparison.window(first)
     with pytest.raises(StorageError, match="sort the list by key"):
-        comparison.window(second.listed, second.low, second.high)
+        comparison.window(second)

@@ -8,7 +8,6 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -21,7 +20,6 @@ from imgpipe.storage.memory import MemoryStore
 from imgpipe.storage.store import ImageStore
 from imgpipe.storage.tables import (
     FIXED_COLUMNS,
-    read_frame,
     read_meta,
     read_table,
     rows_digest,
@@ -203,30 +201,6 @@ def test_missing_and_broken() -> None:
 def test_reserved_metadata(name: str) -> None:
     with pytest.raises(ConfigError, match="reserved"):
         write(MemoryStore(), [], **{name: "x"})
-
-
-def test_frame_over_shards() -> None:
-    store = MemoryStore()
-    write(store, [GOOD, BAD], "00000")
-    write(store, [], "00001")
-    write(store, [replace(BAD, metrics={"other": 1.0})], "00002")
-    frame = read_frame(store, "raw_images", "demo", ["00000", "00001", "00002"])
-    assert isinstance(frame, pd.DataFrame)
-    assert list(frame.columns[:3]) == ["shard", "source_key", "image_id"]
-    assert list(frame["shard"]) == ["00000", "00000", "00002"]
-    assert list(frame["status"]) == ["rejected", "error", "error"]
-    assert frame["ssim_y"][0] == 0.975
-    assert frame["ssim_y"].isna().tolist() == [False, True, True]
-    assert frame["other"].isna().tolist() == [True, True, False]
-    assert frame["size_bytes"].sum() == 5_000_000_000
-    with pytest.raises(ObjectMissing):
-        read_frame(store, "raw_images", "demo", ["00000", "00009"])
-
-
-def test_frame_of_nothing() -> None:
-    frame = read_frame(MemoryStore(), "raw_images", "demo", [])
-    assert list(frame.columns) == ["shard", *FIXED_COLUMNS]
-    assert len(frame) == 0
 
 
 def test_rows_digest() -> None:
