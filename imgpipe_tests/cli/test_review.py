@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +97,12 @@ def test_accepting_computes_nothing_and_survives_every_later_run(rejected: Space
     before = rejected.rows("upscaled_images")
     accept_first(rejected)
     assert rejected.computed == []
-    assert rejected.rows("upscaled_images") == before
+    after = rejected.rows("upscaled_images")
+    place = before["0.png"].output_key.removeprefix("rejected/")
+    moved = replace(
+        before["0.png"], output_key=place, details={**before["0.png"].details, "files": {"upscaled": place}}
+    )
+    assert after == before | {"0.png": moved}
     row = rejected.rows()["0.png"]
     assert (row.status, row.stage_failed) == (Status.OK, "")
     assert "at least 90.0 needed" in " ".join(row.reasons)
