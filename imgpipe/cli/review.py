@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from click import Choice
 from rich.box import SIMPLE
 from rich.markup import escape
 from rich.measure import Measurement
@@ -23,7 +24,8 @@ from imgpipe.errors import ConfigError
 from imgpipe.review.deciding import Reviewer
 from imgpipe.review.decisions import Decision
 from imgpipe.review.queue import QueueItem, State, find_image, read_queue
-from imgpipe.stages.chain import MATTED, UPSCALED, steps
+from imgpipe.stages.catalogue import CATALOGUE
+from imgpipe.stages.chain import steps
 from imgpipe.storage.manifests import list_datasets
 from imgpipe.storage.opening import open_store
 from imgpipe.storage.store import ImageStore
@@ -31,11 +33,8 @@ from imgpipe.storage.store import ImageStore
 app = typer.Typer(no_args_is_help=True, help="Look after images that were rejected or failed.")
 
 
-class Replaceable(StrEnum):
-    """Stages whose output can be replaced, by the folder in which it lies."""
-
-    MATTED = "matted"
-    UPSCALED = "upscaled"
+#: Folder -> asset of the stages whose output can be replaced.
+_REPLACEABLE = {row.folder: row.asset for row in CATALOGUE.values() if row.replaceable}
 
 
 class Wanted(StrEnum):
@@ -145,7 +144,11 @@ def replace(
     image_id: Annotated[str, typer.Argument(metavar="IMAGE_ID", help="As `review list` names it.")],
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The fixed picture.")],
     stage: Annotated[
-        Replaceable | None, typer.Option(help="Whose output it replaces; default: the one that was stopped.")
+        str | None,
+        typer.Option(
+            click_type=Choice(list(_REPLACEABLE)),
+            help="Whose output it replaces; default: the one that was stopped.",
+        ),
     ] = None,
     source: Source = None,
     output: Output = None,
@@ -157,7 +160,7 @@ def replace(
 ) -> None:
     """Put a fixed picture in place of a stage's output; the next run goes on from it."""
     desk = _desk(source, output, config, dataset, assignments)
-    asset = None if stage is None else {"matted": MATTED, "upscaled": UPSCALED}[stage.value]
+    asset = None if stage is None else _REPLACEABLE[stage]
     data = _read(file)
 
     def put(who: Reviewer, item: QueueItem) -> list[Decision]:
