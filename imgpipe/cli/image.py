@@ -27,7 +27,7 @@ def image(
     actions: Annotated[
         str | None,
         typer.Option(
-            help=f"Any of {', '.join(Settings.action_names())}, in order, comma-separated. Default: the setting."
+            help=f"Of {', '.join(Settings.action_names())}: in order, comma-separated. Default: the setting."
         ),
     ] = None,
     assignments: Assignments = None,

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from click import Choice
 from rich.box import SIMPLE
 from rich.markup import escape
 from rich.measure import Measurement
@@ -133,6 +132,12 @@ def withdraw(who: Reviewer, item: QueueItem, note: str) -> list[Decision]:
     return who.withdraw(item, note)
 
 
+def _replaceable_asset(folder: str) -> str:
+    if folder not in _REPLACEABLE:
+        raise typer.BadParameter(f"expected one of {', '.join(_REPLACEABLE)}, got {folder!r}")
+    return _REPLACEABLE[folder]
+
+
 _deciding("accept", accept)
 _deciding("reject", reject)
 _deciding("withdraw", withdraw)
@@ -146,7 +151,8 @@ def replace(
     stage: Annotated[
         str | None,
         typer.Option(
-            click_type=Choice(list(_REPLACEABLE)),
+            parser=_replaceable_asset,
+            metavar=f"[{'|'.join(_REPLACEABLE)}]",
             help="Whose output it replaces; default: the one that was stopped.",
         ),
     ] = None,
@@ -160,12 +166,11 @@ def replace(
 ) -> None:
     """Put a fixed picture in place of a stage's output; the next run goes on from it."""
     desk = _desk(source, output, config, dataset, assignments)
-    asset = None if stage is None else _REPLACEABLE[stage]
     data = _read(file)
 
     def put(who: Reviewer, item: QueueItem) -> list[Decision]:
         limits = desk.settings.limits.for_own_files()
-        return [who.replace(item, data, name=str(file), limits=limits, asset=asset, note=note)]
+        return [who.replace(item, data, name=str(file), limits=limits, asset=stage, note=note)]
 
     _decide(desk, [image_id], put, run)
 
