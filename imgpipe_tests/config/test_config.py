@@ -49,8 +49,9 @@ def test_a_config_file_is_read_without_a_change_to_the_environment(
     path = tmp_path / "other.yaml"
     path.write_text("shard_size: 9\n")
     read_only = MappingProxyType({**os.environ, "IMGPIPE_CONFIG": "/nowhere.yaml"})
-    monkeypatch.setattr(os, "environ", read_only)
-    assert load_settings({}, config=path).shard_size == 9
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "environ", read_only)
+        assert load_settings({}, config=path).shard_size == 9
 
 
 @pytest.mark.parametrize(
