@@ -23,7 +23,8 @@ from imgpipe.engines.decoders import source_decoder
 from imgpipe.engines.shard import Stores
 from imgpipe.errors import PER_IMAGE_ERRORS, ObjectMissing
 from imgpipe.records import ImageRow
-from imgpipe.stages.chain import RAW, steps
+from imgpipe.stages.catalogue import RAW
+from imgpipe.stages.chain import steps
 from imgpipe.storage import keys
 from imgpipe.storage.tables import read_table
 
