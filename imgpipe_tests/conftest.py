@@ -14,6 +14,19 @@ from imgpipe.settings import S3Settings
 
 ROOT = Path(__file__).resolve().parent.parent
 
+#: Why tests that run the loops of ``imgpipe.upscaling.cpu`` are skipped.
+NO_MATRIX_UNIT = "this CPU, kernel or compiler has no AMX-BF16"
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say in one line how many tests the machine could not run."""
+    skipped = terminalreporter.stats.get("skipped", [])
+    count = sum(NO_MATRIX_UNIT in str(report.longrepr) for report in skipped)
+    if count:
+        terminalreporter.write_line(
+            f"{count} tests of the matrix unit's loops were skipped: {NO_MATRIX_UNIT}"
+        )
+
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
