@@ -20,6 +20,19 @@ for _name in list(os.environ):
     if _name.startswith(("IMGPIPE_", "QUALITY_")) and not _name.startswith("IMGPIPE_TEST_"):
         del os.environ[_name]
 
+#: Why tests that run the loops of ``imgpipe.upscaling.cpu`` are skipped.
+NO_MATRIX_UNIT = "this CPU, kernel or compiler has no AMX-BF16"
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say in one line how many tests the machine could not run."""
+    skipped = terminalreporter.stats.get("skipped", [])
+    count = sum(NO_MATRIX_UNIT in str(report.longrepr) for report in skipped)
+    if count:
+        terminalreporter.write_line(
+            f"{count} tests of the matrix unit's loops were skipped: {NO_MATRIX_UNIT}"
+        )
+
 
 @pytest.fixture(scope="session")
 def shared() -> Path:

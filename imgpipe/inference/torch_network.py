@@ -23,7 +23,7 @@ from imgpipe.inference.memory_model import MemoryModel
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 #: Convolutions take scratch memory that torch does not show as tensors; measured 1.05..1.2 on CPUs.
-_SCRATCH_FACTOR = 1.25
+SCRATCH_FACTOR = 1.25
 
 #: Makes the module that runs: (float32 module, dtype of its inner work, device type) -> module from
 #: float32 to float32. Where it has a method ``strips``, that gives its output from top to bottom as
@@ -106,7 +106,7 @@ class TorchNetwork:
 
     def memory_model(self) -> MemoryModel:
         """What a window takes, from the tensors that are alive at once."""
-        return MemoryModel.of_peaks(partial(peak_tensor_bytes, self._active), _SCRATCH_FACTOR)
+        return MemoryModel.of_peaks(partial(peak_tensor_bytes, self._active), SCRATCH_FACTOR)
 
     def release_cached_memory(self) -> None:
         """Give memory that torch keeps for reuse back to the device."""

@@ -24,7 +24,7 @@ _CLASSICAL: Mapping[str, Kernel] = {"lanczos": "lanczos", "bicubic": "bicubic"}
 _FALLBACK: Kernel = "lanczos"
 
 #: Raised whenever the same settings and weights make other pictures.
-CODE_VERSION = 6
+CODE_VERSION = 7
 
 Backend = Literal["spandrel", "realesrgan", "dnn_superres", "onnxruntime"]
 

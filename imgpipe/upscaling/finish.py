@@ -9,14 +9,12 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
 from imgpipe.images.image import Pixels
 from imgpipe.upscaling.axis_filter import AxisFilter
-from imgpipe.upscaling.color_match import Floats, bilinear_rows
-from imgpipe.upscaling.compiled import compiled
+from imgpipe.upscaling.color_match import Floats, enlarged_rows
 from imgpipe.upscaling.network import NATIVE_MAX, Native
 
 #: Pixels of the result that a thread works on at once: they stay in its core's cache.
@@ -39,8 +37,8 @@ def finish(
     same_size = native.shape[:2] == (height, width)
     vertical = None if same_size else AxisFilter(native.shape[0], height)
     horizontal = None if same_size else AxisFilter(native.shape[1], width)
+    full = float(np.iinfo(dtype).max)
     strip_rows = max(1, STRIP_PIXELS // max(width, native.shape[1]))
-    added = np.zeros((1, 1, 3), np.float32) if correction is None else correction
 
     def work(start: int) -> None:
         rows = slice(start, min(height, start + strip_rows))
@@ -49,32 +47,16 @@ def finish(
         else:
             source = native[vertical.needs(rows)].astype(np.float32)
             strip = horizontal.along_columns(vertical.along_rows(source, rows))
-        upper, lower, share = bilinear_rows(len(added), height, rows)
-        first, stop = upper[0], lower[-1] + 1
-        wide = cv2.resize(added[first:stop], (width, stop - first), interpolation=cv2.INTER_LINEAR)
-        _blend(_flat(strip), _flat(wide), upper - first, lower - first, share, _flat(result[rows]), full)
+        values = strip.astype(np.float32, copy=False)  # a copy: levels are integers
+        values *= full / NATIVE_MAX
+        if correction is not None:
+            values += enlarged_rows(correction, width, height, rows) * full
+        result[rows] = quantise(values, full)
 
-    full = np.float32(np.iinfo(dtype).max)
     with ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="imgpipe-finish") as pool:
         for _ in pool.map(work, range(0, height, strip_rows)):
             pass  # an exception of a strip is raised here
     return result
-
-
-def _flat(rows: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    return rows.reshape(len(rows), -1)
-
-
-@compiled
-def _blend(native: Any, correction: Any, upper: Any, lower: Any, share: Any, result: Any, full: Any) -> None:
-    """Each row of ``native`` with two of the ``correction``, by its ``share`` of the lower one."""
-    unit, half, zero = full / np.float32(NATIVE_MAX), np.float32(0.5), np.float32(0)
-    for y in range(len(native)):
-        values, above, below, out = native[y], correction[upper[y]], correction[lower[y]], result[y]
-        for index in range(len(values)):
-            more = above[index] + (below[index] - above[index]) * share[y]
-            value = np.float32(values[index]) * unit + more * full + half
-            out[index] = np.int32(min(max(value, zero), full))
 
 
 def quantise(values: Floats, full: float) -> Floats:

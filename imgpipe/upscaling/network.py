@@ -87,8 +87,8 @@ class LoadedNetwork:
     """A checked network with what tiling must know about it.
 
     ``multiple_of``: windows begin and end on multiples of it, source px. ``tileable``: False where the
-    architecture tiles inside or must see the whole picture. ``convolution``: ``winograd`` or
-    ``amx`` where its convolutions are ours, else ``backend``. ``reasons``: what could not be had as asked.
+    architecture tiles inside or must see the whole picture. ``convolution``: ``amx`` where
+    the CPU's matrix unit computes them, else ``backend``. ``reasons``: what could not be had as asked.
     """
 
     network: Network

@@ -15,7 +15,6 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from imgpipe.upscaling.compiled import CHANNELS
 from imgpipe.upscaling.row_stream import Layer, can_stream, stream
 
 #: Rows of source pixels that the tail of an RRDBNet needs beyond those it computes: its convolutions
@@ -135,20 +134,6 @@ def has_compact_form(module: nn.Module) -> bool:
         and channels == (3, 3)
         and all(can_stream(layer) for layer in body[0::2])
         and not any(isinstance(layer, nn.Conv2d) for layer in body[1::2])
-    )
-
-
-def has_own_convolutions(module: nn.Module) -> bool:
-    """Whether the forms with convolutions of our own compute ``module``: 64 features, PReLU, scale 1 to 4."""
-    if not has_compact_form(module):
-        return False
-    layers = list(module.body)  # type: ignore[arg-type]
-    convolutions, activations = layers[0::2], layers[1::2]
-    return (
-        len(convolutions) >= 3
-        and all(layer.in_channels == CHANNELS for layer in convolutions[1:])
-        and all(layer.out_channels <= CHANNELS for layer in convolutions)
-        and all(isinstance(layer, nn.PReLU) for layer in activations)
     )
 
 

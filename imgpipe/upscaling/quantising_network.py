@@ -43,7 +43,7 @@ class QuantisingNetwork:
             with torch.inference_mode(), translated(windows, self.device):
                 steps = self.inner.strips(windows) if steps is None else steps
                 step = next(steps, None)
-                strip = None if step is None else _strip(*step, self.scale)
+                strip = None if step is None else strip_of_rows(*step, self.scale)
             if strip is None:
                 return
             yield strip
@@ -71,7 +71,8 @@ def translated(windows: Floats, device: str) -> Iterator[None]:
         ) from exc
 
 
-def _strip(start: int, values: Tensor, scale: int) -> Strip:
+def strip_of_rows(start: int, values: Tensor, scale: int) -> Strip:
+    """``values``: (n, rows * scale, width * scale, 3) float32; they are overwritten."""
     count, height, width, _ = values.shape
     values.clamp_(0.0, 1.0)
     # Down the columns first: there whole rows are added, which is most of the work.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import zipfile
-from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,20 +24,15 @@ from imgpipe.inference.memory_model import ASSUMED_MEMORY, MemoryModel
 from imgpipe.inference.torch_network import Form, TorchNetwork, cast_whole
 from imgpipe.inference.weights import LocatedWeights
 from imgpipe.upscaling import receptive_field
-from imgpipe.upscaling.amx_esrgan_form import amx_or_torch, has_amx_form
-from imgpipe.upscaling.amx_network import AmxNetwork
-from imgpipe.upscaling.convolution_choice import Convolution, fastest_convolution, fastest_esrgan
-from imgpipe.upscaling.network import LoadedNetwork, Network, ReceptiveField
+from imgpipe.upscaling.cpu import cpu_network
+from imgpipe.upscaling.network import LoadedNetwork, ReceptiveField
 from imgpipe.upscaling.network_forms import (
     CompactForm,
     EsrganForm,
     has_compact_form,
     has_esrgan_form,
-    has_own_convolutions,
 )
 from imgpipe.upscaling.quantising_network import QuantisingNetwork
-from imgpipe.upscaling.winograd import TILE_PX
-from imgpipe.upscaling.winograd_form import WinogradCompactForm, winograd_reach_px
 
 #: File types that can be read without running code from them.
 SAFE_SUFFIXES = (".safetensors", ".pth")
@@ -59,40 +54,23 @@ def load_network(located: LocatedWeights, *, device: str, precision: PrecisionSe
     _check_descriptor(descriptor, located)
     used, reasons = _possible_precision(descriptor, resolve_precision(precision, device))
     module, form = _module_and_form(descriptor)
-    convolution: Convolution = "backend"
-    if device == "cpu" and form is CompactForm and has_own_convolutions(module):
-        # Winograd's are in fp32, so they may take the place of bf16 where that was not asked for.
-        convolution = fastest_convolution(used, precision in ("auto", "fp32"))
-    elif device == "cpu" and form is EsrganForm and has_amx_form(module):
-        convolution = fastest_esrgan(used)
-    chain_by_amx = convolution == "amx" and form is CompactForm
-    if convolution == "winograd":
-        used, form = "fp32", WinogradCompactForm
-    elif convolution == "amx" and form is EsrganForm:
-        form = amx_or_torch
-    torch_precision = "fp32" if chain_by_amx else used
-    inner = TorchNetwork(module, scale=descriptor.scale, device=device, precision=torch_precision, form=form)
+    of_torch = partial(TorchNetwork, module, scale=descriptor.scale, device=device, form=form)
+    inner = of_torch(precision="fp32" if device == "cpu" else used)
+    by_matrix_unit = cpu_network(module, used, QuantisingNetwork(inner)) if device == "cpu" else None
+    if by_matrix_unit is None and used != inner.precision:
+        inner = of_torch(precision=used)
     _check_on_probe(inner, located.path)
-    network: Network = QuantisingNetwork(inner)
-    memory = _memory(inner)
-    if chain_by_amx:
-        network = amx = AmxNetwork(module, full=network)
-        memory = amx.memory_model()
-    loaded = LoadedNetwork(
-        network,
+    return LoadedNetwork(
+        by_matrix_unit or QuantisingNetwork(inner),
         backend="spandrel",
         architecture=str(descriptor.architecture.id),
         receptive_field=_receptive_field(descriptor, module),
-        memory=memory,
+        memory=by_matrix_unit.memory_model() if by_matrix_unit else _memory(inner),
         multiple_of=descriptor.size_requirements.multiple_of,
         tileable=descriptor.tiling == spandrel.ModelTiling.SUPPORTED,
-        convolution=convolution,
+        convolution="amx" if by_matrix_unit else "backend",
         reasons=reasons,
     )
-    if convolution != "winograd":
-        return loaded
-    field = ReceptiveField(winograd_reach_px(module), "computed")
-    return replace(loaded, receptive_field=field, multiple_of=TILE_PX)
 
 
 def _read(path: Path) -> Any:

@@ -11,10 +11,8 @@ import numpy.typing as npt
 import pytest
 
 from imgpipe.images.image import Image
-from imgpipe.upscaling import spandrel_network
-from imgpipe.upscaling.amx_instructions import amx_is_usable
-from imgpipe.upscaling.convolution_choice import Convolution
 from imgpipe.upscaling.network_upscaler import NetworkUpscaler
+from imgpipe_tests.upscaling.cpu import needs_amx
 
 pytestmark = pytest.mark.shared
 
@@ -30,13 +28,6 @@ def _crop(path: Path, x: int, y: int, width: int, height: int) -> npt.NDArray[np
     pixels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
     order = cv2.COLOR_BGRA2RGBA if pixels.shape[2] == 4 else cv2.COLOR_BGR2RGB
     return np.ascontiguousarray(cv2.cvtColor(pixels, order)[y : y + height, x : x + width])
-
-
-def _answer(monkeypatch: pytest.MonkeyPatch, convolution: Convolution) -> None:
-    """What is taken for the fastest, in fp32."""
-    monkeypatch.setattr(
-        spandrel_network, "fastest_convolution", lambda used, _: convolution if used == "fp32" else "backend"
-    )
 
 
 def _round_trip(result: Image, width: int, height: int) -> npt.NDArray[np.float32]:
@@ -65,14 +56,10 @@ def test_colours_stay_at_other_factors(scale: float, shared: Path, weights: Path
         assert shift <= 0.1, f"{frame} at {scale}: colour shift {shift:.3f} of 255"
 
 
-@pytest.mark.parametrize("winograd", [False, True])
-def test_exact_and_precise(
-    winograd: bool, shared: Path, weights: Path, build: Build, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    _answer(monkeypatch, "winograd" if winograd else "backend")
+def test_exact_and_precise(shared: Path, weights: Path, build: Build) -> None:
     image = Image(_crop(shared / "data" / "anime" / "frame-048.png", 100, 100, 150, 110))
     upscaled = build(weights, tile_size=0).upscale(image)
-    assert upscaled.details["halo_px"] == (68 if winograd else 18)
+    assert upscaled.details["halo_px"] == 18
     whole = upscaled.image.pixels.astype(int)
     for tile in (32, 60, 75, 97, 128):
         tiled = build(weights, tile_size=tile).upscale(image).image.pixels
@@ -82,14 +69,10 @@ def test_exact_and_precise(
     assert psnr_db > 56, f"bf16 against fp32: {psnr_db:.1f} dB"
 
 
-@pytest.mark.skipif(not amx_is_usable(), reason="this CPU, kernel or compiler has no AMX-BF16")
-def test_the_matrix_unit_is_exact_and_precise(
-    shared: Path, weights: Path, build: Build, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@needs_amx
+def test_the_matrix_unit_is_exact_and_precise(shared: Path, weights: Path, build: Build) -> None:
     image = Image(_crop(shared / "data" / "anime" / "frame-048.png", 100, 100, 150, 110))
-    _answer(monkeypatch, "backend")
     full = build(weights, tile_size=0).upscale(image).image.pixels.astype(int)
-    monkeypatch.setattr(spandrel_network, "fastest_convolution", lambda *_: "amx")
     whole = build(weights, tile_size=0, precision="bf16").upscale(image)
     assert whole.details["convolution"] == "amx"
     assert whole.details["halo_px"] == 18
@@ -98,19 +81,6 @@ def test_the_matrix_unit_is_exact_and_precise(
     for tile in (32, 75, 128):
         tiled = build(weights, tile_size=tile, precision="bf16").upscale(image).image.pixels
         assert np.array_equal(whole.image.pixels, tiled), f"tile {tile}"
-
-
-def test_both_ways_are_one_picture(
-    shared: Path, weights: Path, build: Build, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    image = Image(_crop(shared / "data" / "anime" / "frame-000.png", 200, 120, 192, 160))
-    results = []
-    for winograd in (False, True):
-        _answer(monkeypatch, "winograd" if winograd else "backend")
-        results.append(build(weights).upscale(image).image.pixels.astype(int))
-    difference = np.abs(results[0] - results[1])
-    assert difference.max() <= 1
-    assert (difference > 0).mean() < 1e-4, f"{(difference > 0).mean():.1e} of the values differ"
 
 
 def test_a_real_cutout_keeps_its_alpha(shared: Path, weights: Path, build: Build) -> None:

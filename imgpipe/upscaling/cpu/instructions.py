@@ -1,4 +1,4 @@
-"""LLVM's instructions inside compiled functions: how numba is told of them, and those that threads need."""
+"""LLVM instructions for compiled functions: how they are declared to numba, and those that threads use."""
 
 from __future__ import annotations
 

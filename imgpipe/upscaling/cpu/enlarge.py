@@ -11,33 +11,24 @@ from typing import Any
 
 import numpy as np
 
-from imgpipe.upscaling.amx import SPARE, Bfloats, Floats, packed_filter
-from imgpipe.upscaling.amx_instructions import configure, release
-from imgpipe.upscaling.amx_registers import (
+from imgpipe.upscaling.cpu.compiled import CHANNELS, compiled
+from imgpipe.upscaling.cpu.layers import SPARE, Bfloats, Floats, packed_filter
+from imgpipe.upscaling.cpu.tiles import (
     BLOCK_OUTPUTS,
     BLOCK_PX,
-    LINE_BYTES,
     SUMS,
     TILE,
     add_product_0,
     add_product_1,
     add_product_2,
     add_product_3,
-    load_filter_0,
-    load_filter_1,
-    load_pixels_0,
-    load_pixels_1,
-    load_sums_0,
-    load_sums_1,
-    load_sums_2,
-    load_sums_3,
-    store_sums_0,
-    store_sums_1,
-    store_sums_2,
-    store_sums_3,
+    begin_sums,
+    configure,
+    load_factors,
+    release,
+    store_sums,
 )
-from imgpipe.upscaling.compiled import CHANNELS, compiled
-from imgpipe.upscaling.vector_instructions import activate
+from imgpipe.upscaling.cpu.vectors import activate
 
 _C = CHANNELS
 #: Values of a packed 2x2 filter for 32 outputs, and of all that rows of one parity take.
@@ -90,18 +81,12 @@ def enlarge_row(
     for parity in range(2):
         for channel in range(0, CHANNELS, BLOCK_OUTPUTS):
             for x in range(0, width, BLOCK_PX):
-                load_sums_0(bias, channel, 0)
-                load_sums_1(bias, channel + 16, 0)
-                load_sums_2(bias, channel, 0)
-                load_sums_3(bias, channel + 16, 0)
+                begin_sums(bias, channel)
                 at = first_filter + (2 * parity + channel // BLOCK_OUTPUTS) * _FILTER_VALUES
                 to, pixel = done_at, done
                 for step in range(8):  # two rows, two columns, two halves of the inputs
                     left = (above if step < 4 else below) + (x + parity) * _C + step % 4 * 32
-                    load_pixels_0(kept, left, 2 * _C)
-                    load_pixels_1(kept, left + 16 * _C, 2 * _C)
-                    load_filter_0(filters, at, LINE_BYTES)
-                    load_filter_1(filters, at + TILE, LINE_BYTES)
+                    load_factors(kept, left, 0, _C, filters, at)
                     # Each step finishes four pixels of the block before, between the products.
                     add_product_0()
                     activate(sums, pixel, slope, done_channel, kept, to)
@@ -113,10 +98,7 @@ def enlarge_row(
                     activate(sums, pixel + 3 * BLOCK_OUTPUTS, slope, done_channel, kept, to + 6 * _C)
                     at, pixel, to = at + 2 * TILE, pixel + 4 * BLOCK_OUTPUTS, to + 8 * _C
                 done = SUMS - done
-                store_sums_0(sums, done, 2 * LINE_BYTES)
-                store_sums_1(sums, done + 16, 2 * LINE_BYTES)
-                store_sums_2(sums, done + SUMS // 2, 2 * LINE_BYTES)
-                store_sums_3(sums, done + SUMS // 2 + 16, 2 * LINE_BYTES)
+                store_sums(sums, done, BLOCK_OUTPUTS)
                 done_channel, done_at = channel, target + (2 * x + parity + 1) * _C + channel
     release()
     for last in range(BLOCK_PX):

@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from imgpipe.upscaling.amx_instructions import configure, release
-from imgpipe.upscaling.amx_registers import (
+from imgpipe.upscaling.cpu.compiled import CHANNELS, compiled
+from imgpipe.upscaling.cpu.tiles import (
     BLOCK_OUTPUTS,
     BLOCK_PX,
     LINE_BYTES,
@@ -29,31 +29,23 @@ from imgpipe.upscaling.amx_registers import (
     add_product_1,
     add_product_2,
     add_product_3,
-    load_filter_0,
-    load_filter_1,
-    load_pixels_0,
-    load_pixels_1,
-    load_sums_0,
-    load_sums_1,
-    load_sums_2,
-    load_sums_3,
-    store_sums_0,
-    store_sums_1,
-    store_sums_2,
-    store_sums_3,
+    begin_sums,
+    configure,
+    load_factors,
+    release,
+    store_sums,
 )
-from imgpipe.upscaling.compiled import CHANNELS, compiled
-from imgpipe.upscaling.vector_instructions import PATCHES, activate, weigh_patches
+from imgpipe.upscaling.cpu.vectors import PATCHES, activate, weigh_patches
 
 Floats = npt.NDArray[np.float32]
 #: bf16 values, as their bits.
 Bfloats = npt.NDArray[np.uint16]
+Indices = npt.NDArray[np.int64]
 
 _NAN = 0x7FC0
 #: Inputs that a register holds of a pixel.
 _INPUTS = 32
-#: Values of a pixel, and from one to the next in bytes.
-_C, _PIXEL_BYTES = CHANNELS, 2 * CHANNELS
+_C = CHANNELS
 _FILTER_HALF = 3 * 6 * 2 * TILE
 #: Values at the end of :func:`convolve`'s memory that are written before the first block is there.
 SPARE = BLOCK_PX * CHANNELS
@@ -67,6 +59,13 @@ def aligned(shape: tuple[int, ...], dtype: type[np.generic]) -> npt.NDArray[Any]
     memory = np.zeros(size + LINE_BYTES, np.uint8)
     start = -memory.ctypes.data % LINE_BYTES
     return memory[start : start + size].view(dtype).reshape(shape)
+
+
+def aligned_copy(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """``values`` in memory that begins at a cache line."""
+    copied = aligned(values.shape, values.dtype.type)
+    copied[:] = values
+    return copied
 
 
 def row_pixels(width: int) -> int:
@@ -133,18 +132,12 @@ def convolve(
         for half in range(2):
             channel = half * BLOCK_OUTPUTS
             for x in range(0, width, BLOCK_PX):
-                load_sums_0(bias, channel, 0)
-                load_sums_1(bias, channel + 16, 0)
-                load_sums_2(bias, channel, 0)
-                load_sums_3(bias, channel + 16, 0)
+                begin_sums(bias, channel)
                 at, pixel = half * _FILTER_HALF, 0
                 for dy in range(3):
                     left = reads[y + dy] + x * _C
                     for part in range(6):  # three columns, two halves of the inputs
-                        load_pixels_0(memory, left + part * 32, _PIXEL_BYTES)
-                        load_pixels_1(memory, left + 16 * _C + part * 32, _PIXEL_BYTES)
-                        load_filter_0(filters, at, LINE_BYTES)
-                        load_filter_1(filters, at + TILE, LINE_BYTES)
+                        load_factors(memory, left, part * 32, _C, filters, at)
                         add_product_0()
                         # Sixteen of the eighteen steps finish two pixels each, between the products.
                         if dy * 6 + part < 16:
@@ -162,10 +155,7 @@ def convolve(
                         add_product_3()
                         at += 2 * TILE
                 done = SUMS - done
-                store_sums_0(sums, done, 2 * LINE_BYTES)
-                store_sums_1(sums, done + 16, 2 * LINE_BYTES)
-                store_sums_2(sums, done + SUMS // 2, 2 * LINE_BYTES)
-                store_sums_3(sums, done + SUMS // 2 + 16, 2 * LINE_BYTES)
+                store_sums(sums, done, BLOCK_OUTPUTS)
                 done_channel, done_at = channel, writes[y] + (x + 1) * _C + channel
     release()
     for pixel in range(BLOCK_PX):
@@ -195,28 +185,18 @@ def convolve_row_to_float(
     for half in range(halves):
         channel = half * BLOCK_OUTPUTS
         for x in range(0, width, BLOCK_PX):
-            load_sums_0(bias, channel, 0)
-            load_sums_1(bias, channel + 16, 0)
-            load_sums_2(bias, channel, 0)
-            load_sums_3(bias, channel + 16, 0)
+            begin_sums(bias, channel)
             at = half * _FILTER_HALF
             for dy in range(3):
                 left = reads[y + dy] + x * _C
                 for part in range(6):
-                    load_pixels_0(memory, left + part * 32, _PIXEL_BYTES)
-                    load_pixels_1(memory, left + 16 * _C + part * 32, _PIXEL_BYTES)
-                    load_filter_0(filters, at, LINE_BYTES)
-                    load_filter_1(filters, at + TILE, LINE_BYTES)
+                    load_factors(memory, left, part * 32, _C, filters, at)
                     add_product_0()
                     add_product_1()
                     add_product_2()
                     add_product_3()
                     at += 2 * TILE
-            out = x * _C + channel
-            store_sums_0(target, out, 2 * _PIXEL_BYTES)
-            store_sums_1(target, out + 16, 2 * _PIXEL_BYTES)
-            store_sums_2(target, out + 16 * _C, 2 * _PIXEL_BYTES)
-            store_sums_3(target, out + 16 * _C + 16, 2 * _PIXEL_BYTES)
+            store_sums(target, x * _C + channel, _C)
     release()
 
 

@@ -1,55 +1,81 @@
-"""RRDBNet computed by the CPU's matrix unit, in bf16."""
+"""RRDBNet by the matrix unit, in bf16."""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
+from functools import partial
 from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from imgpipe.upscaling import amx_dense, amx_tail
-from imgpipe.upscaling.amx import Bfloats, Floats
-from imgpipe.upscaling.amx_dense import DENSE, GROWTH
-from imgpipe.upscaling.amx_instructions import amx_is_usable
-from imgpipe.upscaling.compiled import CHANNELS
-from imgpipe.upscaling.network_forms import EsrganForm
+from imgpipe.inference.memory_model import MemoryModel
+from imgpipe.inference.torch_network import SCRATCH_FACTOR, peak_tensor_bytes
+from imgpipe.upscaling.cpu import dense, tail
+from imgpipe.upscaling.cpu.compiled import CHANNELS
+from imgpipe.upscaling.cpu.dense import DENSE, GROWTH
+from imgpipe.upscaling.cpu.layers import Bfloats, Floats
+from imgpipe.upscaling.network import Strip
+from imgpipe.upscaling.network_forms import has_esrgan_form
+from imgpipe.upscaling.quantising_network import strip_of_rows
 from imgpipe.upscaling.row_stream import can_stream
 
 #: Source pixels whose result is made at once: in wide pictures still enough rows for each thread.
 _STRIP_PIXELS = 131_072
 
 
-class AmxEsrganForm(EsrganForm):
-    """The first convolution in fp32, the trunk's last one by torch, all others by the matrix unit.
+class EsrganLoops:
+    """The strips that :class:`_EsrganForm` gives, as levels."""
 
-    Raises RuntimeError without a matrix unit.
-    """
+    def __init__(self, module: nn.Module) -> None:
+        form = _EsrganForm(module).eval().requires_grad_(False)
+        self._form = form.to(memory_format=torch.channels_last)
 
-    def __init__(self, module: nn.Module, dtype: torch.dtype, device_type: str) -> None:
-        if not amx_is_usable():
-            raise RuntimeError("expected AMX-BF16 in CPU, kernel and compiler; ask amx_is_usable() first")
-        super().__init__(module, dtype, device_type)
+    @property
+    def scale(self) -> int:
+        return self._form.factor
+
+    def strips(self, windows: Floats) -> Iterator[tuple[Strip, bool]]:
+        """(strip of all windows, whether it is finite) from top to bottom."""
+        pixels = torch.from_numpy(np.ascontiguousarray(windows)).permute(0, 3, 1, 2)
+        for start, rows in self._form.strips(pixels):
+            finite = bool(torch.isfinite(rows.sum()))  # NaN and infinity survive a sum
+            yield strip_of_rows(start, rows.permute(0, 2, 3, 1), self.scale), finite
+
+    def memory_model(self) -> MemoryModel:
+        """What a window takes, from the tensors that are alive at once."""
+        return MemoryModel.of_peaks(partial(peak_tensor_bytes, self._form), SCRATCH_FACTOR)
+
+
+class _EsrganForm(nn.Module):
+    """The first convolution in fp32, the trunk's last one by torch, all others by the matrix unit."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        layers = cast(Any, module).model
         blocks = [block for rrdb in _rrdbs(module) for block in _blocks(rrdb)]
         convolutions = [_convolution(block, index) for block in blocks for index in range(1, 6)]
-        self._blocks = amx_dense.dense_trunk(
-            [_weight_and_bias(each) for each in convolutions], _slope(blocks[0])
-        )
-        tail = [*_tail_pairs(module), (cast(Any, module).model[-1], None)]
-        slopes = [activation.negative_slope for _, activation in tail if activation is not None]
-        self._tail = amx_tail.tail([_weight_and_bias(each) for each, _ in tail], slopes)
-        self._join = cast(nn.Sequential, self.trunk.sub)[-1]
-        del self.trunk, self.tail, self.exit
+        self._blocks = dense.dense_trunk([_weight_and_bias(each) for each in convolutions], _slope(blocks[0]))
+        after = [*_tail_pairs(module), (layers[-1], None)]
+        slopes = [activation.negative_slope for _, activation in after if activation is not None]
+        self._tail = tail.packed_tail([_weight_and_bias(each) for each, _ in after], slopes)
+        self._entry = copy.deepcopy(layers[0]).float()
+        self._join = copy.deepcopy(layers[1].sub[-1]).to(torch.bfloat16)
+        self.factor = self._tail.factor
 
     def strips(self, pixels: Tensor) -> Iterator[tuple[int, Tensor]]:
-        """See :meth:`EsrganForm.strips`."""
-        features = self.features(pixels).permute(0, 2, 3, 1).contiguous()
+        """(first row, rows of the result as (n, 3, rows, width)) from top to bottom; (n, 3, h, w) float32.
+
+        Tensors without values (of the meta device) give the same shapes; nothing is computed then.
+        """
+        features = self._features(pixels).permute(0, 2, 3, 1).contiguous()
         count, height, width, _ = features.shape
-        plan = amx_tail.TailPlan(width, height, len(self._tail.enlarging))
+        plan = tail.TailPlan(width, height, len(self._tail.enlarging))
         spaces = [
             (
-                torch.zeros(plan.kept_values, dtype=self._dtype, device=features.device),
+                torch.zeros(plan.kept_values, dtype=torch.bfloat16, device=features.device),
                 torch.empty(plan.row_values, device=features.device),
             )
             for _ in range(torch.get_num_threads())
@@ -62,23 +88,23 @@ class AmxEsrganForm(EsrganForm):
             if not features.is_meta:
                 arrays = [(_bits(kept), line.numpy()) for kept, line in spaces]
                 for source, target in zip(features, result, strict=True):
-                    amx_tail.compute(self._tail, _bits(source), first, stop, arrays, target.numpy())
+                    tail.compute(self._tail, _bits(source), first, stop, arrays, target.numpy())
             yield first, result.permute(0, 3, 1, 2)
 
-    def features(self, pixels: Tensor) -> Tensor:
-        """See :meth:`EsrganForm.features`."""
-        entry = self.entry(pixels).to(self._dtype)
+    def _features(self, pixels: Tensor) -> Tensor:
+        """What the trunk makes of the pixels: (n, 64, h, w) bf16."""
+        entry = self._entry(pixels).to(torch.bfloat16)
         _, channels, height, width = entry.shape
         result = torch.empty_like(entry, memory_format=torch.channels_last)
         for source, target in zip(entry, result, strict=True):
-            shape = amx_dense.memory_shape(width, height)
-            memory = torch.zeros(shape, dtype=self._dtype, device=entry.device)
+            shape = dense.memory_shape(width, height)
+            memory = torch.zeros(shape, dtype=torch.bfloat16, device=entry.device)
             inside = memory[:, 1 : height + 1, 1 : width + 1, :channels]
             inside[0] = source.permute(1, 2, 0)
             piece = 0
             if not entry.is_meta:
                 threads = torch.get_num_threads()
-                piece = amx_dense.compute(self._blocks, _bits(memory), width, height, threads)
+                piece = dense.compute(self._blocks, _bits(memory), width, height, threads)
             target.permute(1, 2, 0).copy_(inside[piece])
         joined: Tensor = entry + self._join(result)
         return joined
@@ -89,18 +115,14 @@ def _bits(values: Tensor) -> Bfloats:
     return bits
 
 
-def amx_or_torch(module: nn.Module, dtype: torch.dtype, device_type: str) -> nn.Module:
-    """The form in which ``module`` runs in ``dtype``: ours in bf16, torch's in fp32."""
-    form = AmxEsrganForm if dtype == torch.bfloat16 else EsrganForm
-    return form(module, dtype, device_type)
-
-
-def has_amx_form(module: nn.Module) -> bool:
-    """Whether :class:`AmxEsrganForm` computes ``module``, which has the ESRGAN form.
+def fits(module: nn.Module) -> bool:
+    """Whether :class:`EsrganLoops` computes ``module``, an RRDBNet.
 
     64 features that grow by 32, leaky ReLU of one slope in the trunk, no 1x1 convolutions beside (ESRGAN+),
     enlarged by its nearest pixels and by 2 each time.
     """
+    if not has_esrgan_form(module):
+        return False
     blocks = [block for rrdb in _rrdbs(module) for block in _blocks(rrdb)]
     if not blocks or not isinstance(cast(Any, module).model[1].sub[-1], nn.Conv2d):
         return False

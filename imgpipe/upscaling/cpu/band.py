@@ -14,26 +14,25 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from imgpipe.upscaling.amx import (
+from imgpipe.upscaling.cpu.compiled import CHANNELS, compiled
+from imgpipe.upscaling.cpu.instructions import add_and_get, get, give_way
+from imgpipe.upscaling.cpu.layers import (
     SPARE,
     SPARE_PIXELS,
     Bfloats,
     Floats,
+    Indices,
     aligned,
     convolve,
     convolve_first,
     convolve_row_to_float,
     row_pixels,
 )
-from imgpipe.upscaling.amx_instructions import whole_tiles
-from imgpipe.upscaling.amx_registers import SUMS
-from imgpipe.upscaling.compiled import CHANNELS, compiled
-from imgpipe.upscaling.instructions import add_and_get, get, give_way
+from imgpipe.upscaling.cpu.team import Team
+from imgpipe.upscaling.cpu.tiles import SUMS, whole_tiles
+from imgpipe.upscaling.cpu.vectors import enlarged_pixel
 from imgpipe.upscaling.network import Strip
-from imgpipe.upscaling.team import Team
-from imgpipe.upscaling.vector_instructions import enlarged_pixel
 
 #: Pixels of a band for each thread: they and what becomes of them fit into caches of the third level.
 _BAND_PIXELS_PER_THREAD = 32_768
@@ -43,8 +42,6 @@ _SHARES_PER_THREAD = 4
 
 #: Rows of a layer's input that stay for the next band are two; two more are written meanwhile.
 KEPT = 4
-
-Indices = npt.NDArray[np.int64]
 
 #: The last layer has 64 outputs at most, three for each pixel of the result.
 MOST_FACTOR = 4

@@ -5,14 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from imgpipe.upscaling import amx_band
-from imgpipe.upscaling.amx import Floats, packed_filter
-from imgpipe.upscaling.amx_band import AmxChain, BandPlan, Places, stream_strips
-from imgpipe.upscaling.amx_instructions import amx_is_usable
-from imgpipe.upscaling.compiled import CHANNELS
+from imgpipe.upscaling.cpu import band
+from imgpipe.upscaling.cpu.band import AmxChain, BandPlan, Places, stream_strips
+from imgpipe.upscaling.cpu.compiled import CHANNELS
+from imgpipe.upscaling.cpu.layers import Floats, packed_filter
 from imgpipe.upscaling.network import Native
-
-needs_amx = pytest.mark.skipif(not amx_is_usable(), reason="this CPU, kernel or compiler has no AMX-BF16")
+from imgpipe_tests.upscaling.cpu import needs_amx
 
 _FACTOR, _LAYERS = 2, 6
 
@@ -95,8 +93,8 @@ def test_bands_and_threads_change_nothing(height: int, width: int, monkeypatch: 
     whole = _streamed(window, threads=1)
     assert whole[0].shape == (height * _FACTOR, width * _FACTOR, 3)
     for pixels, shares, threads in ((70, 1, 1), (200, 3, 2), (700, 8, 5)):
-        monkeypatch.setattr(amx_band, "_BAND_PIXELS_PER_THREAD", pixels)
-        monkeypatch.setattr(amx_band, "_SHARES_PER_THREAD", shares)
+        monkeypatch.setattr(band, "_BAND_PIXELS_PER_THREAD", pixels)
+        monkeypatch.setattr(band, "_SHARES_PER_THREAD", shares)
         levels, mean = _streamed(window, threads)
         assert np.array_equal(levels, whole[0]), f"bands of {pixels} px on {threads} threads"
         assert np.array_equal(mean, whole[1])

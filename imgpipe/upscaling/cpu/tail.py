@@ -13,11 +13,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from imgpipe.upscaling.amx import (
+from imgpipe.upscaling.cpu.compiled import CHANNELS, compiled
+from imgpipe.upscaling.cpu.enlarge import PARITY_VALUES, enlarge_row, packed_by_parity
+from imgpipe.upscaling.cpu.instructions import add_and_get
+from imgpipe.upscaling.cpu.layers import (
     SPARE,
     Bfloats,
     Floats,
+    Indices,
     aligned,
+    aligned_copy,
     convolve,
     convolve_row_to_float,
     from_bfloats,
@@ -25,12 +30,8 @@ from imgpipe.upscaling.amx import (
     row_pixels,
     to_bfloats,
 )
-from imgpipe.upscaling.amx_enlarge import PARITY_VALUES, enlarge_row, packed_by_parity
-from imgpipe.upscaling.amx_instructions import whole_tiles
-from imgpipe.upscaling.amx_registers import SUMS
-from imgpipe.upscaling.compiled import CHANNELS, compiled
-from imgpipe.upscaling.instructions import add_and_get
-from imgpipe.upscaling.team import Team
+from imgpipe.upscaling.cpu.team import Team
+from imgpipe.upscaling.cpu.tiles import SUMS, whole_tiles
 
 _C = CHANNELS
 #: Rows of a layer that are kept: what the next layer reads, and one that is written.
@@ -59,7 +60,7 @@ class Tail:
         return int(2 ** len(self.enlarging))
 
 
-def tail(convolutions: Sequence[tuple[Floats, Floats]], slopes: Sequence[float]) -> Tail:
+def packed_tail(convolutions: Sequence[tuple[Floats, Floats]], slopes: Sequence[float]) -> Tail:
     """From (weight, bias) of the convolution after each enlargement, of the next and of the last, to RGB.
 
     ``slopes``: of the leaky ReLU after each but the last. The last one's weights keep 16 bits: what
@@ -75,14 +76,8 @@ def tail(convolutions: Sequence[tuple[Floats, Floats]], slopes: Sequence[float])
     for index, value in enumerate(slopes):
         slope[index] = value
     lost = last - from_bfloats(to_bfloats(last))
-    packed = _aligned(packed_filter(inner)), _aligned(packed_filter(np.concatenate([last, lost]), blocks=1))
-    return Tail(enlarging, *packed, bias, slope)
-
-
-def _aligned(values: Bfloats) -> Bfloats:
-    copied: Bfloats = aligned(values.shape, np.uint16)
-    copied[:] = values
-    return copied
+    both = packed_filter(np.concatenate([last, lost]), blocks=1)
+    return Tail(enlarging, aligned_copy(packed_filter(inner)), aligned_copy(both), bias, slope)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +89,7 @@ class TailPlan:
     enlargements: int
 
     @property
-    def rows(self) -> npt.NDArray[np.int64]:
+    def rows(self) -> Indices:
         """(layers,) values of a row: the features, each enlargement, and the convolution after them."""
         blocks = row_pixels(self.width) - 2
         levels = [*range(self.enlargements + 1), self.enlargements]

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from imgpipe.upscaling.amx import (
+from imgpipe.upscaling.cpu.compiled import CHANNELS
+from imgpipe.upscaling.cpu.layers import (
     SPARE,
     SPARE_PIXELS,
     Bfloats,
@@ -20,11 +21,8 @@ from imgpipe.upscaling.amx import (
     row_pixels,
     to_bfloats,
 )
-from imgpipe.upscaling.amx_instructions import amx_is_usable, whole_tiles
-from imgpipe.upscaling.amx_registers import SUMS
-from imgpipe.upscaling.compiled import CHANNELS
-
-needs_amx = pytest.mark.skipif(not amx_is_usable(), reason="this CPU, kernel or compiler has no AMX-BF16")
+from imgpipe.upscaling.cpu.tiles import SUMS, whole_tiles
+from imgpipe_tests.upscaling.cpu import needs_amx
 
 
 def _rounded(values: Floats) -> Floats:

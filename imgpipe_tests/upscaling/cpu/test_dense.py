@@ -7,12 +7,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from imgpipe.upscaling import amx_dense
-from imgpipe.upscaling.amx import Bfloats, Floats, aligned, from_bfloats
-from imgpipe.upscaling.amx_dense import compute, dense_trunk, memory_shape
-from imgpipe.upscaling.amx_instructions import amx_is_usable
-
-needs_amx = pytest.mark.skipif(not amx_is_usable(), reason="this CPU, kernel or compiler has no AMX-BF16")
+from imgpipe.upscaling.cpu import dense
+from imgpipe.upscaling.cpu.dense import compute, dense_trunk, memory_shape
+from imgpipe.upscaling.cpu.layers import Bfloats, Floats, aligned, from_bfloats
+from imgpipe_tests.upscaling.cpu import needs_amx
 
 _SLOPE, _SCALE = 0.2, 0.2
 
@@ -66,8 +64,7 @@ def _features(height: int, width: int) -> Tensor:
 
 
 @needs_amx
-@pytest.mark.parametrize("blocks", [1, 2, 3, 4])
-@pytest.mark.parametrize(("height", "width"), [(1, 1), (5, 33), (20, 64)])
+@pytest.mark.parametrize(("blocks", "height", "width"), [(1, 1, 1), (2, 5, 33), (3, 20, 64), (4, 5, 33)])
 def test_equal_to_the_blocks(blocks: int, height: int, width: int) -> None:
     features, numbers = _features(height, width), _numbers(blocks)
     got, memory = _computed(features, numbers, threads=2)
@@ -87,8 +84,8 @@ def test_bands_and_threads_change_nothing(height: int, width: int, monkeypatch: 
     features, numbers = _features(height, width), _numbers(4)
     whole, _ = _computed(features, numbers, threads=1)
     for pixels, shares, threads in ((1, 1, 2), (200, 2, 3), (5000, 1, 5)):
-        monkeypatch.setattr(amx_dense, "_SHARE_PIXELS", pixels)
-        monkeypatch.setattr(amx_dense, "_SHARES_PER_THREAD", shares)
+        monkeypatch.setattr(dense, "_SHARE_PIXELS", pixels)
+        monkeypatch.setattr(dense, "_SHARES_PER_THREAD", shares)
         assert np.array_equal(_computed(features, numbers, threads)[0], whole)
 
 
@@ -97,9 +94,9 @@ def test_bands_and_threads_change_nothing(height: int, width: int, monkeypatch: 
 def test_what_a_task_reads_is_finished(
     height: int, pixels: int, threads: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(amx_dense, "_SHARE_PIXELS", pixels)
+    monkeypatch.setattr(dense, "_SHARE_PIXELS", pixels)
     blocks = 4
-    tasks = amx_dense._tasks(blocks, 20, height, threads)
+    tasks = dense._tasks(blocks, 20, height, threads)
     done_by = np.full((blocks * 5, height), -1)
     for number, (layer, begin, end, _) in enumerate(tasks):
         assert (done_by[layer, begin:end] == -1).all(), "each row once"

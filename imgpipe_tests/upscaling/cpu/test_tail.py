@@ -7,12 +7,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from imgpipe.upscaling import amx_tail
-from imgpipe.upscaling.amx import Floats, aligned, to_bfloats
-from imgpipe.upscaling.amx_instructions import amx_is_usable
-from imgpipe.upscaling.amx_tail import Tail, TailPlan, compute, tail
-
-needs_amx = pytest.mark.skipif(not amx_is_usable(), reason="this CPU, kernel or compiler has no AMX-BF16")
+from imgpipe.upscaling.cpu import tail
+from imgpipe.upscaling.cpu.layers import Floats, aligned, to_bfloats
+from imgpipe.upscaling.cpu.tail import Tail, TailPlan, compute, packed_tail
+from imgpipe_tests.upscaling.cpu import needs_amx
 
 _SLOPE = 0.2
 Numbers = list[tuple[Floats, Floats]]
@@ -51,7 +49,7 @@ def _truth(features: Floats, numbers: Numbers) -> Floats:
 
 
 def _tail(enlargements: int) -> Tail:
-    return tail(_numbers(enlargements), [_SLOPE] * (enlargements + 1))
+    return packed_tail(_numbers(enlargements), [_SLOPE] * (enlargements + 1))
 
 
 def _computed(made: Tail, features: Floats, threads: int, strips: int) -> Floats:
@@ -71,8 +69,9 @@ def _computed(made: Tail, features: Floats, threads: int, strips: int) -> Floats
 
 
 @needs_amx
-@pytest.mark.parametrize("enlargements", [0, 1, 2, 3])
-@pytest.mark.parametrize(("height", "width"), [(1, 1), (5, 33), (12, 64)])
+@pytest.mark.parametrize(
+    ("enlargements", "height", "width"), [(0, 5, 33), (1, 1, 1), (2, 12, 64), (3, 5, 33)]
+)
 def test_equal_to_the_layers(enlargements: int, height: int, width: int) -> None:
     features = _features(height, width)
     got = _computed(_tail(enlargements), features, threads=2, strips=height)
@@ -93,7 +92,7 @@ def test_strips_bands_and_threads_change_nothing(
     features, made = _features(height, width), _tail(2)
     whole = _computed(made, features, threads=1, strips=height)
     for shares, threads, strips in ((1, 2, 1), (2, 3, 7), (9, 5, height)):
-        monkeypatch.setattr(amx_tail, "_BANDS_PER_THREAD", shares)
+        monkeypatch.setattr(tail, "_BANDS_PER_THREAD", shares)
         assert np.array_equal(_computed(made, features, threads, strips), whole)
 
 

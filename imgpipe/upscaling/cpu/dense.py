@@ -18,37 +18,35 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from imgpipe.upscaling.amx import Bfloats, Floats, aligned, packed_filter, row_pixels
-from imgpipe.upscaling.amx_instructions import configure, release, whole_tiles
-from imgpipe.upscaling.amx_registers import (
+from imgpipe.upscaling.cpu.compiled import CHANNELS, compiled
+from imgpipe.upscaling.cpu.instructions import add_and_get, get, give_way
+from imgpipe.upscaling.cpu.layers import (
+    Bfloats,
+    Floats,
+    Indices,
+    aligned,
+    aligned_copy,
+    packed_filter,
+    row_pixels,
+)
+from imgpipe.upscaling.cpu.team import Team
+from imgpipe.upscaling.cpu.tiles import (
     BLOCK_OUTPUTS,
     BLOCK_PX,
-    LINE_BYTES,
     SUMS,
     TILE,
     add_product_0,
     add_product_1,
     add_product_2,
     add_product_3,
-    load_filter_0,
-    load_filter_1,
-    load_pixels_0,
-    load_pixels_1,
-    load_sums_0,
-    load_sums_1,
-    load_sums_2,
-    load_sums_3,
-    store_sums_0,
-    store_sums_1,
-    store_sums_2,
-    store_sums_3,
+    begin_sums,
+    configure,
+    load_factors,
+    release,
+    store_sums,
+    whole_tiles,
 )
-from imgpipe.upscaling.compiled import CHANNELS, compiled
-from imgpipe.upscaling.instructions import add_and_get, get, give_way
-from imgpipe.upscaling.team import Team
-from imgpipe.upscaling.vector_instructions import activate, add_residual
-
-Indices = npt.NDArray[np.int64]
+from imgpipe.upscaling.cpu.vectors import activate, add_residual
 
 #: What each of the first four convolutions adds, and the values of a pixel with all of them.
 GROWTH = 32
@@ -89,8 +87,7 @@ def dense_trunk(convolutions: Sequence[tuple[Floats, Floats]], slope: float) -> 
     """From (weight, bias) of each convolution in their order."""
     packed = [packed_filter(weight, len(weight) // BLOCK_OUTPUTS) for weight, _ in convolutions]
     starts = np.cumsum([0, *(len(part) for part in packed)])
-    filters: Bfloats = aligned((int(starts[-1]),), np.uint16)
-    filters[:] = np.concatenate(packed)
+    filters: Bfloats = aligned_copy(np.concatenate(packed))
     bias: Floats = aligned((len(convolutions), CHANNELS), np.float32)
     for index, (_, values) in enumerate(convolutions):
         bias[index, : len(values)] = values
@@ -243,18 +240,12 @@ def _convolve(
     for y in range(begin, end):
         for channel in range(0, outputs, BLOCK_OUTPUTS):
             for x in range(0, width, BLOCK_PX):
-                load_sums_0(bias, channel, 0)
-                load_sums_1(bias, channel + 16, 0)
-                load_sums_2(bias, channel, 0)
-                load_sums_3(bias, channel + 16, 0)
+                begin_sums(bias, channel)
                 at = first_filter + channel // BLOCK_OUTPUTS * groups * 9 * 2 * TILE
                 for tap in range(9):
                     left = source + (y + tap // 3) * row + (x + tap % 3) * DENSE
                     for group in range(groups):
-                        load_pixels_0(memory, left + group * 32, 2 * DENSE)
-                        load_pixels_1(memory, left + 16 * DENSE + group * 32, 2 * DENSE)
-                        load_filter_0(filters, at, LINE_BYTES)
-                        load_filter_1(filters, at + TILE, LINE_BYTES)
+                        load_factors(memory, left, group * 32, DENSE, filters, at)
                         add_product_0()
                         # Two pixels of the block before are finished between the products.
                         for _ in range(2):
@@ -268,10 +259,7 @@ def _convolve(
                         add_product_3()
                         at += 2 * TILE
                 done = SUMS - done
-                store_sums_0(sums, done, 2 * LINE_BYTES)
-                store_sums_1(sums, done + 16, 2 * LINE_BYTES)
-                store_sums_2(sums, done + SUMS // 2, 2 * LINE_BYTES)
-                store_sums_3(sums, done + SUMS // 2 + 16, 2 * LINE_BYTES)
+                store_sums(sums, done, BLOCK_OUTPUTS)
                 done_at, pixel = target + (y + 1) * row + (x + 1) * DENSE + channel, 0
     release()
     for last in range(BLOCK_PX):

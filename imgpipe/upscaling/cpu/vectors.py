@@ -11,8 +11,8 @@ from typing import Any
 from llvmlite import ir
 from numba import types
 
-from imgpipe.upscaling.compiled import CHANNELS
-from imgpipe.upscaling.instructions import LONG, element, emit, instruction
+from imgpipe.upscaling.cpu.compiled import CHANNELS
+from imgpipe.upscaling.cpu.instructions import LONG, element, emit, instruction
 
 #: Neighbours that :func:`weigh_patches` sums at once: fewer would wait for one another's sums.
 PATCHES = 4
