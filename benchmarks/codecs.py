@@ -29,9 +29,9 @@ from PIL import features
 
 from imgpipe.images.decode import decode
 from imgpipe.images.encode import encode
+from imgpipe.images.formats.png_write import packing_library
 from imgpipe.images.image import Image
 from imgpipe.images.isolation import IsolatedDecoder
-from imgpipe.images.png_write import packing_library
 from imgpipe.images.resize import resize
 from imgpipe.samples.drawings import draw_samples
 from imgpipe.settings import IsolationSettings, LimitSettings

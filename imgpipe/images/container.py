@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
 
 from imgpipe.errors import DecodeError
 
@@ -40,3 +44,16 @@ class Metadata:
 def damaged(name: str, what: str) -> DecodeError:
     """The error for a file that starts as an image and does not hold together."""
     return DecodeError(f"{name}: {what}; the file is incomplete or damaged: fetch or export it again")
+
+
+def full_range(
+    samples: npt.NDArray[np.unsignedinteger[Any]], depth: int
+) -> npt.NDArray[np.uint8] | npt.NDArray[np.uint16]:
+    """0 .. 2^depth - 1 spread over 0 .. 255 (uint8; up to 8 bits) or 0 .. 65535 (uint16), rounded to nearest.
+
+    ``depth``: 1..16 bits. Larger samples are taken for 2^depth - 1.
+    """
+    top, full = (1 << depth) - 1, 255 if depth <= 8 else 65535
+    table = (np.arange(top + 1, dtype=np.uint64) * full + top // 2) // top
+    spread = table.astype(np.uint8 if depth <= 8 else np.uint16)[np.minimum(samples, top)]
+    return cast(npt.NDArray[np.uint8] | npt.NDArray[np.uint16], spread)

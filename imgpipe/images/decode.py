@@ -1,8 +1,8 @@
 """Bytes to :class:`~imgpipe.images.image.Image`, losing nothing without a note.
 
-Limits are checked on the header; metadata is read by our own parsers; the decoders (OpenCV for PNG, AVIF and
-deep TIFF, libjpeg-turbo for JPEG, Pillow for the rest) are given cleaned files. Whatever a decoder raises
-becomes one of our errors.
+Limits are checked on the header; metadata is read by our own parsers; the decoders are OpenCV for PNG and
+AVIF, libjpeg-turbo for JPEG, tifffile for TIFF, and Pillow for the rest. Those of PNG and JPEG are given
+files without metadata. What a decoder raises becomes one of our errors.
 
 Not noticed, since the format has no checksum: a JPEG whose altered bits make up another valid picture. What
 libjpeg warns of (data that ends early, codes that do not exist) is refused.
@@ -30,10 +30,11 @@ from PIL import (
 
 from imgpipe.errors import LimitExceeded, UnsupportedFormat
 from imgpipe.images import header as headers
-from imgpipe.images import icc, jpeg, plugin, png, tiff, tiff_pixels
-from imgpipe.images.container import Header, Metadata, damaged
+from imgpipe.images import icc
+from imgpipe.images.container import Header, Metadata, damaged, full_range
+from imgpipe.images.formats import jpeg, plugin, png, tiff_pixels
+from imgpipe.images.formats.jpeg_pixels import decode_jpeg
 from imgpipe.images.image import Image, Pixels
-from imgpipe.images.jpeg_pixels import decode_jpeg
 from imgpipe.images.metadata import (
     icc_space,
     reset_exif_orientation,
@@ -45,7 +46,7 @@ from imgpipe.settings import LimitSettings
 # Decoders report on stderr what is already in the exceptions raised here.
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
-#: What Pillow, OpenCV and struct raise on damaged files.
+#: What OpenCV, Pillow, tifffile, imagecodecs and struct raise on damaged files.
 _BACKEND_ERRORS = (
     *(OSError, SyntaxError, ValueError, TypeError, LookupError, ArithmeticError, EOFError, AttributeError),
     *(RuntimeError, AssertionError, struct.error, zlib.error, cv2.error, Warning),
@@ -53,13 +54,9 @@ _BACKEND_ERRORS = (
 
 _PILLOW: dict[str, Callable[[io.BytesIO], PIL.Image.Image]] = {
     "WEBP": WebPImagePlugin.WebPImageFile,
-    "TIFF": tiff_pixels.TiffFile,
     "GIF": GifImagePlugin.GifImageFile,
     "BMP": BmpImagePlugin.BmpImageFile,
 }
-
-#: Modes that Pillow hands out -> the mode to convert to, which holds the same picture.
-_PLAIN_MODES = {"1": "L", "PA": "RGBA", "RGBX": "RGB", "RGBa": "RGBA", "La": "LA", "YCbCr": "RGB"}
 
 _Array = npt.NDArray[Any]
 
@@ -107,7 +104,7 @@ def _decode(data: bytes, header: Header, meta: Metadata, limits: LimitSettings, 
         case "PNG":
             pixels = _decode_png(data, header, name)
         case "TIFF":
-            pixels, meta = _decode_tiff(data, meta, name)
+            pixels, meta = _decode_tiff(data, header, meta, name)
         case "AVIF":
             pixels, meta = _decode_avif(data, header, meta, name)
         case "JPEG":
@@ -155,16 +152,8 @@ def _decode_jpeg(data: bytes, header: Header, meta: Metadata, name: str) -> tupl
     return _converted_cmyk(pixels, meta) if space == "CMYK" else (pixels, meta)
 
 
-def _decode_tiff(data: bytes, meta: Metadata, name: str) -> tuple[_Array, Metadata]:
-    page, _ = tiff.read_page(data, name)
-    if not tiff_pixels.needs_samples(page):
-        if set(page.numbers(tiff.SAMPLE_FORMAT)) - {1}:
-            raise UnsupportedFormat(
-                f"{name}: expected a TIFF of unsigned samples, got signed or float; convert it"
-            )
-        with _open("TIFF", tiff.pixel_file(data, page), name) as opened:
-            return _from_pillow(opened, meta, name)
-    pixels, is_cmyk, notes = tiff_pixels.read_samples(data, page, name)
+def _decode_tiff(data: bytes, header: Header, meta: Metadata, name: str) -> tuple[_Array, Metadata]:
+    pixels, is_cmyk, notes = tiff_pixels.read_pixels(data, header, name)
     meta = replace(meta, notes=meta.notes + notes)
     if not is_cmyk:
         return pixels, meta
@@ -180,7 +169,7 @@ def _decode_avif(data: bytes, header: Header, meta: Metadata, name: str) -> tupl
         raise damaged(name, "the compressed pixels of the AVIF do not make up its picture")
     pixels = _rgb_order(decoded)
     if pixels.dtype == np.uint16:
-        pixels = _full_range(pixels, header.bit_depth)
+        pixels = full_range(pixels, header.bit_depth)
     # Pillow parses the container without decoding the pixels; OpenCV returns only some of the blocks.
     with AvifImagePlugin.AvifImageFile(io.BytesIO(data)) as opened:
         info = opened.info
@@ -207,20 +196,16 @@ def _from_plugin(opened: PIL.Image.Image, meta: Metadata) -> tuple[_Array, Metad
 def _from_pillow(opened: PIL.Image.Image, meta: Metadata, name: str) -> tuple[_Array, Metadata]:
     opened.load()
     mode = opened.mode
-    if mode == "CMYK":
-        return _converted_cmyk(np.asarray(opened), meta)
-    if mode == "RGBX":
-        meta = replace(meta, notes=(*meta.notes, "a fourth channel that is not alpha left out"))
     if mode == "P":
         return _as_array(opened.convert("RGBA" if opened.has_transparency_data else "RGB")), meta
     if mode == "L" and isinstance(opened.info.get("transparency"), int):
         grey = _as_array(opened)
         alpha = np.where(grey == opened.info["transparency"], 0, 255).astype(np.uint8)
         return np.concatenate([grey, alpha], axis=2), meta
-    plain = opened.convert(_PLAIN_MODES[mode]) if mode in _PLAIN_MODES else opened
+    plain = opened.convert("L") if mode == "1" else opened
     if plain.mode not in ("L", "LA", "RGB", "RGBA"):
         raise UnsupportedFormat(
-            f"{name}: expected grey, RGB, CMYK or a palette, got mode {mode}; convert it to PNG or TIFF"
+            f"{name}: expected grey, RGB or a palette, got mode {mode}; convert it to PNG or TIFF"
         )
     return _as_array(plain), meta
 
@@ -242,13 +227,6 @@ def _rgb_order(decoded: _Array) -> _Array:
         return decoded[..., None]
     code = cv2.COLOR_BGR2RGB if decoded.shape[2] == 3 else cv2.COLOR_BGRA2RGBA
     return cv2.cvtColor(decoded, code)
-
-
-def _full_range(pixels: npt.NDArray[np.uint16], depth: int) -> npt.NDArray[np.uint16]:
-    """0 .. 2^depth - 1 spread over 0 .. 65535, rounded to nearest."""
-    top = (1 << depth) - 1
-    table = (np.arange(top + 1, dtype=np.uint64) * 65535 + top // 2) // top
-    return table.astype(np.uint16)[np.minimum(pixels, top)]
 
 
 def _upright(pixels: _Array, orientation: int) -> _Array:

@@ -12,12 +12,12 @@ import numpy as np
 import PIL.Image
 
 from imgpipe.errors import EncodeError
-from imgpipe.images import jpeg, plugin, png
+from imgpipe.images.formats import jpeg, plugin, png
+from imgpipe.images.formats.png_write import Effort, write_png
+from imgpipe.images.formats.tiff_write import write_tiff
 from imgpipe.images.icc import srgb_profile
 from imgpipe.images.image import Image, Pixels
 from imgpipe.images.metadata import icc_space, with_exif_size
-from imgpipe.images.png_write import Effort, write_png
-from imgpipe.images.tiff_write import write_tiff
 
 __all__ = ["EXTENSIONS", "Effort", "encode"]
 

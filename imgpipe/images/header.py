@@ -6,8 +6,8 @@ import struct
 from dataclasses import replace
 
 from imgpipe.errors import LimitExceeded, UnsupportedFormat
-from imgpipe.images import avif, jpeg, jxl, png, simple, tiff, webp
 from imgpipe.images.container import Header, Metadata, damaged
+from imgpipe.images.formats import avif, jpeg, jxl, png, simple, tiff, webp
 from imgpipe.images.sniff import sniff
 from imgpipe.settings import LimitSettings
 

@@ -9,13 +9,13 @@ from types import ModuleType
 
 import pytest
 
-from imgpipe.images import isolation_process
-from imgpipe.images.isolation_process import _WORKER_CODE
+from imgpipe.images.isolation import process
+from imgpipe.images.isolation.process import _WORKER_CODE
 from imgpipe_tests.images.seeds import seed_files
 
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "fuzz_decode.py"
 #: A worker with a defect, before ours begins.
-DEFECT = "import sys; sys.path[:] = sys.argv[5:]; from imgpipe.images import isolation_worker; "
+DEFECT = "import sys; sys.path[:] = sys.argv[5:]; from imgpipe.images.isolation import worker; "
 
 pytestmark = pytest.mark.skipif(not SCRIPT.is_file(), reason="scripts/ is not part of this installation")
 
@@ -51,10 +51,10 @@ def test_a_case_is_known_by_its_seed_and_number(script: ModuleType, tmp_path: Pa
 @pytest.mark.parametrize(
     ("defect", "words"),
     [
-        ("isolation_worker.decode = lambda *_, **__: 1 / 0; ", "ZeroDivisionError: division by zero"),
-        ("import os; isolation_worker.decode = lambda *_, **__: os.abort(); ", "crashed with SIGABRT"),
+        ("worker.decode = lambda *_, **__: 1 / 0; ", "ZeroDivisionError: division by zero"),
+        ("import os; worker.decode = lambda *_, **__: os.abort(); ", "crashed with SIGABRT"),
         (
-            "import time; real = isolation_worker.decode; isolation_worker.decode = "
+            "import time; real = worker.decode; worker.decode = "
             "lambda *a, **k: (time.sleep(0.3), real(*a, **k))[1]; ",
             "took ",
         ),
@@ -68,7 +68,7 @@ def test_failures_are_noticed(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(isolation_process, "_WORKER_CODE", DEFECT + defect + _WORKER_CODE)
+    monkeypatch.setattr(process, "_WORKER_CODE", DEFECT + defect + _WORKER_CODE)
     monkeypatch.setattr(script, "SLOWEST_ALLOWED_SECONDS", 0.25)
     assert script.main(["--seed", "1", "--only", "2", "--keep", str(tmp_path)]) == 1
     assert (tmp_path / "1-2.bin").is_file()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from imgpipe.images.png_filter import Bytes, Filter, filter_rows
+from imgpipe.images.formats.png_filter import Bytes, Filter, filter_rows
 
 
 def _paeth(a: int, b: int, c: int) -> int:
@@ -85,7 +85,7 @@ def test_adaptive_takes_the_least_sum(kind: str, step: int) -> None:
 def test_blocks_do_not_show(name: Filter, block_bytes: int, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = _rows("ramp", 70, 36)
     whole = filter_rows(rows, 4, name)
-    monkeypatch.setattr("imgpipe.images.png_filter._BLOCK_BYTES", block_bytes)
+    monkeypatch.setattr("imgpipe.images.formats.png_filter._BLOCK_BYTES", block_bytes)
     assert np.array_equal(filter_rows(rows, 4, name), whole)
 
 

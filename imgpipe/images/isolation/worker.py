@@ -18,7 +18,7 @@ from pathlib import Path
 from imgpipe.errors import ImgpipeError, LimitExceeded
 from imgpipe.images.decode import decode
 from imgpipe.images.image import Image
-from imgpipe.images.isolation_channel import (
+from imgpipe.images.isolation.channel import (
     Buffer,
     Message,
     pack_error,

@@ -14,10 +14,10 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from imgpipe.images import png_write
-from imgpipe.images.png import chunks
-from imgpipe.images.png_filter import filter_rows
-from imgpipe.images.png_write import write_png
+from imgpipe.images.formats import png_write
+from imgpipe.images.formats.png import chunks
+from imgpipe.images.formats.png_filter import filter_rows
+from imgpipe.images.formats.png_write import write_png
 from imgpipe_tests.images import sources
 
 EFFORTS = ["fast", "balanced", "small"]

@@ -18,22 +18,22 @@ import pytest
 
 from imgpipe import errors
 from imgpipe.errors import ConfigError, DecodeError, ImgpipeError, LimitExceeded
-from imgpipe.images import isolation_process
 from imgpipe.images.decode import decode
 from imgpipe.images.encode import encode
 from imgpipe.images.image import Image
-from imgpipe.images.isolation import Decoder, InProcessDecoder, IsolatedDecoder, open_decoder
-from imgpipe.images.isolation_channel import NONSENSE, unpack
-from imgpipe.images.isolation_process import _WORKER_CODE
+from imgpipe.images.isolation import Decoder, InProcessDecoder, IsolatedDecoder, open_decoder, process
+from imgpipe.images.isolation.channel import NONSENSE, unpack
+from imgpipe.images.isolation.process import _WORKER_CODE
 from imgpipe.settings import IsolationSettings, LimitSettings
 from imgpipe_tests.images import hostile, sources
 
 LIMITS = LimitSettings(max_pixels=1_000_000)
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 GOOD = sources.make_png("RGBA", 16, sources.display_p3(), 6)[0]
 #: Workers of this code do as the name of their file says.
 MISBEHAVING = (
-    "import sys; sys.path[:] = sys.argv[5:]; import imgpipe_tests.images.misbehaving; " + _WORKER_CODE
+    "import sys; sys.path[:] = sys.argv[5:]; import imgpipe_tests.images.isolation.misbehaving; "
+    + _WORKER_CODE
 )
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="isolation needs Linux")
@@ -42,7 +42,7 @@ pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="is
 @pytest.fixture
 def _misbehaving(monkeypatch: pytest.MonkeyPatch) -> None:
     """Workers that do as the name of their file says."""
-    monkeypatch.setattr(isolation_process, "_WORKER_CODE", MISBEHAVING)
+    monkeypatch.setattr(process, "_WORKER_CODE", MISBEHAVING)
     monkeypatch.syspath_prepend(ROOT)
 
 
@@ -244,10 +244,10 @@ def _is_memory(path: Path) -> bool:
 def test_nothing_reaches_the_terminal() -> None:
     """Neither what libraries print while a file is decoded nor what they print while they crash."""
     code = f"""if True:
-        from imgpipe.images import isolation_process, isolation
-        from imgpipe_tests.images.test_isolation import *
-        from imgpipe_tests.images.test_isolation import _children
-        isolation_process._WORKER_CODE = {MISBEHAVING!r}
+        from imgpipe.images import isolation
+        from imgpipe_tests.images.isolation.test_isolation import *
+        from imgpipe_tests.images.isolation.test_isolation import _children
+        isolation.process._WORKER_CODE = {MISBEHAVING!r}
         with isolation.IsolatedDecoder(IsolationSettings(), 1) as decoder:
             for name in ("noise", "abort", "segfault", "good"):
                 try:
@@ -263,10 +263,10 @@ def test_workers_do_not_outlive_their_owner() -> None:
     """One idle, one busy in a loop that never yields; the owner is killed and can clean up nothing."""
     code = f"""if True:
         import threading, time
-        from imgpipe.images import isolation_process, isolation
-        from imgpipe_tests.images.test_isolation import *
-        from imgpipe_tests.images.test_isolation import _children
-        isolation_process._WORKER_CODE = {MISBEHAVING!r}
+        from imgpipe.images import isolation
+        from imgpipe_tests.images.isolation.test_isolation import *
+        from imgpipe_tests.images.isolation.test_isolation import _children
+        isolation.process._WORKER_CODE = {MISBEHAVING!r}
         decoder = isolation.IsolatedDecoder(IsolationSettings(), 2)
         for name in ("busy", "slow"):
             ask = lambda: decoder.decode(GOOD, name=name, limits=LIMITS)
@@ -322,7 +322,7 @@ def test_what_cannot_start_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConfigError, match="at least one worker"):
         IsolatedDecoder(IsolationSettings(), 0)
     with IsolatedDecoder(IsolationSettings(), 1) as decoder:
-        monkeypatch.setattr(isolation_process, "_WORKER_CODE", "raise SystemExit('no numpy here')")
+        monkeypatch.setattr(process, "_WORKER_CODE", "raise SystemExit('no numpy here')")
         with pytest.raises(ConfigError, match=r"did not start.*exit code 1, last saying 'no numpy here'"):
             decoder.decode(GOOD, name="good", limits=LIMITS)
         monkeypatch.setattr(sys, "executable", "/nowhere/python")
@@ -353,7 +353,7 @@ def test_the_owner_loads_no_decoder_and_the_worker_nothing_else() -> None:
         return done.stdout.strip()
 
     assert loaded("imgpipe.images.isolation", "cv2 PIL torch dagster") == "[]"
-    assert loaded("imgpipe.images.isolation_worker", "torch dagster onnxruntime pandas boto3 scipy") == "[]"
+    assert loaded("imgpipe.images.isolation.worker", "torch dagster onnxruntime pandas boto3 scipy") == "[]"
 
 
 @pytest.mark.parametrize(

@@ -17,9 +17,9 @@ from typing import Any, Literal
 
 import numpy as np
 
+from imgpipe.images.formats.png import SIGNATURE, make_chunk
+from imgpipe.images.formats.png_filter import Bytes, Filter, filter_rows
 from imgpipe.images.image import Pixels
-from imgpipe.images.png import SIGNATURE, make_chunk
-from imgpipe.images.png_filter import Bytes, Filter, filter_rows
 
 Effort = Literal["fast", "balanced", "small"]
 

@@ -16,7 +16,7 @@ from typing import Protocol, Self
 
 from imgpipe.errors import ConfigError, DecodeError, ImgpipeError, LimitExceeded
 from imgpipe.images.image import Image
-from imgpipe.images.isolation_process import WorkerLost, WorkerProcess
+from imgpipe.images.isolation.process import WorkerLost, WorkerProcess
 from imgpipe.settings import IsolationSettings, LimitSettings
 
 

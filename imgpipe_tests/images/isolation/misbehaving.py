@@ -9,9 +9,9 @@ import sys
 import time
 from collections.abc import Callable
 
-from imgpipe.images import isolation_worker
 from imgpipe.images.decode import decode
 from imgpipe.images.image import Image
+from imgpipe.images.isolation import worker
 from imgpipe.settings import LimitSettings
 
 _LEAKED: list[bytes] = []
@@ -58,4 +58,4 @@ def misbehave(data: bytes, *, name: str, limits: LimitSettings) -> Image:
     return decode(data, name=name, limits=limits)
 
 
-isolation_worker.decode = misbehave  # type: ignore[attr-defined]
+worker.decode = misbehave  # type: ignore[attr-defined]

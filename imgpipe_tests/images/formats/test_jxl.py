@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from imgpipe.errors import DecodeError, EncodeError, LimitExceeded, UnsupportedFormat
-from imgpipe.images import jxl
 from imgpipe.images.decode import decode
 from imgpipe.images.encode import encode
+from imgpipe.images.formats import jxl
 from imgpipe.images.image import Image, Pixels
 from imgpipe.settings import LimitSettings
 from imgpipe_tests.enhancement.pictures import waves

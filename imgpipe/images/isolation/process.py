@@ -14,7 +14,7 @@ import time
 
 from imgpipe.errors import ConfigError, ImgpipeError
 from imgpipe.images.image import Image
-from imgpipe.images.isolation_channel import NONSENSE, Message, receive, send, unpack, write
+from imgpipe.images.isolation.channel import NONSENSE, Message, receive, send, unpack, write
 from imgpipe.settings import IsolationSettings, LimitSettings
 
 #: A new interpreter imports numpy, OpenCV and Pillow: a third of a second, more on a loaded machine.
@@ -25,7 +25,7 @@ _MESSAGE_CHARACTERS = 300
 _KEPT_BYTES = 83_886_080
 _TAKE_IT_OUT = "take the file out of the source or convert it with another program"
 _WORKER_CODE = (
-    "import sys; sys.path[:] = sys.argv[5:]; from imgpipe.images.isolation_worker import main; "
+    "import sys; sys.path[:] = sys.argv[5:]; from imgpipe.images.isolation.worker import main; "
     "main(*map(int, sys.argv[1:5]))"
 )
 _WORKER_ENVIRONMENT = {

@@ -2,6 +2,7 @@
 
 An EXIF block is itself a TIFF, so the file *is* that block with our directory behind it: its offsets, those
 inside maker notes too, stay right, and its descriptive fields are taken over into the directory as they are.
+(tifffile's writer refuses pointers to EXIF directories and always writes a resolution of 1/1.)
 """
 
 from __future__ import annotations
@@ -10,10 +11,9 @@ import struct
 import zlib
 
 from imgpipe.errors import EncodeError
-from imgpipe.images import tiff
+from imgpipe.images.formats.tiff import Field, Fields, described, pack_directory
 from imgpipe.images.image import Image, Pixels
 from imgpipe.images.metadata import byte_order, exif_fault
-from imgpipe.images.tiff_exif import DESCRIPTIVE_TAGS, EXIF_POINTER, GPS_POINTER, directory
 
 _ADOBE_DEFLATE = 8
 _STRIP_BYTES = 1 << 20
@@ -36,12 +36,12 @@ def write_tiff(image: Image, level: int) -> bytes:
         at += len(strip)
     if at > 0xF0000000:
         raise EncodeError(f"TIFF: expected at most 4 GiB, got {at} bytes; write PNG")
-    fields = _described(image.exif, order) | _fields(image, order, rows, offsets, strips)
+    fields = described(image.exif) if image.exif else {}
+    fields |= _fields(image, order, rows, offsets, strips)
     pad = b"\0" * (at % 2)
     start = at + len(pad)
-    return b"".join(
-        [head[:4], struct.pack(order + "I", start), head[8:], *strips, pad, directory(order, fields, start)]
-    )
+    directory = pack_directory(order, fields, start)
+    return b"".join([head[:4], struct.pack(order + "I", start), head[8:], *strips, pad, directory])
 
 
 def _strips(pixels: Pixels, order: str, rows: int, level: int) -> list[bytes]:
@@ -52,42 +52,29 @@ def _strips(pixels: Pixels, order: str, rows: int, level: int) -> list[bytes]:
     return [zlib.compress(stored[at : at + rows].tobytes(), level) for at in range(0, len(pixels), rows)]
 
 
-def _fields(
-    image: Image, order: str, rows: int, offsets: list[int], strips: list[bytes]
-) -> dict[int, tuple[int, int, bytes]]:
+def _fields(image: Image, order: str, rows: int, offsets: list[int], strips: list[bytes]) -> Fields:
     """The fields that describe the pixels, and ICC and XMP."""
 
-    def numbers(kind: int, *values: int) -> tuple[int, int, bytes]:
-        return kind, len(values), struct.pack(f"{order}{len(values)}{'HI'[kind == _LONG]}", *values)
+    def numbers(kind: int, *values: int) -> Field:
+        return Field(kind, len(values), struct.pack(f"{order}{len(values)}{'HI'[kind == _LONG]}", *values))
 
-    channels = image.channels
     fields = {
-        tiff.WIDTH: numbers(_LONG, image.width),
-        tiff.HEIGHT: numbers(_LONG, image.height),
-        tiff.BITS: numbers(_SHORT, *[image.bit_depth] * channels),
-        tiff.COMPRESSION: numbers(_SHORT, _ADOBE_DEFLATE),
-        tiff.PHOTOMETRIC: numbers(_SHORT, 1 if channels <= 2 else 2),
-        tiff.STRIP_OFFSETS: numbers(_LONG, *offsets),
-        tiff.SAMPLES: numbers(_SHORT, channels),
+        256: numbers(_LONG, image.width),
+        257: numbers(_LONG, image.height),
+        258: numbers(_SHORT, *[image.bit_depth] * image.channels),
+        259: numbers(_SHORT, _ADOBE_DEFLATE),
+        262: numbers(_SHORT, 1 if image.channels <= 2 else 2),  # grey or RGB
+        273: numbers(_LONG, *offsets),
+        277: numbers(_SHORT, image.channels),
         278: numbers(_LONG, rows),
-        tiff.STRIP_COUNTS: numbers(_LONG, *map(len, strips)),
-        tiff.PLANAR: numbers(_SHORT, 1),
-        tiff.PREDICTOR: numbers(_SHORT, 2),
+        279: numbers(_LONG, *map(len, strips)),
+        284: numbers(_SHORT, 1),  # samples side by side
+        317: numbers(_SHORT, 2),  # differences
     }
     if image.has_alpha:
-        fields[tiff.EXTRA_SAMPLES] = numbers(_SHORT, 2)  # unassociated: straight alpha
+        fields[338] = numbers(_SHORT, 2)  # unassociated: straight alpha
     if image.icc is not None:
-        fields[34675] = (_UNDEFINED, len(image.icc), image.icc)
+        fields[34675] = Field(_UNDEFINED, len(image.icc), image.icc)
     if image.xmp is not None:
-        fields[700] = (_BYTE, len(image.xmp), image.xmp)
+        fields[700] = Field(_BYTE, len(image.xmp), image.xmp)
     return fields
-
-
-def _described(exif: bytes | None, order: str) -> dict[int, tuple[int, int, bytes]]:
-    """The descriptive fields of the block's first directory, and its pointers with their offsets."""
-    if exif is None:
-        return {}
-    start = struct.unpack_from(order + "I", exif, 4)[0]
-    entries, _ = tiff.read_directory(exif, order, start, big=False, name="EXIF")
-    wanted = DESCRIPTIVE_TAGS | {EXIF_POINTER, GPS_POINTER}
-    return {tag: (e.kind, e.count, e.value) for tag, e in entries.items() if tag in wanted}
