@@ -43,7 +43,8 @@ from imgpipe.images.image import Image
 from imgpipe.partitions import shard_partitions
 from imgpipe.records import ImageRow
 from imgpipe.stages.build import build_stage
-from imgpipe.stages.chain import RAW, UPSCALED, Step, steps
+from imgpipe.stages.catalogue import RAW, UPSCALED
+from imgpipe.stages.chain import Step, steps
 from imgpipe.stages.protocol import StageResult
 from imgpipe.storage import keys
 from imgpipe.storage.manifests import plan, seal

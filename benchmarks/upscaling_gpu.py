@@ -113,7 +113,7 @@ def stage(path: Path, options: argparse.Namespace, device: str, real: Sequence[P
     """PNG files in, PNG files out, through the engine: images/s and how much of it the network was busy."""
     edge, count = options.stage_size, options.stage_images
     with tempfile.TemporaryDirectory() as folder:
-        chosen = Settings(upscale=settings(str(path)), device=device)
+        chosen = Settings()
         source, output = (
             open_store(f"{folder}/{name}", chosen.s3, create=True) for name in ("source", "output")
         )
@@ -121,7 +121,7 @@ def stage(path: Path, options: argparse.Namespace, device: str, real: Sequence[P
             image = picture(edge, edge, real, index)
             packed = cv2.imencode(".png", np.ascontiguousarray(image[..., ::-1]))[1].tobytes()
             source.write(f"{index}.png", packed, overwrite=False)
-        upscale = UpscaleStage(chosen)
+        upscale = UpscaleStage(settings(str(path)), chosen.model_dir, device, chosen.limits.max_output_pixels)
         upscale.load()
         items = [_item(f"{index}.png", source, chosen) for index in range(count)]
         run_items(upscale, "upscaled_images", items[:1], output)  # the first one warms up

@@ -8,6 +8,7 @@ working directory. Nested keys in the environment are joined by two underscores:
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 from collections.abc import Mapping
@@ -15,18 +16,19 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 import yaml
-from pydantic import (
-    BaseModel,
-    Field,
-    ValidationError,
-    field_validator,
+from pydantic import BaseModel, Field, ValidationError, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
 )
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from imgpipe.errors import ConfigError
 from imgpipe.settings import (
     THRESHOLD_RANGES,
-    Action,
+    ActionSection,
     AssetSettings,
     AutomationSettings,
     CostSettings,
@@ -41,10 +43,10 @@ from imgpipe.settings import (
     suggest,
 )
 
-#: Environment names with our prefix that are not settings.
+#: Environment variables with the prefix IMGPIPE_ that are not settings; IMGPIPE_TEST_* is for the test suite.
 _ENV_OTHER = {"IMGPIPE_CONFIG"}
 
-#: The names that people's scripts already use -> where they live here (docs/configuration-names.md).
+#: Names that existing scripts use -> the setting of the same meaning (docs/configuration-names.md).
 ALIASES: Mapping[str, str] = {
     "alpha_matting": "rembg.alpha_matting",
     "alpha_matting_foreground_threshold": "rembg.foreground_threshold",
@@ -65,33 +67,13 @@ ALIASES: Mapping[str, str] = {
 }
 
 
-class _YamlSource(PydanticBaseSettingsSource):
-    """The YAML file as a settings source; refuses what is not a mapping."""
-
-    def __init__(self, settings_cls: type[BaseSettings], path: Path | None) -> None:
-        super().__init__(settings_cls)
-        self._path = path
-
-    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:
-        raise AssertionError("values are read as a whole by __call__")
-
-    def __call__(self) -> dict[str, Any]:
-        return {} if self._path is None else expand_names(read_yaml(self._path))
-
-
-class _QualityEnvironment(PydanticBaseSettingsSource):
-    """The ``QUALITY_*`` environment names of :data:`ALIASES`; other names of that kind are nobody's here."""
-
-    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:
-        raise AssertionError("values are read as a whole by __call__")
-
-    def __call__(self) -> dict[str, Any]:
-        named = {name: os.environ[name] for name in ALIASES if name.isupper() and name in os.environ}
-        return expand_names({name: _read_value(name, text) for name, text in named.items()})
+def _list_actions(schema: dict[str, Any], settings: type[Settings]) -> None:
+    """Put the valid names into the JSON Schema, from which docs/configuration.md is written."""
+    schema["properties"]["actions"]["items"]["enum"] = settings.action_names()
 
 
 class Settings(BaseSettings):
-    """One data set's configuration."""
+    """One data set's configuration: given values over the defaults; :func:`load_settings` gathers them."""
 
     model_config = SettingsConfigDict(
         env_prefix="IMGPIPE_",
@@ -99,6 +81,7 @@ class Settings(BaseSettings):
         extra="forbid",
         frozen=True,
         validate_default=True,
+        json_schema_extra=_list_actions,
     )
 
     source: str = Field("", description="Folder or s3://bucket/prefix with the raw images.")
@@ -109,7 +92,7 @@ class Settings(BaseSettings):
         description="Name of the data set: lower-case letters, digits and _, at most 63.",
     )
     shard_size: int = Field(1000, ge=1, le=100_000, description="Images per partition.")
-    actions: tuple[Action, ...] = Field(
+    actions: tuple[str, ...] = Field(
         ("rembg", "upscale"), description="What is done to every image, in this order, each at most once."
     )
     engine: Literal["local"] = Field("local", description="What runs a stage over a shard.")
@@ -130,9 +113,19 @@ class Settings(BaseSettings):
     review: ReviewSettings = ReviewSettings()
     automation: AutomationSettings = AutomationSettings()
 
+    @classmethod
+    def action_names(cls) -> list[str]:
+        """Every action in alphabetical order: the fields that are an :class:`ActionSection`."""
+        fields = cls.model_fields.items()
+        return sorted(name for name, field in fields if isinstance(field.default, ActionSection))
+
     @field_validator("actions")
     @classmethod
-    def _each_once(cls, value: tuple[Action, ...]) -> tuple[Action, ...]:
+    def _known_and_once(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for name in value:
+            if name not in cls.action_names():
+                *others, last = (f"'{known}'" for known in cls.action_names())
+                raise ValueError(f"unknown action {name!r}, expected {', '.join(others)} or {last}")
         if not value:
             raise ValueError("at least one action is needed, as in [rembg, upscale]")
         if len(set(value)) != len(value):
@@ -153,8 +146,7 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        yaml_settings = _YamlSource(settings_cls, find_config_file())
-        return init_settings, env_settings, _QualityEnvironment(settings_cls), yaml_settings
+        return (init_settings,)
 
     def require_source_and_output(self) -> Self:
         """This object, once it is known where to read and write; raises :class:`ConfigError`."""
@@ -232,19 +224,19 @@ def load_settings(overrides: Mapping[str, Any] | None = None, *, config: Path | 
     _refuse_unknown_environment()
     if config is not None and not config.is_file():
         raise ConfigError(f"--config: expected a YAML file, {config} is none")
-    before = os.environ.get("IMGPIPE_CONFIG")
-    if config is not None:
-        os.environ["IMGPIPE_CONFIG"] = str(config)
+    path = config or find_config_file()
     try:
-        return Settings(**expand_names(overrides or {}))
+        layers = (
+            {} if path is None else expand_names(read_yaml(path)),
+            _quality_environment(),
+            EnvSettingsSource(Settings)(),
+            expand_names(overrides or {}),
+        )
+        return Settings(**functools.reduce(_merged, layers))
     except ValidationError as exc:
         raise ConfigError(_explain(exc)) from exc
-    finally:
-        if config is not None:
-            if before is None:
-                del os.environ["IMGPIPE_CONFIG"]
-            else:
-                os.environ["IMGPIPE_CONFIG"] = before
+    except SettingsError as exc:
+        raise ConfigError(f"IMGPIPE_* environment: {exc}; lists and sections are written as JSON") from exc
 
 
 def dump_settings(settings: Settings) -> str:
@@ -257,6 +249,23 @@ def dataset_name_from(url: str) -> str:
     """A valid data set name made from a folder or bucket prefix."""
     stem = re.sub(r"[^a-z0-9_]+", "_", url.rstrip("/").rsplit("/", 1)[-1].lower()).strip("_")
     return stem[:63] or "dataset"
+
+
+def _merged(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> dict[str, Any]:
+    """Both mappings in one, sections merged key by key; where both have a value, ``upper``'s."""
+    result = dict(lower)
+    for key, value in upper.items():
+        below = result.get(key)
+        if isinstance(below, Mapping) and isinstance(value, Mapping):
+            value = _merged(below, value)
+        result[key] = value
+    return result
+
+
+def _quality_environment() -> dict[str, Any]:
+    """The ``QUALITY_*`` variables of :data:`ALIASES`; other names of that kind are ignored."""
+    named = {name: os.environ[name] for name in ALIASES if name.isupper() and name in os.environ}
+    return expand_names({name: _read_value(name, text) for name, text in named.items()})
 
 
 def _put(target: dict[str, Any], path: list[str], value: Any, key: str) -> None:
@@ -286,7 +295,7 @@ def _precision_from_half(value: Any) -> str:
 def _refuse_unknown_environment() -> None:
     sections = {name.upper() for name in Settings.model_fields}
     for name in os.environ:
-        if not name.startswith("IMGPIPE_") or name in _ENV_OTHER:
+        if not name.startswith("IMGPIPE_") or name.startswith("IMGPIPE_TEST_") or name in _ENV_OTHER:
             continue
         if name.removeprefix("IMGPIPE_").split("__")[0].upper() not in sections:
             known = {f"IMGPIPE_{section}" for section in sections} | _ENV_OTHER

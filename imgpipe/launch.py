@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.resources import as_file, files
 from pathlib import Path
@@ -13,7 +13,8 @@ from dagster import AssetCheckEvaluation, DagsterInstance, Definitions
 
 from imgpipe.assets.graph import REPORT_JOB, SHARD_JOB, build_definitions
 from imgpipe.config import Settings, dump_settings
-from imgpipe.partitions import add_partitions
+from imgpipe.engines.retry import DUE, Retry
+from imgpipe.engines.shard import RowListener, ignore_row
 from imgpipe.storage import keys
 
 #: Where runs are kept when ``DAGSTER_HOME`` is not set, below the working directory.
@@ -62,26 +63,27 @@ def open_instance() -> Iterator[DagsterInstance]:
 class Launcher:
     """Materializes shards one after the other in this process, so that models are loaded once."""
 
-    def __init__(self, settings: Settings, instance: DagsterInstance) -> None:
+    def __init__(
+        self, settings: Settings, instance: DagsterInstance, on_row: RowListener = ignore_row
+    ) -> None:
         self._settings = settings
         self._instance = instance
-        self._definitions: Definitions = build_definitions(settings)
+        self._definitions: Definitions = build_definitions(settings, on_row)
 
-    def add_partitions(self, shards: Sequence[str]) -> None:
-        """Make the shards known to Dagster; known ones stay as they are."""
-        add_partitions(self._settings, self._instance, shards)
-
-    def run_shard(self, shard: str) -> Sequence[AssetCheckEvaluation]:
+    def run_shard(self, shard: str, retry: Retry = DUE) -> Sequence[AssetCheckEvaluation]:
         """All stages and checks of one shard. Raises what stopped the run, as it was raised in the asset."""
-        return self._execute(SHARD_JOB, keys.partition_key(self._settings.dataset, shard))
+        partition = keys.partition_key(self._settings.dataset, shard)
+        return self._execute(SHARD_JOB, partition, retry.tags())
 
     def run_report(self) -> None:
         """The data set's report."""
-        self._execute(REPORT_JOB, None)
+        self._execute(REPORT_JOB, None, {})
 
-    def _execute(self, job_name: str, partition_key: str | None) -> Sequence[AssetCheckEvaluation]:
+    def _execute(
+        self, job_name: str, partition_key: str | None, tags: Mapping[str, str]
+    ) -> Sequence[AssetCheckEvaluation]:
         job = self._definitions.resolve_job_def(job_name)
         result = job.execute_in_process(
-            instance=self._instance, partition_key=partition_key, run_config=_QUIET
+            instance=self._instance, partition_key=partition_key, run_config=_QUIET, tags=tags
         )
         return result.get_asset_check_evaluations()

@@ -16,7 +16,8 @@ from imgpipe.errors import ConfigError
 from imgpipe.images.image import Image
 from imgpipe.records import ImageRow, Status
 from imgpipe.stages.build import build_stage
-from imgpipe.stages.chain import QUALITY, RAW, steps
+from imgpipe.stages.catalogue import QUALITY, RAW
+from imgpipe.stages.chain import steps
 from imgpipe.storage.memory import MemoryStore
 
 if TYPE_CHECKING:

@@ -14,6 +14,12 @@ from imgpipe.settings import S3Settings
 
 ROOT = Path(__file__).resolve().parent.parent
 
+# No setting of the person who runs the tests leaks into them or into the processes that they start. Here and
+# not in a fixture: modules and fixtures of any scope read settings.
+for _name in list(os.environ):
+    if _name.startswith(("IMGPIPE_", "QUALITY_")) and not _name.startswith("IMGPIPE_TEST_"):
+        del os.environ[_name]
+
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
@@ -22,14 +28,6 @@ def shared() -> Path:
     if not (path / "data").is_dir():
         pytest.skip("../shared with the real images is not beside this checkout")
     return path
-
-
-@pytest.fixture(autouse=True)
-def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No setting of the person who runs the tests leaks into them."""
-    for name in list(os.environ):
-        if name.startswith(("IMGPIPE_", "QUALITY_")) and name != "IMGPIPE_MODEL_DIR":
-            monkeypatch.delenv(name)
 
 
 @pytest.fixture(scope="session")

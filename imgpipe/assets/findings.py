@@ -15,7 +15,7 @@ from imgpipe.engines.shard import Stores
 from imgpipe.records import ImageRow, ShardManifest, Status, count_statuses
 from imgpipe.review.decisions import Verdict, verdict_of
 from imgpipe.settings import QUALITY_CHECKS
-from imgpipe.stages.chain import QUALITY
+from imgpipe.stages.catalogue import QUALITY
 
 #: Check -> what it means that it passes.
 DESCRIPTIONS: Mapping[str, str] = {

@@ -21,7 +21,8 @@ from imgpipe.engines.shard import Stores
 from imgpipe.pictures.picture_set import find_pictures
 from imgpipe.pictures.reader import OpenPictures, PictureReader, for_each_image
 from imgpipe.records import ImageRow, Status
-from imgpipe.stages.chain import MATTED, RAW, steps
+from imgpipe.stages.catalogue import MATTED, RAW
+from imgpipe.stages.chain import steps
 from imgpipe.storage import keys
 from imgpipe.storage.tables import read_standing
 

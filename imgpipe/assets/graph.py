@@ -8,6 +8,7 @@ from imgpipe.assets.images import build_image_assets
 from imgpipe.assets.report import REVIEW_QUEUE, build_queue_asset, build_report_asset
 from imgpipe.checks import build_checks
 from imgpipe.config import Settings
+from imgpipe.engines.shard import RowListener, ignore_row
 from imgpipe.resources.stores import ImageStores, s3_resource
 from imgpipe.stages.chain import REPORT, steps
 
@@ -15,11 +16,18 @@ SHARD_JOB = "shard_job"
 REPORT_JOB = "report_job"
 
 
-def build_definitions(settings: Settings) -> Definitions:
-    """The asset graph that follows from ``settings.actions``, with checks, two jobs and the stores."""
+def build_definitions(settings: Settings, on_row: RowListener = ignore_row) -> Definitions:
+    """The asset graph that follows from ``settings.actions``, with checks, two jobs and the stores.
+
+    ``on_row`` hears of every row that runs in this process finish.
+    """
     image_assets = [step.asset for step in steps(settings)]
     return Definitions(
-        assets=[*build_image_assets(settings), build_report_asset(settings), build_queue_asset(settings)],
+        assets=[
+            *build_image_assets(settings, on_row),
+            build_report_asset(settings),
+            build_queue_asset(settings),
+        ],
         asset_checks=build_checks(settings),
         jobs=[
             define_asset_job(

@@ -2,7 +2,6 @@
 
 # No postponed annotations here: Dagster reads those of the functions that it decorates.
 
-from collections.abc import Mapping
 from typing import Any
 
 from dagster import AssetExecutionContext, AssetsDefinition, MetadataValue, asset
@@ -12,44 +11,23 @@ from imgpipe.assets.metadata import shard_metadata
 from imgpipe.assets.presentation import code_references, freshness, owners
 from imgpipe.config import Settings
 from imgpipe.engines.retry import Retry
-from imgpipe.engines.shard import ShardResult, Stores, run_shard
+from imgpipe.engines.shard import RowListener, ShardResult, Stores, ignore_row, run_shard
 from imgpipe.partitions import shard_of, shard_partitions
 from imgpipe.resources.retries import infrastructure_retries
 from imgpipe.resources.stores import ImageStores
 from imgpipe.stages.build import build_stage
-from imgpipe.stages.chain import QUALITY, Step, steps
-from imgpipe.stages.enhance import EnhanceStage
-from imgpipe.stages.matte import MatteStage
-from imgpipe.stages.read import ReadStage
-from imgpipe.stages.score import ScoreStage
-from imgpipe.stages.upscale import CLASSICAL, UpscaleStage
+from imgpipe.stages.catalogue import QUALITY
+from imgpipe.stages.chain import Step, steps
 
 #: Pool of the steps that use the GPU; its limit is the number of GPUs (dagster.yaml).
 GPU_POOL = "gpu"
 #: Images in the gallery of a partition.
 _WORST_SHOWN = 6
 
-_DESCRIPTIONS: Mapping[str, str] = {
-    "read": "Every source image, read and decoded once: what it is, and what cannot be used and why.",
-    "enhance": "At least the configured size, saved by rule, with an 8-bit sRGB feed for segmentation.",
-    "rembg": "The subject cut out: straight alpha, colours freed from the background.",
-    "upscale": "Every picture enlarged, with the tile grid recorded.",
-    "score": "quality.json and diff.png of every image: was it harmed, and where. `worst_pictures` shows the "
-    "worst of the partition, the checks' metadata those that fail.",
-}
-#: action -> the class whose code does the work.
-_STAGES: Mapping[str, type] = {
-    "read": ReadStage,
-    "enhance": EnhanceStage,
-    "rembg": MatteStage,
-    "upscale": UpscaleStage,
-    "score": ScoreStage,
-}
 
-
-def build_image_assets(settings: Settings) -> list[AssetsDefinition]:
-    """One asset per step of the chain, in order."""
-    return [_asset_for(step, settings) for step in steps(settings)]
+def build_image_assets(settings: Settings, on_row: RowListener = ignore_row) -> list[AssetsDefinition]:
+    """One asset per step of the chain, in order. ``on_row`` hears of every row of runs in this process."""
+    return [_asset_for(step, settings, on_row) for step in steps(settings)]
 
 
 def uses_gpu(step: Step, settings: Settings) -> bool:
@@ -58,40 +36,30 @@ def uses_gpu(step: Step, settings: Settings) -> bool:
     With ``device: auto`` only the machine that runs the step knows; it takes the pool's slot then too,
     since an unguarded GPU costs more than a CPU step that waits.
     """
-    if settings.device == "cpu":
-        return False
-    if step.action == "rembg":
-        return settings.rembg.model != "classical"
-    return step.action == "upscale" and settings.upscale.model not in CLASSICAL
+    return settings.device != "cpu" and step.action.runs_network(settings)
 
 
 def _kinds(step: Step, settings: Settings) -> set[str]:
-    """What the step runs on and writes to, at most three, as the UI has signs for them."""
-    network = {
-        "rembg": settings.rembg.model != "classical",
-        "upscale": settings.upscale.model not in CLASSICAL,
-    }
-    if network.get(step.action, False):
-        runs_on = "onnx" if step.action == "rembg" else "pytorch"
-    else:
-        runs_on = {"read": "pillow", "rembg": "scipy"}.get(step.action, "opencv")
-    return {"python", runs_on} | ({"s3"} if settings.output.startswith("s3://") else set())
+    """What the step runs on and writes to, at most three, as the UI has icons for them."""
+    row = step.action
+    library = row.network_library if row.runs_network(settings) else row.library
+    return {"python", library} | ({"s3"} if settings.output.startswith("s3://") else set())
 
 
-def _asset_for(step: Step, settings: Settings) -> AssetsDefinition:
+def _asset_for(step: Step, settings: Settings, on_row: RowListener) -> AssetsDefinition:
     @asset(
         name=step.asset,
         partitions_def=shard_partitions(settings),
         deps=list(step.upstream),
         group_name="images",
         kinds=_kinds(step, settings),
-        description=_DESCRIPTIONS[step.action],
+        description=step.action.description,
         pool=GPU_POOL if uses_gpu(step, settings) else None,
         metadata={
             "dataset": settings.dataset,
             "source": settings.source,
             "output": settings.output,
-            **code_references(settings, _STAGES[step.action], _asset_for),
+            **code_references(settings, step.action.stage_class(), _asset_for),
         },
         owners=owners(settings),
         freshness_policy=freshness(settings),
@@ -102,7 +70,8 @@ def _asset_for(step: Step, settings: Settings) -> AssetsDefinition:
         retry = Retry.from_tags(context.run.tags)
         for key in context.partition_keys:
             with infrastructure_retries(context.run.tags, context.retry_number):
-                result = run_shard(step, stage, settings, opened, shard_of(key, settings), retry=retry)
+                shard = shard_of(key, settings)
+                result = run_shard(step, stage, settings, opened, shard, retry=retry, on_row=on_row)
             context.log.info("%s %s: %s", step.asset, key, result.counts)
             gpu = uses_gpu(step, settings)
             metadata = shard_metadata(result, opened, settings, gpu=gpu)

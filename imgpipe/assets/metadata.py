@@ -14,7 +14,7 @@ from imgpipe.engines.shard import ShardResult, Stores
 from imgpipe.records import ImageRow, Status
 from imgpipe.review.decisions import Verdict, verdict_of
 from imgpipe.settings import CostSettings
-from imgpipe.stages.chain import QUALITY
+from imgpipe.stages.catalogue import QUALITY
 from imgpipe.storage import keys
 
 _WORST = 10

@@ -20,7 +20,8 @@ from imgpipe.engines.shard import Stores
 from imgpipe.pictures.reader import PictureReader
 from imgpipe.resources.stores import ImageStores
 from imgpipe.review.queue import QueueItem, State, read_queue
-from imgpipe.stages.chain import MATTED, QUALITY, REPORT, steps
+from imgpipe.stages.catalogue import MATTED, QUALITY
+from imgpipe.stages.chain import REPORT, steps
 from imgpipe.storage import keys
 from imgpipe.storage.manifests import list_shards
 from imgpipe.storage.tables import read_meta, read_table

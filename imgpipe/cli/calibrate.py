@@ -19,7 +19,7 @@ from imgpipe.config import Settings
 from imgpipe.errors import ConfigError
 from imgpipe.quality.profiles import PROFILES, thresholds_for
 from imgpipe.records import ImageRow, Status
-from imgpipe.stages.chain import QUALITY
+from imgpipe.stages.catalogue import QUALITY
 from imgpipe.storage.manifests import list_datasets, list_shards
 from imgpipe.storage.opening import open_store
 from imgpipe.storage.store import ImageStore

@@ -24,7 +24,8 @@ from imgpipe.engines.shard import Stores
 from imgpipe.errors import WeightsMissing
 from imgpipe.inference.weights import locate
 from imgpipe.records import ImageRow, Status, count_statuses
-from imgpipe.stages.chain import QUALITY, RAW
+from imgpipe.stages.catalogue import MATTED, QUALITY, RAW
+from imgpipe.stages.chain import steps
 from imgpipe.storage.manifests import list_shards
 from imgpipe.storage.tables import read_table
 
@@ -106,7 +107,8 @@ def images_table(rows: dict[str, dict[str, ImageRow]], samples: list[Drawing], s
     for name in ("image", "before", "after", "status", "psnr_y", "ssim_y", "matte IoU"):
         table.add_column(name, overflow="fold", no_wrap=name != "image")
     for image_id, row in rows[QUALITY].items():
-        before, matted, after = (rows[name][image_id] for name in (RAW, "matted_images", "upscaled_images"))
+        before, after = rows[RAW][image_id], list(rows.values())[-2][image_id]
+        matted = rows.get(MATTED, {}).get(image_id)
         drawing = truth.get(Path(row.source_key).stem)
         colour = {Status.OK: "green", Status.ERROR: "red"}.get(row.status, "yellow")
         table.add_row(
@@ -116,7 +118,7 @@ def images_table(rows: dict[str, dict[str, ImageRow]], samples: list[Drawing], s
             f"[{colour}]{row.status.value}[/]",
             _score(row, "psnr_y"),
             _score(row, "ssim_y"),
-            f"{_matte_iou(matted, drawing, stores):.3f}" if drawing and matted.output_key else "-",
+            f"{_matte_iou(matted, drawing, stores):.3f}" if drawing and matted and matted.output_key else "-",
         )
     return table
 
@@ -159,12 +161,11 @@ def _is_here(model: str, settings: Settings) -> bool:
 
 
 def _all_rows(settings: Settings, stores: Stores) -> dict[str, dict[str, ImageRow]]:
-    assets = (RAW, "matted_images", "upscaled_images", QUALITY)
     return {
-        asset: {
+        step.asset: {
             row.image_id: row
             for shard in list_shards(stores.output, settings.dataset)
-            for row in read_table(stores.output, asset, settings.dataset, shard)[0]
+            for row in read_table(stores.output, step.asset, settings.dataset, shard)[0]
         }
-        for asset in assets
+        for step in steps(settings)
     }

@@ -25,7 +25,10 @@ def image(
         Path, typer.Argument(metavar="OUT", help="Where the result goes; the ending names the format.")
     ],
     actions: Annotated[
-        str | None, typer.Option(help="Comma-separated, in order: rembg,upscale. Default: the setting.")
+        str | None,
+        typer.Option(
+            help=f"Of {', '.join(Settings.action_names())}: in order, comma-separated. Default: the setting."
+        ),
     ] = None,
     assignments: Assignments = None,
     report: Annotated[Path | None, typer.Option(help="Where quality.json goes.")] = None,

@@ -23,7 +23,8 @@ from imgpipe.errors import ConfigError
 from imgpipe.review.deciding import Reviewer
 from imgpipe.review.decisions import Decision
 from imgpipe.review.queue import QueueItem, State, find_image, read_queue
-from imgpipe.stages.chain import MATTED, UPSCALED, steps
+from imgpipe.stages.catalogue import CATALOGUE
+from imgpipe.stages.chain import steps
 from imgpipe.storage.manifests import list_datasets
 from imgpipe.storage.opening import open_store
 from imgpipe.storage.store import ImageStore
@@ -31,11 +32,8 @@ from imgpipe.storage.store import ImageStore
 app = typer.Typer(no_args_is_help=True, help="Look after images that were rejected or failed.")
 
 
-class Replaceable(StrEnum):
-    """Stages whose output can be replaced, by the folder in which it lies."""
-
-    MATTED = "matted"
-    UPSCALED = "upscaled"
+#: Folder -> asset of the stages whose output can be replaced.
+_REPLACEABLE = {row.folder: row.asset for row in CATALOGUE.values() if row.replaceable}
 
 
 class Wanted(StrEnum):
@@ -134,6 +132,12 @@ def withdraw(who: Reviewer, item: QueueItem, note: str) -> list[Decision]:
     return who.withdraw(item, note)
 
 
+def _replaceable_asset(folder: str) -> str:
+    if folder not in _REPLACEABLE:
+        raise typer.BadParameter(f"expected one of {', '.join(_REPLACEABLE)}, got {folder!r}")
+    return _REPLACEABLE[folder]
+
+
 _deciding("accept", accept)
 _deciding("reject", reject)
 _deciding("withdraw", withdraw)
@@ -145,7 +149,12 @@ def replace(
     image_id: Annotated[str, typer.Argument(metavar="IMAGE_ID", help="As `review list` names it.")],
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The fixed picture.")],
     stage: Annotated[
-        Replaceable | None, typer.Option(help="Whose output it replaces; default: the one that was stopped.")
+        str | None,
+        typer.Option(
+            parser=_replaceable_asset,
+            metavar=f"[{'|'.join(_REPLACEABLE)}]",
+            help="Whose output it replaces; default: the one that was stopped.",
+        ),
     ] = None,
     source: Source = None,
     output: Output = None,
@@ -157,14 +166,13 @@ def replace(
 ) -> None:
     """Put a fixed picture in place of a stage's output; the next run goes on from it."""
     desk = _desk(source, output, config, dataset, assignments)
-    asset = None if stage is None else {"matted": MATTED, "upscaled": UPSCALED}[stage.value]
     data = _read(file)
 
     def put(who: Reviewer, item: QueueItem) -> list[Decision]:
         limits, isolation = desk.settings.limits.for_own_files(), desk.settings.isolation
         name = str(file)
         return [
-            who.replace(item, data, name=name, limits=limits, isolation=isolation, asset=asset, note=note)
+            who.replace(item, data, name=name, limits=limits, isolation=isolation, asset=stage, note=note)
         ]
 
     _decide(desk, [image_id], put, run)

@@ -28,9 +28,8 @@ from imgpipe.cli.common import (
     out,
 )
 from imgpipe.config import Settings
-from imgpipe.engines.progress import listening
-from imgpipe.engines.retry import Mode, Retry, retrying
-from imgpipe.engines.shard import Stores
+from imgpipe.engines.retry import Mode, Retry
+from imgpipe.engines.shard import RowListener, Stores
 from imgpipe.engines.status import ShardStatus, State, fingerprints, shard_statuses, total_counts
 from imgpipe.errors import ConfigError, WeightsMissing
 from imgpipe.records import ImageRow, Status
@@ -155,17 +154,18 @@ def materialize_pending(settings: Settings, retry: Retry = EVERYTHING) -> list[A
         warm_up(settings)
     with starting():
         from imgpipe.launch import Launcher, open_instance, remember_settings  # takes seconds: Dagster
+        from imgpipe.partitions import add_partitions
 
     evaluations: list[AssetCheckEvaluation] = []
     with open_instance() as instance:
-        launcher = Launcher(settings, instance)
         home = remember_settings(settings).parent
         out.print(f"Dagster instance: {escape(str(home))} (open it with `imgpipe ui`)")
-        launcher.add_partitions([status.shard for status in statuses])
+        add_partitions(settings, instance, [status.shard for status in statuses])
         out.print(f"{len(pending)} of {len(statuses)} shards to do")
-        with retrying(retry), row_progress(settings, pending):
+        with row_progress(settings, pending) as on_row:
+            launcher = Launcher(settings, instance, on_row)
             for shard_status in pending:
-                evaluations.extend(launcher.run_shard(shard_status.shard))
+                evaluations.extend(launcher.run_shard(shard_status.shard, retry))
         if pending:
             launcher.run_report()
     return evaluations
@@ -188,8 +188,11 @@ def seal_plan(settings: Settings, stores: Stores) -> Plan:
 
 
 @contextmanager
-def row_progress(settings: Settings, pending: Sequence[ShardStatus]) -> Iterator[None]:
-    """A bar per asset over all images of the pending shards; failures are printed as they happen."""
+def row_progress(settings: Settings, pending: Sequence[ShardStatus]) -> Iterator[RowListener]:
+    """A bar per asset over all images of the pending shards, moved by the yielded listener.
+
+    Failures are printed as they happen.
+    """
     total = sum(status.images for status in pending)
     columns = (TextColumn("{task.description:<16}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=out, transient=not out.is_terminal) as progress:
@@ -200,8 +203,7 @@ def row_progress(settings: Settings, pending: Sequence[ShardStatus]) -> Iterator
             if computed and row.status in (Status.ERROR, Status.REJECTED):
                 progress.console.print(describe_failure(asset, row))
 
-        with listening(show):
-            yield
+        yield show
 
 
 def describe_failure(asset: str, row: ImageRow) -> str:

@@ -12,7 +12,7 @@ from imgpipe.engines.retry import may_pass
 from imgpipe.engines.shard import Stores
 from imgpipe.engines.status import ShardStatus, State
 from imgpipe.records import ImageRow
-from imgpipe.stages.chain import QUALITY
+from imgpipe.stages.catalogue import QUALITY
 from imgpipe.storage import keys
 from imgpipe.storage.tables import read_table
 

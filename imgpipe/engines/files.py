@@ -7,17 +7,15 @@ from dataclasses import dataclass
 
 from imgpipe.errors import ConfigError, ObjectMissing
 from imgpipe.records import ImageRow
-from imgpipe.stages.chain import ENHANCED, MATTED, QUALITY, RAW, UPSCALED
+from imgpipe.stages.catalogue import CATALOGUE, RAW, kind_of
 from imgpipe.storage.manifests import list_datasets, list_shards, read_manifest
 from imgpipe.storage.store import ImageStore
 from imgpipe.storage.tables import read_table
 
-_ASSETS = (RAW, ENHANCED, MATTED, UPSCALED, QUALITY)
-
 
 @dataclass(frozen=True, slots=True)
 class ImageFile:
-    """``kind``: source, source_enhanced, segmentation_feed, matted, upscaled, quality.json or diff.png.
+    """``kind``: ``source``, or one of the kinds in the stage catalogue.
 
     ``address``: a key of the source for kind ``source``, else a path or s3:// address in the output.
     """
@@ -25,11 +23,6 @@ class ImageFile:
     kind: str
     asset: str
     address: str
-
-
-def kind_of(name: str) -> str:
-    """``source_enhanced.webp`` is of kind ``source_enhanced``; the user's own names stay whole."""
-    return name if name in ("quality.json", "diff.png") else name.partition(".")[0]
 
 
 def image_files(output: ImageStore, image_id: str, dataset: str | None = None) -> list[ImageFile]:
@@ -73,7 +66,7 @@ def delete_replaced(
 
 
 def _files(output: ImageStore, dataset: str, shard: str, image_id: str) -> Iterator[ImageFile]:
-    for asset in _ASSETS:
+    for asset in (action.asset for action in CATALOGUE.values()):
         try:
             rows, _ = read_table(output, asset, dataset, shard)
         except ObjectMissing:

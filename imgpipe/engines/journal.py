@@ -1,4 +1,4 @@
-"""Rows of a shard that is under way, so that a crash costs a minute of work and not the shard."""
+"""Rows of an unfinished shard, saved once a minute so that a crash does not lose the whole shard."""
 
 from __future__ import annotations
 
@@ -17,16 +17,12 @@ JOURNAL_SECONDS = 60.0
 class Journal:
     """The computed rows of one asset's shard; ``tables/unfinished_<asset>/...`` until the table stands.
 
-    It is no table: nothing reads it but the next attempt, which keeps those of its rows whose outputs and
-    ``stage_hash`` still hold.
+    Only the next attempt reads it, and keeps those of its rows whose outputs and ``stage_hash`` still hold.
     """
 
-    def __init__(
-        self, output: ImageStore, asset: str, dataset: str, shard: str, *, seconds: float = JOURNAL_SECONDS
-    ) -> None:
+    def __init__(self, output: ImageStore, asset: str, dataset: str, shard: str) -> None:
         self._output = output
         self._place = (f"unfinished_{asset}", dataset, shard)
-        self._seconds = seconds
         self._rows = self._read()
         self._on_disk = bool(self._rows)
         self._written_at = time.monotonic()
@@ -39,7 +35,7 @@ class Journal:
     def add(self, row: ImageRow) -> None:
         """Note a finished row; write all of them when it is time."""
         self._rows[row.image_id] = row
-        if time.monotonic() - self._written_at >= self._seconds:
+        if time.monotonic() - self._written_at >= JOURNAL_SECONDS:
             write_table(self._output, *self._place, list(self._rows.values()), meta={})
             self._on_disk = True
             self._written_at = time.monotonic()

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from imgpipe.engines.shard import Stores
-from imgpipe.stages.chain import OUTPUT_FOLDERS
+from imgpipe.stages.catalogue import output_folders
 from imgpipe.storage import keys
 from imgpipe.storage.manifests import read_manifest
 from imgpipe.storage.sealed import SealedShards
@@ -35,7 +35,7 @@ def leftovers(stores: Stores, dataset: str) -> Iterator[Leftover]:
             for entry in read_manifest(stores.output, dataset, shard).entries
             if not entry.present and not stores.source.exists(entry.source_key)
         }
-        for folder in OUTPUT_FOLDERS if gone else ():
+        for folder in output_folders() if gone else ():
             for found in stores.output.list(keys.image_prefix(folder, dataset, shard)):
                 source_key = gone.get(keys.image_of(found.key))
                 if source_key is not None:

@@ -10,9 +10,7 @@ are the same, it is carried over and not computed again.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -57,11 +55,9 @@ class Retry:
             raise ConfigError(f"reason: expected it with `failed` only, got {self.reason!r} with {self.mode}")
 
     @classmethod
-    def from_tags(cls, tags: Mapping[str, str]) -> Retry | None:
-        """What a run's tags ask for, ``None`` where they say nothing; raises :class:`ConfigError`."""
-        said = tags.get(MODE_TAG)
-        if said is None:
-            return None
+    def from_tags(cls, tags: Mapping[str, str]) -> Retry:
+        """What a run's tags ask for, ``due`` where they say nothing; raises :class:`ConfigError`."""
+        said = tags.get(MODE_TAG, Mode.DUE)
         if said not in set(Mode):
             raise ConfigError(f"tag {MODE_TAG}: expected {', '.join(Mode)}, got {said!r}")
         return cls(Mode(said), tags.get(REASON_TAG, ""))
@@ -99,24 +95,10 @@ class Retry:
         return frozenset()
 
 
+#: What sensors and schedules ask for.
+DUE = Retry()
+
+
 def may_pass(row: ImageRow, max_attempts: int) -> bool:
     """Whether an error may still pass by itself: not the image's fault, and not tried too often."""
     return row.status is Status.ERROR and row.error_class not in PERMANENT and row.attempts < max_attempts
-
-
-_current: ContextVar[Retry | None] = ContextVar("imgpipe_retry", default=None)
-
-
-@contextmanager
-def retrying(retry: Retry) -> Iterator[None]:
-    """While this is open, shards that are run in this context follow ``retry``."""
-    token = _current.set(retry)
-    try:
-        yield
-    finally:
-        _current.reset(token)
-
-
-def current_retry() -> Retry:
-    """What :func:`retrying` set, else the default."""
-    return _current.get() or Retry()

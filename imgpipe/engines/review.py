@@ -21,18 +21,20 @@ from imgpipe.review.decisions import (
     with_verdict,
 )
 from imgpipe.settings import LimitSettings
-from imgpipe.stages.chain import MATTED, QUALITY, Step, steps
-from imgpipe.stages.replaceable import REPLACEABLE
+from imgpipe.stages.catalogue import QUALITY
+from imgpipe.stages.chain import Step, steps
 from imgpipe.storage.store import ImageStore
 
 
 def replaceable_places(settings: Settings) -> dict[str, Place]:
     """The assets whose pictures a person may replace, with what such a picture must be."""
-    chain = [step.asset for step in steps(settings)]
+    chain = [step.action for step in steps(settings)]
     return {
-        asset: Place(cut_out=MATTED in chain[: place + 1], same_size=asset == MATTED)
-        for place, asset in enumerate(chain)
-        if asset in REPLACEABLE
+        action.asset: Place(
+            cut_out=any(one.cut_out for one in chain[: place + 1]), same_size=action.same_size
+        )
+        for place, action in enumerate(chain)
+        if action.replaceable
     }
 
 

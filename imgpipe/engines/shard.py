@@ -5,26 +5,30 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from imgpipe.config import Settings
 from imgpipe.engines.files import delete_replaced
-from imgpipe.engines.journal import JOURNAL_SECONDS, Journal
+from imgpipe.engines.journal import Journal
 from imgpipe.engines.local import ObjectRef, WorkItem, run_items
-from imgpipe.engines.progress import announce
-from imgpipe.engines.retry import Retry, current_retry
+from imgpipe.engines.retry import DUE, Retry
 from imgpipe.engines.review import replacement_ref, with_decisions
 from imgpipe.errors import ObjectMissing
 from imgpipe.records import ImageRow, ManifestEntry, ShardManifest, Status, count_statuses
 from imgpipe.review.book import Decisions, read_decisions
-from imgpipe.stages.chain import RAW, Step, steps
+from imgpipe.stages.catalogue import RAW
+from imgpipe.stages.chain import Step, steps
 from imgpipe.stages.protocol import Stage
-from imgpipe.stages.replaceable import REPLACEABLE, REPLACEMENT, ReplaceableStage
+from imgpipe.stages.replaceable import REPLACEMENT, ReplaceableStage
 from imgpipe.storage import keys
 from imgpipe.storage.manifests import read_manifest
 from imgpipe.storage.store import ImageStore
 from imgpipe.storage.tables import read_table, rows_digest, write_table
+
+#: Called with (asset, shard, row, computed) for every finished row; ``computed`` is False where an earlier
+#: result was kept.
+RowListener = Callable[[str, str, ImageRow, bool], None]
 
 #: In place of a manifest's digest: the table holds rows that were left outdated.
 OUTDATED = "outdated"
@@ -59,6 +63,10 @@ class ShardResult:
         return count_statuses(self.rows)
 
 
+def ignore_row(asset: str, shard: str, row: ImageRow, computed: bool) -> None:
+    """The listener of a run that shows no progress."""
+
+
 def run_shard(
     step: Step,
     stage: Stage,
@@ -66,13 +74,13 @@ def run_shard(
     stores: Stores,
     shard: str,
     *,
-    journal_seconds: float = JOURNAL_SECONDS,
-    retry: Retry | None = None,
+    retry: Retry = DUE,
+    on_row: RowListener = ignore_row,
 ) -> ShardResult:
     """Bring one asset's table for one shard up to date and write it, last of all.
 
-    ``retry``: which failures are tried again (default: :func:`~imgpipe.engines.retry.current_retry`). Where
-    it leaves outdated rows as they are, the table says so, and the shard stays stale.
+    ``retry``: which failures are tried again. Where it leaves outdated rows as they are, the table says so,
+    and the shard stays stale.
 
     Raises :class:`ObjectMissing` where the manifest or an upstream table is not there yet, and
     whatever stops a whole run (:class:`ModelError`, :class:`StoreUnavailable`).
@@ -81,22 +89,21 @@ def run_shard(
     dataset = settings.dataset
     manifest = read_manifest(stores.output, dataset, shard)
     upstream, upstream_digest = _read_upstream(step, stores.output, dataset, shard)
-    journal = Journal(stores.output, step.asset, dataset, shard, seconds=journal_seconds)
+    journal = Journal(stores.output, step.asset, dataset, shard)
     previous = {**_read_previous(step, stores.output, dataset, shard), **journal.rows}
     decisions = read_decisions(stores.output, dataset, step.asset, shard)
-    again = retry or current_retry()
-    chosen = again.chosen(stores.output, [one.asset for one in steps(settings)], dataset, shard)
-    shard_plan = _Plan(step, stage, settings, stores, manifest, upstream, previous, decisions, again, chosen)
+    chosen = retry.chosen(stores.output, [one.asset for one in steps(settings)], dataset, shard)
+    shard_plan = _Plan(step, stage, settings, stores, manifest, upstream, previous, decisions, retry, chosen)
     finished, items = shard_plan.split()
 
     def hear(row: ImageRow) -> None:
-        announce(step.asset, shard, row, True)
+        on_row(step.asset, shard, row, True)
         journal.add(row)
 
     for row in finished.values():
-        announce(step.asset, shard, row, False)
+        on_row(step.asset, shard, row, False)
     computed = run_items(
-        ReplaceableStage(stage, step.folder) if decisions.digest else stage,
+        ReplaceableStage(stage, step.action) if decisions.digest else stage,
         step.asset,
         items,
         stores.output,
@@ -198,9 +205,9 @@ class _Plan:
 
     def _existing_outputs(self) -> dict[str, int]:
         """Size in bytes by key of what the stage has written for this shard."""
-        if not self.step.folder:
+        if not self.step.action.folder:
             return {}
-        prefix = keys.image_prefix(self.step.folder, self.manifest.dataset, self.manifest.shard)
+        prefix = keys.image_prefix(self.step.action.folder, self.manifest.dataset, self.manifest.shard)
         return {item.key: item.size_bytes for item in self.stores.output.list(prefix)}
 
     def _settled(self, entry: ManifestEntry) -> ImageRow | None:
@@ -231,7 +238,7 @@ class _Plan:
         return None
 
     def _standing(self, entry: ManifestEntry, existing: Mapping[str, int]) -> ImageRow | None:
-        """The previous row, where it still holds or is none of this run's business."""
+        """The previous row, where it still holds or is out of scope for this run."""
         before = self.previous.get(entry.image_id)
         kept = self._kept(entry, existing)
         if self.chosen is None or before is None:
@@ -254,7 +261,7 @@ class _Plan:
             return None
         if before.status is Status.ERROR:
             return None if self.retry.repeats(before) else before
-        if self.step.folder and existing.get(before.output_key) != before.size_bytes:
+        if self.step.action.folder and existing.get(before.output_key) != before.size_bytes:
             return None
         return before
 
@@ -269,7 +276,7 @@ class _Plan:
 
     def _replacement(self, entry: ManifestEntry) -> ObjectRef | None:
         """The file that a person put in place of what the stage would make of this image."""
-        if self.step.asset not in REPLACEABLE:
+        if not self.step.action.replaceable:
             return None
         source = self.upstream[self.step.roles[0][1]][entry.image_id].output_sha256
         return replacement_ref(

@@ -12,7 +12,8 @@ from imgpipe.config import Settings
 from imgpipe.engines.shard import Stores, combine_digests
 from imgpipe.review.book import decision_digests
 from imgpipe.stages.build import build_stage
-from imgpipe.stages.chain import QUALITY, Step, steps
+from imgpipe.stages.catalogue import QUALITY
+from imgpipe.stages.chain import Step, steps
 from imgpipe.storage.manifest_file import ManifestFacts
 from imgpipe.storage.sealed import SealedShards
 from imgpipe.storage.tables import read_meta

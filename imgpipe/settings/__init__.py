@@ -1,15 +1,15 @@
 """The sections of a data set's settings, each option with its meaning, unit and range."""
 
 from imgpipe.settings.operations import AssetSettings, AutomationSettings, CostSettings, ReviewSettings
-from imgpipe.settings.pictures import Action, EnhanceSettings, RembgSettings, UpscaleSettings
+from imgpipe.settings.pictures import EnhanceSettings, RembgSettings, UpscaleSettings
 from imgpipe.settings.quality import QUALITY_CHECKS, THRESHOLD_RANGES, QualitySettings
-from imgpipe.settings.section import suggest
+from imgpipe.settings.section import ActionSection, suggest
 from imgpipe.settings.sources import IsolationSettings, LimitSettings, S3Settings
 
 __all__ = [
     "QUALITY_CHECKS",
     "THRESHOLD_RANGES",
-    "Action",
+    "ActionSection",
     "AssetSettings",
     "AutomationSettings",
     "CostSettings",

@@ -6,16 +6,15 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from imgpipe.settings.section import Section
+from imgpipe.settings.section import ActionSection
 
-Action = Literal["enhance", "rembg", "upscale"]
 Fallback = Literal["fail", "classical"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 UpscaleBackend = Literal["auto", "spandrel", "realesrgan", "dnn_superres", "onnxruntime"]
 Side = Annotated[int, Field(ge=1, le=65535)]
 
 
-class RembgSettings(Section):
+class RembgSettings(ActionSection):
     """Matting: finding the subject and its alpha."""
 
     model: str = Field(
@@ -63,6 +62,10 @@ class RembgSettings(Section):
         description="Mattes that `classical` is less sure of are rejected (0..1).",
     )
 
+    @property
+    def runs_network(self) -> bool:
+        return self.model != "classical"
+
     @model_validator(mode="after")
     def _thresholds_in_order(self) -> Self:
         if self.background_threshold >= self.foreground_threshold:
@@ -73,7 +76,7 @@ class RembgSettings(Section):
         return self
 
 
-class UpscaleSettings(Section):
+class UpscaleSettings(ActionSection):
     """Enlarging."""
 
     model: str = Field(
@@ -123,6 +126,10 @@ class UpscaleSettings(Section):
         description="Where the weights are missing: stop (`fail`) or use `lanczos` (`classical`), recorded.",
     )
 
+    @property
+    def runs_network(self) -> bool:
+        return self.model not in ("lanczos", "bicubic")
+
     @field_validator("tile_size")
     @classmethod
     def _tile_is_usable(cls, value: int | str) -> int | str:
@@ -137,7 +144,7 @@ class UpscaleSettings(Section):
         return self
 
 
-class EnhanceSettings(Section):
+class EnhanceSettings(ActionSection):
     """The optional step before segmentation: at least this size, saved by rule."""
 
     min_width: int = Field(800, ge=1, le=65535, description="Least width of the result, px.")

@@ -10,7 +10,18 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Section(BaseModel):
+    """Base of every section: frozen, and unknown keys are refused."""
+
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+class ActionSection(Section):
+    """Settings of an action: the name of such a field of ``Settings`` is the action's name in ``actions``."""
+
+    @property
+    def runs_network(self) -> bool:
+        """Whether these settings ask for a neural network, and with it for a GPU where there is one."""
+        return False
 
 
 def suggest(name: str, known: Mapping[str, Any] | set[str]) -> str:

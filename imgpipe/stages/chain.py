@@ -2,28 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from imgpipe.config import Settings
+from imgpipe.stages.catalogue import CATALOGUE, Action, Roles
 from imgpipe.storage import keys
 
-RAW = "raw_images"
-MATTED = "matted_images"
-UPSCALED = "upscaled_images"
-ENHANCED = "enhanced_images"
-QUALITY = "quality_reports"
 REPORT = "dataset_report"
-
-#: action -> (asset, output folder)
-_ACTION_ASSETS = {
-    "enhance": (ENHANCED, "enhanced"),
-    "rembg": (MATTED, "matted"),
-    "upscale": (UPSCALED, "upscaled"),
-}
-#: Every folder that stages write to, whatever the configured actions.
-OUTPUT_FOLDERS = (*(folder for _, folder in _ACTION_ASSETS.values()), "quality")
-#: Folders in which an image has a folder of its own, since its stage makes several files.
-_SEVERAL_FILES = frozenset({"quality", "enhanced"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,38 +20,30 @@ class Step:
     assets whose tables must exist first, in chain order; the last is the direct predecessor.
     """
 
-    asset: str
-    action: str
-    folder: str
-    roles: tuple[tuple[str, str], ...]
+    action: Action
+    roles: Roles
     upstream: tuple[str, ...]
 
+    @property
+    def asset(self) -> str:
+        return self.action.asset
+
     def key(self, dataset: str, shard: str, image_id: str, kind: str) -> str:
-        """Where a file of this kind of one image lies; kinds of several files are file names."""
-        if self.folder in _SEVERAL_FILES:
-            return keys.file_key(self.folder, dataset, shard, image_id, kind)
-        return keys.image_key(self.folder, dataset, shard, image_id, "png")
+        """Key of a file of this kind of one image; kinds of several files are file names."""
+        if self.action.own_folder:
+            return keys.file_key(self.action.folder, dataset, shard, image_id, kind)
+        return keys.image_key(self.action.folder, dataset, shard, image_id, "png")
 
 
 def steps(settings: Settings) -> tuple[Step, ...]:
-    """Raw, one step per action in the configured order, quality.
-
-    Quality compares the result with the source. Where matting comes before upscaling it compares with
-    the matted picture instead, whose missing background is no damage, and judges the matte by itself.
-    """
-    chain = [Step(RAW, "read", "", (("source", RAW),), ())]
-    before: dict[str, str] = {}
-    for action in settings.actions:
-        asset, folder = _ACTION_ASSETS[action]
-        before[action] = chain[-1].asset
-        chain.append(Step(asset, action, folder, (("source", chain[-1].asset),), _names(chain)))
-    matted_first = "upscale" in before and MATTED in _names(chain)[: _names(chain).index(UPSCALED)]
-    roles = [("reference", MATTED if matted_first else RAW), ("result", chain[-1].asset)]
-    if "rembg" in before:
-        roles += [("matte_source", before["rembg"]), ("cutout", MATTED)]
-    chain.append(Step(QUALITY, "score", "quality", tuple(roles), _names(chain)))
-    return tuple(chain)
+    """Reading, one step per action in the configured order, scoring."""
+    return chain_of(settings.actions)
 
 
-def _names(chain: list[Step]) -> tuple[str, ...]:
-    return tuple(step.asset for step in chain)
+def chain_of(actions: Sequence[str]) -> tuple[Step, ...]:
+    """The steps of these actions, with reading before and scoring after them."""
+    rows = [CATALOGUE[name] for name in ("read", *actions, "score")]
+    return tuple(
+        Step(row, row.roles(rows[:place]), tuple(above.asset for above in rows[:place]))
+        for place, row in enumerate(rows)
+    )

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from imgpipe.enhancement.enhance import Enhanced
     from imgpipe.enhancement.saving import Saved
 
-#: Raised whenever the same settings make other pictures or files.
+#: Increment when the same settings make other pictures or files.
 CODE_VERSION = 2
 
 
@@ -26,12 +26,12 @@ CODE_VERSION = 2
 class EnhanceStage:
     """Enlarges, saves and makes the feed; nothing is loaded."""
 
-    settings: EnhanceSettings
+    enhance: EnhanceSettings
     limits: LimitSettings
 
     @property
     def fingerprint(self) -> str:
-        return fingerprint("enhance", CODE_VERSION, self.settings.model_dump())
+        return fingerprint("enhance", CODE_VERSION, self.enhance.model_dump())
 
     @property
     def concurrency(self) -> int:
@@ -44,18 +44,18 @@ class EnhanceStage:
 
         source = inputs["source"]
         begin = time.perf_counter()
-        enhanced = enhance(source, self.settings, self.limits)
+        enhanced = enhance(source, self.enhance, self.limits)
         resized = time.perf_counter()
-        saved = save(enhanced.image, self.settings, source=source)
+        saved = save(enhanced.image, self.enhance, source=source)
         written = time.perf_counter()
         feed = segmentation_feed(saved.image)
         done = time.perf_counter()
         return StageResult(
             outputs={f"source_enhanced.{saved.extension}": saved.data, "segmentation_feed.png": feed},
             reasons=saved.reasons + feed.notes,
-            model=ModelUse(self.settings.model, "classical", precision="fp32", device="cpu"),
+            model=ModelUse(self.enhance.model, "classical", precision="fp32", device="cpu"),
             metrics=_metrics(enhanced, saved),
-            details=_details(enhanced, saved, self.settings),
+            details=_details(enhanced, saved, self.enhance),
             seconds={"resize": resized - begin, "save": written - resized, "feed": done - written},
             main_image=saved.image,
             main_format=saved.format,

@@ -6,12 +6,13 @@ import os
 import threading
 from collections.abc import Mapping
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from imgpipe.config import Settings
 from imgpipe.images.image import Image
 from imgpipe.matting.build import fingerprint
 from imgpipe.records import ImageRow
+from imgpipe.settings import RembgSettings
 from imgpipe.stages.protocol import StageResult
 
 if TYPE_CHECKING:
@@ -21,17 +22,19 @@ if TYPE_CHECKING:
 class MatteStage:
     """The configured matting model, loaded with the first image."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+    def __init__(self, rembg: RembgSettings, model_dir: Path, device: str) -> None:
+        self._settings = rembg
+        self._model_dir = model_dir
+        self._device = device
         self._lock = threading.Lock()
 
     @cached_property
     def fingerprint(self) -> str:
-        return fingerprint(self._settings.rembg, self._settings.model_dir)
+        return fingerprint(self._settings, self._model_dir)
 
     @property
     def concurrency(self) -> int:
-        return max(1, (os.cpu_count() or 1) // 2) if self._settings.rembg.model == "classical" else 1
+        return 1 if self._settings.runs_network else max(1, (os.cpu_count() or 1) // 2)
 
     def load(self) -> Matter:
         """The model, built once; raises :class:`ModelError` where it cannot be used."""
@@ -55,6 +58,4 @@ class MatteStage:
     def _matter(self) -> Matter:
         from imgpipe.matting.build import build_matter
 
-        return build_matter(
-            self._settings.rembg, model_dir=self._settings.model_dir, device=self._settings.device
-        )
+        return build_matter(self._settings, model_dir=self._model_dir, device=self._device)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from imgpipe.images.image import Image
 from imgpipe.records import ImageRow, ModelUse, Status
@@ -32,7 +32,10 @@ class StageResult:
 
 
 class Stage(Protocol):
-    """A recipe with its settings; a model is loaded when the first image needs it, once per process."""
+    """A recipe with its settings; a model is loaded when the first image needs it, once per process.
+
+    Built from the settings that its row in the catalogue names, as keyword arguments.
+    """
 
     @property
     def fingerprint(self) -> str:
@@ -47,3 +50,11 @@ class Stage(Protocol):
 
     def run(self, inputs: Mapping[str, Image], rows: Mapping[str, ImageRow]) -> StageResult:
         """Compute one image. ``inputs``: role -> picture; ``rows``: asset -> this image's row there."""
+
+
+@runtime_checkable
+class LoadableStage(Stage, Protocol):
+    """A stage whose model can be loaded ahead of the first image."""
+
+    def load(self) -> object:
+        """The model, built once; raises :class:`ModelError` where it cannot be used."""

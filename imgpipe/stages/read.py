@@ -1,4 +1,4 @@
-"""The first stage: every source is read and decoded once, so that what cannot be used is known early."""
+"""The first stage: every source is read and decoded once, so that unusable files are known early."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from imgpipe.settings import LimitSettings
 from imgpipe.stages.fingerprint import fingerprint
 from imgpipe.stages.protocol import StageResult
 
-#: Raised whenever decoding changes what it makes of a file.
+#: Increment when decoding gives other pictures for the same files.
 CODE_VERSION = 1
 
 

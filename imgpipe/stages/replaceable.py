@@ -8,26 +8,21 @@ from typing import Any
 
 from imgpipe.images.image import Image
 from imgpipe.records import ImageRow, ModelUse, TileGrid
-from imgpipe.stages.chain import MATTED, UPSCALED
+from imgpipe.stages.catalogue import Action
 from imgpipe.stages.protocol import Stage, StageResult
 
 #: Role under which the engine hands in the fixed picture.
 REPLACEMENT = "replacement"
-#: Assets whose pictures can be replaced.
-REPLACEABLE = (MATTED, UPSCALED)
 #: What a replaced picture's row names as its model.
 REPLACED_BY_HAND = ModelUse("replaced by hand", "review")
 
 
 @dataclass(frozen=True, slots=True)
 class ReplaceableStage:
-    """The stage itself, unless a replacement is among the inputs: then that one, as it is.
-
-    ``kind``: the stage's output that is replaced.
-    """
+    """The stage itself, unless a replacement is among the inputs: then that picture, as it is."""
 
     stage: Stage
-    kind: str
+    action: Action
 
     @property
     def fingerprint(self) -> str:
@@ -42,8 +37,11 @@ class ReplaceableStage:
             return self.stage.run(inputs, rows)
         source, picture = inputs["source"], inputs[REPLACEMENT]
         details: dict[str, Any] = {"replaced": True}
-        if self.kind == "upscaled":  # One picture, never cut; quality asks for the grid of every enlargement.
+        if not self.action.same_size:  # One picture, never cut; scoring asks for the grid of an enlargement.
             details["tile_grid"] = TileGrid(scale=picture.width / source.width).as_dict()
         return StageResult(
-            outputs={self.kind: picture}, reasons=picture.notes, model=REPLACED_BY_HAND, details=details
+            outputs={self.action.kinds[0]: picture},
+            reasons=picture.notes,
+            model=REPLACED_BY_HAND,
+            details=details,
         )

@@ -8,14 +8,15 @@ import os
 from collections.abc import Mapping
 from functools import cached_property
 
-from imgpipe.config import Settings
 from imgpipe.images.image import Image
 from imgpipe.records import ImageRow, TileGrid
-from imgpipe.stages.chain import MATTED, QUALITY, RAW, UPSCALED, steps
+from imgpipe.settings import QualitySettings
+from imgpipe.stages.catalogue import MATTED, RAW, UPSCALED
+from imgpipe.stages.chain import chain_of
 from imgpipe.stages.fingerprint import fingerprint
 from imgpipe.stages.protocol import StageResult
 
-#: Raised whenever the same pictures get other scores or verdicts.
+#: Increment when the same pictures get other scores or verdicts.
 CODE_VERSION = 2
 
 log = logging.getLogger(__name__)
@@ -24,16 +25,17 @@ log = logging.getLogger(__name__)
 class ScoreStage:
     """Scores the stored result against the picture that went into the upscaler, and the matte."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._reference = next(s for s in steps(settings) if s.asset == QUALITY).roles[0][1]
+    def __init__(self, quality: QualitySettings, actions: tuple[str, ...]) -> None:
+        self._settings = quality
+        self._actions = actions
+        self._reference = dict(chain_of(actions)[-1].roles)["reference"]
 
     @cached_property
     def fingerprint(self) -> str:
         return fingerprint(
             "score",
             CODE_VERSION,
-            {**self._settings.quality.model_dump(), "actions": self._settings.actions},
+            {**self._settings.model_dump(), "actions": self._actions},
         )
 
     @property
@@ -52,7 +54,7 @@ class ScoreStage:
         report = score(
             reference,
             result,
-            settings=self._settings.quality,
+            settings=self._settings,
             tile_grid=grid,
             matte=matte,
             model=upscaled.model if upscaled else None,
@@ -78,7 +80,7 @@ class ScoreStage:
         outputs: dict[str, Image | bytes] = {
             "quality.json": (json.dumps(document, indent=2, allow_nan=False) + "\n").encode()
         }
-        if self._settings.quality.diff:
+        if self._settings.diff:
             outputs["diff.png"] = diff_image(reference, result)
         return StageResult(
             outputs=outputs,

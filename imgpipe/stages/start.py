@@ -1,4 +1,4 @@
-"""Starting without the garbage collector: what imports make, stays."""
+"""Imports and model loading without garbage collection: what they allocate lives as long as the process."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from contextlib import contextmanager
 
 _lock = threading.Lock()
 _open = 0
-# The interpreter's last collection takes them too: extensions report what it leaves as leaked.
+# At exit the frozen objects must be collected: extensions report the rest as leaked.
 atexit.register(gc.unfreeze)
 
 
 @contextmanager
 def starting() -> Iterator[None]:
-    """Around imports and loading: nothing is collected while any thread is inside.
+    """Suspend garbage collection while any thread is inside.
 
-    Dagster, torch and the rest make 600,000 objects that live as long as the process. Looking through them
-    over and over while they come takes a fifth of the start, and once more for every full collection later;
-    so those that are there when the last thread leaves are left out for good (``gc.freeze``).
+    Dagster, torch and others allocate 600,000 objects that live as long as the process. Collections during
+    imports take a fifth of the start-up time, and every later full collection visits these objects again; so
+    the objects that exist when the last thread leaves are frozen (``gc.freeze``).
     """
     global _open
     with _lock:

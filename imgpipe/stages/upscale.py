@@ -6,19 +6,18 @@ import os
 import threading
 from collections.abc import Mapping
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from imgpipe.config import Settings
 from imgpipe.images.image import Image
-from imgpipe.inference.device import resolve_device
+from imgpipe.inference.device import DeviceSetting, resolve_device
 from imgpipe.records import ImageRow
+from imgpipe.settings import LimitSettings, UpscaleSettings
 from imgpipe.stages.protocol import StageResult
 from imgpipe.upscaling.build import fingerprint
 
 if TYPE_CHECKING:
     from imgpipe.upscaling.upscaler import Upscaler
-
-CLASSICAL = ("lanczos", "bicubic")
 
 #: Pictures at once on a GPU: while it computes some, cores prepare and finish the others.
 _ON_GPU = 4
@@ -27,19 +26,24 @@ _ON_GPU = 4
 class UpscaleStage:
     """The configured upscaler, loaded with the first image."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+    def __init__(
+        self, upscale: UpscaleSettings, model_dir: Path, device: DeviceSetting, max_output_pixels: int
+    ) -> None:
+        self._settings = upscale
+        self._model_dir = model_dir
+        self._device = device
+        self._limits = LimitSettings(max_output_pixels=max_output_pixels)
         self._lock = threading.Lock()
 
     @cached_property
     def fingerprint(self) -> str:
-        return fingerprint(self._settings.upscale, self._settings.model_dir)
+        return fingerprint(self._settings, self._model_dir)
 
     @property
     def concurrency(self) -> int:
-        if self._settings.upscale.model in CLASSICAL:
+        if not self._settings.runs_network:
             return os.cpu_count() or 1
-        return _ON_GPU if resolve_device(self._settings.device) == "cuda" else 1
+        return _ON_GPU if resolve_device(self._device) == "cuda" else 1
 
     def load(self) -> Upscaler:
         """The model, built once; raises :class:`ModelError` where it cannot be used."""
@@ -62,7 +66,6 @@ class UpscaleStage:
     def _upscaler(self) -> Upscaler:
         from imgpipe.upscaling.build import build_upscaler
 
-        settings = self._settings
         return build_upscaler(
-            settings.upscale, model_dir=settings.model_dir, device=settings.device, limits=settings.limits
+            self._settings, model_dir=self._model_dir, device=self._device, limits=self._limits
         )

@@ -20,7 +20,8 @@ from imgpipe.partitions import shard_partitions
 from imgpipe.records import ImageRow, TileGrid
 from imgpipe.settings import QUALITY_CHECKS
 from imgpipe.stages.build import build_stage
-from imgpipe.stages.chain import QUALITY, UPSCALED, steps
+from imgpipe.stages.catalogue import QUALITY, UPSCALED
+from imgpipe.stages.chain import steps
 from imgpipe.storage.manifests import plan, seal
 from imgpipe.storage.opening import open_store
 from imgpipe.storage.tables import read_meta, read_table, rows_digest, write_table

@@ -25,10 +25,10 @@ from imgpipe.automation.arrival import ARRIVAL_SENSOR
 from imgpipe.automation.backfill import BACKFILL_SCHEDULE
 from imgpipe.automation.build import automated
 from imgpipe.config import Settings, load_settings
-from imgpipe.engines.shard import Stores
+from imgpipe.engines.shard import RowListener, Stores, ignore_row
 from imgpipe.partitions import add_partitions
 from imgpipe.records import ImageRow
-from imgpipe.stages.chain import QUALITY
+from imgpipe.stages.catalogue import QUALITY
 from imgpipe.storage import keys
 from imgpipe.storage.manifests import list_shards
 from imgpipe.storage.opening import open_store
@@ -48,6 +48,7 @@ class Site:
     now: datetime = START
     cursor: str | None = None
     run_keys: set[str] = field(default_factory=set)
+    on_row: RowListener = ignore_row
 
     def __post_init__(self) -> None:
         (self.folder / "source").mkdir(exist_ok=True)
@@ -70,7 +71,8 @@ class Site:
                 **self.values,
             }
         )
-        self.definitions: Definitions = automated(build_definitions(self.settings), self.settings)
+        graph = build_definitions(self.settings, lambda *row: self.on_row(*row))
+        self.definitions: Definitions = automated(graph, self.settings)
         self._repository = self.definitions.get_repository_def()
 
     @property

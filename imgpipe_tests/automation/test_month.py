@@ -10,11 +10,10 @@ from typing import Any
 import pytest
 from dagster import AssetCheckKey, AssetKey, DagsterEventType, RunRequest, SkipReason
 
-from imgpipe.engines.progress import listening
 from imgpipe.errors import StoreUnavailable
 from imgpipe.records import ImageRow, Status
 from imgpipe.resources import retries
-from imgpipe.stages.chain import QUALITY
+from imgpipe.stages.catalogue import QUALITY
 from imgpipe.storage.local import LocalStore
 from imgpipe.storage.manifests import read_manifests
 from imgpipe_tests.automation.conftest import Site
@@ -100,7 +99,8 @@ class Month:
         new = request.partition_key not in self.partitions
         crashing, self.crash_next = self.crash_next and new, self.crash_next and not new
         self.partitions.add(request.partition_key)
-        with self.monkeypatch.context() as patched, listening(listen):
+        self.site.on_row = listen
+        with self.monkeypatch.context() as patched:
             if crashing:
                 patched.setattr(LocalStore, "write", _failing_write())
             result = self.site.run("shard_job", str(request.partition_key), request.tags, raises=not crashing)

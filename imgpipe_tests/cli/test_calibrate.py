@@ -13,7 +13,7 @@ from imgpipe.config import load_settings
 from imgpipe.quality.profiles import check_all, choose_profile, thresholds_for
 from imgpipe.records import ImageRow, Status
 from imgpipe.settings import QualitySettings, S3Settings
-from imgpipe.stages.chain import QUALITY
+from imgpipe.stages.catalogue import QUALITY
 from imgpipe.storage.manifests import plan, read_manifests, seal
 from imgpipe.storage.opening import open_store
 from imgpipe.storage.tables import write_table

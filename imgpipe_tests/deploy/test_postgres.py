@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from imgpipe.config import load_settings
-from imgpipe.launch import Launcher, open_instance, remember_settings
+from imgpipe.launch import open_instance, remember_settings
+from imgpipe.partitions import add_partitions
 from imgpipe.storage.manifests import list_shards, plan, seal
 from imgpipe.storage.opening import open_store
 from imgpipe_tests.end_to_end.conftest import Workspace, instance_home, workspace, write_drawing  # noqa: F401
@@ -48,7 +49,7 @@ def sealed(workspace: Workspace) -> list[str]:  # noqa: F811
     shards = list_shards(output, settings.dataset)
     remember_settings(settings)
     with open_instance() as instance:
-        Launcher(settings, instance).add_partitions(shards)
+        add_partitions(settings, instance, shards)
     return [f"{settings.dataset}-{shard}" for shard in shards]
 
 

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from imgpipe.cli import app
+from imgpipe.cli import run as cli_run
 from imgpipe.config import Settings, load_settings
-from imgpipe.engines.progress import listening
-from imgpipe.engines.shard import Stores
+from imgpipe.engines.shard import RowListener, Stores
+from imgpipe.engines.status import ShardStatus
 from imgpipe.images.encode import encode
 from imgpipe.images.image import Image
 from imgpipe.records import ImageRow
-from imgpipe.stages.chain import QUALITY
+from imgpipe.stages.catalogue import QUALITY
 from imgpipe.storage.manifests import list_shards
 from imgpipe.storage.opening import open_store
 from imgpipe.storage.tables import read_table
@@ -75,33 +78,23 @@ class Workspace:
         }
 
 
-def _watching(listener: Callable[[str, str, ImageRow, bool], None]):
+@contextmanager
+def _watching(listener: RowListener) -> Iterator[None]:
     """Hear of rows beside the command's own progress bars."""
-    from contextlib import contextmanager
-
-    import imgpipe.cli.run as run_module
+    original = cli_run.row_progress
 
     @contextmanager
-    def both() -> Iterator[None]:
-        original = run_module.listening
+    def both(settings: Settings, pending: Sequence[ShardStatus]) -> Iterator[RowListener]:
+        with original(settings, pending) as own:
 
-        @contextmanager
-        def teed(own: Callable[[str, str, ImageRow, bool], None]) -> Iterator[None]:
             def tell(asset: str, shard: str, row: ImageRow, computed: bool) -> None:
                 listener(asset, shard, row, computed)
                 own(asset, shard, row, computed)
 
-            with original(tell):
-                yield
+            yield tell
 
-        run_module.listening = teed
-        try:
-            yield
-        finally:
-            run_module.listening = original
-
-    assert listening is run_module.listening
-    return both()
+    with mock.patch.object(cli_run, "row_progress", both):
+        yield
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from imgpipe.errors import ObjectMissing
 from imgpipe.images.encode import encode
 from imgpipe.images.image import Image
 from imgpipe.launch import Launcher, open_instance, remember_settings
+from imgpipe.partitions import add_partitions
 from imgpipe.samples.drawings import draw_samples
 from imgpipe.storage import keys
 from imgpipe.storage.manifests import plan, seal
@@ -65,7 +66,7 @@ def prepare(folder: Path) -> Incident:
     taken = {output / keys.manifest_key(DATASET, shard): folder / f"taken-{shard}" for shard in FAILED_SHARDS}
     with open_instance() as instance:
         launcher = Launcher(settings, instance)
-        launcher.add_partitions(SHARDS)
+        add_partitions(settings, instance, SHARDS)
         for belongs, lies in taken.items():
             belongs.rename(lies)
         for shard in SHARDS:

@@ -11,7 +11,7 @@ from imgpipe.engines.backfill import Candidate, candidates, within_budget
 from imgpipe.engines.shard import Stores
 from imgpipe.engines.status import ShardStatus, State
 from imgpipe.records import ImageRow, Status
-from imgpipe.stages.chain import QUALITY
+from imgpipe.stages.catalogue import QUALITY
 from imgpipe.storage.memory import MemoryStore
 from imgpipe.storage.tables import write_table
 

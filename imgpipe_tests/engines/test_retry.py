@@ -10,7 +10,7 @@ import pytest
 
 from imgpipe import errors
 from imgpipe.config import Settings
-from imgpipe.engines.retry import PERMANENT, Mode, Retry, may_pass, retrying
+from imgpipe.engines.retry import DUE, PERMANENT, Mode, Retry, may_pass
 from imgpipe.engines.shard import OUTDATED, Stores, run_shard
 from imgpipe.errors import ConfigError, DecodeError, OutOfMemory
 from imgpipe.images.encode import encode
@@ -70,7 +70,7 @@ def replan(stores: Stores) -> None:
     seal(plan(stores.source, stores.output, dataset="art", shard_size=100), stores.output)
 
 
-def run(stores: Stores, stage: Stage, retry: Retry | None = None) -> dict[str, ImageRow]:
+def run(stores: Stores, stage: Stage, retry: Retry = DUE) -> dict[str, ImageRow]:
     run_shard(READ, ReadStage(SETTINGS.limits), SETTINGS, stores, "00000", retry=retry)
     result = run_shard(MATTE, stage, SETTINGS, stores, "00000", retry=retry)
     return {row.source_key: row for row in result.rows}
@@ -91,8 +91,7 @@ def test_by_default_only_what_may_pass_is_tried_again(stores: Stores) -> None:
 
 def test_all_tries_every_error_again_and_no_rejected_image(stores: Stores) -> None:
     again = Stage()
-    with retrying(Retry(Mode.ALL)):
-        rows = run(stores, again)
+    rows = run(stores, again, Retry(Mode.ALL))
     assert sorted(again.seen) == [1, 2, 3]
     assert rows["bad.png"].attempts == 2
     assert rows["4.png"].status is Status.REJECTED
@@ -162,7 +161,7 @@ def test_only_failed_leaves_a_changed_source_to_a_whole_run(stores: Stores) -> N
 def test_tags_are_read_back() -> None:
     for retry in (Retry(), Retry(Mode.ALL), Retry(Mode.FAILED, "psnr")):
         assert Retry.from_tags(retry.tags()) == retry
-    assert Retry.from_tags({}) is None
+    assert Retry.from_tags({}) == DUE
     with pytest.raises(ConfigError, match="expected due, all, failed"):
         Retry.from_tags({"imgpipe/retry": "some"})
     with pytest.raises(ConfigError, match="with `failed` only"):

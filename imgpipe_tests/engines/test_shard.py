@@ -15,7 +15,8 @@ from imgpipe.images.encode import encode
 from imgpipe.images.image import Image
 from imgpipe.records import ImageRow, Status
 from imgpipe.settings import IsolationSettings
-from imgpipe.stages.chain import RAW, Step, steps
+from imgpipe.stages.catalogue import RAW
+from imgpipe.stages.chain import Step, steps
 from imgpipe.stages.protocol import StageResult
 from imgpipe.stages.read import ReadStage
 from imgpipe.storage import keys
@@ -87,10 +88,11 @@ def test_a_row_says_which_store_its_output_is_in(stores: Stores) -> None:
     assert all(stores.output.exists(row.output_key) for row in made)
 
 
-def test_a_crash_costs_only_what_was_not_noted_yet(stores: Stores) -> None:
+def test_a_crash_costs_only_what_was_not_noted_yet(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("imgpipe.engines.journal.JOURNAL_SECONDS", 0.0)
     read(stores)
     with pytest.raises(StoreUnavailable):
-        run_shard(MATTE, Cutout(stop_at=4), SETTINGS, stores, "00000", journal_seconds=0.0)
+        run_shard(MATTE, Cutout(stop_at=4), SETTINGS, stores, "00000")
     assert not stores.output.exists(keys.table_key("matted_images", "art", "00000"))
     again = Cutout()
     result = run_shard(MATTE, again, SETTINGS, stores, "00000")
@@ -100,10 +102,11 @@ def test_a_crash_costs_only_what_was_not_noted_yet(stores: Stores) -> None:
     assert [item.key for item in stores.output.list("tables/unfinished_matted_images")] == []
 
 
-def test_a_noted_row_of_other_settings_is_not_kept(stores: Stores) -> None:
+def test_a_noted_row_of_other_settings_is_not_kept(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("imgpipe.engines.journal.JOURNAL_SECONDS", 0.0)
     read(stores)
     with pytest.raises(StoreUnavailable):
-        run_shard(MATTE, Cutout(stop_at=4), SETTINGS, stores, "00000", journal_seconds=0.0)
+        run_shard(MATTE, Cutout(stop_at=4), SETTINGS, stores, "00000")
     again = Cutout(fingerprint="cutout-2")
     run_shard(MATTE, again, SETTINGS, stores, "00000")
     assert sorted(again.seen) == list(range(COUNT))

@@ -219,10 +219,10 @@ def test_cuda_that_is_offered_and_does_not_start_is_an_error(
 def test_the_real_weights_when_present(name: str, shared: Path) -> None:
     import os
 
-    folder = os.environ.get("IMGPIPE_MODEL_DIR", "")
+    folder = os.environ.get("IMGPIPE_TEST_MODEL_DIR", "")
     path = Path(folder) / f"{name}.onnx"
     if not folder or not path.is_file():
-        pytest.skip(f"{name}.onnx is not in IMGPIPE_MODEL_DIR ({folder or 'unset'})")
+        pytest.skip(f"{name}.onnx is not in IMGPIPE_TEST_MODEL_DIR ({folder or 'unset'})")
     picture = cv2.imread(str(shared / "data/anime/anime-girl-1.jpg"))[..., ::-1]
     published = cv2.imread(str(shared / "data/anime/anime-girl-1.isnet-anime.png"), cv2.IMREAD_UNCHANGED)
     image = Image(np.ascontiguousarray(picture))

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 
 import numpy as np
 import PIL.Image
 import pytest
 
-from imgpipe.config import Settings
 from imgpipe.images.decode import decode
 from imgpipe.images.image import Image
 from imgpipe.matting.matte import NO_SUBJECT
@@ -20,7 +20,7 @@ from imgpipe.stages.protocol import StageResult
 
 @pytest.fixture(scope="module")
 def stage() -> MatteStage:
-    return MatteStage(Settings(rembg=RembgSettings(model="classical")))
+    return MatteStage(RembgSettings(model="classical"), Path(), "auto")
 
 
 def _run(stage: MatteStage, image: Image) -> StageResult:

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from imgpipe.config import Settings, load_settings
-from imgpipe.engines.progress import listening
 from imgpipe.engines.shard import Stores, run_shard
 from imgpipe.engines.status import fingerprints, shard_statuses
 from imgpipe.records import ImageRow
 from imgpipe.stages.build import build_stage
-from imgpipe.stages.chain import QUALITY, steps
+from imgpipe.stages.catalogue import QUALITY
+from imgpipe.stages.chain import steps
 from imgpipe.storage.manifests import list_shards, plan, seal
 from imgpipe.storage.opening import open_store
 from imgpipe.storage.tables import read_table
@@ -59,10 +59,10 @@ class Space:
         pending = [
             one.shard for one in shard_statuses(settings, stores, fingerprints(settings)) if one.pending
         ]
-        with listening(self._hear):
-            for shard in pending:
-                for step in steps(settings):
-                    run_shard(step, build_stage(step, settings), settings, stores, shard)
+        for shard in pending:
+            for step in steps(settings):
+                stage = build_stage(step, settings)
+                run_shard(step, stage, settings, stores, shard, on_row=self._hear)
         self.computed.sort()
         return len(pending)
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 
-from imgpipe.config import load_settings
+from imgpipe.settings import UpscaleSettings
 from imgpipe.stages import upscale
 from imgpipe.stages.upscale import UpscaleStage
 
@@ -23,4 +24,4 @@ def test_a_gpu_has_pictures_to_go_on_with(
     model: str, device: str, expected: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(upscale, "resolve_device", lambda setting: device)
-    assert UpscaleStage(load_settings({"upscale.model": model})).concurrency == expected
+    assert UpscaleStage(UpscaleSettings(model=model), Path(), "auto", 1).concurrency == expected
