@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dagster import AssetCheckSeverity, MetadataValue, TableColumn, TableRecord, TableSchema
+from dagster import AssetCheckSeverity, MetadataValue
 
 from imgpipe.assets.gallery import Gallery, Shown
-from imgpipe.assets.metadata import failing_table
+from imgpipe.assets.metadata import failing_table, table
 from imgpipe.engines.shard import Stores
 from imgpipe.records import ImageRow, ShardManifest, Status, count_statuses
 from imgpipe.review.decisions import Verdict, verdict_of
@@ -152,31 +152,21 @@ def _score_finding(name: str, rows: Sequence[ImageRow], stores: Stores, gallery:
 
 
 def _failure_table(failures: Sequence[_Failure], stores: Stores) -> MetadataValue[Any]:
-    return MetadataValue.table(
-        [
-            TableRecord(
-                {
-                    "image": failure.row.image_id,
-                    "check": failure.check["name"],
-                    "value": float(failure.check["value"]),
-                    "threshold": float(failure.check["threshold"]),
-                    "severity": failure.check["severity"],
-                    "why": failure.check["message"],
-                    "quality_json": stores.output.uri(failure.row.output_key),
-                }
-            )
+    numbers = {"value": "float", "threshold": "float"}
+    text = dict.fromkeys(("severity", "why", "quality_json"), "string")
+    return table(
+        {"image": "string", "check": "string", **numbers, **text},
+        (
+            {
+                "image": failure.row.image_id,
+                "check": failure.check["name"],
+                "value": float(failure.check["value"]),
+                "threshold": float(failure.check["threshold"]),
+                "severity": failure.check["severity"],
+                "why": failure.check["message"],
+                "quality_json": stores.output.uri(failure.row.output_key),
+            }
             for failure in failures[:_LISTED]
-        ],
-        schema=TableSchema(
-            [
-                TableColumn("image"),
-                TableColumn("check"),
-                TableColumn("value", "float"),
-                TableColumn("threshold", "float"),
-                TableColumn("severity"),
-                TableColumn("why"),
-                TableColumn("quality_json"),
-            ]
         ),
     )
 

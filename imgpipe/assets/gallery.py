@@ -7,44 +7,35 @@ Dagster's database and read with its neighbours.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from dagster import MetadataValue
 
 from imgpipe.assets.links import browser_link, code_cell, link_metadata, plain_cell
 from imgpipe.assets.small_pictures import NOTHING, SmallPictures, small_pictures
 from imgpipe.config import Settings
-from imgpipe.engines.decoders import source_decoder
 from imgpipe.engines.shard import Stores
-from imgpipe.errors import PER_IMAGE_ERRORS, ObjectMissing
-from imgpipe.records import ImageRow
-from imgpipe.stages.catalogue import RAW
+from imgpipe.pictures.picture_set import find_pictures
+from imgpipe.pictures.reader import OpenPictures, PictureReader, for_each_image
+from imgpipe.records import ImageRow, Status
+from imgpipe.stages.catalogue import MATTED, RAW
 from imgpipe.stages.chain import steps
 from imgpipe.storage import keys
-from imgpipe.storage.tables import read_table
-
-if TYPE_CHECKING:
-    from imgpipe.images.image import Image
-    from imgpipe.report.pictures import PictureSet
+from imgpipe.storage.tables import read_standing
 
 #: Images shown in one gallery.
 MAX_IMAGES = 20
 #: Size of one gallery's Markdown, bytes.
 BUDGET_BYTES = 190_000
-#: What the signs of a line and its pictures' addresses take, bytes.
+#: Size of a line without its pictures, text and links, bytes.
 _FRAME_BYTES = 250
-#: Letters of a reason that are shown.
+#: Characters of a reason that are shown.
 _WHY_LENGTH = 400
 #: No picture gets more bytes than this, however few there are.
 _MAX_PICTURE_BYTES = 6000
-#: Pictures above this many pixels are opened one after another.
-_LARGE_PX = 40_000_000
-_THREADS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +57,10 @@ class Gallery:
         self._settings = settings
         self._stores = stores
         self._shard = shard
+        self._assets = tuple(step.asset for step in steps(settings))
+        self._reader = PictureReader(
+            stores.source, stores.output, settings.limits, settings.isolation, settings.workers
+        )
         self._made: dict[str, SmallPictures] = {}
 
     def markdown(self, shown: Sequence[Shown], *, of: int = 0) -> str:
@@ -125,68 +120,27 @@ class Gallery:
 
     @cached_property
     def _tables(self) -> dict[str, dict[str, ImageRow]]:
-        """asset -> image -> row, of the tables that stand."""
-        found: dict[str, dict[str, ImageRow]] = {}
-        for step in steps(self._settings):
-            try:
-                rows, _ = read_table(self._stores.output, step.asset, self._settings.dataset, self._shard)
-            except ObjectMissing:
-                continue  # Not made yet: its pictures do not exist.
-            found[step.asset] = {row.image_id: row for row in rows}
-        return found
+        """asset -> image -> row, of the tables that exist."""
+        return read_standing(self._stores.output, self._assets, self._settings.dataset, self._shard)
 
     def _make(self, image_ids: Sequence[str]) -> None:
-        missing = [name for name in dict.fromkeys(image_ids) if name not in self._made]
-        sets = {name: self._pictures(name) for name in missing}
-        self._made |= {name: NOTHING for name, pictures in sets.items() if pictures is None}
-        found = {name: pictures for name, pictures in sets.items() if pictures is not None}
-        large = any(pictures.pixels > _LARGE_PX for pictures in found.values())
-        with ThreadPoolExecutor(
-            1 if large else min(_THREADS, os.cpu_count() or 1), "imgpipe-gallery"
-        ) as pool:
-            made = pool.map(lambda pictures: small_pictures(pictures, self._open), found.values())
-            self._made |= dict(zip(found, made, strict=True))
-
-    def _pictures(self, image_id: str) -> PictureSet | None:
-        from imgpipe.report.frame import ImageLine
-        from imgpipe.report.pictures import picture_set
-
-        stages = {asset: rows[image_id] for asset, rows in self._tables.items() if image_id in rows}
-        if RAW not in stages:
-            return None
-        assets = tuple(step.asset for step in steps(self._settings))
-        return picture_set(ImageLine(self._shard, assets, list(stages.values())[-1], stages))
-
-    def _open(self, row: ImageRow, own: bool) -> Image | str:
-        """The decoded main picture of a row, else why there is none. Sources are decoded in a worker."""
-        from imgpipe.images.decode import decode
-
-        limits = self._settings.limits
-        try:
-            if own:
-                data = self._stores.output.read(row.output_key)
-                name = self._stores.output.uri(row.output_key)
-                return decode(data, name=name, limits=limits.for_own_files())
-            data = self._stores.source.read(row.source_key, etag=row.etag)
-            decoder = source_decoder(self._settings.isolation, self._decoders)
-            return decoder.decode(data, name=self._stores.source.uri(row.source_key), limits=limits)
-        except PER_IMAGE_ERRORS as exc:
-            return plain_cell(f"not readable: {type(exc).__name__}: {exc}"[:300])
-
-    @property
-    def _decoders(self) -> int:
-        """As many as the engine has, so that its warm workers are the ones that are used."""
-        cores = os.cpu_count() or 1
-        return min(self._settings.workers or cores + 2, cores)
+        found = {}
+        for image_id in image_ids:
+            rows = {asset: table[image_id] for asset, table in self._tables.items() if image_id in table}
+            if image_id not in self._made and RAW in rows:
+                found[image_id] = find_pictures(self._assets, rows, MATTED)
+            else:
+                self._made.setdefault(image_id, NOTHING)
+        self._made |= for_each_image(lambda each: small_pictures(OpenPictures(each, self._reader)), found)
 
 
 def worst_first(rows: Iterable[ImageRow], count: int) -> list[Shown]:
-    """The ``count`` images to look at first: what is not good, then the lowest luma PSNR."""
-    ranked = sorted(
-        (row for row in rows if row.status.value != "skipped" and "psnr_y" in row.metrics),
-        key=lambda row: (row.status.value == "ok", row.metrics["psnr_y"]),
-    )
-    return [Shown(row.image_id, "; ".join(row.reasons) or _scores(row)) for row in ranked[:count]]
+    """The ``count`` images to look at first, of those with a score."""
+    from imgpipe.report.selection import worst_first as ranked
+
+    scored = [row for row in rows if row.status is not Status.SKIPPED and "psnr_y" in row.metrics]
+    first = ranked([row.status.value for row in scored], [row.metrics["psnr_y"] for row in scored])[:count]
+    return [Shown(scored[i].image_id, "; ".join(scored[i].reasons) or _scores(scored[i])) for i in first]
 
 
 def _scores(row: ImageRow) -> str:

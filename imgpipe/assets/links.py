@@ -1,7 +1,8 @@
-"""Where a person can open a stored object: in a browser where there is an address, else by its path."""
+"""Addresses of stored objects and inline pictures, and text for cells of a Markdown table."""
 
 from __future__ import annotations
 
+import base64
 from pathlib import Path
 from urllib.parse import quote, urlencode
 
@@ -32,6 +33,11 @@ def link_metadata(uri: str, s3: S3Settings) -> UrlMetadataValue | TextMetadataVa
     if found is not None:
         return MetadataValue.url(found)
     return MetadataValue.url(Path(uri).as_uri()) if uri.startswith("/") else MetadataValue.text(uri)
+
+
+def data_address(media_type: str, data: bytes) -> str:
+    """The content itself as an address, for pictures that stand in the text."""
+    return f"data:{media_type};base64,{base64.b64encode(data).decode()}"
 
 
 def code_cell(text: str) -> str:

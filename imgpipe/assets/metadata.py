@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from dagster import MetadataValue, TableColumn, TableRecord, TableSchema
@@ -52,7 +52,6 @@ def shard_metadata(
     values |= _models(result.rows)
     if result.asset == QUALITY:
         values |= _scores(result.rows)
-    if result.asset == QUALITY:
         values["accepted_in_review"] = MetadataValue.int(
             sum(verdict_of(row) is Verdict.ACCEPTED for row in result.rows)
         )
@@ -65,32 +64,29 @@ def shard_metadata(
     return values
 
 
-def failing_table(rows: Sequence[ImageRow], stores: Stores, limit: int = 50) -> MetadataValue[Any]:
-    """Images with their status and reasons, the first ``limit`` of them."""
+def table(columns: Mapping[str, str], records: Iterable[Mapping[str, Any]]) -> MetadataValue[Any]:
+    """A table in the UI. ``columns``: name -> Dagster's type (string, float)."""
     return MetadataValue.table(
-        [
-            TableRecord(
-                {
-                    "image": row.image_id,
-                    "source": stores.source.uri(row.source_key),
-                    "status": row.status.value,
-                    "stage": row.stage_failed,
-                    "why": "; ".join(row.reasons) or f"{row.error_class}: {row.error_message}",
-                }
-            )
-            for row in rows[:limit]
-        ],
-        schema=TableSchema([TableColumn(name) for name in ("image", "source", "status", "stage", "why")]),
+        [TableRecord(record) for record in records],
+        schema=TableSchema([TableColumn(name, kind) for name, kind in columns.items()]),
     )
 
 
-def percentile(values: Sequence[float], share: float) -> float:
-    """The value that ``share`` (0..1) of the sorted values lie below, linearly interpolated."""
-    ordered = sorted(values)
-    position = share * (len(ordered) - 1)
-    low = int(position)
-    high = min(low + 1, len(ordered) - 1)
-    return ordered[low] + (ordered[high] - ordered[low]) * (position - low)
+def failing_table(rows: Sequence[ImageRow], stores: Stores, limit: int = 50) -> MetadataValue[Any]:
+    """Images with their status and reasons, the first ``limit`` of them."""
+    return table(
+        dict.fromkeys(("image", "source", "status", "stage", "why"), "string"),
+        (
+            {
+                "image": row.image_id,
+                "source": stores.source.uri(row.source_key),
+                "status": row.status.value,
+                "stage": row.stage_failed,
+                "why": "; ".join(row.reasons) or f"{row.error_class}: {row.error_message}",
+            }
+            for row in rows[:limit]
+        ),
+    )
 
 
 def _share(part: int, whole: int) -> float:
@@ -157,34 +153,31 @@ def _models(rows: Sequence[ImageRow]) -> dict[str, MetadataValue[Any]]:
 
 
 def _scores(rows: Sequence[ImageRow]) -> dict[str, MetadataValue[Any]]:
+    import numpy as np
+
     values: dict[str, MetadataValue[Any]] = {}
     for name in PLOTTED_SCORES:
         numbers = [row.metrics[name] for row in rows if name in row.metrics]
         if numbers:
             values[f"{name}_mean"] = MetadataValue.float(round(statistics.fmean(numbers), 6))
             values[f"{name}_median"] = MetadataValue.float(round(statistics.median(numbers), 6))
-            values[f"{name}_p05"] = MetadataValue.float(round(percentile(numbers, 0.05), 6))
+            values[f"{name}_p05"] = MetadataValue.float(round(float(np.quantile(numbers, 0.05)), 6))
             values[f"{name}_min"] = MetadataValue.float(round(min(numbers), 6))
     return values
 
 
 def _worst_table(rows: Sequence[ImageRow], stores: Stores) -> MetadataValue[Any]:
-    return MetadataValue.table(
-        [
-            TableRecord(
-                {
-                    "image": row.image_id,
-                    "status": row.status.value,
-                    **{name: round(row.metrics[name], 4) for name in PLOTTED_SCORES if name in row.metrics},
-                    "why": "; ".join(row.reasons),
-                    "quality_json": stores.output.uri(row.output_key),
-                }
-            )
+    scores = dict.fromkeys(PLOTTED_SCORES, "float")
+    return table(
+        {"image": "string", "status": "string", **scores, "why": "string", "quality_json": "string"},
+        (
+            {
+                "image": row.image_id,
+                "status": row.status.value,
+                **{name: round(row.metrics[name], 4) for name in PLOTTED_SCORES if name in row.metrics},
+                "why": "; ".join(row.reasons),
+                "quality_json": stores.output.uri(row.output_key),
+            }
             for row in rows
-        ],
-        schema=TableSchema(
-            [TableColumn("image"), TableColumn("status")]
-            + [TableColumn(name, "float") for name in PLOTTED_SCORES]
-            + [TableColumn("why"), TableColumn("quality_json")]
         ),
     )

@@ -5,14 +5,16 @@ An SVG whose parts are all inside it, so that it can be shown wherever a picture
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Iterator
 from html import escape
 from typing import TYPE_CHECKING
 
+from imgpipe.assets.links import data_address
 from imgpipe.errors import PER_IMAGE_ERRORS
+from imgpipe.pictures.reader import read_own_file
 from imgpipe.records import Status
+from imgpipe.settings import LimitSettings
 from imgpipe.storage import keys
 from imgpipe.storage.store import ImageStore
 
@@ -61,7 +63,7 @@ def overview_svg(frame: pd.DataFrame, dataset: str, output: ImageStore) -> str:
 
 def as_markdown(svg: str) -> str:
     """The picture as a Markdown image."""
-    return f"![overview](data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()})"
+    return f"![overview]({data_address('image/svg+xml', svg.encode())})"
 
 
 def _status_bar(frame: pd.DataFrame) -> Iterator[str]:
@@ -131,17 +133,18 @@ def _thresholds(frame: pd.DataFrame, score: str) -> list[float]:
 
 def _worst_strip(frame: pd.DataFrame, dataset: str, output: ImageStore) -> Iterator[str]:
     """Source and result of the images to look at first, from the report's own thumbnails."""
-    if not {"thumb_source", "thumb_result", "psnr_y"} <= set(frame.columns):
+    from imgpipe.report.selection import worst_first
+
+    needed = ["thumb_source", "thumb_result", "psnr_y"]
+    if not set(needed) <= set(frame.columns):
         return
-    shown = frame.dropna(subset=["thumb_source", "thumb_result", "psnr_y"])
+    shown = frame.dropna(subset=needed)
     if not len(shown):
         return
-    worst = shown.assign(good=shown["status"] == Status.OK.value).sort_values(
-        ["good", "psnr_y"], kind="stable"
-    )
+    worst = shown.iloc[worst_first(list(shown["status"]), list(shown["psnr_y"]))[:_WORST]]
     yield _text(_MARGIN, _STRIP_Y - 10, "the worst images, source and result", "title")
     step = (_WIDTH - 2 * _MARGIN) / _WORST
-    for index, (_, row) in enumerate(worst.head(_WORST).iterrows()):
+    for index, (_, row) in enumerate(worst.iterrows()):
         left = _MARGIN + index * step
         for half, kind in enumerate(("thumb_source", "thumb_result")):
             yield _thumbnail(
@@ -152,20 +155,16 @@ def _worst_strip(frame: pd.DataFrame, dataset: str, output: ImageStore) -> Itera
 
 def _thumbnail(output: ImageStore, key: str, x: float, width: float) -> str:
     """A report's thumbnail, smaller; a grey box with the reason as its title where it cannot be read."""
-    from imgpipe.images.decode import decode
-    from imgpipe.report.thumbnails import area_thumbnail, encode_webp, fit_size
-    from imgpipe.settings import LimitSettings
+    from imgpipe.report.thumbnails import whole_as_webp
 
     try:
-        image = decode(output.read(key), name=output.uri(key), limits=LimitSettings())
+        data = whole_as_webp(read_own_file(output, key, LimitSettings()), _SIDE)
     except PER_IMAGE_ERRORS as exc:
         box = f'<rect x="{x:.1f}" y="{_STRIP_Y}" width="{width:.1f}" height="{_SIDE}" fill="#e4e7ea"/>'
         return f"<g><title>{escape(f'{type(exc).__name__}: {exc}')}</title>{box}</g>"
-    data = encode_webp(area_thumbnail(image, fit_size(image.width, image.height, _SIDE)))
-    address = f"data:image/webp;base64,{base64.b64encode(data).decode()}"
     return (
         f'<image x="{x:.1f}" y="{_STRIP_Y}" width="{width:.1f}" height="{_SIDE}" '
-        f'preserveAspectRatio="xMidYMid meet" href="{address}"/>'
+        f'preserveAspectRatio="xMidYMid meet" href="{data_address("image/webp", data)}"/>'
     )
 
 

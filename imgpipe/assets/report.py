@@ -17,9 +17,10 @@ from imgpipe.assets.overview import as_markdown, overview_svg
 from imgpipe.assets.presentation import code_references, freshness, owners
 from imgpipe.config import Settings
 from imgpipe.engines.shard import Stores
+from imgpipe.pictures.reader import PictureReader
 from imgpipe.resources.stores import ImageStores
 from imgpipe.review.queue import QueueItem, State, read_queue
-from imgpipe.stages.catalogue import QUALITY
+from imgpipe.stages.catalogue import MATTED, QUALITY
 from imgpipe.stages.chain import REPORT, steps
 from imgpipe.storage import keys
 from imgpipe.storage.manifests import list_shards
@@ -48,13 +49,11 @@ def build_report_asset(settings: Settings) -> AssetsDefinition:
         from imgpipe.report.build import build_report
 
         opened = stores.open(settings)
-        result = build_report(
-            settings.dataset,
-            finished_shards(settings, opened),
-            source=opened.source,
-            output=opened.output,
-            limits=settings.limits,
+        reader = PictureReader(
+            opened.source, opened.output, settings.limits, settings.isolation, settings.workers
         )
+        shards = finished_shards(settings, opened)
+        result = build_report(settings.dataset, shards, reader, matte_asset=MATTED)
         context.log.info("report: %s", result.page_url)
         return MaterializeResult(metadata=_report_metadata(result, settings, opened))
 

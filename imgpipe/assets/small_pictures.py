@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import base64
-from collections.abc import Callable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from imgpipe.assets.links import data_address, plain_cell
 from imgpipe.images.image import Image
+from imgpipe.pictures.reader import OpenPictures
 from imgpipe.records import ImageRow
 
 if TYPE_CHECKING:
-    from imgpipe.report.pictures import PictureSet
     from imgpipe.report.thumbnails import Bytes8
 
 #: Longest sides that are tried, px, until a picture fits its budget; the first is what is kept in memory.
 SIDES_PX = (128, 112, 96, 80, 64, 48)
-
-#: The decoded picture of a row, else in words why there is none; the flag is True for files of our own.
-Opener = Callable[[ImageRow, bool], "Image | str"]
+#: Characters of a reason that are shown.
+_REASON_LENGTH = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,24 +49,34 @@ class SmallPictures:
 NOTHING = SmallPictures("no row", "no row", "no row")
 
 
-def small_pictures(pictures: PictureSet, opener: Opener) -> SmallPictures:
-    """Read, compare and reduce the pictures of one image; each full one is forgotten on return."""
+def small_pictures(opened: OpenPictures) -> SmallPictures:
+    """Read, compare and reduce the pictures of one image."""
+    source = _open(opened, opened.pictures.source)
+    result = _open(opened, opened.pictures.result or opened.pictures.matte)
+    return SmallPictures(_reduced(source), _reduced(result), _heat(opened, source, result))
+
+
+def _open(opened: OpenPictures, row: ImageRow | None) -> Image | str:
+    if row is None:
+        return "not made"
+    found = opened.get_or_reason(row)
+    return plain_cell(f"not readable: {found}"[:_REASON_LENGTH]) if isinstance(found, str) else found
+
+
+def _heat(opened: OpenPictures, source: Image | str, result: Image | str) -> Heat | str:
     from imgpipe.report import thumbnails
 
-    source = "not made" if pictures.source is None else opener(pictures.source, False)
-    shown = pictures.result or pictures.matte
-    result = "not made" if shown is None else opener(shown, True)
+    pictures = opened.pictures
     if pictures.result is None or pictures.reference is None:
-        return SmallPictures(_reduced(source), _reduced(result), "nothing to compare")
-    same = pictures.reference is pictures.source
-    reference = source if same else opener(pictures.reference, True)
-    if isinstance(reference, str) or isinstance(result, str):
-        missing = reference if isinstance(reference, str) else str(result)
-        return SmallPictures(_reduced(source), _reduced(result), missing)
+        return "nothing to compare"
+    reference = source if pictures.reference is pictures.source else _open(opened, pictures.reference)
+    if isinstance(reference, str):
+        return reference
+    if isinstance(result, str):
+        return result
     size = thumbnails.fit_size(reference.width, reference.height, SIDES_PX[0])
     levels = thumbnails.max_pool(thumbnails.difference(reference, result), size)
-    ground = thumbnails.area_thumbnail(reference, size, on_checkerboard=False)
-    return SmallPictures(_reduced(source), _reduced(result), Heat(Image(ground), levels))
+    return Heat(Image(thumbnails.area_thumbnail(reference, size, on_checkerboard=False)), levels)
 
 
 def _reduced(picture: Image | str) -> Image | str:
@@ -80,34 +89,29 @@ def _reduced(picture: Image | str) -> Image | str:
 
 
 def _picture_cell(label: str, picture: Image | str, budget: int) -> str:
-    from imgpipe.report.thumbnails import area_thumbnail, encode_webp, fit_size
+    from imgpipe.report.thumbnails import whole_as_webp
 
     if isinstance(picture, str):
         return picture
-    data = b""
-    for side in SIDES_PX:
-        data = encode_webp(area_thumbnail(picture, fit_size(picture.width, picture.height, side)))
-        if len(data) <= budget:
-            break
-    return _as_markdown(label, data)
+    return _first_within(budget, label, (whole_as_webp(picture, side) for side in SIDES_PX))
 
 
 def _heat_cell(heat: Heat | str, budget: int) -> str:
-    """Finely packed where that fits, so that thin lines stay sharp."""
+    """At high WebP quality where that fits, so that thin lines stay sharp."""
     from imgpipe.report.thumbnails import encode_webp, fit_size, heat_thumbnail
 
     if isinstance(heat, str):
         return heat
+    sizes = (fit_size(heat.reference.width, heat.reference.height, side) for side in SIDES_PX)
+    pixels = (heat_thumbnail(heat.reference, heat.levels, size) for size in sizes)
+    packed = (encode_webp(each, fine=fine) for each in pixels for fine in (True, False))
+    return _first_within(budget, "difference", packed)
+
+
+def _first_within(budget: int, label: str, packed: Iterable[bytes]) -> str:
+    """The first picture of at most ``budget`` bytes, else the last, as a Markdown image."""
     data = b""
-    for side in SIDES_PX:
-        size = fit_size(heat.reference.width, heat.reference.height, side)
-        pixels = heat_thumbnail(heat.reference, heat.levels, size)
-        for fine in (True, False):
-            data = encode_webp(pixels, fine=fine)
-            if len(data) <= budget:
-                return _as_markdown("difference", data)
-    return _as_markdown("difference", data)
-
-
-def _as_markdown(label: str, data: bytes) -> str:
-    return f"![{label}](data:image/webp;base64,{base64.b64encode(data).decode()})"
+    for data in packed:
+        if len(data) <= budget:
+            break
+    return f"![{label}]({data_address('image/webp', data)})"

@@ -171,8 +171,11 @@ def replace(
     data = _read(file)
 
     def put(who: Reviewer, item: QueueItem) -> list[Decision]:
-        limits = desk.settings.limits.for_own_files()
-        return [who.replace(item, data, name=str(file), limits=limits, asset=stage, note=note)]
+        limits, isolation = desk.settings.limits.for_own_files(), desk.settings.isolation
+        name = str(file)
+        return [
+            who.replace(item, data, name=name, limits=limits, isolation=isolation, asset=stage, note=note)
+        ]
 
     _decide(desk, [image_id], put, run)
 

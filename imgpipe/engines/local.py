@@ -18,9 +18,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from imgpipe.engines.decoders import source_decoder
 from imgpipe.errors import PER_IMAGE_ERRORS, ImgpipeError, LimitExceeded, ObjectChanged
 from imgpipe.images.image import Image
+from imgpipe.pictures.decoders import source_decoder
 from imgpipe.records import ImageRow, Status
 from imgpipe.settings import IsolationSettings, LimitSettings
 from imgpipe.stages.protocol import Stage, StageResult
@@ -105,10 +105,9 @@ def run_items(
     """
     if not items:
         return []
-    cores = os.cpu_count() or 1
-    limit = workers or cores + 2
+    limit = workers or (os.cpu_count() or 1) + 2
     slots = threading.BoundedSemaphore(stage.concurrency)
-    tools = _Tools(stage, output, slots, source_decoder(isolation, min(limit, cores)))
+    tools = _Tools(stage, output, slots, source_decoder(isolation, workers))
     rows: dict[int, ImageRow] = {}
     waiting = iter(enumerate(items))
     with ThreadPoolExecutor(limit, thread_name_prefix=f"imgpipe-{asset}") as pool:

@@ -12,6 +12,8 @@ import numpy as np
 import pandas as pd
 
 from imgpipe.errors import ConfigError, ObjectUnreadable
+from imgpipe.pictures.picture_set import PictureSet, find_pictures
+from imgpipe.pictures.reader import PictureReader, for_each_image
 from imgpipe.report.archive import ReportArchive, archive_key, read_archive, write_archive
 from imgpipe.report.content import PageContent
 from imgpipe.report.drift import compare_frames, frame_digest
@@ -27,9 +29,8 @@ from imgpipe.report.frame import (
 from imgpipe.report.metrics import in_reading_order
 from imgpipe.report.page import render_page
 from imgpipe.report.payload import counts_by_status
-from imgpipe.report.pictures import KINDS, PictureSet, ThumbnailMaker, Thumbnails, picture_set
+from imgpipe.report.pictures import KINDS, ThumbnailMaker, Thumbnails
 from imgpipe.report.selection import choose_images, worst_per_check
-from imgpipe.settings import LimitSettings
 from imgpipe.storage import keys
 from imgpipe.storage.parquet import printable
 from imgpipe.storage.store import ImageStore
@@ -68,16 +69,17 @@ class ReportResult:
 def build_report(
     dataset: str,
     shards: Iterable[ShardRows],
+    reader: PictureReader,
     *,
-    source: ImageStore,
-    output: ImageStore,
-    limits: LimitSettings,
+    matte_asset: str,
     max_thumbnails: int = 400,
     max_hashes: int = 2000,
     previous: ReportArchive | None = None,
 ) -> ReportResult:
     """Write the report of a data set; an older one stays whole until the last write.
 
+    ``reader``: opens the pictures; the report goes into its output. ``matte_asset``: the asset whose main
+    pictures are cutouts.
     ``max_thumbnails``: images that get thumbnails (up to six small files each). ``max_hashes``: sources that
     are decoded for the search of near-duplicates at most; hashes of the previous report are kept, so that
     later reports cover more. ``previous``: what to compare with, by default the report that is there.
@@ -89,6 +91,7 @@ def build_report(
             f"report: expected limits of 0 or more, got max_thumbnails={max_thumbnails} "
             f"and max_hashes={max_hashes}"
         )
+    output = reader.output
     lines = collect_lines(shards)
     frame, checks = build_frame(lines), build_checks_frame(lines)
     metrics = in_reading_order(metric_names(lines))
@@ -97,9 +100,10 @@ def build_report(
     facts = _facts(frame, metrics, before)
     worst = worst_per_check(checks, WORST_PER_CHECK)
     chosen = choose_images(frame, worst, max_thumbnails)
-    maker = ThumbnailMaker(dataset, source, output, limits, _existing(output, dataset))
+    maker = ThumbnailMaker(dataset, reader, _existing(output, dataset))
+    pictures = [find_pictures(line.assets, line.stages, matte_asset) for line in lines]
     hashes = _kept_hashes(frame, before)
-    made, groups = _make_pictures(maker, lines, chosen, hashes, max_hashes)
+    made, groups = _make_pictures(maker, pictures, chosen, hashes, max_hashes)
     problems += _problems(lines, made)
     frame = _with_pictures(frame, made, hashes, groups)
     content = PageContent(dataset, frame, checks, lines, metrics, worst, chosen, facts, tuple(problems))
@@ -190,37 +194,27 @@ def _kept_hashes(frame: pd.DataFrame, before: ReportArchive | None) -> dict[int,
 
 def _make_pictures(
     maker: ThumbnailMaker,
-    lines: Sequence[ImageLine],
+    pictures: Sequence[PictureSet],
     chosen: Sequence[int],
     hashes: dict[int, str],
     max_hashes: int,
 ) -> tuple[dict[int, Thumbnails], pd.Series]:
     """Thumbnails by line, and the groups of look-alikes; ``hashes`` is completed on the way."""
-    made = maker.make_all({position: picture_set(lines[position]) for position in chosen})
+    made = for_each_image(maker.make, {i: pictures[i] for i in chosen})
     _take_hashes(made, hashes)
-    made |= _hash_more(maker, lines, made, hashes, max_hashes)
-    groups = _group(hashes, len(lines))
-    return made | (_show_duplicates(maker, lines, made, groups) if chosen else {}), groups
-
-
-def _hash_more(
-    maker: ThumbnailMaker,
-    lines: Sequence[ImageLine],
-    made: Mapping[int, Thumbnails],
-    hashes: dict[int, str],
-    max_hashes: int,
-) -> dict[int, Thumbnails]:
-    """Complete ``hashes`` up to the limit, in the order of the lines; returns what could not be read."""
-    missing: dict[int, PictureSet] = {}
-    for position, line in enumerate(lines):
-        if len(hashes) + len(missing) >= max_hashes:
-            break
-        pictures = picture_set(line)
-        if position not in hashes and pictures.source is not None and not _failed(made.get(position)):
-            missing[position] = pictures
-    hashed = maker.hash_all(missing)
+    failed = {i for i, each in made.items() if each.problem}
+    sources = [PictureSet(each.source) for each in pictures]
+    unknown = [i for i, each in enumerate(sources) if each.source and i not in hashes and i not in failed]
+    places = max(max_hashes - len(hashes), 0)
+    hashed = for_each_image(maker.hash_source, {i: sources[i] for i in unknown[:places]})
     _take_hashes(hashed, hashes)
-    return {position: each for position, each in hashed.items() if each.problem}
+    made |= {i: each for i, each in hashed.items() if each.problem}
+    groups = _group(hashes, len(pictures))
+    if chosen:
+        members = groups.dropna().sort_values(kind="stable").index
+        missing = [int(i) for i in members if i not in made][:_MAX_SHOWN_DUPLICATES]
+        made |= for_each_image(maker.make, {i: sources[i] for i in missing})
+    return made, groups
 
 
 def _group(hashes: Mapping[int, str], count: int) -> pd.Series:
@@ -229,26 +223,8 @@ def _group(hashes: Mapping[int, str], count: int) -> pd.Series:
     return group_near_duplicates(known.sort_index()).reindex(range(count)).astype("Int64")
 
 
-def _show_duplicates(
-    maker: ThumbnailMaker,
-    lines: Sequence[ImageLine],
-    made: Mapping[int, Thumbnails],
-    groups: pd.Series,
-) -> dict[int, Thumbnails]:
-    """The sources of the first look-alikes that have no thumbnail yet."""
-    members = groups.dropna().sort_values(kind="stable").index
-    missing = [int(position) for position in members if position not in made][:_MAX_SHOWN_DUPLICATES]
-    return maker.make_sources({position: picture_set(lines[position]) for position in missing})
-
-
-def _failed(made: Thumbnails | None) -> bool:
-    return made is not None and bool(made.problem)
-
-
 def _take_hashes(made: Mapping[int, Thumbnails], hashes: dict[int, str]) -> None:
-    for position, each in made.items():
-        if each.hashed:
-            hashes[position] = "" if each.source_hash is None else f"{each.source_hash:016x}"
+    hashes.update({i: each.source_hash for i, each in made.items() if each.source_hash is not None})
 
 
 def _problems(lines: Sequence[ImageLine], made: Mapping[int, Thumbnails]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Whom to show: the worst of every check, what failed, and some of the good ones to compare with."""
+"""Which images are shown: the worst of every check, what failed, and some good ones to compare with."""
 
 from __future__ import annotations
 
@@ -27,6 +27,11 @@ def worst_per_check(checks: pd.DataFrame, count: int) -> dict[str, list[int]]:
         ranked = mine.sort_values("margin", kind="stable")["position"].head(count)
         worst[str(name)] = [int(position) for position in ranked]
     return worst
+
+
+def worst_first(statuses: Sequence[str], psnr_y: Sequence[float]) -> list[int]:
+    """Positions of the images to look at first: what is not ok, then the lowest luma PSNR (dB)."""
+    return sorted(range(len(statuses)), key=lambda i: (statuses[i] == Status.OK.value, psnr_y[i]))
 
 
 def choose_images(frame: pd.DataFrame, worst: Mapping[str, Sequence[int]], limit: int) -> list[int]:

@@ -194,6 +194,11 @@ def encode_webp(rgb: Bytes8, *, fine: bool = False) -> bytes:
     return bytes(data.tobytes())
 
 
+def whole_as_webp(image: Image, max_side: int = MAX_SIDE_PX) -> bytes:
+    """The whole picture inside ``max_side`` px, as WebP bytes."""
+    return encode_webp(area_thumbnail(image, fit_size(image.width, image.height, max_side)))
+
+
 def _to_srgb(rgb: Bytes8, image: Image) -> Bytes8:
     """Small opaque pixels out of ``image``'s own colour space into sRGB."""
     if image.icc is None or is_srgb(image.icc):

@@ -9,11 +9,12 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from imgpipe.errors import ConfigError
+from imgpipe.pictures.decoders import source_decoder
 from imgpipe.records import ImageRow, Status
 from imgpipe.review.book import record
 from imgpipe.review.decisions import Decision, Verdict
 from imgpipe.review.queue import QueueItem
-from imgpipe.settings import LimitSettings
+from imgpipe.settings import IsolationSettings, LimitSettings
 from imgpipe.storage import keys
 from imgpipe.storage.store import ImageStore
 
@@ -70,20 +71,21 @@ class Reviewer:
         *,
         name: str,
         limits: LimitSettings,
+        isolation: IsolationSettings,
         asset: str | None = None,
         note: str = "",
     ) -> Decision:
         """Put a picture in place of what ``asset`` made (default: the one that was stopped).
 
-        ``data``: a file of any format that sources may have. Raises :class:`ImageError` where it cannot be
-        decoded, :class:`ConfigError` where it cannot take that place.
+        ``data``: a file of any format that sources may have; ``isolation``: where it is decoded. Raises
+        :class:`ImageError` where it cannot be decoded, :class:`ConfigError` where it cannot take that place.
         """
-        from imgpipe.images.decode import decode
         from imgpipe.images.sniff import sniff
 
         asset = asset or self._stopped_at(item)
         before = self._input_of(item, asset)
-        check_replacement(decode(data, name=name, limits=limits), before, self.places[asset], name)
+        picture = source_decoder(isolation).decode(data, name=name, limits=limits)
+        check_replacement(picture, before, self.places[asset], name)
         digest = hashlib.sha256(data).hexdigest()
         file_key = keys.handed_in_key(
             item.dataset,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from imgpipe.errors import ConfigError, ObjectMissing
+from imgpipe.errors import ConfigError
 from imgpipe.records import ImageRow, Status
 from imgpipe.review.book import Decisions, decision_digests, read_decisions
 from imgpipe.review.decisions import (
@@ -22,7 +22,7 @@ from imgpipe.review.decisions import (
 )
 from imgpipe.storage.manifests import list_shards
 from imgpipe.storage.store import ImageStore
-from imgpipe.storage.tables import read_meta, read_table
+from imgpipe.storage.tables import read_meta, read_standing
 
 _BAD = (Status.REJECTED, Status.ERROR)
 
@@ -128,7 +128,7 @@ def read_queue(
         reviewed = [asset for asset in assets if (asset, shard) in digests]
         if not reviewed and _all_good(output, dataset, shard, assets[-1]):
             continue
-        tables = _tables(output, dataset, shard, assets)
+        tables = read_standing(output, assets, dataset, shard)
         if not tables:
             continue
         decided = {asset: read_decisions(output, dataset, asset, shard) for asset in reviewed}
@@ -141,7 +141,7 @@ def read_queue(
 def find_image(output: ImageStore, dataset: str, assets: Sequence[str], image_id: str) -> QueueItem:
     """One image, also one that is good; raises :class:`ConfigError` where no table has it."""
     for shard in list_shards(output, dataset):
-        tables = _tables(output, dataset, shard, assets)
+        tables = read_standing(output, assets, dataset, shard)
         if tables and image_id in next(iter(tables.values())):
             decided = {asset: read_decisions(output, dataset, asset, shard) for asset in assets}
             return _item(dataset, shard, image_id, tables, decided) or _good(dataset, shard, image_id, tables)
@@ -158,19 +158,6 @@ def _all_good(output: ImageStore, dataset: str, shard: str, asset: str) -> bool:
         return False
     counts = json.loads(meta["counts"])
     return not any(counts[status.value] for status in _BAD)
-
-
-def _tables(
-    output: ImageStore, dataset: str, shard: str, assets: Sequence[str]
-) -> dict[str, dict[str, ImageRow]]:
-    found: dict[str, dict[str, ImageRow]] = {}
-    for asset in assets:
-        try:
-            rows, _ = read_table(output, asset, dataset, shard)
-        except ObjectMissing:
-            continue  # Not made yet.
-        found[asset] = {row.image_id: row for row in rows}
-    return found
 
 
 def _item(

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from imgpipe.errors import ConfigError, ObjectMissing, ObjectUnreadable
@@ -75,6 +75,20 @@ def read_table(
     facts = metadata_dict(table.schema)
     _require_version(facts, store.uri(key))
     return _to_rows(table, json.loads(facts["imgpipe.columns"])), _own(facts)
+
+
+def read_standing(
+    store: ImageStore, assets: Iterable[str], dataset: str, shard: str
+) -> dict[str, dict[str, ImageRow]]:
+    """asset -> image_id -> row, of those tables of a shard that exist already."""
+    found: dict[str, dict[str, ImageRow]] = {}
+    for asset in assets:
+        try:
+            rows, _ = read_table(store, asset, dataset, shard)
+        except ObjectMissing:
+            continue
+        found[asset] = {row.image_id: row for row in rows}
+    return found
 
 
 def read_meta(store: ImageStore, asset: str, dataset: str, shard: str) -> dict[str, str] | None:

@@ -10,12 +10,12 @@ import cv2
 import numpy as np
 import pytest
 
-from imgpipe.assets import gallery as gallery_module
 from imgpipe.assets.gallery import BUDGET_BYTES, MAX_IMAGES, Gallery, Shown, worst_first
 from imgpipe.images.encode import encode
 from imgpipe.images.image import Image
 from imgpipe.records import ImageRow, Status
 from imgpipe_tests.end_to_end.conftest import write_drawing
+from imgpipe_tests.pictures.overlaps import Overlaps
 from imgpipe_tests.review.space import Space
 
 _PICTURE = re.compile(r"!\[(\w+)\]\(data:image/webp;base64,([A-Za-z0-9+/=]+)\)")
@@ -119,14 +119,7 @@ def test_twenty_noisy_images_stay_within_the_budget(tmp_path: Path, monkeypatch:
 
 
 def test_pictures_are_made_once_for_all_checks(space: Space, monkeypatch: pytest.MonkeyPatch) -> None:
-    opened: list[str] = []
-    original = Gallery._open
-
-    def counting(self: Gallery, row: ImageRow, own: bool) -> object:
-        opened.append(row.image_id)
-        return original(self, row, own)
-
-    monkeypatch.setattr(gallery_module.Gallery, "_open", counting)
+    opened = Overlaps(monkeypatch).rows
     one = gallery(space)
     shown = [Shown(row.image_id, "x") for row in space.rows().values()]
     first = one.markdown(shown)
@@ -134,6 +127,17 @@ def test_pictures_are_made_once_for_all_checks(space: Space, monkeypatch: pytest
     assert one.markdown(shown) == first
     assert len(pictures(one.markdown(shown[:1]))) == 3  # With another budget per picture.
     assert len(opened) == count == 6
+
+
+@pytest.mark.parametrize(("large_px", "at_once"), [(10, 1), (40_000_000, 2)])
+def test_large_pictures_are_opened_one_at_a_time(
+    space: Space, monkeypatch: pytest.MonkeyPatch, large_px: int, at_once: int
+) -> None:
+    monkeypatch.setattr("imgpipe.pictures.reader.LARGE_PX", large_px)
+    overlaps = Overlaps(monkeypatch)
+    text = gallery(space).markdown([Shown(row.image_id, "x") for row in space.rows().values()])
+    assert len(pictures(text)) == 2 * 3
+    assert overlaps.most == at_once
 
 
 def test_the_worst_come_first() -> None:

@@ -52,5 +52,6 @@ def test_medians_and_minima_of_the_scores() -> None:
     ]
     found = values(rows, computed=3, wall=1.0)
     assert (found["psnr_median"], found["psnr_min"]) == (50.0, 30.0)
+    assert found["psnr_p05"] == pytest.approx(32.0)  # A tenth of the way from 30 to 50.
     assert (found["ssim_median"], found["ssim_min"]) == (0.5, 0.3)
     assert "psnr_y_median" not in found

@@ -11,8 +11,11 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from imgpipe.pictures.reader import PictureReader
 from imgpipe.records import ImageRow, ModelUse, Status
+from imgpipe.report.build import ReportResult, build_report
 from imgpipe.report.frame import ShardRows
+from imgpipe.settings import IsolationSettings, LimitSettings
 from imgpipe.storage import keys
 from imgpipe.storage.memory import MemoryStore
 
@@ -109,7 +112,7 @@ def good_scores(rng: np.random.Generator) -> dict[str, float]:
 
 @dataclass
 class DatasetBuilder:
-    """Adds images shard by shard; ``shards()`` gives what the report reads."""
+    """Adds images shard by shard; ``shards()`` and ``reader()`` give what the report reads."""
 
     source: MemoryStore = field(default_factory=lambda: MemoryStore("source"))
     output: MemoryStore = field(default_factory=lambda: MemoryStore("output"))
@@ -122,6 +125,13 @@ class DatasetBuilder:
 
     def shards(self) -> list[ShardRows]:
         return [ShardRows(shard, tables) for shard, tables in self.tables.items()]
+
+    def reader(self, isolation: IsolationSettings | None = None) -> PictureReader:
+        isolation = isolation or IsolationSettings(mode="none")
+        return PictureReader(self.source, self.output, LimitSettings(), isolation)
+
+    def report(self, **options: Any) -> ReportResult:
+        return build_report(DATASET, self.shards(), self.reader(), matte_asset=ASSETS[1], **options)
 
     def add_image(
         self,

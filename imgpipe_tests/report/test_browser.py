@@ -14,8 +14,6 @@ import numpy as np
 import pytest
 
 from imgpipe.records import ImageRow, Status
-from imgpipe.report.build import build_report
-from imgpipe.settings import LimitSettings
 from imgpipe.storage import keys
 from imgpipe_tests.report.browser import Browser, missing_parts, open_browser
 from imgpipe_tests.report.datasets import (
@@ -64,14 +62,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two stores' worth of report as files: a small one with pictures, and one of 10,000 rows."""
     root = tmp_path_factory.mktemp("site")
     for name, built in (("small", _small()), ("big", _big())):
-        build_report(
-            DATASET,
-            built.shards(),
-            source=built.source,
-            output=built.output,
-            limits=LimitSettings(),
-            max_hashes=100 if name == "small" else 0,
-        )
+        built.report(max_hashes=100 if name == "small" else 0)
         for item in built.output.list():
             path = root / name / item.key
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -7,22 +7,13 @@ import pandas as pd
 import pytest
 
 from imgpipe.errors import ConfigError, StoreUnavailable
+from imgpipe.pictures.reader import PictureReader
 from imgpipe.report.archive import archive_key
-from imgpipe.report.build import ReportResult, ShardRows, build_report
-from imgpipe.settings import LimitSettings
+from imgpipe.report.build import ShardRows, build_report
+from imgpipe.settings import IsolationSettings, LimitSettings
 from imgpipe.storage.memory import MemoryStore
+from imgpipe_tests.pictures.overlaps import Overlaps
 from imgpipe_tests.report.datasets import ASSETS, DATASET, DatasetBuilder, drawing, good_scores, scored
-
-
-def _build(builder: DatasetBuilder, output: MemoryStore | None = None, **options: int) -> ReportResult:
-    return build_report(
-        DATASET,
-        builder.shards(),
-        source=builder.source,
-        output=output or builder.output,
-        limits=LimitSettings(),
-        **options,  # type: ignore[arg-type]
-    )
 
 
 def _table(builder: DatasetBuilder) -> pd.DataFrame:
@@ -34,7 +25,7 @@ def _thumbs(builder: DatasetBuilder) -> dict[str, str]:
 
 
 def test_result_counts_scores_and_places(builder: DatasetBuilder) -> None:
-    result = _build(builder)
+    result = builder.report()
     assert result.counts == {"n": 11, "ok": 8, "rejected": 1, "error": 1, "skipped": 1}
     frame = _table(builder)
     values = frame["psnr_y"].dropna()
@@ -50,7 +41,7 @@ def test_result_counts_scores_and_places(builder: DatasetBuilder) -> None:
 
 
 def test_look_alikes_share_a_group(builder: DatasetBuilder) -> None:
-    result = _build(builder)
+    result = builder.report()
     assert result.near_duplicate_groups == 1
     frame = _table(builder)
     group = frame[frame["duplicate_group"] == 0]["source_key"].tolist()
@@ -59,11 +50,11 @@ def test_look_alikes_share_a_group(builder: DatasetBuilder) -> None:
 
 
 def test_again_writes_no_thumbnail_and_reads_no_picture(builder: DatasetBuilder) -> None:
-    _build(builder)
+    builder.report()
     before, table = _thumbs(builder), _table(builder)
     for item in list(builder.source.list()):
         builder.source.delete(item.key)
-    again = _build(builder)
+    again = builder.report()
     assert again.thumbnail_files_written == 0
     assert again.problems == ()
     assert _thumbs(builder) == before
@@ -71,8 +62,8 @@ def test_again_writes_no_thumbnail_and_reads_no_picture(builder: DatasetBuilder)
 
 
 def test_thumbnails_that_no_page_shows_are_removed_after_the_page(builder: DatasetBuilder) -> None:
-    _build(builder)
-    result = _build(builder, max_thumbnails=2)
+    builder.report()
+    result = builder.report(max_thumbnails=2)
     assert result.thumbnails == 2
     shown = _table(builder)["thumb_source"].dropna()
     # Two chosen, and the look-alikes are shown by their sources.
@@ -81,23 +72,23 @@ def test_thumbnails_that_no_page_shows_are_removed_after_the_page(builder: Datas
 
 
 def test_no_thumbnails_at_all(builder: DatasetBuilder) -> None:
-    result = _build(builder, max_thumbnails=0, max_hashes=0)
+    result = builder.report(max_thumbnails=0, max_hashes=0)
     assert (result.thumbnails, result.thumbnail_files_written, result.near_duplicate_groups) == (0, 0, 0)
     assert _thumbs(builder) == {}
 
 
 def test_hashes_stop_at_the_limit_and_grow_with_the_next_report(builder: DatasetBuilder) -> None:
-    _build(builder, max_thumbnails=0, max_hashes=4)
+    builder.report(max_thumbnails=0, max_hashes=4)
     assert _table(builder)["dhash"].notna().sum() == 4
     builder.source.delete("set/girl 0.png")
-    result = _build(builder, max_thumbnails=0, max_hashes=9)
+    result = builder.report(max_thumbnails=0, max_hashes=9)
     assert _table(builder)["dhash"].notna().sum() == 9
     assert result.problems == ()
 
 
 def test_a_picture_that_is_gone_is_a_problem_not_a_failure(builder: DatasetBuilder) -> None:
     builder.source.delete("set/girl 1.png")
-    result = _build(builder)
+    result = builder.report()
     assert result.counts["n"] == 11
     assert len(result.problems) == 1
     assert "set/girl 1.png" in result.problems[0]
@@ -105,12 +96,24 @@ def test_a_picture_that_is_gone_is_a_problem_not_a_failure(builder: DatasetBuild
     assert "Not everything could be read while this report was made." in page
 
 
+@pytest.mark.parametrize(("large_px", "at_once"), [(10, 1), (40_000_000, 4)])
+def test_large_pictures_are_opened_one_at_a_time(
+    builder: DatasetBuilder, monkeypatch: pytest.MonkeyPatch, large_px: int, at_once: int
+) -> None:
+    monkeypatch.setattr("imgpipe.pictures.reader.LARGE_PX", large_px)
+    overlaps = Overlaps(monkeypatch)
+    assert builder.report().thumbnail_files_written == 9 * 6
+    assert overlaps.most == at_once
+    opened = [(row.output_store, row.output_key) for row in overlaps.rows]
+    assert len(opened) == len(set(opened)) == 9 * 3
+
+
 def test_a_damaged_previous_report_is_said_and_replaced(builder: DatasetBuilder) -> None:
     builder.output.write(archive_key(DATASET), b"junk")
-    result = _build(builder)
+    result = builder.report()
     assert "no comparison with the previous report" in result.problems[0]
     assert len(_table(builder)) == 11
-    assert _build(builder).problems == ()
+    assert builder.report().problems == ()
 
 
 class _FailingStore(MemoryStore):
@@ -134,37 +137,38 @@ def test_an_unfinished_report_leaves_the_old_page_with_all_its_pictures(
     for item in builder.output.list():
         store.write(item.key, builder.output.read(item.key))
     builder.output = store
-    first = _build(builder)
+    first = builder.report()
     page, thumbs = store.read(first.page_key), _thumbs(builder)
     builder.add_image("set/new.png", good_scores(np.random.default_rng(9)), picture=drawing(77))
     store.refused = refused
     with pytest.raises(StoreUnavailable):
-        _build(builder, max_thumbnails=6)
+        builder.report(max_thumbnails=6)
     assert store.read(first.page_key) == page
     assert thumbs.items() <= _thumbs(builder).items()
     store.refused = "never"
-    second = _build(builder)
+    second = builder.report()
     assert second.counts["n"] == 12
     assert "11 images in both, 1 new" in store.read(second.page_key).decode()
 
 
 def test_drift_compares_with_the_table_that_is_replaced(builder: DatasetBuilder) -> None:
-    assert "first report of this data set" in builder.output.read(_build(builder).page_key).decode()
+    assert "first report of this data set" in builder.output.read(builder.report().page_key).decode()
     row = builder.tables["00000"][ASSETS[-1]][0]
     builder.tables["00000"][ASSETS[-1]][0] = scored(row, {**row.metrics, "psnr_y": row.metrics["psnr_y"] - 3})
-    page = builder.output.read(_build(builder).page_key).decode()
+    page = builder.output.read(builder.report().page_key).decode()
     assert "-3.000" in page
     assert row.image_id in page
 
 
 def test_wrong_limits_are_refused(builder: DatasetBuilder) -> None:
     with pytest.raises(ConfigError, match="max_thumbnails=-1"):
-        _build(builder, max_thumbnails=-1)
+        builder.report(max_thumbnails=-1)
 
 
 def test_no_shards_at_all() -> None:
     store = MemoryStore()
-    result = build_report(DATASET, [], source=store, output=store, limits=LimitSettings())
+    reader = PictureReader(store, store, LimitSettings(), IsolationSettings(mode="none"))
+    result = build_report(DATASET, [], reader, matte_asset=ASSETS[1])
     assert result.counts["n"] == 0
     assert store.exists(result.page_key)
     assert ShardRows("00000", {}).shard == "00000"

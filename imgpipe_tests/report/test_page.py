@@ -13,8 +13,6 @@ import pandas as pd
 import pytest
 
 from imgpipe.records import ModelUse, Status
-from imgpipe.report.build import build_report
-from imgpipe.settings import LimitSettings
 from imgpipe_tests.report.datasets import ASSETS, DATASET, DatasetBuilder, scored
 
 HOSTILE = "a/</script><script>alert(1)</script><img src=x onerror=alert(2)><x-evil>&\"'.png"
@@ -47,15 +45,7 @@ class _Document(HTMLParser):
 
 
 def _page(builder: DatasetBuilder, **options: Any) -> str:
-    result = build_report(
-        DATASET,
-        builder.shards(),
-        source=builder.source,
-        output=builder.output,
-        limits=LimitSettings(),
-        **options,
-    )
-    return builder.output.read(result.page_key).decode()
+    return builder.output.read(builder.report(**options).page_key).decode()
 
 
 def _data(document: _Document) -> dict[str, Any]:

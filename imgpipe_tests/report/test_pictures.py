@@ -7,10 +7,10 @@ import numpy as np
 import PIL.Image
 import pytest
 
+from imgpipe.pictures.picture_set import PictureSet, find_pictures
 from imgpipe.records import Status
-from imgpipe.report.frame import ImageLine, ShardRows, collect_lines
-from imgpipe.report.pictures import ThumbnailMaker, picture_set, planned_paths
-from imgpipe.settings import LimitSettings
+from imgpipe.report.frame import ImageLine, collect_lines
+from imgpipe.report.pictures import ThumbnailMaker, planned_paths
 from imgpipe.storage import keys
 from imgpipe_tests.report.datasets import ASSETS, DATASET, DatasetBuilder, drawing, good_scores, png
 
@@ -28,7 +28,11 @@ def _line(builder: DatasetBuilder) -> ImageLine:
 
 def _maker(builder: DatasetBuilder) -> ThumbnailMaker:
     there = frozenset(item.key for item in builder.output.list(keys.report_prefix(DATASET)))
-    return ThumbnailMaker(DATASET, builder.source, builder.output, LimitSettings(), there)
+    return ThumbnailMaker(DATASET, builder.reader(), there)
+
+
+def picture_set(line: ImageLine) -> PictureSet:
+    return find_pictures(line.assets, line.stages, ASSETS[1])
 
 
 def test_all_six_kinds_are_written_where_the_page_expects_them(one: DatasetBuilder) -> None:
@@ -61,23 +65,6 @@ def test_another_result_gets_other_names_and_only_those_are_made(one: DatasetBui
     same = {kind for kind, path in first.paths.items() if second.paths[kind] == path}
     assert same == {"source", "matte"}
     assert second.written == 4
-
-
-def test_the_reference_is_what_was_enlarged(one: DatasetBuilder) -> None:
-    line = _line(one)
-    assert picture_set(line).reference is line.stages["matted_images"]
-    # Enlarged first, matted afterwards: the last two have one size, so the source is the reference.
-    swapped = dict(line.stages)
-    swapped["matted_images"] = replace(swapped["matted_images"], width=384, height=512)
-    assert picture_set(replace(line, stages=swapped)).reference is line.stages["raw_images"]
-
-
-def test_without_an_upscaler_the_cutout_is_compared_with_the_source(one: DatasetBuilder) -> None:
-    tables = {name: one.tables["00000"][name] for name in ("raw_images", "matted_images", "quality_reports")}
-    line = collect_lines([ShardRows("00000", tables)])[0]
-    pictures = picture_set(line)
-    assert pictures.reference is line.stages["raw_images"]
-    assert pictures.result is line.stages["matted_images"]
 
 
 def test_a_stage_that_failed_leaves_the_pictures_before_it(one: DatasetBuilder) -> None:
@@ -127,15 +114,10 @@ def test_what_cannot_be_read_is_said_and_costs_only_itself(
     assert set(made.paths) == left
 
 
-def test_large_pictures_are_done_too(one: DatasetBuilder, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("imgpipe.report.pictures._LARGE_PX", 10)
-    made = _maker(one).make_all({5: picture_set(_line(one))})
-    assert made[5].written == 6
-
-
 def test_a_source_alone(one: DatasetBuilder) -> None:
-    made = _maker(one).make_sources({0: picture_set(_line(one))})[0]
+    source = PictureSet(picture_set(_line(one)).source)
+    made = _maker(one).make(source)
     assert list(made.paths) == ["source"]
-    hashed = _maker(one).hash_all({0: picture_set(_line(one))})[0]
+    hashed = _maker(one).hash_source(source)
     assert (hashed.paths, hashed.source_hash) == ({}, made.source_hash)
-    assert hashed.hashed
+    assert hashed.source_hash
