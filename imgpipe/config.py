@@ -24,8 +24,8 @@ from pydantic import (
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from imgpipe.errors import ConfigError
+from imgpipe.metrics import LIMITS
 from imgpipe.settings import (
-    THRESHOLD_RANGES,
     Action,
     AssetSettings,
     AutomationSettings,
@@ -61,7 +61,7 @@ ALIASES: Mapping[str, str] = {
     "QUALITY_SAVE_QUALITY": "enhance.quality",
     "QUALITY_PROFILE": "quality.profile",
     "QUALITY_DIFF": "quality.diff",
-    **{f"QUALITY_{name.upper()}": f"quality.thresholds.{name}" for name in THRESHOLD_RANGES},
+    **{f"QUALITY_{name.upper()}": f"quality.thresholds.{name}" for name in LIMITS},
 }
 
 

@@ -1,4 +1,4 @@
-"""What a finished shard shows in the Dagster UI."""
+"""The metadata of a finished shard in the Dagster UI."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from imgpipe.engines.shard import ShardResult, Stores
 from imgpipe.records import ImageRow, Status
 from imgpipe.review.decisions import Verdict, verdict_of
 from imgpipe.settings import CostSettings
-from imgpipe.stages.chain import QUALITY
+from imgpipe.stages.chain import QUALITY, RAW
 from imgpipe.storage import keys
 
 _WORST = 10
@@ -50,9 +50,11 @@ def shard_metadata(
     values |= _seconds(result.rows)
     values |= _compute(result.rows, gpu=gpu)
     values |= _models(result.rows)
+    if result.asset == RAW:
+        noted = sum(row.status is Status.OK and bool(row.reasons) for row in result.rows)
+        values["images_with_notes"] = MetadataValue.int(noted)
     if result.asset == QUALITY:
         values |= _scores(result.rows)
-    if result.asset == QUALITY:
         values["accepted_in_review"] = MetadataValue.int(
             sum(verdict_of(row) is Verdict.ACCEPTED for row in result.rows)
         )
@@ -82,15 +84,6 @@ def failing_table(rows: Sequence[ImageRow], stores: Stores, limit: int = 50) -> 
         ],
         schema=TableSchema([TableColumn(name) for name in ("image", "source", "status", "stage", "why")]),
     )
-
-
-def percentile(values: Sequence[float], share: float) -> float:
-    """The value that ``share`` (0..1) of the sorted values lie below, linearly interpolated."""
-    ordered = sorted(values)
-    position = share * (len(ordered) - 1)
-    low = int(position)
-    high = min(low + 1, len(ordered) - 1)
-    return ordered[low] + (ordered[high] - ordered[low]) * (position - low)
 
 
 def _share(part: int, whole: int) -> float:
@@ -157,13 +150,15 @@ def _models(rows: Sequence[ImageRow]) -> dict[str, MetadataValue[Any]]:
 
 
 def _scores(rows: Sequence[ImageRow]) -> dict[str, MetadataValue[Any]]:
+    import numpy as np
+
     values: dict[str, MetadataValue[Any]] = {}
     for name in PLOTTED_SCORES:
         numbers = [row.metrics[name] for row in rows if name in row.metrics]
         if numbers:
             values[f"{name}_mean"] = MetadataValue.float(round(statistics.fmean(numbers), 6))
             values[f"{name}_median"] = MetadataValue.float(round(statistics.median(numbers), 6))
-            values[f"{name}_p05"] = MetadataValue.float(round(percentile(numbers, 0.05), 6))
+            values[f"{name}_p05"] = MetadataValue.float(round(float(np.quantile(numbers, 0.05)), 6))
             values[f"{name}_min"] = MetadataValue.float(round(min(numbers), 6))
     return values
 

@@ -21,6 +21,7 @@ from imgpipe.review.book import Decisions, read_decisions
 from imgpipe.stages.chain import RAW, Step, steps
 from imgpipe.stages.protocol import Stage
 from imgpipe.stages.replaceable import REPLACEABLE, REPLACEMENT, ReplaceableStage
+from imgpipe.stages.score import ScoreStage
 from imgpipe.storage import keys
 from imgpipe.storage.manifests import read_manifest
 from imgpipe.storage.store import ImageStore
@@ -95,6 +96,8 @@ def run_shard(
 
     for row in finished.values():
         announce(step.asset, shard, row, False)
+    if isinstance(stage, ScoreStage):
+        stage = stage.for_shard(shard)
     computed = run_items(
         ReplaceableStage(stage, step.folder) if decisions.digest else stage,
         step.asset,
