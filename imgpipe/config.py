@@ -25,9 +25,9 @@ from pydantic_settings import (
 )
 
 from imgpipe.errors import ConfigError
+from imgpipe.metrics import LIMITS
 from imgpipe.names import DATASET_LENGTH, dataset_name, is_dataset_name
 from imgpipe.settings import (
-    THRESHOLD_RANGES,
     ActionSection,
     AssetSettings,
     AutomationSettings,
@@ -63,7 +63,7 @@ ALIASES: Mapping[str, str] = {
     "QUALITY_SAVE_QUALITY": "enhance.quality",
     "QUALITY_PROFILE": "quality.profile",
     "QUALITY_DIFF": "quality.diff",
-    **{f"QUALITY_{name.upper()}": f"quality.thresholds.{name}" for name in THRESHOLD_RANGES},
+    **{f"QUALITY_{name.upper()}": f"quality.thresholds.{name}" for name in LIMITS},
 }
 
 

@@ -35,6 +35,11 @@ class Processed:
     image_size: tuple[int, int] = (0, 0)
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """What decoding the source had to decide."""
+        return self.rows[RAW].reasons
+
+    @property
     def last(self) -> ImageRow:
         return list(self.rows.values())[-1]
 
@@ -75,26 +80,27 @@ def score_files(source: Path, result: Path, settings: Settings) -> tuple[dict[st
     from imgpipe.images.decode import decode
     from imgpipe.images.encode import encode
     from imgpipe.quality.diff import diff_image
-    from imgpipe.quality.document import build_document
+    from imgpipe.quality.document import Making, StoredPicture, Subject, build_document
     from imgpipe.quality.score import score
 
     data = {"source": _read_file(source), "result": _read_file(result)}
     before = decode(data["source"], name=str(source), limits=settings.limits)
     after = decode(data["result"], name=str(result), limits=settings.limits.for_own_files())
     report = score(before, after, settings=settings.quality)
+    stored = {
+        name: StoredPicture(
+            len(data[name]), (picture.width, picture.height), hashlib.sha256(data[name]).hexdigest()
+        )
+        for name, picture in (("source", before), ("result", after))
+    }
+    notes = (*before.notes, *(f"result: {note}" for note in after.notes))
+    config_hash = hashlib.sha256(settings.quality.model_dump_json().encode()).hexdigest()
     document = build_document(
         report,
-        original_size_bytes=len(data["source"]),
-        enhanced_size_bytes=len(data["result"]),
-        dimensions_before=(before.width, before.height),
-        dimensions_after=(after.width, after.height),
-        model=None,
-        tile_grid=None,
-        timings_seconds={},
-        input_sha256=hashlib.sha256(data["source"]).hexdigest(),
-        output_sha256=hashlib.sha256(data["result"]).hexdigest(),
-        config_hash=hashlib.sha256(settings.quality.model_dump_json().encode()).hexdigest(),
-        reference="source",
+        Subject(str(source), notes=notes),
+        stored["source"],
+        stored["result"],
+        Making(reference="source", config_hash=config_hash),
     )
     return document, encode(diff_image(before, after))
 

@@ -1,4 +1,4 @@
-"""What each check says of one shard's finished table, with the pictures that show it."""
+"""The result of each check on one shard's finished table, with the failing pictures."""
 
 from __future__ import annotations
 
@@ -12,20 +12,14 @@ from dagster import AssetCheckSeverity, MetadataValue
 from imgpipe.assets.gallery import Gallery, Shown
 from imgpipe.assets.metadata import failing_table, table
 from imgpipe.engines.shard import Stores
+from imgpipe.metrics import CHECKS, LIMITS, limits_by_check
 from imgpipe.records import ImageRow, ShardManifest, Status, count_statuses
 from imgpipe.review.decisions import Verdict, verdict_of
-from imgpipe.settings import QUALITY_CHECKS
 from imgpipe.stages.catalogue import QUALITY
 
 #: Check -> what it means that it passes.
 DESCRIPTIONS: Mapping[str, str] = {
-    "psnr": "Luma PSNR of the round trip of every image is at least its profile's threshold.",
-    "ssim": "Luma SSIM of the round trip, at full and half size and in its worst window.",
-    "no_lines": "No seams along the tile grid and no other long thin lines that the source has not.",
-    "edges_preserved": "The subject's strong edges lie inside its matte.",
-    "colors_kept": "Colours are the source's, on the whole and locally.",
-    "detail_kept": "No blur, ringing, shift, posterisation or blocking.",
-    "matte": "Share of the subject, loose pieces and softness of the matte are plausible.",
+    **CHECKS,
     "rows_conserved": "n = ok + rejected + error + skipped, one row per image of the manifest.",
     "no_errors": "No image ended in an error.",
     "none_waiting": "No rejected image waits for a person to decide (`imgpipe review list`).",
@@ -36,7 +30,7 @@ _LISTED = 20
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What one check says of one partition."""
+    """The result of one check on one partition."""
 
     passed: bool
     severity: AssetCheckSeverity
@@ -47,7 +41,7 @@ class Finding:
 def check_names(asset: str) -> tuple[str, ...]:
     """The checks of an asset, in the order in which the UI shows them."""
     if asset == QUALITY:
-        return (*QUALITY_CHECKS, "rows_conserved", "no_errors", "none_waiting", "models_as_configured")
+        return (*CHECKS, "rows_conserved", "no_errors", "none_waiting", "models_as_configured")
     return ("rows_conserved",)
 
 
@@ -59,7 +53,7 @@ def evaluate(
     gallery: Gallery | None = None,
 ) -> Finding:
     """One check over one shard's finished table; with a ``gallery`` the failing images are shown."""
-    if name in QUALITY_CHECKS:
+    if name in CHECKS:
         return _score_finding(name, rows, stores, gallery)
     if name == "rows_conserved":
         return _rows_conserved(rows, manifest)
@@ -103,9 +97,10 @@ def _measure(name: str, rows: Sequence[ImageRow]) -> _Measured:
     limits: dict[str, list[float]] = {}
     failures: list[_Failure] = []
     accepted: set[str] = set()
+    belonging = limits_by_check()[name]
     for row in rows:
         for check in row.details.get("checks", ()):
-            if check["name"] not in QUALITY_CHECKS[name] or check["value"] is None:
+            if check["name"] not in belonging or check["value"] is None:
                 continue
             values.setdefault(check["name"], []).append(float(check["value"]))
             known = limits.setdefault(check["name"], [])
@@ -135,7 +130,8 @@ def _score_finding(name: str, rows: Sequence[ImageRow], stores: Stores, gallery:
         "thresholds": MetadataValue.json({key: sorted(value) for key, value in found.limits.items()}),
     }
     for key, numbers in found.values.items():
-        metadata[f"{key}_worst"] = MetadataValue.float(max(numbers) if key.endswith("_max") else min(numbers))
+        worst = max(numbers) if LIMITS[key].direction == "max" else min(numbers)
+        metadata[f"{key}_worst"] = MetadataValue.float(worst)
         metadata[f"{key}_mean"] = MetadataValue.float(statistics.fmean(numbers))
     if failures:
         metadata["failing_images"] = _failure_table(failures, stores)

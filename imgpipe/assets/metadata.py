@@ -1,4 +1,4 @@
-"""What a finished shard shows in the Dagster UI."""
+"""The metadata of a finished shard in the Dagster UI."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from imgpipe.engines.shard import ShardResult, Stores
 from imgpipe.records import ImageRow, Status
 from imgpipe.review.decisions import Verdict, verdict_of
 from imgpipe.settings import CostSettings
-from imgpipe.stages.catalogue import QUALITY
+from imgpipe.stages.catalogue import QUALITY, RAW
 from imgpipe.storage import keys
 
 _WORST = 10
@@ -50,6 +50,9 @@ def shard_metadata(
     values |= _seconds(result.rows)
     values |= _compute(result.rows, gpu=gpu)
     values |= _models(result.rows)
+    if result.asset == RAW:
+        noted = sum(row.status is Status.OK and bool(row.reasons) for row in result.rows)
+        values["images_with_notes"] = MetadataValue.int(noted)
     if result.asset == QUALITY:
         values |= _scores(result.rows)
         values["accepted_in_review"] = MetadataValue.int(

@@ -113,9 +113,7 @@ def _histograms(frame: pd.DataFrame) -> Iterator[str]:
         if found is None:
             yield _text(left, 200, "no finite value")
             continue
-        drawn = histogram_svg(
-            found, metric=name, label=info.label, unit=info.unit, digits=info.digits, thresholds=limits
-        )
+        drawn = histogram_svg(found, info, limits)
         yield drawn.replace(
             "<svg ", f'<svg x="{left:.0f}" y="{_CHARTS_Y}" width="{width:.0f}" height="{_CHARTS_HEIGHT}" ', 1
         )

@@ -17,7 +17,8 @@ from rich.table import Table
 from imgpipe.cli.common import EXIT_OK, Assignments, ConfigFile, OutputUrl, dataset_settings, exits, out
 from imgpipe.config import Settings
 from imgpipe.errors import ConfigError
-from imgpipe.quality.profiles import PROFILES, thresholds_for
+from imgpipe.metrics import PROFILES
+from imgpipe.quality.profiles import thresholds_for
 from imgpipe.records import ImageRow, Status
 from imgpipe.stages.catalogue import QUALITY
 from imgpipe.storage.manifests import list_datasets, list_shards

@@ -52,6 +52,8 @@ def image(
     if only_mask and background is not None:
         raise ConfigError("--only-mask and --background exclude each other; give one of them")
     done = process_file(source, settings, encoding)
+    for note in done.notes:
+        out.print(f"note: {escape(note)}")
     for row in done.rows.values():
         if row.model is not None and row.model.fallback_reason:
             out.print(f"[yellow]fallback:[/] {escape(row.model.fallback_reason)}")

@@ -22,6 +22,7 @@ from imgpipe.stages.catalogue import QUALITY, RAW
 from imgpipe.stages.chain import Step, steps
 from imgpipe.stages.protocol import Stage
 from imgpipe.stages.replaceable import REPLACEMENT, ReplaceableStage
+from imgpipe.stages.score import ScoreStage
 from imgpipe.storage import keys
 from imgpipe.storage.manifests import read_manifest
 from imgpipe.storage.store import ImageStore
@@ -103,6 +104,8 @@ def run_shard(
 
     for row in finished.values():
         on_row(step.asset, shard, row, False)
+    if isinstance(stage, ScoreStage):
+        stage = stage.for_shard(dataset, shard)
     computed = run_items(
         ReplaceableStage(stage, step.action) if decisions.digest else stage,
         step.asset,

@@ -23,16 +23,14 @@ import numpy as np
 import numpy.typing as npt
 
 from imgpipe.errors import ConfigError
-from imgpipe.quality.profiles import RULES
+from imgpipe.metrics import LIMITS
 from imgpipe.quality.report import Severity, Threshold
-from imgpipe.settings import THRESHOLD_RANGES
 
 Values = npt.NDArray[np.float64]
 
 #: Fewer images than this say nothing about a tail.
 MIN_IMAGES = 20
 _QUANTILE_FROM_IMAGES = 10.0
-_NOT_A_DISTRIBUTION = frozenset({"foreground_min", "foreground_max"})
 _DIGITS = 3
 _NORMAL = NormalDist()
 
@@ -85,7 +83,7 @@ def calibrate(
             f"calibration needs at least {MIN_IMAGES} scored images, got {len(images)}: score more, or set "
             "quality.thresholds by hand"
         )
-    columns = {name: _column(images, RULES[name].metric) for name in thresholds}
+    columns = {name: _column(images, LIMITS[name].metric) for name in thresholds}
     rejecting = [
         name
         for name, column in columns.items()
@@ -109,13 +107,13 @@ def _column(images: Sequence[Mapping[str, float]], metric: str) -> Values:
 def _propose(threshold: Threshold, column: Values, share: float) -> Proposal:
     known = column[np.isfinite(column)]
     value, method = threshold.value, "kept"
-    if threshold.name not in _NOT_A_DISTRIBUTION and known.size >= MIN_IMAGES:
+    if LIMITS[threshold.name].calibrated and known.size >= MIN_IMAGES:
         found = _tail_value(known, threshold.direction, share)
         if found is not None:
             value, method = _as_threshold(found[0], threshold), found[1]
     return Proposal(
         threshold.name,
-        RULES[threshold.name].metric,
+        LIMITS[threshold.name].metric,
         threshold.direction,
         threshold.severity,
         threshold.value,
@@ -151,7 +149,8 @@ def _tail_value(values: Values, direction: str, share: float) -> tuple[float, st
 
 def _as_threshold(value: float, threshold: Threshold) -> float:
     """Three significant digits of what there is to 1, away from the images, within the allowed range."""
-    low, high = THRESHOLD_RANGES[threshold.name]
+    limit = LIMITS[threshold.name]
+    low, high = limit.lowest, limit.highest
     distance = 1.0 - value if threshold.direction == "min" and high == 1.0 else abs(value)
     step = 10.0 ** (math.floor(math.log10(max(distance, 1e-6))) - _DIGITS + 1)
     rounded = math.floor(value / step) if threshold.direction == "min" else math.ceil(value / step)

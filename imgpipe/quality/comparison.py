@@ -1,14 +1,16 @@
-"""Every metric that is taken at comparison size, over one background."""
+"""Measures a pair of pictures over one background. :data:`MEASURES` lists the functions that do."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
 from imgpipe.images.colour import luma
+from imgpipe.quality.blocking import grid_ratio
 from imgpipe.quality.blocks import spans
 from imgpipe.quality.colour_shift import colour_shift, local_colour_shift
 from imgpipe.quality.detail import detail_ratio
@@ -31,9 +33,11 @@ _STRIP_ROWS = 64
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """Reference and round trip at comparison size, over one background, with their lumas.
+    """Reference and round trip at comparison size, over one background, with their lumas; float32, 0..255.
 
-    ``weight``: how visible a pixel is; ``interior``: 1 where both are opaque; ``None`` in opaque pictures.
+    ``reference``, ``round_trip``: RGB (height, width, 3). ``weight``: how visible a pixel is, 0..1;
+    ``interior``: 1 where both are opaque; ``None`` in opaque pictures. ``full_reference_y``,
+    ``full_result_y``: lumas at the pictures' own sizes.
     """
 
     reference: Float
@@ -42,10 +46,14 @@ class Pair:
     interior: Float | None
     reference_y: Float
     round_trip_y: Float
+    full_reference_y: Float
+    full_result_y: Float
 
 
 def pair_of(before: Reduced, after: Reduced, weight: Float | None, interior: Float | None) -> Pair:
-    return Pair(before.rgb, after.rgb, weight, interior, _luma_of(before), _luma_of(after))
+    """The pair of a reduced reference and a reduced result."""
+    lumas = (_luma_of(before), _luma_of(after), before.full_luma, after.full_luma)
+    return Pair(before.rgb, after.rgb, weight, interior, *lumas)
 
 
 def _luma_of(picture: Reduced) -> Float:
@@ -85,35 +93,47 @@ def _identical(a: Float, b: Float) -> bool:
 
 
 def measure(pair: Pair, found: Findings) -> None:
-    """All metrics at comparison size."""
-    a, b, w = pair.reference, pair.round_trip, pair.weight
-    ya, yb = pair.reference_y, pair.round_trip_y
-    with found.timed("psnr"):
-        identical = _identical(a, b)
-        found.identical = found.identical and identical
-        if not identical:
-            found.add("psnr", psnr(a, b, w))
-            found.add("psnr_y", psnr(ya, yb, w))
-    with found.timed("ssim"):
-        _measure_ssim(pair, found)
-    with found.timed("colour"):
-        found.add("color_shift_255", colour_shift(a, b, w), "nothing is visible")
-        found.add("local_color_shift_255", local_colour_shift(a, b, w), "nothing is visible")
-    with found.timed("structure"):
-        shift = subpixel_shift(ya, yb)
-        found.add(
-            "subpixel_shift_px", None if shift is None else math.hypot(*shift), "the picture has no structure"
-        )
-        if pair.interior is None or pair.interior.any():
-            found.add("detail_ratio", detail_ratio(ya, yb, pair.interior))
-        else:
-            found.note("detail_ratio: nothing is opaque")
-    with found.timed("edges"):
-        small = "the picture is smaller than 6 px"
-        found.add("gmsd", gmsd(ya, yb, w), small)
-        loss, boxes = picture_edge_loss(a, b)
-        if loss is not None and loss >= (found.picture_loss or 0.0):
-            found.picture_loss, found.boxes = loss, boxes
+    """All metrics of a pair, each step timed."""
+    for step, function in MEASURES.items():
+        with found.timed(step):
+            function(pair, found)
+
+
+def _measure_psnr(pair: Pair, found: Findings) -> None:
+    identical = _identical(pair.reference, pair.round_trip)
+    found.identical = found.identical and identical
+    if not identical:
+        found.add("psnr", psnr(pair.reference, pair.round_trip, pair.weight))
+        found.add("psnr_y", psnr(pair.reference_y, pair.round_trip_y, pair.weight))
+
+
+def _measure_colour(pair: Pair, found: Findings) -> None:
+    pictures = (pair.reference, pair.round_trip, pair.weight)
+    found.add("color_shift_255", colour_shift(*pictures), "nothing is visible")
+    found.add("local_color_shift_255", local_colour_shift(*pictures), "nothing is visible")
+
+
+def _measure_structure(pair: Pair, found: Findings) -> None:
+    shift = subpixel_shift(pair.reference_y, pair.round_trip_y)
+    length = None if shift is None else math.hypot(*shift)
+    found.add("subpixel_shift_px", length, "the picture has no structure")
+    if pair.interior is None or pair.interior.any():
+        found.add("detail_ratio", detail_ratio(pair.reference_y, pair.round_trip_y, pair.interior))
+    else:
+        found.note("detail_ratio: nothing is opaque")
+
+
+def _measure_edges(pair: Pair, found: Findings) -> None:
+    deviation = gmsd(pair.reference_y, pair.round_trip_y, pair.weight)
+    found.add("gmsd", deviation, "the picture is smaller than 6 px")
+    loss, boxes = picture_edge_loss(pair.reference, pair.round_trip)
+    if loss is not None and loss >= (found.picture_loss or 0.0):
+        found.picture_loss, found.boxes = loss, boxes
+
+
+def _measure_blocking(pair: Pair, found: Findings) -> None:
+    ratio = grid_ratio(pair.full_reference_y, pair.full_result_y)
+    found.add("grid_ratio", ratio, "the result is smaller than 32 px")
 
 
 def _measure_ssim(pair: Pair, found: Findings) -> None:
@@ -144,3 +164,14 @@ def _measure_half_size(pair: Pair, found: Findings) -> None:
     found.add("ssim_y_half", mean, "nothing is visible")
     lowest = worst_window(similarity, weight)
     found.add("worst_window", None if lowest is None else lowest[0], "nothing is visible")
+
+
+#: Step, as ``timings_seconds`` names it -> function that measures a pair; a new metric adds its own here.
+MEASURES: dict[str, Callable[[Pair, Findings], None]] = {
+    "psnr": _measure_psnr,
+    "ssim": _measure_ssim,
+    "colour": _measure_colour,
+    "structure": _measure_structure,
+    "edges": _measure_edges,
+    "blocking": _measure_blocking,
+}

@@ -1,23 +1,20 @@
-"""``quality.json``: the verdict on one image as a JSON object, and its published schema.
+"""``quality.json``: the verdict on one image as a JSON object.
 
-The schema (draft 2020-12) ships as ``quality.schema.json`` beside this module. Numbers are finite: a
+Its JSON Schema (draft 2020-12) ships as ``quality.schema.json`` beside this module. Numbers are finite: a
 metric that could not be measured is ``null``, and ``notes`` says why.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from functools import lru_cache
-from importlib.resources import files
+from dataclasses import dataclass, field
 from typing import Any
 
-from imgpipe.errors import ConfigError
-from imgpipe.quality.metrics import METRICS
+from imgpipe.metrics import METRICS
 from imgpipe.quality.report import CheckResult, QualityReport, Threshold
 from imgpipe.records import ModelUse, TileGrid
 
-SCHEMA_VERSION = "1"
+SCHEMA_VERSION = "2"
 
 #: Metrics that stand at the top of the document; all of them also stand in ``scores``.
 _TOP = (
@@ -30,43 +27,72 @@ _TOP = (
     "subpixel_shift_px",
     "detail_ratio",
 )
-_COUNTS = frozenset({"matte_components", "matte_holes"})
+_MATTE_PREFIX = "matte_"
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """The image that a document is about.
+
+    ``image_id``, ``dataset`` and ``shard`` are ``None`` for a file that does not belong to a data set.
+    ``notes``: what decoding the source had to decide, as in "animated: first of 3 frames kept".
+    """
+
+    source_key: str
+    image_id: str | None = None
+    dataset: str | None = None
+    shard: str | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StoredPicture:
+    """A picture's file; ``dimensions``: (width, height), px."""
+
+    size_bytes: int
+    dimensions: tuple[int, int]
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Making:
+    """How the result was made.
+
+    ``reference``: name of the asset whose picture the result was compared with, or ``source``.
+    ``matting_metrics``: what the matting stage said of itself. ``timings_seconds``: step -> seconds.
+    """
+
+    reference: str
+    config_hash: str
+    model: ModelUse | None = None
+    tile_grid: TileGrid | None = None
+    matting_model: ModelUse | None = None
+    matting_metrics: Mapping[str, float] = field(default_factory=dict)
+    timings_seconds: Mapping[str, float] = field(default_factory=dict)
 
 
 def build_document(
-    report: QualityReport,
-    *,
-    original_size_bytes: int,
-    enhanced_size_bytes: int,
-    dimensions_before: tuple[int, int],
-    dimensions_after: tuple[int, int],
-    model: ModelUse | None,
-    tile_grid: TileGrid | None,
-    timings_seconds: Mapping[str, float],
-    input_sha256: str,
-    output_sha256: str,
-    config_hash: str,
-    reference: str,
-    matting_model: ModelUse | None = None,
-    matting_metrics: Mapping[str, float] | None = None,
+    report: QualityReport, subject: Subject, source: StoredPicture, result: StoredPicture, making: Making
 ) -> dict[str, Any]:
     """The object of quality.json, ready for ``json.dumps(..., allow_nan=False)``.
 
-    ``dimensions_*`` are (width, height) px; ``reference`` names what the result was compared with (a key or
-    a path); ``matting_metrics``: what the matting stage said of itself; ``timings_seconds`` step -> seconds,
-    to which the report's own are added as ``score_*``.
+    The report's own seconds are added to the timings as ``score_*``, its notes to those of decoding.
     """
-    scores = {name: _number(name, report.metrics.get(name)) for name in METRICS}
+    scores = {name: _score(name, report.metrics.get(name)) for name in METRICS}
     return {
         "schema_version": SCHEMA_VERSION,
         "status": report.status.value,
         "reasons": list(report.reasons),
-        "notes": list(report.notes),
-        "reference": reference,
-        "original_size_bytes": int(original_size_bytes),
-        "enhanced_size_bytes": int(enhanced_size_bytes),
-        "dimensions_before": [int(side) for side in dimensions_before],
-        "dimensions_after": [int(side) for side in dimensions_after],
+        "source_key": subject.source_key,
+        "image_id": subject.image_id,
+        "dataset": subject.dataset,
+        "shard": subject.shard,
+        "notes": [*subject.notes, *report.notes],
+        "reference": making.reference,
+        "original_size_bytes": int(source.size_bytes),
+        "enhanced_size_bytes": int(result.size_bytes),
+        "dimensions_before": [int(side) for side in source.dimensions],
+        "dimensions_after": [int(side) for side in result.dimensions],
         "psnr": scores["psnr"],
         "ssim": scores["ssim"],
         "identical": report.identical,
@@ -76,45 +102,25 @@ def build_document(
         "thresholds": {name: _threshold(value) for name, value in report.thresholds.items()},
         "checks": [_check(check) for check in report.checks],
         "profile": report.profile,
-        "matte": _matte(scores, matting_model, matting_metrics or {}),
-        "model": None if model is None else model.as_dict(),
-        "tile_grid": None if tile_grid is None else tile_grid.as_dict(),
+        "matte": _matte(scores, making),
+        "model": None if making.model is None else making.model.as_dict(),
+        "tile_grid": None if making.tile_grid is None else making.tile_grid.as_dict(),
         "timings_seconds": {
-            **{name: round(float(value), 6) for name, value in timings_seconds.items()},
+            **{name: round(float(value), 6) for name, value in making.timings_seconds.items()},
             **{f"score_{name}": round(float(value), 6) for name, value in report.seconds.items()},
         },
-        "input_sha256": input_sha256,
-        "output_sha256": output_sha256,
-        "config_hash": config_hash,
+        "input_sha256": source.sha256,
+        "output_sha256": result.sha256,
+        "config_hash": making.config_hash,
     }
 
 
-@lru_cache(maxsize=1)
-def _schema_text() -> str:
-    return files("imgpipe.quality").joinpath("quality.schema.json").read_text(encoding="utf-8")
+def _score(name: str, value: float | None) -> float | int | None:
+    return int(value) if value is not None and METRICS[name].digits == 0 else _rounded(value)
 
 
-def schema() -> dict[str, Any]:
-    """The published JSON Schema of quality.json."""
-    value: dict[str, Any] = json.loads(_schema_text())
-    return value
-
-
-def validate_document(document: Mapping[str, Any]) -> None:
-    """Raises :class:`ConfigError` naming the first field that does not follow the schema."""
-    import jsonschema
-
-    validator = jsonschema.Draft202012Validator(schema())
-    problem = jsonschema.exceptions.best_match(validator.iter_errors(document))
-    if problem is not None:
-        place = "/".join(str(part) for part in problem.absolute_path) or "the document"
-        raise ConfigError(f"quality.json: {place}: {problem.message}")
-
-
-def _number(name: str, value: float | None) -> float | int | None:
-    if value is None:
-        return None
-    return int(value) if name in _COUNTS else round(float(value), 6)
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(float(value), 6)
 
 
 def _threshold(threshold: Threshold) -> dict[str, Any]:
@@ -130,7 +136,7 @@ def _check(check: CheckResult) -> dict[str, Any]:
         "name": check.name,
         "passed": check.passed,
         "severity": check.severity.value,
-        "value": None if check.value is None else round(check.value, 6),
+        "value": _rounded(check.value),
         "threshold": check.threshold,
         "message": check.message,
     }
@@ -152,10 +158,10 @@ def _lines(report: QualityReport) -> dict[str, Any]:
 def _edge_pixel_loss(report: QualityReport) -> dict[str, Any]:
     return {
         "detected": _fails(report, "edge_pixel_loss_max"),
-        "score": _number("edge_pixel_loss", report.metrics.get("edge_pixel_loss")),
+        "score": _rounded(report.metrics.get("edge_pixel_loss")),
         "threshold": report.thresholds["edge_pixel_loss_max"].value,
-        "picture": _number("edge_pixel_loss", report.edges.picture),
-        "matte": _number("edge_pixel_loss", report.edges.matte),
+        "picture": _rounded(report.edges.picture),
+        "matte": _rounded(report.edges.matte),
         "boxes": [box.as_dict() for box in report.edges.boxes],
     }
 
@@ -164,19 +170,20 @@ def _fails(report: QualityReport, name: str) -> bool:
     return any(check.name == name for check in report.failed)
 
 
-def _matte(
-    scores: Mapping[str, float | int | None], model: ModelUse | None, metrics: Mapping[str, float]
-) -> dict[str, Any] | None:
+def _matte(scores: Mapping[str, float | int | None], making: Making) -> dict[str, Any] | None:
     """The matte's facts without their prefix; ``None`` where no matte was given."""
     facts = {
-        name.removeprefix("matte_"): value for name, value in scores.items() if name.startswith("matte_")
+        name.removeprefix(_MATTE_PREFIX): value
+        for name, value in scores.items()
+        if name.startswith(_MATTE_PREFIX)
     }
     if facts["foreground"] is None:
         return None
+    metrics, model = making.matting_metrics, making.matting_model
     return {
         "subject": "found" if metrics.get("subject_found", facts["foreground"]) else "none",
-        "subject_evidence": _number("subject_evidence", metrics.get("subject_evidence")),
-        "confidence": _number("confidence", metrics.get("confidence")),
+        "subject_evidence": _rounded(metrics.get("subject_evidence")),
+        "confidence": _rounded(metrics.get("confidence")),
         **facts,
         "model": None if model is None else model.as_dict(),
     }

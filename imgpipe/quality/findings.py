@@ -1,4 +1,4 @@
-"""What is collected while one result is measured."""
+"""Metrics, notes and places that are collected while one result is measured."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from imgpipe.quality import metrics as registry
+from imgpipe.metrics import METRICS
 from imgpipe.quality.edge_pixel_loss import EdgeBox
 from imgpipe.quality.line_report import LinesReport
 
 
 @dataclass(slots=True)
 class Findings:
-    """What is collected while measuring; the worse of two backgrounds stays."""
+    """Mutable; of two values of a metric, one per background, the worse is kept."""
 
     metrics: dict[str, float] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
@@ -26,12 +26,13 @@ class Findings:
     picture_loss: float | None = None
 
     def add(self, name: str, value: float | None, otherwise: str = "") -> None:
+        """Record a metric; ``None`` and infinite values are left out, with a note that says why."""
         if value is None or not math.isfinite(value):
             if otherwise:
                 self.note(f"{name}: {otherwise}")
             return
         before = self.metrics.get(name)
-        self.metrics[name] = value if before is None else registry.worse(name, before, value)
+        self.metrics[name] = value if before is None else METRICS[name].worse(before, value)
 
     def note(self, text: str) -> None:
         if text not in self.notes:
@@ -39,6 +40,7 @@ class Findings:
 
     @contextmanager
     def timed(self, step: str) -> Iterator[None]:
+        """Add the time of the block to the step's seconds."""
         begin = time.perf_counter()
         try:
             yield

@@ -13,9 +13,8 @@ import numpy as np
 
 from imgpipe.errors import ConfigError
 from imgpipe.images.image import Image
-from imgpipe.quality import metrics as registry
-from imgpipe.quality.blocking import grid_ratio
-from imgpipe.quality.comparison import interior_of, measure, pair_of, visible_weight
+from imgpipe.metrics import METRICS
+from imgpipe.quality.comparison import Pair, interior_of, measure, pair_of, visible_weight
 from imgpipe.quality.edge_pixel_loss import EdgeLossReport, matte_edge_loss
 from imgpipe.quality.findings import Findings
 from imgpipe.quality.lines import find_lines
@@ -24,8 +23,6 @@ from imgpipe.quality.occupancy import occupancy_ratio
 from imgpipe.quality.profiles import check_all, choose_profile, thresholds_for
 from imgpipe.quality.report import CheckResult, QualityReport, Severity, Threshold
 from imgpipe.quality.round_trip import (
-    Float,
-    Reduced,
     comparison_size,
     inside_the_cutout,
     reduce_picture,
@@ -75,11 +72,11 @@ def score(
         before, after = reduce_picture(reference, size), reduce_picture(result, size)
         weight = visible_weight(before, after)
         interior = None if weight is None else interior_of(before, after)
-    _measure_over(before, after, weight, interior, found, tile_grid, thresholds)
+    _measure_over(pair_of(before, after, weight, interior), found, tile_grid, thresholds)
     if weight is not None:
         with found.timed("round_trip"):
             before, after = before.over_white(), after.over_white()
-        _measure_over(before, after, weight, interior, found, tile_grid, thresholds)
+        _measure_over(pair_of(before, after, weight, interior), found, tile_grid, thresholds)
     with found.timed("occupancy"):
         found.add("occupancy_ratio", occupancy_ratio(reference, result), "nothing is visible")
     edges = _edges(found, matte, thresholds["edge_pixel_loss_max"].value)
@@ -89,34 +86,14 @@ def score(
 
 
 def _measure_over(
-    before: Reduced,
-    after: Reduced,
-    weight: Float | None,
-    interior: Float | None,
-    found: Findings,
-    tile_grid: TileGrid | None,
-    thresholds: Mapping[str, Threshold],
+    pair: Pair, found: Findings, tile_grid: TileGrid | None, thresholds: Mapping[str, Threshold]
 ) -> None:
     """Everything that is measured over one background."""
-    measure(pair_of(before, after, weight, interior), found)
-    _measure_full_size(before.full_luma, after.full_luma, found, tile_grid, thresholds)
-
-
-def _measure_full_size(
-    reference: Float,
-    result: Float,
-    found: Findings,
-    tile_grid: TileGrid | None,
-    thresholds: Mapping[str, Threshold],
-) -> None:
-    """What shows at the result's own size only, from luma at full size."""
-    with found.timed("blocking"):
-        ratio = grid_ratio(reference, result)
-        found.add("grid_ratio", ratio, "the result is smaller than 32 px")
+    measure(pair, found)
     with found.timed("lines"):
         lines = find_lines(
-            reference,
-            result,
+            pair.full_reference_y,
+            pair.full_result_y,
             tile_grid,
             coherence_max=thresholds["lines_coherence_max"].value,
             step_max=thresholds["lines_step_max"].value,
@@ -159,7 +136,7 @@ def _verdict(
     return QualityReport(
         status=Status.REJECTED if _rejects(checks) else Status.OK,
         reasons=_reasons(checks),
-        metrics={name: found.metrics[name] for name in registry.METRICS if name in found.metrics},
+        metrics={name: found.metrics[name] for name in METRICS if name in found.metrics},
         identical=found.identical,
         lines=found.lines,
         edges=edges,

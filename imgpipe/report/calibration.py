@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from html import escape
 
 import numpy as np
@@ -40,15 +41,7 @@ def calibration_page(
         if histogram is None:
             continue
         info = describe(metric)
-        digits = max(info.digits, 2)
-        svg = histogram_svg(
-            histogram,
-            metric=metric,
-            label=info.label,
-            unit=info.unit,
-            digits=digits,
-            thresholds=[now, proposed],
-        )
+        svg = histogram_svg(histogram, replace(info, digits=max(info.digits, 2)), [now, proposed])
         said = f"{now:g}, kept" if now == proposed else f"now {now:g}, proposed {proposed:g}"
         figures.append(
             f"<figure><figcaption>{escape(name)} <small>{escape(said)}</small></figcaption>{svg}</figure>"

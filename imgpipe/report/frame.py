@@ -28,6 +28,7 @@ _TEXT_COLUMNS = (
     "error_class",
     "error_message",
     "reasons",
+    "notes",
     "failed_checks",
     "fallbacks",
     "stage_hash",
@@ -204,6 +205,7 @@ def _flat(line: ImageLine) -> dict[str, Any]:
         "error_class": row.error_class,
         "error_message": row.error_message,
         "reasons": "; ".join(row.reasons),
+        "notes": "; ".join(_notes(line)),
         "failed_checks": ",".join(failed_checks(row)),
         "fallbacks": "; ".join(_fallbacks(line)),
         "attempts": row.attempts,
@@ -233,6 +235,12 @@ def _stage_columns(row: ImageRow) -> Iterator[tuple[str, Any]]:
     yield "backend", row.model.backend if row.model else ""
     yield "fallback_reason", row.model.fallback_reason if row.model else ""
     yield "seconds", _seconds(row)
+
+
+def _notes(line: ImageLine) -> tuple[str, ...]:
+    """What decoding the source had to decide: the raw row's reasons, where it could be read."""
+    raw = line.stages.get(line.assets[0])
+    return raw.reasons if raw is not None and raw.status is Status.OK else ()
 
 
 def _fallbacks(line: ImageLine) -> list[str]:

@@ -10,6 +10,7 @@ from html import escape
 import numpy as np
 import numpy.typing as npt
 
+from imgpipe.metrics import Metric
 from imgpipe.records import Status
 
 #: Bottom to top.
@@ -74,19 +75,15 @@ def build_histogram(
     )
 
 
-def histogram_svg(
-    histogram: Histogram, *, metric: str, label: str, unit: str, digits: int, thresholds: Sequence[float]
-) -> str:
+def histogram_svg(histogram: Histogram, metric: Metric, thresholds: Sequence[float]) -> str:
     """The picture as an ``<svg>`` element; bars carry their bounds (``data-low``, ``data-high``)."""
-    edges, bins = histogram.edges, len(histogram.edges) - 1
+    edges = histogram.edges
     tallest = max(1, int(np.sum(list(histogram.counts.values()), axis=0).max()))
-    plot_height = _HEIGHT - _TOP - _BOTTOM
-    step = (_WIDTH - _LEFT - _RIGHT) / bins
-    parts = [_open(f"Distribution of {label}, {histogram.total} images")]
+    parts = [_open(f"Distribution of {metric.label}, {histogram.total} images")]
     parts += _count_axis(tallest)
-    for index in range(bins):
-        parts += _bar(histogram, index, metric, digits, _LEFT + index * step, step, plot_height / tallest)
-    parts += _value_axis(edges, unit, digits, histogram)
+    for index in range(len(edges) - 1):
+        parts += _bar(histogram, index, metric, tallest)
+    parts += _value_axis(edges, metric.unit, metric.digits, histogram)
     for threshold in drawn_thresholds(thresholds):
         x = _LEFT + (threshold - edges[0]) / (edges[-1] - edges[0]) * (_WIDTH - _LEFT - _RIGHT)
         anchor = "end" if x > _WIDTH * 0.7 else "start"
@@ -95,7 +92,7 @@ def histogram_svg(
             f'<line class="threshold" x1="{x:.1f}" x2="{x:.1f}" y1="{_TOP - 8:.1f}" '
             f'y2="{_HEIGHT - _BOTTOM:.1f}"/>'
             f'<text class="threshold-text" x="{x + shift:.1f}" y="{_TOP - 4:.1f}" text-anchor="{anchor}">'
-            f"{escape(short_number(threshold, digits))}</text>"
+            f"{escape(short_number(threshold, metric.digits))}</text>"
         )
     return "".join(parts) + "</svg>"
 
@@ -121,9 +118,9 @@ def _open(label: str) -> str:
     )
 
 
-def _bar(
-    histogram: Histogram, index: int, metric: str, digits: int, x: float, step: float, per_image: float
-) -> list[str]:
+def _bar(histogram: Histogram, index: int, metric: Metric, tallest: int) -> list[str]:
+    step = (_WIDTH - _LEFT - _RIGHT) / (len(histogram.edges) - 1)
+    x, per_image = _LEFT + index * step, (_HEIGHT - _TOP - _BOTTOM) / tallest
     low, high = float(histogram.edges[index]), float(histogram.edges[index + 1])
     counts = {status: int(count[index]) for status, count in histogram.counts.items()}
     total = sum(counts.values())
@@ -133,7 +130,7 @@ def _bar(
     bounds = "" if first and histogram.open_low else f' data-low="{low!r}"'
     bounds += "" if last else f' data-high="{high!r}"'
     said = ", ".join(f"{count} {status.value}" for status, count in counts.items() if count)
-    parts = [f'<g class="bar" data-metric="{escape(metric, quote=True)}"{bounds}>']
+    parts = [f'<g class="bar" data-metric="{escape(metric.name, quote=True)}"{bounds}>']
     y = _HEIGHT - _BOTTOM
     for status, count in counts.items():
         if count:
@@ -143,7 +140,7 @@ def _bar(
                 f'<rect class="fill-{status.value}" x="{x + 0.5:.2f}" y="{y:.2f}" '
                 f'width="{max(step - 1, 0.5):.2f}" height="{height:.2f}"/>'
             )
-    span = f"{short_number(low, digits + 1)} to {short_number(high, digits + 1)}: {said}"
+    span = f"{short_number(low, metric.digits + 1)} to {short_number(high, metric.digits + 1)}: {said}"
     parts.append(
         f'<rect class="hit" x="{x:.2f}" y="{_TOP:.1f}" width="{step:.2f}" '
         f'height="{_HEIGHT - _TOP - _BOTTOM:.1f}"/>'

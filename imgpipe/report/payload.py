@@ -60,6 +60,7 @@ def build_payload(content: PageContent) -> dict[str, Any]:
             "shard": [texts.number(shard) for shard in frame["shard"]],
             "stage": [texts.number(stage) for stage in frame["stage_failed"]],
             "error": [texts.number(error) for error in frame["error_class"]],
+            "notes": [texts.number(text) for text in frame["notes"]],
             "why": [texts.number(explanation(line)) for line in lines],
             "fallback": [texts.number(text) for text in frame["fallbacks"]],
             "failed": [
@@ -108,7 +109,7 @@ def _metric(name: str) -> dict[str, Any]:
         "label": info.label,
         "unit": info.unit,
         "digits": info.digits,
-        "better": info.better,
+        "better": info.sign,
         "meaning": info.meaning,
     }
 

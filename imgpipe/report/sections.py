@@ -105,9 +105,7 @@ def shards(content: PageContent) -> str:
     figures = [f"<figure><figcaption><b>Status</b></figcaption>{status_trend_svg(table)}</figure>"]
     for name in names:
         info = describe(name)
-        svg = metric_trend_svg(
-            table, name, label=info.label, digits=info.digits, thresholds=_thresholds(content, name)
-        )
+        svg = metric_trend_svg(table, info, _thresholds(content, name))
         if svg is not None:
             caption = f"<b>{escape(info.label)}</b> {_unit(info.unit)}"
             figures.append(f"<figure><figcaption>{caption}</figcaption>{svg}</figure>")
@@ -155,7 +153,7 @@ def _headline(content: PageContent, name: str) -> str:
         return ""
     info = describe(name)
     middle, low, high = (float(np.quantile(values, share)) for share in (0.5, 0.05, 0.95))
-    tail, said = (high, "95 % below") if info.better < 0 else (low, "5 % below")
+    tail, said = (high, "95 % below") if info.sign < 0 else (low, "5 % below")
     return (
         f'<div class="tile"><span>{escape(info.label)}</span><b>{short_number(middle, info.digits)}'
         f"<i> {escape(info.unit)}</i></b>"
@@ -185,9 +183,7 @@ def _figure(content: PageContent, name: str) -> str:
     histogram = build_histogram(values, content.frame["status"].tolist(), thresholds)
     if histogram is None:
         return ""
-    svg = histogram_svg(
-        histogram, metric=name, label=info.label, unit=info.unit, digits=info.digits, thresholds=thresholds
-    )
+    svg = histogram_svg(histogram, info, thresholds)
     finite = values[np.isfinite(values)]
     mine = content.checks[content.checks["metric"] == name]
     failed = mine[~mine["passed"].astype(bool)]["image_id"].nunique()
@@ -223,9 +219,9 @@ def _metric_changes(changes: Sequence[dict[str, Any]]) -> str:
         if not change["changed_share"]:
             continue
         info = describe(change["metric"])
-        worse = info.better * change["change"] < 0
+        worse = info.sign * change["change"] < 0
         effect = "every image alike" if change["effect"] is None else f"{change['effect']:+.2f}"
-        tone, digits = ("worse" if worse else "better" if info.better else ""), info.digits + 1
+        tone, digits = ("worse" if worse else "better" if info.sign else ""), info.digits + 1
         rows.append(
             f"<tr><th scope=row>{escape(info.label)}</th>"
             f"<td class=num>{short_number(change['before'], digits)}</td>"

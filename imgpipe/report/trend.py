@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from imgpipe.metrics import Metric
 from imgpipe.records import Status
 from imgpipe.report.histogram import STACK, short_number
 
@@ -60,11 +61,11 @@ def status_trend_svg(shards: pd.DataFrame) -> str:
     return "".join(parts + _shard_axis(shards)) + "</svg>"
 
 
-def metric_trend_svg(
-    shards: pd.DataFrame, metric: str, *, label: str, digits: int, thresholds: Sequence[float]
-) -> str | None:
+def metric_trend_svg(shards: pd.DataFrame, metric: Metric, thresholds: Sequence[float]) -> str | None:
     """Median with the band from 5 to 95 per cent, per shard; ``None`` where no shard has the metric."""
-    low, middle, high = (shards[f"{metric}_{name}"].to_numpy(np.float64) for name in ("p05", "median", "p95"))
+    low, middle, high = (
+        shards[f"{metric.name}_{name}"].to_numpy(np.float64) for name in ("p05", "median", "p95")
+    )
     known = np.isfinite(middle)
     if not known.any():
         return None
@@ -78,8 +79,8 @@ def metric_trend_svg(
         return _TOP + (top - value) / (top - bottom) * (_HEIGHT - _TOP - _BOTTOM)
 
     parts = [
-        _open(f"{label} per shard: median and range from 5 to 95 per cent"),
-        *_frame_lines(short_number(bottom, digits), short_number(top, digits)),
+        _open(f"{metric.label} per shard: median and range from 5 to 95 per cent"),
+        *_frame_lines(short_number(bottom, metric.digits), short_number(top, metric.digits)),
     ]
     xs = _LEFT + (np.arange(len(shards)) + 0.5) * (_WIDTH - _LEFT - _RIGHT) / len(shards)
     for run in _runs(known):
@@ -90,7 +91,8 @@ def metric_trend_svg(
         parts.append(f'<polyline class="median" points="{line}"/>')
     if len(shards) <= _MAX_POINTS:
         for index in np.flatnonzero(known):
-            said = f"{shards['shard'].iloc[index]}: median {short_number(float(middle[index]), digits + 1)}"
+            median = short_number(float(middle[index]), metric.digits + 1)
+            said = f"{shards['shard'].iloc[index]}: median {median}"
             parts.append(
                 f'<circle class="point" cx="{xs[index]:.1f}" cy="{y_of(middle[index]):.1f}" r="2.5">'
                 f"<title>{escape(said)}</title></circle>"

@@ -2,13 +2,11 @@
 
 from imgpipe.settings.operations import AssetSettings, AutomationSettings, CostSettings, ReviewSettings
 from imgpipe.settings.pictures import EnhanceSettings, RembgSettings, UpscaleSettings
-from imgpipe.settings.quality import QUALITY_CHECKS, THRESHOLD_RANGES, QualitySettings
+from imgpipe.settings.quality import QualitySettings
 from imgpipe.settings.section import ActionSection, suggest
 from imgpipe.settings.sources import IsolationSettings, LimitSettings, S3Settings
 
 __all__ = [
-    "QUALITY_CHECKS",
-    "THRESHOLD_RANGES",
     "ActionSection",
     "AssetSettings",
     "AutomationSettings",

@@ -1,4 +1,4 @@
-"""Scores and verdicts: thresholds, the checks that they belong to, and profiles from files."""
+"""Scores and verdicts: configured thresholds and severities, and profiles from files."""
 
 from __future__ import annotations
 
@@ -9,49 +9,10 @@ from typing import Any, Literal
 import yaml
 from pydantic import Field, field_validator, model_validator
 
+from imgpipe.metrics import LIMITS, PROFILES, Severity, limits_by_check
 from imgpipe.settings.section import Section, suggest
 
-Severity = Literal["error", "warn", "info"]
-_PROFILES = ("auto", "classical", "realesrgan")
-
-#: Quality scores that a threshold may be set for -> (lowest, highest sensible value).
-THRESHOLD_RANGES: Mapping[str, tuple[float, float]] = {
-    "psnr_y_min_db": (0.0, 100.0),
-    "ssim_y_min": (0.0, 1.0),
-    "ssim_y_half_min": (0.0, 1.0),
-    "worst_window_min": (0.0, 1.0),
-    "color_shift_255_max": (0.0, 255.0),
-    "local_color_shift_255_max": (0.0, 255.0),
-    "subpixel_shift_px_max": (0.0, 10.0),
-    "detail_ratio_min": (0.0, 10.0),
-    "detail_ratio_max": (0.0, 100.0),
-    "occupancy_ratio_min": (0.0, 1.0),
-    "grid_ratio_max": (0.0, 100.0),
-    "lines_coherence_max": (0.0, 1.0),
-    "lines_step_max": (0.0, 255.0),
-    "edge_pixel_loss_max": (0.0, 1.0),
-    "foreground_min": (0.0, 1.0),
-    "foreground_max": (0.0, 1.0),
-    "components_max": (1.0, 10000.0),
-    "soft_band_px_max": (0.0, 1000.0),
-}
-
-#: Check, as Dagster shows it -> the thresholds that belong to it.
-QUALITY_CHECKS: Mapping[str, tuple[str, ...]] = {
-    "psnr": ("psnr_y_min_db",),
-    "ssim": ("ssim_y_min", "ssim_y_half_min", "worst_window_min"),
-    "no_lines": ("lines_coherence_max", "lines_step_max"),
-    "edges_preserved": ("edge_pixel_loss_max",),
-    "colors_kept": ("color_shift_255_max", "local_color_shift_255_max"),
-    "detail_kept": (
-        "subpixel_shift_px_max",
-        "detail_ratio_min",
-        "detail_ratio_max",
-        "occupancy_ratio_min",
-        "grid_ratio_max",
-    ),
-    "matte": ("foreground_min", "foreground_max", "components_max", "soft_band_px_max"),
-}
+_PROFILES = ("auto", *PROFILES)
 
 
 class QualitySettings(Section):
@@ -83,7 +44,7 @@ class QualitySettings(Section):
     @model_validator(mode="before")
     @classmethod
     def _profile_from_file(cls, value: Any) -> Any:
-        """A profile's file gives what is not given beside it, so that the settings hold all of it."""
+        """Merge the profile's file into the values; what is given beside it takes precedence."""
         if not isinstance(value, Mapping) or str(value.get("profile", "auto")) in _PROFILES:
             return value
         stored = _read_profile(Path(str(value["profile"])).expanduser())
@@ -95,22 +56,23 @@ class QualitySettings(Section):
     @field_validator("severity")
     @classmethod
     def _by_threshold(cls, value: Mapping[str, Severity]) -> Mapping[str, Severity]:
-        known = {**QUALITY_CHECKS, **{name: (name,) for name in THRESHOLD_RANGES}}
+        checks = limits_by_check()
+        known = {**checks, **{name: (name,) for name in LIMITS}}
         unknown = [name for name in value if name not in known]
         if unknown:
             raise ValueError(f"{unknown[0]!r} is no check and no threshold; {suggest(unknown[0], known)}")
-        groups_first = sorted(value, key=lambda name: name not in QUALITY_CHECKS)
+        groups_first = sorted(value, key=lambda name: name not in checks)
         return {threshold: value[name] for name in groups_first for threshold in known[name]}
 
     @field_validator("thresholds")
     @classmethod
     def _known_and_possible(cls, value: Mapping[str, float]) -> Mapping[str, float]:
         for name, number in value.items():
-            if name not in THRESHOLD_RANGES:
-                raise ValueError(f"{name!r} is no threshold; {suggest(name, THRESHOLD_RANGES)}")
-            low, high = THRESHOLD_RANGES[name]
-            if not low <= number <= high:
-                raise ValueError(f"{name} must lie in {low:g}..{high:g}, got {number:g}")
+            limit = LIMITS.get(name)
+            if limit is None:
+                raise ValueError(f"{name!r} is no threshold; {suggest(name, LIMITS)}")
+            if not limit.lowest <= number <= limit.highest:
+                raise ValueError(f"{name} must lie in {limit.lowest:g}..{limit.highest:g}, got {number:g}")
         return dict(value)
 
 

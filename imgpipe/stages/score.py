@@ -1,4 +1,4 @@
-"""Scoring as a stage: was the picture harmed on its way, and where."""
+"""Scoring as a stage: whether the picture was damaged by the stages before, and where."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from functools import cached_property
 
 from imgpipe.images.image import Image
+from imgpipe.quality.document import Making, StoredPicture, Subject, build_document
 from imgpipe.records import ImageRow, TileGrid
 from imgpipe.settings import QualitySettings
 from imgpipe.stages.catalogue import MATTED, RAW, UPSCALED
@@ -16,8 +17,8 @@ from imgpipe.stages.chain import chain_of
 from imgpipe.stages.fingerprint import fingerprint
 from imgpipe.stages.protocol import StageResult
 
-#: Increment when the same pictures get other scores or verdicts.
-CODE_VERSION = 2
+#: Increment when the same pictures get other scores, another verdict or another quality.json.
+CODE_VERSION = 3
 
 log = logging.getLogger(__name__)
 
@@ -25,9 +26,12 @@ log = logging.getLogger(__name__)
 class ScoreStage:
     """Scores the stored result against the picture that went into the upscaler, and the matte."""
 
-    def __init__(self, quality: QualitySettings, actions: tuple[str, ...]) -> None:
+    def __init__(
+        self, quality: QualitySettings, actions: tuple[str, ...], place: tuple[str, str] | None = None
+    ) -> None:
         self._settings = quality
         self._actions = actions
+        self._place = place
         self._reference = dict(chain_of(actions)[-1].roles)["reference"]
 
     @cached_property
@@ -38,13 +42,16 @@ class ScoreStage:
             {**self._settings.model_dump(), "actions": self._actions},
         )
 
+    def for_shard(self, dataset: str, shard: str) -> ScoreStage:
+        """The same stage for the pictures of a shard: quality.json names both. A single file has neither."""
+        return ScoreStage(self._settings, self._actions, (dataset, shard))
+
     @property
     def concurrency(self) -> int:
         return os.cpu_count() or 1
 
     def run(self, inputs: Mapping[str, Image], rows: Mapping[str, ImageRow]) -> StageResult:
         from imgpipe.quality.diff import diff_image
-        from imgpipe.quality.document import build_document
         from imgpipe.quality.score import MatteEvidence, score
 
         reference, result = inputs["reference"], inputs["result"]
@@ -60,21 +67,21 @@ class ScoreStage:
             model=upscaled.model if upscaled else None,
         )
         raw, last = rows[RAW], list(rows.values())[-1]
+        matted = rows.get(MATTED)
         document = build_document(
             report,
-            original_size_bytes=raw.size_bytes,
-            enhanced_size_bytes=last.size_bytes,
-            dimensions_before=(raw.width, raw.height),
-            dimensions_after=(last.width, last.height),
-            model=last.model if upscaled is None else upscaled.model,
-            matting_model=rows[MATTED].model if MATTED in rows else None,
-            matting_metrics=rows[MATTED].metrics if MATTED in rows else None,
-            tile_grid=grid,
-            timings_seconds={asset: round(sum(row.seconds.values()), 6) for asset, row in rows.items()},
-            input_sha256=raw.input_sha256,
-            output_sha256=last.output_sha256,
-            config_hash=self.fingerprint,
-            reference=self._reference,
+            self._subject(raw),
+            StoredPicture(raw.size_bytes, (raw.width, raw.height), raw.input_sha256),
+            StoredPicture(last.size_bytes, (last.width, last.height), last.output_sha256),
+            Making(
+                reference=self._reference,
+                config_hash=self.fingerprint,
+                model=last.model if upscaled is None else upscaled.model,
+                tile_grid=grid,
+                matting_model=matted.model if matted else None,
+                matting_metrics=matted.metrics if matted else {},
+                timings_seconds={asset: sum(row.seconds.values()) for asset, row in rows.items()},
+            ),
         )
         _log_line(raw, last, report.metrics)
         outputs: dict[str, Image | bytes] = {
@@ -102,6 +109,12 @@ class ScoreStage:
             main_image=result,
             main_format="JSON",
         )
+
+    def _subject(self, raw: ImageRow) -> Subject:
+        """The image by its place in the data set; a raw row's reasons are the notes of decoding."""
+        if self._place is None:
+            return Subject(raw.source_key, notes=raw.reasons)
+        return Subject(raw.source_key, raw.image_id, *self._place, raw.reasons)
 
 
 def _grid_on(reference: Image, upscaled: ImageRow) -> TileGrid:

@@ -13,7 +13,6 @@ from imgpipe.assets.gallery import Gallery, Shown
 from imgpipe.config import Settings
 from imgpipe.engines.shard import Stores
 from imgpipe.records import ImageRow, ManifestEntry, ShardManifest, Status
-from imgpipe.settings import QUALITY_CHECKS, THRESHOLD_RANGES
 from imgpipe.storage.memory import MemoryStore
 
 STORES = Stores(MemoryStore("source"), MemoryStore("output"))
@@ -38,11 +37,6 @@ def verdict(
 
 def manifest(*names: str) -> ShardManifest:
     return ShardManifest("art", "00000", tuple(ManifestEntry(f"{n}.png", n, "e", 1) for n in names))
-
-
-def test_every_threshold_belongs_to_exactly_one_check() -> None:
-    belonging = [name for names in QUALITY_CHECKS.values() for name in names]
-    assert sorted(belonging) == sorted(THRESHOLD_RANGES)
 
 
 def test_psnr_fails_with_the_failing_images_and_the_threshold_in_its_metadata() -> None:

@@ -54,4 +54,6 @@ def test_medians_and_minima_of_the_scores() -> None:
     assert (found["psnr_median"], found["psnr_min"]) == (50.0, 30.0)
     assert found["psnr_p05"] == pytest.approx(32.0)  # A tenth of the way from 30 to 50.
     assert (found["ssim_median"], found["ssim_min"]) == (0.5, 0.3)
+    # Five per cent of the way from the first to the last of three: 0.1 of the way to the second.
+    assert (found["psnr_p05"], found["ssim_p05"]) == (32.0, 0.32)
     assert "psnr_y_median" not in found

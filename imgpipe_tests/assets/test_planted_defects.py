@@ -16,9 +16,9 @@ from imgpipe.engines.shard import Stores, run_shard
 from imgpipe.images.decode import decode
 from imgpipe.images.encode import encode
 from imgpipe.images.image import Image
+from imgpipe.metrics import CHECKS
 from imgpipe.partitions import shard_partitions
 from imgpipe.records import ImageRow, TileGrid
-from imgpipe.settings import QUALITY_CHECKS
 from imgpipe.stages.build import build_stage
 from imgpipe.stages.catalogue import QUALITY, UPSCALED
 from imgpipe.stages.chain import steps
@@ -121,7 +121,7 @@ def failing_images(check: Any) -> set[str]:
 
 def test_a_clean_shard_passes_every_check(settings: Settings) -> None:
     checks = checks_of(score_through_dagster(settings))
-    assert set(checks) >= {*QUALITY_CHECKS, "rows_conserved", "no_errors", "models_as_configured"}
+    assert set(checks) >= {*CHECKS, "rows_conserved", "no_errors", "models_as_configured"}
     assert {name for name, check in checks.items() if not check.passed} == set()
     assert all(check.partition == f"art-{SHARD}" for check in checks.values())
 
@@ -136,7 +136,7 @@ def test_planted_defects_fail_the_right_checks_with_the_right_images(settings: S
         assert checks[check].severity is AssetCheckSeverity.ERROR
         assert rows[name].image_id in failing_images(checks[check]), (defect, check)
         assert rows[name].status.value == "rejected", rows[name].reasons
-    named = set().union(*(failing_images(checks[name]) for name in QUALITY_CHECKS))
+    named = set().union(*(failing_images(checks[name]) for name in CHECKS))
     assert named == {rows[name].image_id for name in PLANTED}
     assert [rows[name].status.value for name in CLEAN] == ["ok", "ok"]
     assert failing_images(checks["colors_kept"]) >= {rows["c.png"].image_id}

@@ -15,10 +15,10 @@ from imgpipe.cli import app
 from imgpipe.images.decode import decode
 from imgpipe.images.encode import encode
 from imgpipe.images.image import Image
-from imgpipe.quality.document import validate_document
 from imgpipe.records import Status
 from imgpipe.settings import LimitSettings
 from imgpipe_tests.end_to_end.conftest import flat_drawing, write_drawing
+from imgpipe_tests.quality.documents import validate
 from imgpipe_tests.review.space import QUICK, Space
 
 #: No enlargement of a drawing reads 90 dB: every image is rejected by its score.
@@ -62,7 +62,7 @@ def stored(space: Space, key: str) -> Image:
 
 def document(space: Space, key: str) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(space.stores.output.read(space.rows()[key].output_key))
-    validate_document(found)
+    validate(found)
     return found
 
 

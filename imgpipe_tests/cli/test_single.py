@@ -11,8 +11,8 @@ from PIL import Image as PillowImage
 from typer.testing import CliRunner
 
 from imgpipe.cli import app
-from imgpipe.quality.document import validate_document
 from imgpipe_tests.end_to_end.conftest import write_drawing
+from imgpipe_tests.quality.documents import validate
 
 FAST = ("--set", "rembg.model=classical", "--set", "upscale.model=lanczos", "--set", "upscale.scale=2")
 
@@ -34,7 +34,7 @@ def test_image_makes_a_cutout_of_twice_the_size_with_its_report(tmp_path: Path) 
     result = PillowImage.open("out.png")
     assert (result.size, result.mode) == ((256, 224), "RGBA")
     document = json.loads(Path("quality.json").read_text())
-    validate_document(document)
+    validate(document)
     assert document["status"] == "ok"
     assert document["dimensions_before"] == [128, 112]
     assert document["dimensions_after"] == [256, 224]
@@ -85,7 +85,7 @@ def test_score_accepts_a_faithful_enlargement_and_rejects_a_shifted_colour(tmp_p
     code, text = imgpipe("score", "in.png", "good.png", "--json")
     assert code == 0
     document = json.loads(text)
-    validate_document(document)
+    validate(document)
     code, text = imgpipe("score", "in.png", "bad.png", "--diff", "diff.png")
     assert code == 1
     assert "colours shifted" in text

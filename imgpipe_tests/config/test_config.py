@@ -16,8 +16,8 @@ from imgpipe.config import (
     parse_assignments,
 )
 from imgpipe.errors import ConfigError
+from imgpipe.metrics import LIMITS
 from imgpipe.names import dataset_name_from
-from imgpipe.settings import THRESHOLD_RANGES
 from imgpipe.settings.describe import describe_fields
 
 
@@ -113,7 +113,7 @@ def test_aliases_mean_the_same() -> None:
 
 def test_every_alias_leads_to_a_setting() -> None:
     known = {key for key, *_ in describe_fields(Settings)}
-    known |= {f"quality.thresholds.{name}" for name in THRESHOLD_RANGES}
+    known |= {f"quality.thresholds.{name}" for name in LIMITS}
     assert set(ALIASES.values()) <= known
 
 
@@ -195,7 +195,7 @@ def test_dataset_names_are_valid_for_any_source(url: str, name: str) -> None:
 
 
 def test_threshold_ranges_are_ordered() -> None:
-    assert all(low < high for low, high in THRESHOLD_RANGES.values())
+    assert all(limit.lowest < limit.highest for limit in LIMITS.values())
 
 
 def test_names_are_described_with_what_they_may_hold() -> None:

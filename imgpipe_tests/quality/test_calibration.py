@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from imgpipe.errors import ConfigError
+from imgpipe.metrics import LIMITS
 from imgpipe.quality.calibration import Calibration, calibrate, text_histogram
 from imgpipe.quality.profiles import thresholds_for
-from imgpipe.settings import THRESHOLD_RANGES, QualitySettings
+from imgpipe.settings import QualitySettings
 
 IN_FORCE = thresholds_for("realesrgan", QualitySettings())
 
@@ -87,8 +88,7 @@ def test_proposals_are_settings() -> None:
     values = found.thresholds()
     assert values
     for name, value in values.items():
-        low, high = THRESHOLD_RANGES[name]
-        assert low <= value <= high
+        assert LIMITS[name].lowest <= value <= LIMITS[name].highest
     assert dict(QualitySettings(thresholds=values).thresholds) == values
 
 

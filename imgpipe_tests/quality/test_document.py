@@ -7,16 +7,15 @@ import jsonschema
 import numpy as np
 import pytest
 
-from imgpipe.errors import ConfigError
 from imgpipe.images.image import Image
-from imgpipe.quality.document import build_document, schema, validate_document
-from imgpipe.quality.metrics import METRICS
-from imgpipe.quality.profiles import RULES
+from imgpipe.metrics import LIMITS, METRICS
+from imgpipe.quality.document import Making, StoredPicture, Subject, build_document
 from imgpipe.quality.report import QualityReport
 from imgpipe.quality.score import MatteEvidence, score
 from imgpipe.records import ModelUse, TileGrid
 from imgpipe.settings import QualitySettings
 from imgpipe_tests.quality.defects import plant_seam
+from imgpipe_tests.quality.documents import SCHEMA, validate
 from imgpipe_tests.quality.drawings import area, draw, enlarge, image
 
 SETTINGS = QualitySettings()
@@ -30,19 +29,19 @@ REQUIRED = {
 
 def document(report: QualityReport, **changes: Any) -> dict[str, Any]:
     values: dict[str, Any] = {
-        "original_size_bytes": 1000,
-        "enhanced_size_bytes": 9000,
-        "dimensions_before": (256, 192),
-        "dimensions_after": (1024, 768),
+        "reference": "raw_images",
+        "config_hash": "abc",
         "model": ModelUse("lanczos", "opencv"),
         "tile_grid": TileGrid((128,), (96,), 4.0),
         "timings_seconds": {"decode": 0.1},
-        "input_sha256": "a" * 64,
-        "output_sha256": "b" * 64,
-        "config_hash": "abc",
-        "reference": "raw/picture.png",
     }
-    return build_document(report, **{**values, **changes})
+    return build_document(
+        report,
+        Subject("set/picture.png", "picture-1", "set", "00000", ("CMYK converted by formula",)),
+        StoredPicture(1000, (256, 192), "a" * 64),
+        StoredPicture(9000, (1024, 768), "b" * 64),
+        Making(**{**values, **changes}),
+    )
 
 
 def seam_report() -> QualityReport:
@@ -55,7 +54,7 @@ def test_document_has_the_agreed_fields_and_follows_its_schema() -> None:
     value = document(seam_report())
     assert set(value) >= REQUIRED
     assert set(value["artifacts_detected"]) == {"lines", "edge_pixel_loss"}
-    validate_document(json.loads(json.dumps(value, allow_nan=False)))
+    validate(json.loads(json.dumps(value, allow_nan=False)))
     assert value["status"] == "rejected"
     lines = value["artifacts_detected"]["lines"]
     assert lines["detected"] is True
@@ -65,12 +64,16 @@ def test_document_has_the_agreed_fields_and_follows_its_schema() -> None:
     assert value["timings_seconds"]["decode"] == 0.1
     assert value["timings_seconds"]["score_ssim"] > 0
     assert value["matte"] is None
+    place = [value[name] for name in ("source_key", "image_id", "dataset", "shard", "reference")]
+    assert place == ["set/picture.png", "picture-1", "set", "00000", "raw_images"]
+    assert value["notes"][0] == "CMYK converted by formula"
+    assert value["schema_version"] == "2"
 
 
 def test_identical_pictures_have_null_psnr() -> None:
     picture = image(draw(1, 64, 48, 1))
     value = document(score(picture, picture, settings=SETTINGS), model=None, tile_grid=None)
-    validate_document(value)
+    validate(value)
     assert value["psnr"] is None
     assert value["identical"] is True
     assert value["model"] is None
@@ -80,9 +83,9 @@ def test_identical_pictures_have_null_psnr() -> None:
 def test_tiny_pictures_have_nulls_and_never_nan(size: int) -> None:
     tiny = Image(np.full((size, size, 4), 90, np.uint8))
     report = score(tiny, tiny, settings=SETTINGS, matte=MatteEvidence(tiny, tiny))
-    value = document(report, dimensions_before=(size, size))
+    value = document(report)
     text = json.dumps(value, allow_nan=False)
-    validate_document(json.loads(text))
+    validate(json.loads(text))
     assert value["ssim"] is None
     assert value["matte"]["foreground"] == 0.0
     assert value["matte"]["soft_band_px"] is None
@@ -90,10 +93,10 @@ def test_tiny_pictures_have_nulls_and_never_nan(size: int) -> None:
 
 
 def test_schema_is_itself_valid_closed_and_complete() -> None:
-    value = schema()
+    value = SCHEMA
     jsonschema.Draft202012Validator.check_schema(value)
     assert list(value["properties"]["scores"]["properties"]) == list(METRICS)
-    assert list(value["properties"]["thresholds"]["properties"]) == list(RULES)
+    assert list(value["properties"]["thresholds"]["properties"]) == list(LIMITS)
 
     def walk(node: Any) -> None:
         if isinstance(node, dict):
@@ -109,16 +112,17 @@ def test_schema_is_itself_valid_closed_and_complete() -> None:
 @pytest.mark.parametrize(
     ("change", "place"),
     [
-        ({"psnr": "high"}, "psnr"),
-        ({"extra": 1}, "the document"),
-        ({"dimensions_before": [1]}, "dimensions_before"),
-        ({"input_sha256": "xyz"}, "input_sha256"),
-        ({"status": "fine"}, "status"),
+        ({"psnr": "high"}, ["psnr"]),
+        ({"extra": 1}, []),
+        ({"dimensions_before": [1]}, ["dimensions_before"]),
+        ({"input_sha256": "xyz"}, ["input_sha256"]),
+        ({"status": "fine"}, ["status"]),
     ],
 )
-def test_a_document_that_breaks_the_schema_is_named(change: dict[str, Any], place: str) -> None:
-    with pytest.raises(ConfigError, match=f"quality.json: {place}"):
-        validate_document({**document(seam_report()), **change})
+def test_a_document_that_breaks_the_schema_is_named(change: dict[str, Any], place: list[str]) -> None:
+    with pytest.raises(jsonschema.ValidationError) as caught:
+        validate({**document(seam_report()), **change})
+    assert list(caught.value.absolute_path)[:1] == place
 
 
 def test_both_models_stand_in_the_document_with_their_fallback() -> None:
@@ -129,6 +133,6 @@ def test_both_models_stand_in_the_document_with_their_fallback() -> None:
     report = score(cutout, cutout, settings=SETTINGS, matte=MatteEvidence(image(source), cutout))
     fallen = ModelUse("classical", "opencv", fallback_reason="isnet-anime is missing")
     value = document(report, matting_model=fallen)
-    validate_document(json.loads(json.dumps(value, allow_nan=False)))
+    validate(json.loads(json.dumps(value, allow_nan=False)))
     assert value["matte"]["model"]["fallback_reason"] == "isnet-anime is missing"
     assert value["model"]["name"] == "lanczos"

@@ -1,19 +1,19 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from imgpipe.quality.metrics import METRICS, worse
-from imgpipe.quality.profiles import PROFILES, RULES
-from imgpipe.settings import THRESHOLD_RANGES
+from imgpipe.metrics import LIMITS, METRICS, PROFILES, add_metric, limits_by_check
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "quality.md"
 
 
 def test_every_metric_and_threshold_is_documented() -> None:
     text = DOCUMENT.read_text(encoding="utf-8")
-    missing = [name for name in (*METRICS, *RULES) if f"`{name}`" not in text]
+    missing = [name for name in (*METRICS, *LIMITS) if f"`{name}`" not in text]
     assert not missing
 
 
@@ -23,22 +23,40 @@ def test_documented_thresholds_are_those_in_force() -> None:
         for line in DOCUMENT.read_text(encoding="utf-8").splitlines()
         if line.startswith("| `")
     ]
-    table = {row[0].strip("`"): row for row in rows if row[0].strip("`") in RULES}
-    assert set(table) == set(RULES)
+    table = {row[0].strip("`"): row for row in rows if row[0].strip("`") in LIMITS}
+    assert set(table) == set(LIMITS)
     for name, row in table.items():
         shown = (float(row[1]), float(row[2]), row[3])
-        expected = (PROFILES["classical"][name], PROFILES["realesrgan"][name], RULES[name].severity.value)
+        expected = (LIMITS[name].classical, LIMITS[name].realesrgan, LIMITS[name].severity)
         assert shown == expected, name
 
 
-def test_rules_cover_the_configurable_thresholds_and_known_metrics() -> None:
-    assert set(RULES) == set(THRESHOLD_RANGES)
-    for profile in PROFILES.values():
-        assert set(profile) == set(RULES)
-        for name, value in profile.items():
-            low, high = THRESHOLD_RANGES[name]
-            assert low <= value <= high
-    assert {rule.metric for rule in RULES.values()} <= set(METRICS)
+def test_generated_documents_are_up_to_date() -> None:
+    script = DOCUMENT.parents[1] / "scripts" / "write_docs.py"
+    done = subprocess.run([sys.executable, script, "--check"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_profiles_keep_to_what_may_be_configured() -> None:
+    for name, limit in LIMITS.items():
+        for profile in PROFILES:
+            assert limit.lowest <= limit.default(profile) <= limit.highest, (name, profile)
+
+
+def test_every_threshold_belongs_to_one_check() -> None:
+    names = [name for group in limits_by_check().values() for name in group]
+    assert sorted(names) == sorted(LIMITS)
+
+
+def test_a_name_that_is_taken_is_refused() -> None:
+    with pytest.raises(ValueError, match="metric psnr: expected new names"):
+        add_metric(METRICS["psnr"])
+
+
+def test_messages_say_the_value_and_the_bound() -> None:
+    assert LIMITS["ssim_y_min"].message(0.5, 0.93) == "structure differs: SSIM 0.500, at least 0.930 needed"
+    lost = LIMITS["edge_pixel_loss_max"].message(0.1234, 0.035)
+    assert lost == "12.3% of the strong edges are lost, allowed 3.5%"
 
 
 @pytest.mark.parametrize(
@@ -52,5 +70,5 @@ def test_rules_cover_the_configurable_thresholds_and_known_metrics() -> None:
     ],
 )
 def test_the_worse_value(name: str, first: float, second: float, expected: float) -> None:
-    assert worse(name, first, second) == expected
-    assert worse(name, second, first) == expected
+    assert METRICS[name].worse(first, second) == expected
+    assert METRICS[name].worse(second, first) == expected

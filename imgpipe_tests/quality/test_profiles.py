@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from imgpipe.quality.profiles import PROFILES, check_all, choose_profile, thresholds_for
+from imgpipe.metrics import LIMITS
+from imgpipe.quality.profiles import check_all, choose_profile, thresholds_for
 from imgpipe.quality.report import Severity
 from imgpipe.records import ModelUse
-from imgpipe.settings import QUALITY_CHECKS, THRESHOLD_RANGES, QualitySettings
+from imgpipe.settings import QualitySettings
 
 AUTO = QualitySettings()
 
@@ -37,7 +38,7 @@ def test_a_named_profile_wins() -> None:
 def test_single_thresholds_replace_the_profiles() -> None:
     thresholds = thresholds_for("classical", QualitySettings(thresholds={"psnr_y_min_db": 41}))
     assert thresholds["psnr_y_min_db"].value == 41
-    assert thresholds["ssim_y_min"].value == PROFILES["classical"]["ssim_y_min"]
+    assert thresholds["ssim_y_min"].value == LIMITS["ssim_y_min"].classical
 
 
 def test_messages_say_what_was_found_and_what_is_allowed() -> None:
@@ -62,7 +63,7 @@ def test_the_limit_itself_is_allowed() -> None:
 
 def test_thresholds_and_documents_load_no_heavy_library() -> None:
     program = (
-        "import sys, imgpipe.quality.profiles, imgpipe.quality.document, imgpipe.quality.metrics;"
+        "import sys, imgpipe.quality.profiles, imgpipe.quality.document, imgpipe.metrics;"
         "print([n for n in ('cv2', 'numpy', 'torch', 'PIL', 'jsonschema', 'scipy') if n in sys.modules])"
     )
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
@@ -102,7 +103,7 @@ def test_a_profile_of_ones_own_from_a_file(tmp_path: Path) -> None:
     assert thresholds["psnr_y_min_db"].value == 33
     assert thresholds["psnr_y_min_db"].severity is Severity.WARN
     assert thresholds["ssim_y_min"].value == 0.7  # what is given beside the file wins
-    assert thresholds["worst_window_min"].value == PROFILES["realesrgan"]["worst_window_min"]
+    assert thresholds["worst_window_min"].value == LIMITS["worst_window_min"].realesrgan
     assert QualitySettings(**settings.model_dump()) == settings  # the file is not needed any more
 
 
@@ -123,8 +124,3 @@ def test_a_profile_file_that_cannot_be_used_is_refused(tmp_path: Path, text: str
 def test_an_unknown_profile_is_refused_with_the_names() -> None:
     with pytest.raises(ValueError, match="auto, classical, realesrgan or a readable YAML file"):
         QualitySettings(profile="realesgan")
-
-
-def test_every_threshold_belongs_to_one_check() -> None:
-    names = [name for group in QUALITY_CHECKS.values() for name in group]
-    assert sorted(names) == sorted(THRESHOLD_RANGES)

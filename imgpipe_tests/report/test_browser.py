@@ -31,6 +31,7 @@ pytestmark = [
 ]
 
 HOSTILE = "a/</script><script>window.hacked=1</script><img src=x onerror=window.hacked=1>.png"
+HOSTILE_NOTE = "PNG text not carried: <img src=x onerror=window.hacked=1>"
 BIG = 10_000
 
 
@@ -111,6 +112,8 @@ def _small() -> DatasetBuilder:
         bad = good_scores(rng) | {"psnr_y": 26.0 + index}
         built.add_image(f"set/bad {index}.png", bad, shard="00001")
     built.add_image(HOSTILE, good_scores(rng) | {"color_shift_255": 4.5}, shard="00001")
+    raw = built.tables["00001"]["raw_images"]
+    raw[-1] = replace(raw[-1], reasons=(HOSTILE_NOTE,))
     built.add_error("bad/<img src=x onerror=window.hacked=1>.png", "00001", message="<b onclick=x>HTML</b>")
     built.add_skipped("gone.png", "00001")
     for confidence in (0.1, 0.25):
@@ -161,6 +164,7 @@ def test_hostile_names_do_not_run_and_are_shown_as_they_are(small: Browser) -> N
     small.wait("return document.getElementById('table-status').textContent.startsWith('1 of')")
     small.run("document.querySelector('#table tbody tr:not(.spacer)').click()")
     assert HOSTILE in small.text("#detail .facts")
+    assert HOSTILE_NOTE in small.text("#detail .facts")
     assert small.run("return window.hacked ?? null") is None
     assert small.run("return document.querySelectorAll('#detail script, #detail [onerror]').length") == 0
 

@@ -59,7 +59,7 @@ def test_values_of_checks_complete_the_scores_and_unmeasured_ones_stay_out() -> 
     checks = [*final.details["checks"], {**final.details["checks"][0], "name": "new_score_max", "value": 0.5}]
     final = replace(final, details={"checks": checks})
     lines = collect_lines([ShardRows("00000", {"raw_images": [row], "quality_reports": [final]})])
-    assert build_frame(lines)["new_score"].tolist() == [0.5]
+    assert build_frame(lines)["new_score_max"].tolist() == [0.5]
     assert sorted(build_checks_frame(lines)["name"]) == ["components_max", "new_score_max", "psnr_y_min_db"]
 
 

@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import re
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from imgpipe.records import Status
 from imgpipe.report.histogram import build_histogram, drawn_thresholds, histogram_svg, short_number
+from imgpipe.report.metrics import describe
 
 
 def test_counts_equal_numpys_inside_the_range() -> None:
@@ -56,9 +58,8 @@ def test_equal_values_make_one_bar() -> None:
 def test_the_svg_is_well_formed_with_a_line_per_threshold_and_escaped_names() -> None:
     histogram = build_histogram(np.linspace(25, 40, 100), ["ok"] * 60 + ["rejected"] * 40, [30.0])
     assert histogram is not None
-    svg = histogram_svg(
-        histogram, metric='x"<y', label="<b>PSNR</b> & co", unit="dB", digits=2, thresholds=[30.0]
-    )
+    metric = replace(describe('x"<y'), label="<b>PSNR</b> & co", unit="dB", digits=2)
+    svg = histogram_svg(histogram, metric, [30.0])
     root = ET.fromstring(svg)  # noqa: S314
     assert root.attrib["aria-label"] == "Distribution of <b>PSNR</b> & co, 100 images"
     assert len(root.findall("line[@class='threshold']")) == 1
@@ -73,7 +74,7 @@ def test_bars_bounds_are_the_bins_own_and_open_at_the_ends() -> None:
     values = np.concatenate([np.linspace(0, 1, 500), [-9.0, 9.0]])
     histogram = build_histogram(values, ["ok"] * 502, [])
     assert histogram is not None
-    svg = histogram_svg(histogram, metric="m", label="m", unit="", digits=2, thresholds=[])
+    svg = histogram_svg(histogram, describe("m"), [])
     bars = ET.fromstring(svg).findall("g[@class='bar']")  # noqa: S314
     assert "data-low" not in bars[0].attrib
     assert "data-high" not in bars[-1].attrib

@@ -5,6 +5,7 @@ import xml.etree.ElementTree as ET
 import numpy as np
 import pandas as pd
 
+from imgpipe.metrics import METRICS
 from imgpipe.report.trend import metric_trend_svg, shard_table, status_trend_svg
 
 
@@ -32,9 +33,7 @@ def test_quantiles_and_counts_per_shard() -> None:
 
 
 def test_a_shard_without_values_interrupts_the_line() -> None:
-    svg = metric_trend_svg(
-        shard_table(_frame(), ["psnr_y"]), "psnr_y", label="P", digits=2, thresholds=[30.0]
-    )
+    svg = metric_trend_svg(shard_table(_frame(), ["psnr_y"]), METRICS["psnr_y"], [30.0])
     assert svg is not None
     root = ET.fromstring(svg)  # noqa: S314
     points = [line.attrib["points"].split() for line in root.findall("polyline")]
@@ -45,9 +44,7 @@ def test_a_shard_without_values_interrupts_the_line() -> None:
 
 def test_no_values_make_no_picture() -> None:
     frame = _frame().assign(psnr_y=np.nan)
-    assert (
-        metric_trend_svg(shard_table(frame, ["psnr_y"]), "psnr_y", label="P", digits=2, thresholds=[]) is None
-    )
+    assert metric_trend_svg(shard_table(frame, ["psnr_y"]), METRICS["psnr_y"], []) is None
 
 
 def test_status_columns_fill_the_height() -> None:

@@ -22,6 +22,7 @@ function facts(row) {
   if (w0) fact("Size", w1 && (w1 !== w0 || h1 !== h0) ? `${w0} × ${h0} → ${w1} × ${h1}` : `${w0} × ${h0}`);
   if (rows.stage[row]) fact("Stopped at", text(rows.stage[row]).replaceAll("_", " "));
   if (rows.why[row]) fact("Why", text(rows.why[row]));
+  if (rows.notes[row]) fact("Notes", text(rows.notes[row]));
   if (rows.fallback[row]) fact("Fallback", text(rows.fallback[row]));
   const files = rows.files[row].map((index) => text(index).split("\u0000").join(rows.id[row]));
   if (files.length) fact("Files", ...files.flatMap((key) => [make("a", { href: stored(key), target: "_blank", rel: "noopener" }, key), make("br")]));

@@ -1,0 +1,418 @@
+"""The rows of the metric table.
+
+The limits of profile ``classical`` (Lanczos, bicubic) were found on drawings and confirmed on real frames;
+those of ``realesrgan`` on outputs of real networks, which change more while being good. PSNR's are low on
+purpose: a faithful enlargement of hard black-and-white line art reads 22 dB. docs/quality.md has the tables
+of what was measured on good and on damaged pictures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from imgpipe.metrics.metric import Metric, at_least, at_most
+
+#: Check, as Dagster shows it -> what it means that it passes.
+CHECKS: Mapping[str, str] = {
+    "psnr": "Luma PSNR of the round trip of every image is at least its profile's threshold.",
+    "ssim": "Luma SSIM of the round trip, at full and half size and in its worst window.",
+    "no_lines": "No seams along the tile grid and no other long thin lines that the source has not.",
+    "edges_preserved": "The subject's strong edges lie inside its matte.",
+    "colors_kept": "Colours are the source's, on the whole and locally.",
+    "detail_kept": "No blur, ringing, shift, posterisation or blocking.",
+    "matte": "Share of the subject, loose pieces and softness of the matte are plausible.",
+}
+
+
+def _touches(side: str) -> Metric:
+    return Metric(
+        f"matte_touch_{side}",
+        f"Touches {side}",
+        f"Share of the {side} border covered",
+        better="lower",
+        sees="a truncated subject",
+        blind_to="framing",
+    )
+
+
+ROWS: tuple[Metric, ...] = (
+    Metric(
+        "psnr",
+        "PSNR, RGB",
+        "PSNR of the round trip, RGB",
+        better="higher",
+        sees="any difference at the source's size, by its energy",
+        blind_to="where it is; detail below the source's size; ranks nearest-neighbour best",
+        unit="dB",
+        high=None,
+        digits=2,
+        column=0,
+    ),
+    Metric(
+        "ssim",
+        "SSIM, RGB",
+        "SSIM of the round trip, mean over R, G, B (Wang et al. 2004)",
+        better="higher",
+        sees="lost or changed local structure",
+        blind_to="constant colour shifts; seams; flat areas",
+        low=-1.0,
+        digits=4,
+    ),
+    Metric(
+        "psnr_y",
+        "PSNR, luma",
+        "PSNR of the round trip's luma (BT.601)",
+        better="higher",
+        sees="gross damage",
+        blind_to="chroma; where it is; small patches",
+        unit="dB",
+        high=None,
+        digits=2,
+        column=0,
+        limits=(
+            at_least(
+                "psnr_y_min_db", "psnr", 20.0, 20.0, ".1f", "brightness differs: PSNR {} dB", highest=100.0
+            ),
+        ),
+    ),
+    Metric(
+        "ssim_y",
+        "SSIM, luma",
+        "SSIM of the round trip's luma",
+        better="higher",
+        sees="gross damage to structure",
+        blind_to="chroma; constant shifts; seams",
+        low=-1.0,
+        digits=4,
+        limits=(at_least("ssim_y_min", "ssim", 0.93, 0.88, ".3f", "structure differs: SSIM {}"),),
+    ),
+    Metric(
+        "ssim_y_half",
+        "SSIM, luma, half size",
+        "SSIM of luma at half the source's size",
+        better="higher",
+        sees="blur, displacement, ringing, without the noise and JPEG traces of the finest scale",
+        blind_to="chroma; seams; fine detail",
+        low=-1.0,
+        digits=4,
+        limits=(
+            at_least(
+                "ssim_y_half_min", "ssim", 0.985, 0.95, ".3f", "structure differs at half size: SSIM {}"
+            ),
+        ),
+    ),
+    Metric(
+        "worst_window",
+        "Worst window",
+        "Lowest mean of the half-size SSIM map over any 16 px window there (32 px of the source)",
+        better="higher",
+        sees="an erased, blurred, black or foreign patch",
+        blind_to="patches in flat areas that stay flat",
+        low=-1.0,
+        digits=4,
+        limits=(
+            at_least("worst_window_min", "ssim", 0.93, 0.75, ".3f", "one place is damaged: its SSIM is {}"),
+        ),
+    ),
+    Metric(
+        "ms_ssim",
+        "MS-SSIM",
+        "Multi-scale SSIM of the round trip's luma (Wang et al. 2003); for information",
+        better="higher",
+        sees="lost structure at any of five scales",
+        blind_to="chroma; constant shifts; seams; pictures below 176 px",
+        digits=4,
+        column=3,
+    ),
+    Metric(
+        "gmsd",
+        "GMSD",
+        "Deviation of the gradients' similarity of the round trip's luma (Xue et al. 2014); for information",
+        better="lower",
+        sees="edges that changed in places",
+        blind_to="chroma; constant shifts; damage that is the same everywhere",
+        digits=4,
+        column=2,
+    ),
+    Metric(
+        "color_shift_255",
+        "Colour shift",
+        "Largest channel's abs(mean difference)",
+        better="lower",
+        sees="a global colour cast, gamma, a wrong profile, swapped channels",
+        blind_to="casts that cancel over the picture",
+        unit="of 255",
+        high=255.0,
+        digits=2,
+        limits=(
+            at_most(
+                "color_shift_255_max",
+                "colors_kept",
+                2.0,
+                1.5,
+                ".1f",
+                "colours shifted by {} of 255",
+                highest=255.0,
+            ),
+        ),
+    ),
+    Metric(
+        "local_color_shift_255",
+        "Local colour shift",
+        "Largest abs(difference) after a low-pass of sigma 12 px, any channel",
+        better="lower",
+        sees="a patch or tile of another colour or brightness",
+        blind_to="changes smaller than about 10 px",
+        unit="of 255",
+        high=255.0,
+        digits=2,
+        limits=(
+            at_most(
+                "local_color_shift_255_max",
+                "colors_kept",
+                5.0,
+                6.0,
+                ".1f",
+                "colours shifted in one place by {} of 255",
+                highest=255.0,
+            ),
+        ),
+    ),
+    Metric(
+        "subpixel_shift_px",
+        "Shift",
+        "Length of the displacement by least squares",
+        better="lower",
+        sees="a resize with wrong pixel centres, a shifted tile row",
+        blind_to="displacements of small parts; exact only below about 1 px",
+        unit="source px",
+        high=None,
+        limits=(
+            at_most(
+                "subpixel_shift_px_max",
+                "detail_kept",
+                0.1,
+                0.1,
+                ".2f",
+                "content displaced by {} source px",
+                highest=10.0,
+            ),
+        ),
+    ),
+    Metric(
+        "detail_ratio",
+        "Detail ratio",
+        "RMS Laplacian of the round trip / of the source",
+        better="target",
+        sees="blur (below 1), sharpening and ringing (above 1)",
+        blind_to="detail invented below the source's size",
+        high=None,
+        limits=(
+            at_least(
+                "detail_ratio_min", "detail_kept", 0.55, 0.55, ".2f", "blurred: detail ratio {}", highest=10.0
+            ),
+            at_most(
+                "detail_ratio_max",
+                "detail_kept",
+                1.4,
+                2.5,
+                ".2f",
+                "over-sharpened: detail ratio {}",
+                highest=100.0,
+            ),
+        ),
+    ),
+    Metric(
+        "occupancy_ratio",
+        "Tone occupancy",
+        "Used histogram levels of the result / of the source",
+        better="higher",
+        sees="posterisation, a palette, a lost bit depth",
+        blind_to="banding that dithering hides",
+        high=None,
+        limits=(
+            at_least(
+                "occupancy_ratio_min",
+                "detail_kept",
+                0.3,
+                0.3,
+                ".2f",
+                "posterised: {} of the source's levels left",
+            ),
+        ),
+    ),
+    Metric(
+        "grid_ratio",
+        "8 px grid",
+        "Steps on the result's 8 px grid / beside it, beyond the source's own",
+        better="lower",
+        sees="strong JPEG blocks, nearest-neighbour enlargement by 4 or more",
+        blind_to="JPEG of quality 75 and better; other grids",
+        high=None,
+        limits=(
+            at_most(
+                "grid_ratio_max",
+                "detail_kept",
+                2.0,
+                2.0,
+                ".2f",
+                "blocks on an 8 px grid: ratio {}",
+                highest=100.0,
+            ),
+        ),
+    ),
+    Metric(
+        "lines_coherence",
+        "Seam coherence",
+        "Sign coherence of the residual along a tile border, beyond control rows",
+        better="lower",
+        sees="seams of 2 levels and more along the recorded tile grid",
+        blind_to=(
+            "seams within 76 px of the border; lines off the grid, unless full length; cuts full of edges"
+        ),
+        limits=(
+            at_most(
+                "lines_coherence_max",
+                "no_lines",
+                0.35,
+                0.35,
+                ".2f",
+                "a straight line runs through the picture: coherence {}",
+            ),
+        ),
+    ),
+    Metric(
+        "lines_step",
+        "Seam step",
+        "Step of the residual across a tile border, beyond control rows",
+        better="lower",
+        sees="tiles of different brightness",
+        blind_to="as lines_coherence; not tested without a tile grid",
+        unit="of 255",
+        high=255.0,
+        limits=(
+            at_most(
+                "lines_step_max",
+                "no_lines",
+                0.4,
+                1.0,
+                ".1f",
+                "a step of {} of 255 runs along a tile border",
+                highest=255.0,
+            ),
+        ),
+    ),
+    Metric(
+        "edge_pixel_loss",
+        "Edge pixel loss",
+        "Share of strong source edges lost, in the picture or at the matte's border (the worse)",
+        better="lower",
+        sees="erased lines, blank patches; a matte that cuts into the subject",
+        blind_to="weak edges (below 16/255 per px)",
+        digits=4,
+        limits=(
+            at_most(
+                "edge_pixel_loss_max",
+                "edges_preserved",
+                0.035,
+                0.035,
+                ".1%",
+                "{} of the strong edges are lost",
+            ),
+        ),
+    ),
+    Metric(
+        "matte_edge_loss",
+        "Edge loss, matte",
+        "The matte's part of edge_pixel_loss",
+        better="lower",
+        sees="eroded hair, cut-off limbs with an outline",
+        blind_to="subjects without outlines; parts lost more than 6 px deep",
+        digits=4,
+    ),
+    Metric(
+        "matte_foreground",
+        "Foreground share",
+        "Share of pixels with alpha >= 0.5",
+        better="none",
+        sees="no subject; nothing removed",
+        blind_to="which subject",
+        limits=(
+            at_least(
+                "foreground_min",
+                "matte",
+                0.01,
+                0.01,
+                ".1%",
+                "no subject found: it covers {}",
+                calibrated=False,
+            ),
+            at_most(
+                "foreground_max",
+                "matte",
+                0.98,
+                0.98,
+                ".1%",
+                "nothing was cut out: the subject covers {}",
+                calibrated=False,
+            ),
+        ),
+    ),
+    Metric(
+        "matte_components",
+        "Matte pieces",
+        "Objects of 64 px or more",
+        better="lower",
+        sees="specks, shredded masks",
+        blind_to="specks joined to the subject",
+        high=None,
+        digits=0,
+        limits=(
+            at_most(
+                "components_max",
+                "matte",
+                6.0,
+                6.0,
+                ".0f",
+                "the matte is in {} pieces",
+                lowest=1.0,
+                highest=10000.0,
+                severity="warn",
+            ),
+        ),
+    ),
+    Metric(
+        "matte_soft_band_px",
+        "Soft band",
+        "Mean width of the transition",
+        better="lower",
+        sees="blurred masks",
+        blind_to="a soft edge that should be soft",
+        unit="px",
+        high=None,
+        digits=2,
+        limits=(
+            at_most(
+                "soft_band_px_max",
+                "matte",
+                37.0,
+                37.0,
+                ".1f",
+                "the matte's border is {} px wide",
+                highest=1000.0,
+                severity="warn",
+            ),
+        ),
+    ),
+    *(_touches(side) for side in ("top", "right", "bottom", "left")),
+    Metric(
+        "matte_holes",
+        "Matte holes",
+        "Background regions of 64 px or more inside the subject",
+        better="none",
+        sees="punched-out parts",
+        blind_to="true gaps",
+        high=None,
+        digits=0,
+    ),
+)
