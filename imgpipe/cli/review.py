@@ -252,7 +252,7 @@ def _read(path: Path) -> bytes:
 
 
 def _full_width(table: Table) -> int:
-    """Columns that the table takes without a fold: a pipe or a file has no edge."""
+    """Width in columns of the table without wrapping, for output to a pipe or a file."""
     return Measurement.get(out, out.options.update(max_width=10_000), table).maximum
 
 
