@@ -22,12 +22,12 @@ from imgpipe.upscaling.network_forms import has_esrgan_form
 from imgpipe.upscaling.quantising_network import strip_of_rows
 from imgpipe.upscaling.row_stream import can_stream
 
-#: Source pixels whose result is made at once: in wide pictures still enough rows for each thread.
+#: Source pixels of a strip: in wide pictures still enough rows for each thread.
 _STRIP_PIXELS = 131_072
 
 
 class EsrganLoops:
-    """The strips that :class:`_EsrganForm` gives, as levels."""
+    """RRDBNet by :class:`_EsrganForm`; see :class:`imgpipe.upscaling.cpu.network.Loops`."""
 
     def __init__(self, module: nn.Module) -> None:
         form = _EsrganForm(module).eval().requires_grad_(False)
