@@ -67,19 +67,6 @@ def chunks(data: bytes, name: str) -> Iterator[Chunk]:
     raise damaged(name, f"the PNG has more than {_MAX_CHUNKS} chunks")
 
 
-def colour_type(data: bytes) -> int:
-    """0 grey, 2 RGB, 3 palette, 4 grey + alpha, 6 RGB + alpha."""
-    return data[25]
-
-
-def transparent_grey(data: bytes, name: str) -> int | None:
-    """The grey level (in the file's own bits) that tRNS declares transparent, or ``None``."""
-    for chunk in chunks(data, name):
-        if chunk.kind == b"tRNS" and chunk.length == 2:
-            return int.from_bytes(chunk.body(data), "big")
-    return None
-
-
 def read(data: bytes, name: str) -> tuple[Header, Metadata]:
     """Header and metadata; raises :class:`DecodeError` for a broken structure."""
     listed = list(chunks(data, name))

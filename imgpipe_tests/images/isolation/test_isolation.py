@@ -189,7 +189,7 @@ def test_a_worker_that_died_while_idle_is_nobodys_fault() -> None:
 
 def test_memory_is_limited() -> None:
     """A picture larger than the limit is refused without being held; the next one is decoded."""
-    huge = encode(Image(np.zeros((6500, 6500, 4), np.uint8)))
+    huge = encode(Image(np.zeros((8300, 8300, 4), np.uint8)))
     settings = IsolationSettings(max_memory_bytes=268_435_456)
     with IsolatedDecoder(settings, 1) as decoder:
         with pytest.raises(LimitExceeded, match=r"^huge\.png: .*isolation\.max_memory_bytes"):
