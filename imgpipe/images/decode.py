@@ -1,11 +1,11 @@
-"""Bytes to :class:`~imgpipe.images.image.Image`, losing nothing without a note.
+"""Encoded bytes to :class:`~imgpipe.images.image.Image`; what is not kept is noted.
 
 Limits are checked on the header; metadata is read by our own parsers; the decoders are libpng (through
 imagecodecs), libjpeg-turbo, tifffile, OpenCV for AVIF, and Pillow for the rest. Those of PNG and JPEG are
 given files without metadata. What a decoder raises becomes one of our errors.
 
-Not noticed, since the format has no checksum: a JPEG whose altered bits make up another valid picture. What
-libjpeg warns of (data that ends early, codes that do not exist) is refused.
+A JPEG has no checksum: altered bits that make up another valid picture are not noticed. What libjpeg warns of
+(data that ends early, codes that do not exist) is refused.
 """
 
 from __future__ import annotations
