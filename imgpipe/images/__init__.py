@@ -1,1 +1,1 @@
-"""Decode, encode, metadata, colour, resize: everything that knows a file format."""
+"""Decode, encode, metadata, colour, resize: all code that knows file formats."""

@@ -1,4 +1,4 @@
-"""Between stored integers and what algorithms work on: float32, premultiplied, luma, 8-bit sRGB."""
+"""Conversion of stored integers to float32, premultiplied colour, luma and 8-bit sRGB, and back."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every file format is read into before its pixels are touched."""
+"""What every format's reader returns: header and metadata, and the error for damage."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Header:
 
 @dataclass(frozen=True, slots=True)
 class Metadata:
-    """Raw blocks without their container's wrapping, and what could not be carried, in words.
+    """Raw blocks without their container's wrapping; ``notes`` say what is not carried.
 
     ``exif`` starts with its byte order mark (``II`` or ``MM``); ``xmp`` is the packet alone.
     """
@@ -42,7 +42,7 @@ class Metadata:
 
 
 def damaged(name: str, what: str) -> DecodeError:
-    """The error for a file that starts as an image and does not hold together."""
+    """The error for a file of a known format with a broken structure."""
     return DecodeError(f"{name}: {what}; the file is incomplete or damaged: fetch or export it again")
 
 

@@ -1,11 +1,11 @@
-"""Bytes to :class:`~imgpipe.images.image.Image`, losing nothing without a note.
+"""Encoded bytes to :class:`~imgpipe.images.image.Image`; what is not kept is noted.
 
-Limits are checked on the header; metadata is read by our own parsers; the decoders are OpenCV for PNG and
-AVIF, libjpeg-turbo for JPEG, tifffile for TIFF, and Pillow for the rest. Those of PNG and JPEG are given
-files without metadata. What a decoder raises becomes one of our errors.
+Limits are checked on the header; metadata is read by our own parsers; the decoders are libpng (through
+imagecodecs), libjpeg-turbo, tifffile, OpenCV for AVIF, and Pillow for the rest. Those of PNG and JPEG are
+given files without metadata. What a decoder raises becomes one of our errors.
 
-Not noticed, since the format has no checksum: a JPEG whose altered bits make up another valid picture. What
-libjpeg warns of (data that ends early, codes that do not exist) is refused.
+A JPEG has no checksum: altered bits that make up another valid picture are not noticed. What libjpeg warns of
+(data that ends early, codes that do not exist) is refused.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from dataclasses import replace
 from typing import Any, cast
 
 import cv2
+import imagecodecs
 import numpy as np
 import numpy.typing as npt
 import PIL.Image
@@ -127,19 +128,11 @@ def _decode(data: bytes, header: Header, meta: Metadata, limits: LimitSettings, 
 
 
 def _decode_png(data: bytes, header: Header, name: str) -> _Array:
-    decoded = cv2.imdecode(np.frombuffer(png.pixel_file(data, name), np.uint8), cv2.IMREAD_UNCHANGED)
-    if decoded is None or decoded.shape[:2] != (header.height, header.width):
-        raise png.diagnose(data, name)
-    pixels = _rgb_order(decoded)
-    colour = png.colour_type(data)
-    if colour == 4:  # OpenCV spreads grey + alpha over four channels
-        return np.ascontiguousarray(pixels[..., [0, 3]])
-    key = png.transparent_grey(data, name) if colour == 0 else None
-    if key is None:
-        return pixels
-    top = int(np.iinfo(pixels.dtype).max)
-    level = key * top // ((1 << header.bit_depth) - 1)
-    return np.concatenate([pixels, np.where(pixels == level, 0, top).astype(pixels.dtype)], axis=2)
+    try:
+        pixels = imagecodecs.png_decode(png.pixel_file(data, name))
+    except imagecodecs.PngError as exc:
+        raise png.diagnose(data, name) from exc
+    return pixels.reshape(header.height, header.width, -1)
 
 
 def _decode_jpeg(data: bytes, header: Header, meta: Metadata, name: str) -> tuple[_Array, Metadata]:

@@ -87,7 +87,7 @@ def _encoded(image: Image, fmt: str, effort: Effort, quality: int | None) -> byt
         case "WEBP":
             return _encode_webp(image, effort, quality)
         case "TIFF":
-            return _encode_tiff(image, effort)
+            return write_tiff(image, _ZLIB_LEVELS[effort])
         case "JXL":
             return _encode_jxl(image, effort)
         case _:
@@ -96,10 +96,6 @@ def _encoded(image: Image, fmt: str, effort: Effort, quality: int | None) -> byt
 
 def _encode_png(image: Image, effort: Effort) -> bytes:
     return png.splice(write_png(image.pixels, effort), icc=image.icc, exif=image.exif, xmp=image.xmp)
-
-
-def _encode_tiff(image: Image, effort: Effort) -> bytes:
-    return write_tiff(image, _ZLIB_LEVELS[effort])
 
 
 def _encode_webp(image: Image, effort: Effort, quality: int | None) -> bytes:
@@ -112,7 +108,7 @@ def _encode_webp(image: Image, effort: Effort, quality: int | None) -> bytes:
     method, packing = _WEBP_EFFORTS[effort]
     opened = _pillow_image(image).convert("RGBA" if image.has_alpha else "RGB")
     buffer = io.BytesIO()
-    # exact: the colour under alpha 0 is ours to decide, not the encoder's.
+    # exact: the encoder keeps the colour under alpha 0 as it is given.
     opened.save(
         buffer,
         "WEBP",

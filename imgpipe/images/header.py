@@ -1,4 +1,4 @@
-"""What a file says about itself, and whether that is within the limits, before any pixel is decoded."""
+"""Headers and limits, checked before any pixel is decoded."""
 
 from __future__ import annotations
 
@@ -11,21 +11,14 @@ from imgpipe.images.formats import avif, jpeg, jxl, png, simple, tiff, webp
 from imgpipe.images.sniff import sniff
 from imgpipe.settings import LimitSettings
 
-__all__ = ["Header", "check_frames", "check_limits", "check_output_size", "read", "read_header"]
-
 _NO_METADATA = Metadata()
 
 
-def read_header(data: bytes, name: str) -> Header:
-    """Format, size, depth, frames and orientation of an encoded image; no pixel is decoded.
+def read(data: bytes, name: str) -> tuple[Header, Metadata]:
+    """The header and, for PNG, JPEG, WebP, TIFF and JPEG XL, the metadata; no pixel is decoded.
 
     Raises :class:`UnsupportedFormat` and :class:`DecodeError`; ``name`` is used in messages.
     """
-    return read(data, name)[0]
-
-
-def read(data: bytes, name: str) -> tuple[Header, Metadata]:
-    """The header and, where the container is read here (PNG, JPEG, WebP, TIFF, BMP, GIF), the metadata."""
     fmt = sniff(data, name)
     try:
         return _read(fmt, data, name)
@@ -102,13 +95,4 @@ def check_data_size(data_size: int, limits: LimitSettings, name: str) -> None:
         raise LimitExceeded(
             f"{name}: expected at most {limits.max_bytes} bytes, the file has {data_size}; "
             "raise limits.max_bytes or reduce the file"
-        )
-
-
-def check_output_size(width: int, height: int, limits: LimitSettings, name: str) -> None:
-    """Raise :class:`LimitExceeded` where a picture to be made (px) is larger than ``max_output_pixels``."""
-    if width * height > limits.max_output_pixels:
-        raise LimitExceeded(
-            f"{name}: expected a result of at most {limits.max_output_pixels} px, {width}x{height} = "
-            f"{width * height} px would be made; raise limits.max_output_pixels or lower upscale.scale"
         )

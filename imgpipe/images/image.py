@@ -1,4 +1,4 @@
-"""The one picture type that stages exchange."""
+"""The image type that stages exchange."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ Pixels = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Image:
-    """Decoded pixels and everything the file said about them.
+    """Decoded pixels with the file's metadata.
 
     ``pixels``: (height, width, channels), C-contiguous, uint8 or uint16 (full range 0..255 / 0..65535),
     channels 1 grey, 2 grey + alpha, 3 RGB, 4 RGB + alpha. Colour order is RGB, alpha is straight
     (not premultiplied). Orientation is already applied.
     ``icc``, ``exif``, ``xmp``: the raw profile and metadata blocks, ``None`` where the file had none.
     ``source_format``: upper-case name as in ``PNG``, ``JPEG``; empty for images made in memory.
-    ``notes``: what decoding had to decide ("animated: first of 12 frames kept"), for the row.
+    ``notes``: what decoding left out or chose ("animated: first of 12 frames kept"), for the row.
     """
 
     pixels: Pixels

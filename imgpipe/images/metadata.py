@@ -1,4 +1,4 @@
-"""EXIF, XMP and ICC blocks as bytes: are they sound, which way up, and resetting the orientation.
+"""EXIF, XMP and ICC blocks as bytes: validity, orientation, and the size that EXIF states.
 
 An EXIF block is a small TIFF file (CIPA DC-008): byte order, magic 42, offset of its first directory.
 """

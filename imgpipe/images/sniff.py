@@ -1,4 +1,4 @@
-"""Which format a file really has, told from its first bytes, never from its name."""
+"""File format from the first bytes; the name is ignored."""
 
 from __future__ import annotations
 

@@ -231,7 +231,7 @@ def test_cmyk_goes_through_its_profile() -> None:
 
 @pytest.mark.parametrize("depth", [1, 2, 4, 8, 16])
 def test_grey_png_with_a_transparent_level(depth: int) -> None:
-    """tRNS on grey makes exactly that level invisible; OpenCV alone would drop it."""
+    """tRNS on grey makes exactly that level invisible."""
     level, top = 1, (1 << depth) - 1
     samples = (np.arange(16) % (top + 1)).astype(np.uint16)
     bits = "".join(f"{v:0{depth}b}" for v in samples)
@@ -245,6 +245,22 @@ def test_grey_png_with_a_transparent_level(depth: int) -> None:
     full = 65535 if depth == 16 else 255
     assert np.array_equal(decoded.pixels[0, :, 0], samples.astype(int) * full // top)
     assert np.array_equal(decoded.pixels[0, :, 1] == 0, samples == level)
+
+
+#: (first column, first row, step in x, step in y) of Adam7's passes (W3C PNG, section 8).
+ADAM7 = [(0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2)]
+
+
+@pytest.mark.parametrize("depth", [8, 16])
+@pytest.mark.parametrize(("channels", "colour"), [(1, 0), (2, 4), (3, 2), (4, 6)])
+def test_interlaced_png(channels: int, colour: int, depth: int) -> None:
+    pixels = sources.picture(channels, depth)
+    passes = [pixels[y::dy, x::dx].astype(f">u{depth // 8}") for x, y, dx, dy in ADAM7]
+    rows = b"".join(b"\0" + row.tobytes() for part in passes for row in part)
+    data = bytearray(sources.png_file(pixels, colour, idat=zlib.compress(rows)))
+    data[28] = 1  # the interlace method
+    data[29:33] = zlib.crc32(data[12:29]).to_bytes(4, "big")
+    assert np.array_equal(decode(bytes(data), name="interlaced", limits=LIMITS).pixels, pixels)
 
 
 def _frames(count: int) -> list[PIL.Image.Image]:
@@ -355,7 +371,7 @@ def test_out_of_memory_is_a_limit_not_damage(monkeypatch: pytest.MonkeyPatch) ->
     def no_memory(*_: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr("imgpipe.images.decode.cv2.imdecode", no_memory)
+    monkeypatch.setattr("imgpipe.images.decode.imagecodecs.png_decode", no_memory)
     with pytest.raises(LimitExceeded, match="not enough memory for 23x17"):
         decode(sources.png_file(sources.picture(3, 8), 2), name="x.png", limits=LIMITS)
 

@@ -1,4 +1,4 @@
-"""AVIF and HEIF containers (ISO 14496-12, ISO 23008-12): what the primary item says about itself."""
+"""AVIF and HEIF containers (ISO 14496-12, ISO 23008-12): the primary item's header."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""JPEG pixels, with libjpeg's warnings taken seriously.
+"""JPEG pixels; libjpeg's warnings of damage are errors.
 
-libjpeg goes on after damage, paints what is left and warns on the side, where most programs do not look.
-Here every warning is either known to be harmless, and then noted, or the file is refused.
+libjpeg continues after damage, fills the rest with grey and only warns. Here a warning is either known to be
+harmless, and then noted, or the file is refused.
 """
 
 from __future__ import annotations

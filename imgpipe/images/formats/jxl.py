@@ -1,4 +1,4 @@
-"""JPEG XL (ISO/IEC 18181-1 codestream headers, 18181-2 container): what a file says about itself."""
+"""JPEG XL (ISO/IEC 18181-1 codestream headers, 18181-2 container): header and metadata."""
 
 from __future__ import annotations
 

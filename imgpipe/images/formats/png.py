@@ -67,19 +67,6 @@ def chunks(data: bytes, name: str) -> Iterator[Chunk]:
     raise damaged(name, f"the PNG has more than {_MAX_CHUNKS} chunks")
 
 
-def colour_type(data: bytes) -> int:
-    """0 grey, 2 RGB, 3 palette, 4 grey + alpha, 6 RGB + alpha."""
-    return data[25]
-
-
-def transparent_grey(data: bytes, name: str) -> int | None:
-    """The grey level (in the file's own bits) that tRNS declares transparent, or ``None``."""
-    for chunk in chunks(data, name):
-        if chunk.kind == b"tRNS" and chunk.length == 2:
-            return int.from_bytes(chunk.body(data), "big")
-    return None
-
-
 def read(data: bytes, name: str) -> tuple[Header, Metadata]:
     """Header and metadata; raises :class:`DecodeError` for a broken structure."""
     listed = list(chunks(data, name))
@@ -92,7 +79,7 @@ def read(data: bytes, name: str) -> tuple[Header, Metadata]:
         raise damaged(
             name, f"the PNG header says {width}x{height} px, {depth} bits, colour type {colour}: impossible"
         )
-    _refuse_bomb(listed, width, height, depth, colour, name)
+    _refuse_bomb(listed, (width, height), _SAMPLES[colour] * depth, name)
     icc, exif, xmp, notes = _metadata(data, listed)
     frames, frame_notes = _frames(data, listed)
     end = listed[-1].start + listed[-1].length + 4
@@ -103,7 +90,7 @@ def read(data: bytes, name: str) -> tuple[Header, Metadata]:
 
 
 def pixel_file(data: bytes, name: str) -> bytes:
-    """The same PNG with nothing but what its (default) picture needs."""
+    """The same PNG with only the chunks that its (default) picture needs."""
     kept = [chunk.whole(data) for chunk in chunks(data, name) if chunk.kind in _PIXEL_CHUNKS]
     return b"".join([SIGNATURE, *kept])
 
@@ -135,11 +122,12 @@ def splice(png: bytes, *, icc: bytes | None, exif: bytes | None, xmp: bytes | No
     return b"".join([png[:head], *parts, memoryview(png)[head:]])
 
 
-def _refuse_bomb(listed: list[Chunk], width: int, height: int, depth: int, colour: int, name: str) -> None:
-    """Compressed pixels are never much longer than the pixels; libpng would unpack what follows them."""
-    row_bytes = (width * _SAMPLES[colour] * depth + 7) // 8 + 1
+def _refuse_bomb(listed: list[Chunk], size: tuple[int, int], bits_per_pixel: int, name: str) -> None:
+    """Refuse compressed data far longer than the pixels: libpng would inflate all of it."""
+    width, height = size
+    row_bytes = (width * bits_per_pixel + 7) // 8 + 1
     packed = sum(chunk.length for chunk in listed if chunk.kind == b"IDAT")
-    # Twice, since interlacing repeats filter bytes; and a block that is never too small.
+    # Factor 2: interlacing repeats filter bytes. 65,536: overhead of small pictures.
     if packed > 2 * row_bytes * height + 65_536:
         raise damaged(name, f"the PNG has {packed} compressed bytes for {width}x{height} px")
 

@@ -1,8 +1,8 @@
-"""PNG pictures of 1 to 4 channels in 8 and 16 bits, fast and small at once.
+"""PNG writing: 1 to 4 channels of 8 or 16 bits, with filter and deflate strategy chosen per picture.
 
-Writers usually fix how rows are filtered and packed. What is best depends on the picture: the smooth ones
-that networks make pack best by codes or runs alone, drawn ones with repeated patterns by looking back. So a
-sample of the rows is packed in each way of the wanted effort, and the whole in the way that did best.
+The best choice depends on the picture: smooth output of networks compresses best with Huffman codes or runs
+alone, drawings with repeated patterns with matches. A sample of the rows is compressed in each way of the
+wanted effort, and the whole picture in the way that did best.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _BANDS, _BAND_SHARE, _BAND_BYTES = 4, 1 / 64, 32_768
 
 @dataclass(frozen=True, slots=True)
 class _Packing:
-    """A way of deflate. ``toll``: how much fewer its bytes must be than a quicker way's to be worth it."""
+    """Deflate parameters. ``toll``: its bytes count this many times, since it is slower than the others."""
 
     level: int
     strategy: int = zlib.Z_DEFAULT_STRATEGY
@@ -39,7 +39,7 @@ class _Packing:
 
 _RUNS = _Packing(1, zlib.Z_RLE)
 _CODES_ONLY = _Packing(1, zlib.Z_HUFFMAN_ONLY)
-#: Effort -> the filters and packings that are tried.
+#: Effort -> the filters and deflate parameters that are tried.
 _PLANS: dict[Effort, tuple[tuple[Filter, ...], tuple[_Packing, ...]]] = {
     "fast": (("paeth",), (_RUNS, _CODES_ONLY, _Packing(3, toll=1.03))),
     "balanced": (("paeth", "adaptive"), (_RUNS, _CODES_ONLY, _Packing(6, toll=1.01))),
@@ -70,8 +70,8 @@ def _packed(rows: Bytes, step: int, effort: Effort) -> bytes:
     tried = {(kind, packing): _deflate(filtered[kind], packing) for kind in filters for packing in packings}
     kind, packing = min(tried, key=lambda way: len(tried[way]) * way[1].toll)
     if packing is _CODES_ONLY:
-        # Where neither runs nor repetitions are worth anything, as in what networks make, averages often take
-        # up to 5% fewer bytes, and readers undo them in less than half of Paeth's time.
+        # Where neither runs nor matches help, as in output of networks, the average filter often takes up to
+        # 5% fewer bytes, and readers undo it in less than half of Paeth's time.
         smooth = _deflate(_filter_bands(rows, bands, step, "average"), packing)
         if len(smooth) < len(tried[kind, packing]):
             kind, tried["average", packing] = "average", smooth
@@ -93,7 +93,7 @@ def _sample(height: int, row_bytes: int) -> list[tuple[int, int]]:
 
 
 def _filter_bands(rows: Bytes, bands: list[tuple[int, int]], step: int, kind: Filter) -> Bytes:
-    """The filtered rows of the bands, each by the row that stands above it in the picture.
+    """The filtered rows of the bands; a band's first row is predicted from the picture's row above it.
 
     The row above it in the sample would cost "average" and "up" more bytes than they save.
     """

@@ -1,4 +1,4 @@
-"""GIF (GIF89a) and BMP headers: formats without metadata worth carrying."""
+"""GIF (GIF89a) and BMP headers; their metadata is not carried."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Decoding where a crash, a memory blow-up or a hang costs one image: in worker processes with limits.
+"""Decoding in worker processes with limits, so that a crash, a hang or too much memory costs one image.
 
 Each worker is a fresh interpreter (never a fork: the owner has threads and networks loaded) in a session of
 its own, with an address space limit, no core dumps and its stderr kept from the terminal. Workers start when
@@ -21,7 +21,7 @@ from imgpipe.settings import IsolationSettings, LimitSettings
 
 
 class Decoder(Protocol):
-    """What decodes sources, here or elsewhere; usable from several threads at once."""
+    """Decodes sources, in this process or in workers; may be called from several threads at once."""
 
     def decode(self, data: bytes, *, name: str, limits: LimitSettings) -> Image:
         """As :func:`imgpipe.images.decode.decode`, errors included."""
@@ -47,7 +47,7 @@ def open_decoder(settings: IsolationSettings, workers: int) -> Decoder:
 
 
 class InProcessDecoder:
-    """Decodes in the calling thread: the fastest, for sources that are trusted."""
+    """Decodes in the calling thread: faster, for trusted sources."""
 
     def decode(self, data: bytes, *, name: str, limits: LimitSettings) -> Image:
         from imgpipe.images.decode import decode
@@ -78,7 +78,7 @@ class IsolatedDecoder:
         self._closed = False
         self._closing, self._counting = threading.Lock(), threading.Lock()
         self._workers_lost = 0
-        # Last in, first out: no more workers are started than calls overlap.
+        # Last in, first out, so that no more workers are started than calls overlap.
         self._idle: queue.LifoQueue[WorkerProcess | None] = queue.LifoQueue()
         for _ in range(workers):
             self._idle.put(None)
@@ -120,7 +120,7 @@ class IsolatedDecoder:
         try:
             raise outcome
         finally:
-            del outcome  # It knows this frame, and with it the file's bytes: they shall go when it does.
+            del outcome  # its traceback holds this frame: the file's bytes must be freed with the error
 
     def close(self) -> None:
         """Wait for calls under way, then end all workers. Later calls raise :class:`ImgpipeError`."""

@@ -1,10 +1,9 @@
-"""How a decoding worker and its owner talk: small JSON packets over a socket pair, bulk in shared memory.
+"""Protocol of a decoding worker and its owner: small JSON packets over a socket pair, bulk in shared memory.
 
 Each worker has two anonymous memory files (``memfd_create``), one for requests and one for answers, which are
-written and read in place again and again: fresh pages would cost more than the copies. Nothing is pickled,
-nothing is left behind in a file system, a container's small ``/dev/shm`` does not matter, and nothing that
-the worker sends is executed: JSON, bytes and numbers only. Neither side maps the files, so that neither can
-be hurt by the other's cutting them off.
+reused: fresh pages would cost more than the copies. They need no file system and no ``/dev/shm``. Nothing is
+pickled and nothing that the worker sends is executed: JSON, bytes and numbers only. Neither side maps the
+files, so that truncation by the other side is a read error and no signal.
 """
 
 from __future__ import annotations
@@ -24,8 +23,8 @@ from imgpipe.images.image import Image
 Buffer = bytes | memoryview
 Message = dict[str, Any]
 
-#: What receiving and unpacking raise where the peer sends nonsense.
-NONSENSE = (ValueError, LookupError, TypeError, AttributeError, OSError)
+#: What receiving and unpacking raise for an invalid message.
+INVALID_MESSAGE = (ValueError, LookupError, TypeError, AttributeError, OSError)
 
 _PACKET_BYTES = 131_072
 _BLOCKS = ("icc", "exif", "xmp")
@@ -37,7 +36,7 @@ def send(channel: socket.socket, message: Message) -> None:
 
 
 def receive(channel: socket.socket) -> Message | None:
-    """The next packet, ``None`` once the peer is gone; raises one of ``NONSENSE``."""
+    """The next packet, ``None`` once the peer is gone; raises one of ``INVALID_MESSAGE``."""
     packet = channel.recv(_PACKET_BYTES)
     if not packet:
         return None
@@ -70,7 +69,7 @@ def read(memory: int, start: int, size: int) -> bytes:
 
 
 def pack_image(image: Image) -> tuple[Message, list[Buffer]]:
-    """The message and the bulk of which :func:`unpack` makes the image again."""
+    """The message and the bulk from which :func:`unpack` restores the image."""
     blocks = {name: getattr(image, name) for name in _BLOCKS}
     notes = json.dumps(image.notes).encode()
     message = {
@@ -90,7 +89,7 @@ def pack_error(error: ImgpipeError) -> tuple[Message, list[Buffer]]:
 
 
 def unpack(message: Message, memory: int) -> Image | ImgpipeError:
-    """What the worker packed; raises one of ``NONSENSE``, or :class:`MemoryError`."""
+    """What the worker packed; raises one of ``INVALID_MESSAGE``, or :class:`MemoryError`."""
     if "error" in message:
         return _known_error(message["error"])(json.loads(read(memory, 0, message["text"])))
     pixels = np.empty(message["shape"], {"uint8": np.uint8, "uint16": np.uint16}[message["dtype"]])
@@ -117,5 +116,5 @@ def _read_into(memory: int, target: memoryview) -> None:
 def _known_error(name: str) -> type[ImgpipeError]:
     found: object = getattr(errors, name)
     if not isinstance(found, type) or not issubclass(found, ImgpipeError):
-        raise TypeError(f"{name} is none of imgpipe's errors")
+        raise TypeError(f"{name} is not one of imgpipe's errors")
     return found

@@ -1,4 +1,4 @@
-"""One decoding worker as its owner sees it: start it, ask it, watch its time, tell how it ended."""
+"""The owner's side of one decoding worker: start, requests, timeout, and how it ended."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import time
 
 from imgpipe.errors import ConfigError, ImgpipeError
 from imgpipe.images.image import Image
-from imgpipe.images.isolation.channel import NONSENSE, Message, receive, send, unpack, write
+from imgpipe.images.isolation.channel import INVALID_MESSAGE, Message, receive, send, unpack, write
 from imgpipe.settings import IsolationSettings, LimitSettings
 
 #: A new interpreter imports numpy, OpenCV and Pillow: a third of a second, more on a loaded machine.
@@ -29,18 +29,18 @@ _WORKER_CODE = (
     "main(*map(int, sys.argv[1:5]))"
 )
 _WORKER_ENVIRONMENT = {
-    # Threads of its own would only take address space: the pictures are what is done in parallel.
+    # Pictures are decoded in parallel; threads within one would only take address space.
     "OPENBLAS_NUM_THREADS": "1",
     "OMP_NUM_THREADS": "1",
     "MALLOC_ARENA_MAX": "2",
-    # Pages of the last picture serve the next one (glibc): getting them anew costs a tenth of the time.
+    # glibc keeps the pages of the last picture for the next one: fresh ones cost a tenth of the time.
     "MALLOC_MMAP_THRESHOLD_": "33554432",
     "MALLOC_TRIM_THRESHOLD_": "67108864",
 }
 
 
 class WorkerLost(Exception):
-    """What happened to a worker, and what to do about the file; whose name comes from the caller."""
+    """A worker crashed, was killed or ran out of time. The caller adds the file's name to the message."""
 
     def __init__(self, what: str, advice: str) -> None:
         super().__init__(f"{what}; {advice}")
@@ -48,7 +48,7 @@ class WorkerLost(Exception):
 
 
 class WorkerProcess:
-    """One process, its channel, the pipe that it dies with, and the end of its stderr."""
+    """One process, its channel, the pipe whose closing ends it, and the end of its stderr."""
 
     _numbers = itertools.count(1)
 
@@ -113,7 +113,7 @@ class WorkerProcess:
         return self._process.poll() is None
 
     def decode(self, data: bytes, name: str, limits: LimitSettings) -> tuple[Image | ImgpipeError, bool]:
-        """What came of one file, and whether the worker can go on; raises :class:`WorkerLost`."""
+        """The picture or the error, and whether the worker can go on; raises :class:`WorkerLost`."""
         self._drain_stderr()
         self._stderr = b""
         ticket = next(self._numbers)
@@ -131,7 +131,7 @@ class WorkerProcess:
             if answer["id"] != ticket:
                 raise ValueError(f"expected the answer to {ticket}, got the one to {answer['id']}")
             return unpack(answer, self._answers), not answer["retire"]
-        except NONSENSE as exc:
+        except INVALID_MESSAGE as exc:
             raise WorkerLost(f"the decoder's answer makes no sense ({exc})", _TAKE_IT_OUT) from exc
         finally:
             self._give_back_memory()
@@ -154,7 +154,7 @@ class WorkerProcess:
             if self._channel.fileno() in ready:
                 try:
                     received = receive(self._channel)
-                except NONSENSE as exc:
+                except INVALID_MESSAGE as exc:
                     raise WorkerLost(f"the decoder's answer makes no sense ({exc})", _TAKE_IT_OUT) from exc
                 if received is None:
                     raise self._lost()
@@ -165,7 +165,7 @@ class WorkerProcess:
         )
 
     def _drain_stderr(self) -> bool:
-        """Keep the end of what the decoders' libraries say; whether there may be more later."""
+        """Keep the end of the worker's stderr; returns whether there may be more later."""
         if self._process.stderr is None:
             return False
         try:
@@ -176,13 +176,13 @@ class WorkerProcess:
         return bool(said)
 
     def _lost(self) -> WorkerLost:
-        """How the process ended, in words."""
+        """The error that says how the process ended."""
         try:
             code = self._process.wait(timeout=5.0)
         except subprocess.TimeoutExpired:
             return WorkerLost("the decoder stopped answering", _TAKE_IT_OUT)
         self._drain_stderr()
-        last = self._last_words()
+        last = self._last_stderr_line()
         said = f", last saying {last!r}" if last else ""
         if code == -signal.SIGKILL:
             return WorkerLost(
@@ -196,13 +196,13 @@ class WorkerProcess:
             f"{self._settings.max_memory_bytes:,})",
         )
 
-    def _last_words(self) -> str:
+    def _last_stderr_line(self) -> str:
         lines = [line.strip() for line in self._stderr.decode("utf-8", "replace").splitlines()]
         last = next((line for line in reversed(lines) if line), "")
         return "".join(c if c.isprintable() else "?" for c in last)[:_MESSAGE_CHARACTERS]
 
     def stop(self) -> None:
-        """End the process at once: between files it holds nothing that is worth saving."""
+        """Kill the process; it holds no state between files."""
         self._process.kill()
         self._process.wait()
         self._descriptors.close()

@@ -1,6 +1,6 @@
-"""The decoding worker: a process of its own that turns one file after another into pixels, within limits.
+"""The decoding worker: a process that decodes one file after another within limits.
 
-It is started by :mod:`imgpipe.images.isolation` and knows nothing but :func:`imgpipe.images.decode.decode`.
+It is started by :mod:`imgpipe.images.isolation` and calls only :func:`imgpipe.images.decode.decode`.
 An exception that is not of imgpipe's error tree ends it, with the trace on its stderr: its owner tells the
 caller and starts another one.
 """
@@ -45,7 +45,7 @@ def main(channel_descriptor: int, requests: int, answers: int, max_memory_bytes:
             answer, bulk = _answer(request, requests, max_memory_bytes)
             write(answers, bulk)
             del bulk
-            # What a library does not give back would be missing for the next file.
+            # Address space that a library keeps would be missing for the next file.
             retire = _address_space_bytes() > start_bytes + max_memory_bytes // 2
             send(channel, {**answer, "id": request["id"], "retire": retire})
 
@@ -84,8 +84,8 @@ def _limit(address_space_bytes: int) -> None:
     most = address_space_bytes if hard == resource.RLIM_INFINITY else min(address_space_bytes, hard)
     resource.setrlimit(resource.RLIMIT_AS, (most, most))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    # Where memory runs out altogether, the kernel shall take this process and not its owner. Some
-    # containers do not let it be set.
+    # When the machine runs out of memory, the kernel kills this process and not its owner. Some
+    # containers do not allow it to be set.
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000")
 

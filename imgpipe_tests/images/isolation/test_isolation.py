@@ -22,7 +22,7 @@ from imgpipe.images.decode import decode
 from imgpipe.images.encode import encode
 from imgpipe.images.image import Image
 from imgpipe.images.isolation import Decoder, InProcessDecoder, IsolatedDecoder, open_decoder, process
-from imgpipe.images.isolation.channel import NONSENSE, unpack
+from imgpipe.images.isolation.channel import INVALID_MESSAGE, unpack
 from imgpipe.images.isolation.process import _WORKER_CODE
 from imgpipe.settings import IsolationSettings, LimitSettings
 from imgpipe_tests.images import hostile, sources
@@ -189,7 +189,7 @@ def test_a_worker_that_died_while_idle_is_nobodys_fault() -> None:
 
 def test_memory_is_limited() -> None:
     """A picture larger than the limit is refused without being held; the next one is decoded."""
-    huge = encode(Image(np.zeros((6500, 6500, 4), np.uint8)))
+    huge = encode(Image(np.zeros((8300, 8300, 4), np.uint8)))
     settings = IsolationSettings(max_memory_bytes=268_435_456)
     with IsolatedDecoder(settings, 1) as decoder:
         with pytest.raises(LimitExceeded, match=r"^huge\.png: .*isolation\.max_memory_bytes"):
@@ -374,7 +374,7 @@ def test_nonsense_from_a_worker_is_noticed(message: dict[str, object]) -> None:
     memory = os.memfd_create("test")
     try:
         os.write(memory, b"[]" * 50)
-        with pytest.raises(NONSENSE):
+        with pytest.raises(INVALID_MESSAGE):
             unpack(message, memory)
     finally:
         os.close(memory)
