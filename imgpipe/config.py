@@ -12,17 +12,11 @@ import functools
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, cast
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError, field_validator
-from pydantic_settings import (
-    BaseSettings,
-    EnvSettingsSource,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-    SettingsError,
-)
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsError
 
 from imgpipe.errors import ConfigError
 from imgpipe.metrics import LIMITS
@@ -39,6 +33,7 @@ from imgpipe.settings import (
     RembgSettings,
     ReviewSettings,
     S3Settings,
+    Section,
     UpscaleSettings,
     suggest,
 )
@@ -72,17 +67,10 @@ def _list_actions(schema: dict[str, Any], settings: type[Settings]) -> None:
     schema["properties"]["actions"]["items"]["enum"] = settings.action_names()
 
 
-class Settings(BaseSettings):
+class Settings(Section):
     """One data set's configuration: given values over the defaults; :func:`load_settings` gathers them."""
 
-    model_config = SettingsConfigDict(
-        env_prefix="IMGPIPE_",
-        env_nested_delimiter="__",
-        extra="forbid",
-        frozen=True,
-        validate_default=True,
-        json_schema_extra=_list_actions,
-    )
+    model_config = ConfigDict(json_schema_extra=_list_actions)
 
     source: str = Field("", description="Folder or s3://bucket/prefix with the raw images.")
     output: str = Field("", description="Folder or s3://bucket/prefix that receives everything.")
@@ -145,17 +133,6 @@ class Settings(BaseSettings):
     @classmethod
     def _expand_home(cls, value: Path) -> Path:
         return value.expanduser()
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return (init_settings,)
 
     def require_source_and_output(self) -> Self:
         """This object, once it is known where to read and write; raises :class:`ConfigError`."""
@@ -238,7 +215,7 @@ def load_settings(overrides: Mapping[str, Any] | None = None, *, config: Path | 
         layers = (
             {} if path is None else expand_names(read_yaml(path)),
             _quality_environment(),
-            EnvSettingsSource(Settings)(),
+            _environment(),
             expand_names(overrides or {}),
         )
         return Settings(**functools.reduce(_merged, layers))
@@ -263,6 +240,12 @@ def _merged(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> dict[str, Any
             value = _merged(below, value)
         result[key] = value
     return result
+
+
+def _environment() -> dict[str, Any]:
+    """The ``IMGPIPE_*`` variables; raises :class:`SettingsError` where a list or section is not JSON."""
+    settings = cast(type[BaseSettings], Settings)  # Only its fields are read.
+    return EnvSettingsSource(settings, env_prefix="IMGPIPE_", env_nested_delimiter="__")()
 
 
 def _quality_environment() -> dict[str, Any]:

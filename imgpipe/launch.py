@@ -31,7 +31,7 @@ def dagster_home() -> Path:
 
 
 def prepare_home() -> Path:
-    """The folder of the instance, created where needed, with the shipped ``dagster.yaml`` unless it has one."""
+    """The instance's folder, created where needed, with the shipped ``dagster.yaml`` unless it has one."""
     home = dagster_home()
     home.mkdir(parents=True, exist_ok=True)
     target = home / "dagster.yaml"

@@ -3,7 +3,7 @@
 from imgpipe.settings.operations import AssetSettings, AutomationSettings, CostSettings, ReviewSettings
 from imgpipe.settings.pictures import EnhanceSettings, RembgSettings, UpscaleSettings
 from imgpipe.settings.quality import QualitySettings
-from imgpipe.settings.section import ActionSection, suggest
+from imgpipe.settings.section import ActionSection, Section, suggest
 from imgpipe.settings.sources import IsolationSettings, LimitSettings, S3Settings
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "RembgSettings",
     "ReviewSettings",
     "S3Settings",
+    "Section",
     "UpscaleSettings",
     "suggest",
 ]

@@ -17,6 +17,7 @@ from imgpipe.settings import ActionSection
 from imgpipe.stages.protocol import Stage
 
 RAW = "raw_images"
+ENHANCED = "enhanced_images"
 MATTED = "matted_images"
 UPSCALED = "upscaled_images"
 QUALITY = "quality_reports"
@@ -106,7 +107,7 @@ _ROWS = (
     ),
     Action(
         name="enhance",
-        asset="enhanced_images",
+        asset=ENHANCED,
         stage="imgpipe.stages.enhance:EnhanceStage",
         reads=("enhance", "limits"),
         description="At least the configured size, saved by rule, with an 8-bit sRGB feed for segmentation.",
