@@ -42,7 +42,7 @@ _REACH = 64 + STEP_SIDE_PX
 _MIN_VISIBLE_PX = 64
 _MIN_VISIBLE_SHARE = 0.1
 _MIN_CONTROLS = 3
-#: What a blind search must exceed by more than a search on a known grid, having far more places to err.
+#: Added to the threshold of a blind search, which tries far more places than a search on a known grid.
 BLIND_HANDICAP = 0.4
 _BLIND_STRIP_ROWS = 256
 _BLIND_BORDER_PX = 58
@@ -50,7 +50,7 @@ _BLIND_BORDER_PX = 58
 
 @dataclass(frozen=True, slots=True)
 class _Places:
-    """What is tested, at the cut (index 0) and at the controls: arrays (places, [2 rows,] width).
+    """Samples at the cut (index 0) and at the controls: arrays (places, [2 rows,] width).
 
     ``signs`` hold two rows per place, just above and just below it: a step shows with opposite signs.
     ``seen_near``, ``seen_wide``: columns without a source edge in reach of the profile and of the step.
@@ -156,7 +156,7 @@ def _control_offsets(factor: float) -> list[int]:
 
 
 def _tests_at(residual: Float, visible: Bool, controls: Sequence[int]) -> _Places:
-    """The evidence at the cut (row 0) and at the controls (the other rows)."""
+    """Samples at the cut (place 0) and at the controls (the other places)."""
     middle = residual.shape[0] // 2
     signs, steps, seen_near, seen_wide = [], [], [], []
     for y in (middle + offset for offset in (0, *controls)):

@@ -1,4 +1,4 @@
-"""How the shards compare: one point per shard, in order."""
+"""Statuses and scores per shard, as inline SVG."""
 
 from __future__ import annotations
 
