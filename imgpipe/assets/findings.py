@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dagster import AssetCheckSeverity, MetadataValue, TableColumn, TableRecord, TableSchema
+from dagster import AssetCheckSeverity, MetadataValue, TableRecord
 
 from imgpipe.assets.gallery import Gallery, Shown
 from imgpipe.assets.metadata import failing_table
@@ -162,18 +162,7 @@ def _failure_table(failures: Sequence[_Failure], stores: Stores) -> MetadataValu
                 }
             )
             for failure in failures[:_LISTED]
-        ],
-        schema=TableSchema(
-            [
-                TableColumn("image"),
-                TableColumn("check"),
-                TableColumn("value", "float"),
-                TableColumn("threshold", "float"),
-                TableColumn("severity"),
-                TableColumn("why"),
-                TableColumn("quality_json"),
-            ]
-        ),
+        ]
     )
 
 
