@@ -17,7 +17,7 @@ class Limit:
     ``quality.thresholds``. ``check``: the Dagster check it belongs to. ``classical``, ``realesrgan``: its
     value in these profiles. ``reason``: what is wrong where it is missed, with ``{}`` for the value,
     formatted by ``form``. ``lowest``, ``highest``: what may be configured. ``calibrated``: whether
-    ``imgpipe calibrate`` may propose another value. ``metric`` is set by :func:`imgpipe.metrics.add_metric`.
+    ``imgpipe calibrate`` may propose another value. ``metric``: set in :data:`imgpipe.metrics.LIMITS`.
     """
 
     direction: Literal["min", "max"]

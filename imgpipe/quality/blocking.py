@@ -15,8 +15,8 @@ from imgpipe.quality.round_trip import Float
 GRID_PX = 8
 #: Step that is too small to be seen (1/255), added to both sides so that flat areas read 1.
 _FLOOR = 0.1
-#: What rounding to 8 bits makes of a slow gradient, in whole rows and on a regular grid: steps up to this
-#: many levels count as none, larger ones by what they exceed it.
+#: Rounding a slow gradient to 8 bits makes regular steps in whole rows: steps up to this many levels count
+#: as none, larger ones by their excess.
 _ROUNDING_255 = 1.0
 _MIN_LINES = 3
 _STRIP_ROWS = 16

@@ -1,15 +1,15 @@
-"""Thresholds proposed from what a data set's own images measured.
+"""Proposes thresholds from the scores of a data set's own images.
 
-A target rate of rejected images is split over the checks that can reject: with k of them, independent at
-worst, each may reject 1 - (1 - rate)^(1/k). Where that is ten images or more, the threshold is the
-empirical quantile. Where there are fewer, a quantile would hang on a single image, so the tail is drawn
+A target rate of rejected images is split over the k checks that can reject: if they are independent, which is
+the worst case, each may reject 1 - (1 - rate)^(1/k). Where that is ten images or more, the threshold is the
+empirical quantile. Where there are fewer, a quantile would depend on a single image, so the tail is estimated
 from the middle of the distribution instead, by the more lenient of two models: a normal one, whose scale is
 the larger of 1.4826 times that side's median absolute deviation and the distance of its 10% quantile over
-1.2816, and an exponential one through its 25% and 10% quantiles, for skewed scores. Damaged images, as long
-as they are fewer than a tenth, hardly move either.
+1.2816, and an exponential one through its 25% and 10% quantiles, for skewed scores. Damaged images hardly
+change either, as long as they are fewer than a tenth.
 
-What has no spread (a coherence that is 0 on every image) and what is a matter of meaning and not of
-distribution (the subject's share) keeps its threshold.
+A score without spread (a coherence that is 0 on every image) keeps its threshold, and so does one whose limit
+is a definition (the subject's share).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from imgpipe.quality.report import Severity, Threshold
 
 Values = npt.NDArray[np.float64]
 
-#: Fewer images than this say nothing about a tail.
+#: Minimum number of images for an estimate of a tail.
 MIN_IMAGES = 20
 _QUANTILE_FROM_IMAGES = 10.0
 _DIGITS = 3
@@ -37,7 +37,7 @@ _NORMAL = NormalDist()
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """One threshold: ``current`` and ``proposed`` value, over ``measured`` images, and who fails either.
+    """One threshold: ``current`` and ``proposed`` value, over ``measured`` images, and how many fail each.
 
     ``method``: ``quantile``, ``tail`` or ``kept``.
     """
@@ -56,7 +56,7 @@ class Proposal:
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """All proposals, and how many of ``images`` some check of severity error rejects now and would then."""
+    """All proposals, and how many of ``images`` the checks of severity error reject, now and with them."""
 
     proposals: tuple[Proposal, ...]
     images: int
@@ -148,7 +148,7 @@ def _tail_value(values: Values, direction: str, share: float) -> tuple[float, st
 
 
 def _as_threshold(value: float, threshold: Threshold) -> float:
-    """Three significant digits of what there is to 1, away from the images, within the allowed range."""
+    """Rounded to the lenient side, to three digits (of 1 - value for shares), in the allowed range."""
     limit = LIMITS[threshold.name]
     low, high = limit.lowest, limit.highest
     distance = 1.0 - value if threshold.direction == "min" and high == 1.0 else abs(value)
@@ -163,7 +163,7 @@ def _rejected(checks: Sequence[tuple[Values, str, float]]) -> int:
 
 
 def text_histogram(values: Values, lines: Mapping[str, float], *, width: int = 60) -> tuple[str, str]:
-    """(bars, marks) of ``width`` signs each: how often a value occurs, and below it the ``lines`` by sign.
+    """(bars, marks), each of ``width`` characters: a histogram, and below it a letter for each of ``lines``.
 
     ``lines``: one-letter sign -> value. The range holds all lines and all but 1% of the values at each end;
     what lies outside is counted in the outermost bars.
@@ -175,7 +175,7 @@ def text_histogram(values: Values, lines: Mapping[str, float], *, width: int = 6
     place = np.clip(((values - low) / (high - low) * width).astype(int), 0, width - 1)
     counts = np.bincount(place, minlength=width)
     blocks = " ▁▂▃▄▅▆▇█"
-    # Ones stay visible beside hundreds: the height is the root of the count.
+    # The height is the root of the count, so that single images stay visible beside hundreds.
     heights = np.ceil(np.sqrt(counts / counts.max()) * (len(blocks) - 1)).astype(int)
     marks = [" "] * width
     for sign, value in lines.items():

@@ -1,4 +1,4 @@
-"""Colour shift: what a picture's colours moved by on the whole, and locally.
+"""Colour shift: the mean change of a picture's colours, over the whole picture and locally.
 
 SSIM hardly sees a constant offset, and PSNR cannot tell it from noise; people see it at once
 (yellowed skin). The mean over the picture averages noise away and leaves the offset.

@@ -57,7 +57,7 @@ def pair_of(before: Reduced, after: Reduced, weight: Float | None, interior: Flo
 
 
 def _luma_of(picture: Reduced) -> Float:
-    """Luma at comparison size, which is there already where that is the picture's own."""
+    """Luma at comparison size; the full-size luma itself where the sizes are equal."""
     if picture.full_luma.shape == picture.rgb.shape[:2]:
         return picture.full_luma
     return luma(picture.rgb)
@@ -87,7 +87,7 @@ def interior_of(before: Reduced, after: Reduced) -> Float:
 
 
 def _identical(a: Float, b: Float) -> bool:
-    """Whether no value differs visibly; most pictures are known to differ after a few rows."""
+    """Whether no value differs visibly; strip by strip, as most pictures differ within the first."""
     rows = spans(0, a.shape[0], _STRIP_ROWS)
     return all(float(cv2.norm(a[part], b[part], cv2.NORM_INF)) < IDENTICAL_255 for part in rows)
 

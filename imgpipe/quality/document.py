@@ -7,11 +7,11 @@ metric that could not be measured is ``null``, and ``notes`` says why.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from imgpipe.metrics import METRICS
-from imgpipe.quality.report import CheckResult, QualityReport, Threshold
+from imgpipe.quality.report import CheckResult, QualityReport
 from imgpipe.records import ModelUse, TileGrid
 
 SCHEMA_VERSION = "2"
@@ -99,7 +99,10 @@ def build_document(
         **{name: scores[name] for name in _TOP},
         "artifacts_detected": {"lines": _lines(report), "edge_pixel_loss": _edge_pixel_loss(report)},
         "scores": scores,
-        "thresholds": {name: _threshold(value) for name, value in report.thresholds.items()},
+        "thresholds": {
+            name: {"value": one.value, "direction": one.direction, "severity": one.severity.value}
+            for name, one in report.thresholds.items()
+        },
         "checks": [_check(check) for check in report.checks],
         "profile": report.profile,
         "matte": _matte(scores, making),
@@ -123,23 +126,8 @@ def _rounded(value: float | None) -> float | None:
     return None if value is None else round(float(value), 6)
 
 
-def _threshold(threshold: Threshold) -> dict[str, Any]:
-    return {
-        "value": threshold.value,
-        "direction": threshold.direction,
-        "severity": threshold.severity.value,
-    }
-
-
 def _check(check: CheckResult) -> dict[str, Any]:
-    return {
-        "name": check.name,
-        "passed": check.passed,
-        "severity": check.severity.value,
-        "value": _rounded(check.value),
-        "threshold": check.threshold,
-        "message": check.message,
-    }
+    return {**asdict(check), "severity": check.severity.value, "value": _rounded(check.value)}
 
 
 def _lines(report: QualityReport) -> dict[str, Any]:

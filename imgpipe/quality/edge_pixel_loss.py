@@ -32,7 +32,7 @@ TOLERANCE_PX = 2
 KEPT_SHARE = 0.5
 INNER_PX, OUTER_PX = 2, 6
 BACKGROUND_PX = (8, 16)
-#: Fewer strong edges than this decide nothing.
+#: With fewer strong edge pixels than this the loss is not judged.
 MIN_EDGE_PX = 64
 MIN_OBJECT_PX = 64
 _MIN_LOST_PX = 12

@@ -1,4 +1,4 @@
-"""What the line detector reports: boxes with their scores, strongest first."""
+"""Result of the line detector: boxes with their scores, strongest first."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class LineBox:
-    """One suspicious line: where (px of the result), and how strong."""
+    """One detected line: its place (px of the result) and its scores."""
 
     x: int
     y: int

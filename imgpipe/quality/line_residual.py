@@ -1,4 +1,4 @@
-"""What the line detector looks at: what an enlargement has beyond a bilinear one, away from edges."""
+"""Input of the line detector: the difference between an enlargement and a bilinear one, away from edges."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from imgpipe.quality.round_trip import Float
 
 Bool = npt.NDArray[np.bool_]
 
-#: Distance from a source edge within which the residual says nothing, px of the result.
+#: Distance from a source edge within which the residual is not used, px of the result.
 EDGE_MARGIN_PX = 4
 #: Central-difference luma gradient per source px above which a source pixel is an edge, 1/255.
 EDGE_GRADIENT = 10.0
@@ -22,7 +22,7 @@ EDGE_GRADIENT = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """The two luma planes seen so that the cuts to be tested run along rows."""
+    """The two luma planes, transposed where needed, so that the tested cuts run along rows."""
 
     source: Float
     result: Float

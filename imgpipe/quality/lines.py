@@ -42,7 +42,8 @@ _REACH = 64 + STEP_SIDE_PX
 _MIN_VISIBLE_PX = 64
 _MIN_VISIBLE_SHARE = 0.1
 _MIN_CONTROLS = 3
-#: What a blind search must exceed by more than a search on a known grid, having far more places to err.
+_MAX_BOXES = 50
+#: Added to the threshold of a blind search, which tries far more places than a search on a known grid.
 BLIND_HANDICAP = 0.4
 _BLIND_STRIP_ROWS = 256
 _BLIND_BORDER_PX = 58
@@ -50,7 +51,7 @@ _BLIND_BORDER_PX = 58
 
 @dataclass(frozen=True, slots=True)
 class _Places:
-    """What is tested, at the cut (index 0) and at the controls: arrays (places, [2 rows,] width).
+    """Samples at the cut (index 0) and at the controls: arrays (places, [2 rows,] width).
 
     ``signs`` hold two rows per place, just above and just below it: a step shows with opposite signs.
     ``seen_near``, ``seen_wide``: columns without a source edge in reach of the profile and of the step.
@@ -75,12 +76,11 @@ def find_lines(
     *,
     coherence_max: float = 0.35,
     step_max: float = 0.4,
-    limit: int = 50,
 ) -> LinesReport:
     """Seams in ``result`` along ``tile_grid`` (cuts in source px), or anywhere where there is no grid.
 
     ``reference`` (height, width) and ``result``: luma planes, float32 on 0..255, each at its own size;
-    the result must not be smaller. At most ``limit`` boxes are returned.
+    the result must not be smaller. At most 50 boxes are returned.
     """
     if result.shape[0] < reference.shape[0] or result.shape[1] < reference.shape[1]:
         return LinesReport(note="the result is smaller than its source")
@@ -90,22 +90,20 @@ def find_lines(
     if tile_grid is not None and (tile_grid.xs or tile_grid.ys):
         found = [*_on_grid(axis, tile_grid.ys, tile_grid.xs)]
         found += [_mirrored(box) for box in _on_grid(axis.transposed(), tile_grid.xs, tile_grid.ys)]
-        return _report(found, "grid", "", (coherence_max, step_max), limit)
+        return _report(found, "grid", "", (coherence_max, step_max))
     note = "no tile grid was recorded" if tile_grid is None else "the result was not cut into tiles"
     found = [*_blind(axis)] + [_mirrored(box) for box in _blind(axis.transposed())]
-    return _report(found, "blind", note, (coherence_max, step_max), limit)
+    return _report(found, "blind", note, (coherence_max, step_max))
 
 
-def _report(
-    found: list[LineBox], mode: str, note: str, thresholds: tuple[float, float], limit: int
-) -> LinesReport:
+def _report(found: list[LineBox], mode: str, note: str, thresholds: tuple[float, float]) -> LinesReport:
     above = [box for box in found if box.coherence > thresholds[0] or box.step > thresholds[1]]
     above = [box for box in above if not any(box.lies_in(other) for other in above)]
     above.sort(key=lambda box: -max(box.coherence / thresholds[0], box.step / thresholds[1]))
     return LinesReport(
         score=max((box.coherence for box in found), default=0.0),
         step=max((box.step for box in found), default=0.0),
-        boxes=tuple(above[:limit]),
+        boxes=tuple(above[:_MAX_BOXES]),
         mode=mode,
         note=note,
         segments=len(found),
@@ -156,7 +154,7 @@ def _control_offsets(factor: float) -> list[int]:
 
 
 def _tests_at(residual: Float, visible: Bool, controls: Sequence[int]) -> _Places:
-    """The evidence at the cut (row 0) and at the controls (the other rows)."""
+    """Samples at the cut (place 0) and at the controls (the other places)."""
     middle = residual.shape[0] // 2
     signs, steps, seen_near, seen_wide = [], [], [], []
     for y in (middle + offset for offset in (0, *controls)):

@@ -1,4 +1,4 @@
-"""What can be said of an alpha matte without ground truth.
+"""Measurements of an alpha matte without ground truth.
 
 foreground      share of pixels with alpha of at least one half (0..1): near 0 no subject was found,
                 near 1 nothing was removed.
@@ -24,7 +24,7 @@ MIN_REGION_PX = 64
 
 @dataclass(frozen=True, slots=True)
 class MatteFacts:
-    """See the module; ``soft_band_px`` is ``None`` where the subject has no border inside the picture."""
+    """As the module says; ``soft_band_px`` is ``None`` where the subject has no border inside the picture."""
 
     foreground: float
     components: int
@@ -70,7 +70,7 @@ def _soft_band_px(alpha: Float, mask: npt.NDArray[np.bool_]) -> float | None:
 
 
 def _holes(mask: npt.NDArray[np.bool_]) -> int:
-    """Large background regions that the frame around the picture does not reach."""
+    """Number of large background regions that are not connected to the picture's border."""
     outside = np.pad(~mask, 1, constant_values=True)
     count, labels, stats, _ = cv2.connectedComponentsWithStats(outside.astype(np.uint8), connectivity=4)
     frame = int(labels[0, 0])

@@ -1,4 +1,4 @@
-"""How far an alpha matte is from its ground truth.
+"""Errors of an alpha matte against its ground truth.
 
 SAD, MSE, Grad and Conn as defined by Rhemann, Rother, Wang, Gelautz, Kohli and Rott, "A Perceptually
 Motivated Online Benchmark for Image Matting", CVPR 2009, in the scales in which they are published:

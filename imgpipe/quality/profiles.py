@@ -9,7 +9,7 @@ from imgpipe.quality.report import CheckResult, Severity, Threshold
 from imgpipe.records import ModelUse
 from imgpipe.settings import QualitySettings
 
-#: Backends and model names that invent nothing.
+#: Backends and model names that add no detail of their own.
 CLASSICAL_NAMES = frozenset({"", "none", "classical", "pillow", "opencv", "cv2", "lanczos", "bicubic"})
 
 

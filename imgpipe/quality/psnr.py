@@ -9,7 +9,7 @@ import numpy as np
 
 from imgpipe.quality.round_trip import Float, Plane
 
-#: Elements per strip: small enough to stay in the cache, large enough that calls do not count.
+#: Elements per strip: small enough to stay in the cache, large enough that the cost of calls is negligible.
 _STRIP_ELEMENTS = 1 << 19
 
 

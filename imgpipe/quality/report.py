@@ -15,7 +15,7 @@ if TYPE_CHECKING:  # they load OpenCV, which verdicts, thresholds and documents 
 
 
 class Severity(StrEnum):
-    """What a failed check means: ``error`` rejects the image, ``warn`` and ``info`` only say so."""
+    """Effect of a failed check: ``error`` rejects the image, ``warn`` warns, ``info`` is only recorded."""
 
     ERROR = "error"
     WARN = "warn"

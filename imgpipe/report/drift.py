@@ -1,4 +1,4 @@
-"""What has changed since the previous report of the same data set."""
+"""Differences from the previous report of the same data set."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _LISTED = 20
 
 
 def frame_digest(frame: pd.DataFrame, metrics: Sequence[str]) -> str:
-    """sha256 (hex) of what drift looks at: images, statuses, stage hashes and scores."""
+    """sha256 (hex) of the values that drift compares: images, statuses, stage hashes and scores."""
     columns = ["image_id", "status", "stage_hash", *metrics]
     values = frame[columns].sort_values("image_id", kind="stable")
     text = values.to_json(orient="values", double_precision=10)
@@ -52,7 +52,7 @@ def compare_frames(before: pd.DataFrame, after: pd.DataFrame, metrics: Sequence[
 
 
 def is_quiet(drift: Mapping[str, Any]) -> bool:
-    """True where nothing at all is different."""
+    """True where there is no difference."""
     images = drift["images"]
     return (
         not images["added"]

@@ -18,7 +18,7 @@ import pandas as pd
 MAX_DISTANCE = 4
 #: Cells that differ by less than this (of 255) have no structure to compare: an empty page is no duplicate.
 MIN_CONTRAST = 4.0
-#: Bits that have to be set, and left unset, before a hash says anything.
+#: Minimum number of set and of unset bits for a hash to be compared.
 _MIN_BITS = 6
 
 
@@ -29,7 +29,7 @@ def dhash(rgb: npt.NDArray[np.uint8]) -> int | None:
     )
     if float(cells.max() - cells.min()) < MIN_CONTRAST:
         return None
-    # A margin keeps the rounding of another size or encoder from tossing a coin in flat areas.
+    # A margin keeps the rounding of another size or encoder from deciding bits in flat areas.
     bits = np.asarray(cells[:, 1:] > cells[:, :-1] + 0.5)
     count = int(bits.sum())
     if not _MIN_BITS <= count <= 64 - _MIN_BITS:
@@ -38,7 +38,7 @@ def dhash(rgb: npt.NDArray[np.uint8]) -> int | None:
 
 
 def distance(a: int, b: int) -> int:
-    """How many bits differ."""
+    """Number of bits that differ."""
     return (a ^ b).bit_count()
 
 
@@ -66,8 +66,8 @@ def _connect(values: npt.NDArray[np.uint64], max_distance: int) -> npt.NDArray[n
     pairs = _close_pairs(values, max_distance)
     component = np.arange(len(values))
     while len(pairs):
-        # Every component takes the smallest name among its neighbours; then its members take the name that
-        # their namesake has by now, until nobody has another.
+        # Every component takes the smallest name among its neighbours, then the name that this one has
+        # by now, until nothing changes.
         np.minimum.at(component, pairs.max(axis=1), pairs.min(axis=1))
         while not np.array_equal(component, component[component]):
             component = component[component]

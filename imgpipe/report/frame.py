@@ -15,7 +15,7 @@ from imgpipe.records import ImageRow, Status
 from imgpipe.report.metrics import is_upper_bound, metric_of
 from imgpipe.storage.parquet import printable
 
-#: The engine's own steps; what a stage adds to ``seconds`` breaks ``compute`` down and must not count twice.
+#: The engine's own steps; those that a stage adds to ``seconds`` are parts of ``compute``.
 _STEPS = ("read", "decode", "compute", "encode", "write")
 
 _TEXT_COLUMNS = (
@@ -62,7 +62,7 @@ class ShardRows:
 
 @dataclass(frozen=True, slots=True)
 class ImageLine:
-    """One image with its rows of all ``assets``, in chain order; ``final`` says what became of it."""
+    """One image with its rows of all ``assets``, in chain order; ``final`` is its outcome."""
 
     shard: str
     assets: tuple[str, ...]

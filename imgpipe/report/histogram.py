@@ -21,7 +21,7 @@ _TAIL = 0.005
 #: More thresholds than this (many profiles in one data set) are drawn as their extremes.
 _MAX_LINES = 4
 
-_WIDTH, _HEIGHT = 360.0, 170.0
+WIDTH, _HEIGHT = 360.0, 170.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 34.0, 8.0, 20.0, 30.0
 
 
@@ -79,14 +79,14 @@ def histogram_svg(histogram: Histogram, metric: Metric, thresholds: Sequence[flo
     """The picture as an ``<svg>`` element; bars carry their bounds (``data-low``, ``data-high``)."""
     edges = histogram.edges
     tallest = max(1, int(np.sum(list(histogram.counts.values()), axis=0).max()))
-    parts = [_open(f"Distribution of {metric.label}, {histogram.total} images")]
+    parts = [open_chart(f"Distribution of {metric.label}, {histogram.total} images", _HEIGHT)]
     parts += _count_axis(tallest)
     for index in range(len(edges) - 1):
         parts += _bar(histogram, index, metric, tallest)
     parts += _value_axis(edges, metric.unit, metric.digits, histogram)
     for threshold in drawn_thresholds(thresholds):
-        x = _LEFT + (threshold - edges[0]) / (edges[-1] - edges[0]) * (_WIDTH - _LEFT - _RIGHT)
-        anchor = "end" if x > _WIDTH * 0.7 else "start"
+        x = _LEFT + (threshold - edges[0]) / (edges[-1] - edges[0]) * (WIDTH - _LEFT - _RIGHT)
+        anchor = "end" if x > WIDTH * 0.7 else "start"
         shift = -3 if anchor == "end" else 3
         parts.append(
             f'<line class="threshold" x1="{x:.1f}" x2="{x:.1f}" y1="{_TOP - 8:.1f}" '
@@ -111,15 +111,16 @@ def short_number(value: float, digits: int) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
-def _open(label: str) -> str:
+def open_chart(label: str, height: float) -> str:
+    """The opening tag of a chart of the common width."""
     return (
-        f'<svg class="chart" viewBox="0 0 {_WIDTH:.0f} {_HEIGHT:.0f}" role="img" '
+        f'<svg class="chart" viewBox="0 0 {WIDTH:.0f} {height:.0f}" role="img" '
         f'aria-label="{escape(label, quote=True)}">'
     )
 
 
 def _bar(histogram: Histogram, index: int, metric: Metric, tallest: int) -> list[str]:
-    step = (_WIDTH - _LEFT - _RIGHT) / (len(histogram.edges) - 1)
+    step = (WIDTH - _LEFT - _RIGHT) / (len(histogram.edges) - 1)
     x, per_image = _LEFT + index * step, (_HEIGHT - _TOP - _BOTTOM) / tallest
     low, high = float(histogram.edges[index]), float(histogram.edges[index + 1])
     counts = {status: int(count[index]) for status, count in histogram.counts.items()}
@@ -152,8 +153,8 @@ def _bar(histogram: Histogram, index: int, metric: Metric, tallest: int) -> list
 def _count_axis(tallest: int) -> list[str]:
     base = _HEIGHT - _BOTTOM
     return [
-        f'<line class="axis" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{base}" y2="{base}"/>',
-        f'<line class="grid" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{_TOP}" y2="{_TOP}"/>',
+        f'<line class="axis" x1="{_LEFT}" x2="{WIDTH - _RIGHT}" y1="{base}" y2="{base}"/>',
+        f'<line class="grid" x1="{_LEFT}" x2="{WIDTH - _RIGHT}" y1="{_TOP}" y2="{_TOP}"/>',
         f'<text class="tick" x="{_LEFT - 4}" y="{_TOP + 4}" text-anchor="end">{tallest}</text>',
         f'<text class="tick" x="{_LEFT - 4}" y="{base}" text-anchor="end">0</text>',
     ]
@@ -166,7 +167,7 @@ def _value_axis(edges: npt.NDArray[np.float64], unit: str, digits: int, histogra
         before = (
             "≤" if share == 0 and histogram.open_low else "≥" if share == 1 and histogram.open_high else ""
         )
-        x = _LEFT + share * (_WIDTH - _LEFT - _RIGHT)
+        x = _LEFT + share * (WIDTH - _LEFT - _RIGHT)
         text = f"{before}{short_number(value, digits)}" + (f" {unit}" if share == 0.5 and unit else "")
         marks.append(
             f'<text class="tick" x="{x:.1f}" y="{_HEIGHT - _BOTTOM + 13:.1f}" text-anchor="{anchor}">'

@@ -1,4 +1,4 @@
-"""``index.html``: one file with everything in it but the thumbnails, which lie beside it.
+"""``index.html``: one self-contained file, apart from the thumbnails, which lie beside it.
 
 Its parts lie in ``web/``. The page's own security policy allows no network at all: no script, style or
 picture but what is in the file or lies in its folder. Whatever comes from file names is escaped, in HTML
@@ -40,7 +40,7 @@ def render_page(content: PageContent) -> str:
         "shards": sections.shards(content),
         "about": sections.about(content),
     }
-    # One pass: what is put in is never searched for tokens again.
+    # One pass: inserted text is not searched for tokens.
     return _TOKEN.sub(lambda token: values[token.group(1)], _resource("page.html"))
 
 
@@ -57,7 +57,7 @@ def _source_hash(text: str) -> str:
 
 
 def _script() -> str:
-    """One strict block, so that its names are its own."""
+    """The parts of the script in one block in strict mode, so that their names are not global."""
     parts = "\n".join(_resource(f"{name}.js") for name in _SCRIPTS)
     return f'"use strict";\n{{\n{parts}}}\n'
 

@@ -1,4 +1,4 @@
-"""What the page's script works on: the rows as compact JSON, column by column, repeated texts once.
+"""Data of the page's script: the rows as compact JSON, column by column, repeated texts once.
 
 Keys are short words; numbers that were not measured are ``null``, infinite ones the text ``"inf"``.
 """
@@ -95,7 +95,7 @@ def to_script_json(value: Any) -> str:
 
 
 def explanation(line: ImageLine) -> str:
-    """Why the image is where it is, in words: reasons, or the error's message."""
+    """Why the image has its status, in words: reasons, or the error's message."""
     row = line.final
     if row.error_class:
         return f"{row.error_class}: {row.error_message}"

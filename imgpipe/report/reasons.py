@@ -1,4 +1,4 @@
-"""Why images are not good: every reason with its count, as HTML."""
+"""Reasons why images were rejected, failed or were warned about, with their counts, as HTML."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _NUMBER = re.compile(r"\d+(?:\.\d+)?")
 
 @dataclass(frozen=True, slots=True)
 class _Reason:
-    """``shows``: what the page's script looks for; ``kind``: one of :data:`_KINDS`."""
+    """``shows``: the filter that the page's script applies; ``kind``: one of :data:`_KINDS`."""
 
     shows: str
     kind: str
@@ -53,7 +53,7 @@ def _check_reasons(content: PageContent) -> Iterable[_Reason]:
 
 
 def _stage_reasons(content: PageContent) -> Iterable[_Reason]:
-    """What stages other than the last rejected, by their words; numbers in them differ per image."""
+    """Rejections by stages before the last, grouped by their text without its numbers."""
     words = count_texts(
         f"{line.final.stage_failed}\n{_NUMBER.sub('…', line.final.reasons[0])}"
         for line in content.lines

@@ -32,7 +32,7 @@ _MEANING = {
 
 
 def header(content: PageContent) -> str:
-    """Title, counts by status, and the scores that people ask for first."""
+    """Title, counts by status, and the headline scores."""
     frame, counts = content.frame, counts_by_status(content.frame)
     total = len(frame)
     shards = frame["shard"].nunique()
@@ -77,7 +77,7 @@ def models(content: PageContent) -> str:
 
 
 def drift(content: PageContent) -> str:
-    """What has changed since the previous report."""
+    """Differences from the previous report."""
     found = content.facts.get("drift")
     if found is None:
         return "<p>This is the first report of this data set; the next one will be compared with it.</p>"
@@ -113,7 +113,7 @@ def shards(content: PageContent) -> str:
 
 
 def about(content: PageContent) -> str:
-    """What the scores mean, and what this page does not show."""
+    """Meaning of the scores, and problems met while the report was made."""
     rows = "".join(
         f"<tr><th scope=row>{escape(describe(name).label)}</th><td><code>{escape(name)}</code></td>"
         f"<td>{escape(describe(name).meaning)}</td></tr>"

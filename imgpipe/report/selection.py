@@ -9,14 +9,15 @@ import pandas as pd
 
 from imgpipe.records import Status
 
-#: This share of the places is kept for images without any fault.
+#: Share of the places that is kept for images with status ok.
 _GOOD_SHARE = 0.15
 
 
 def worst_per_check(checks: pd.DataFrame, count: int) -> dict[str, list[int]]:
     """check -> line numbers, worst margin first, ``count`` at most.
 
-    Checks with failures come first (most failures first); a check whose values are all equal shows nobody.
+    Checks with failures come first (most failures first); a check whose values are all equal and pass is
+    left out.
     """
     worst: dict[str, list[int]] = {}
     failures = (~checks["passed"] & (checks["severity"] != "info")).groupby(checks["name"], sort=False).sum()

@@ -1,4 +1,4 @@
-"""How the shards compare: one point per shard, in order."""
+"""Statuses and scores per shard, as inline SVG."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import pandas as pd
 
 from imgpipe.metrics import Metric
 from imgpipe.records import Status
-from imgpipe.report.histogram import STACK, short_number
+from imgpipe.report.histogram import STACK, WIDTH, open_chart, short_number
 
 #: Up to this many shards every point is drawn, with its value as a tooltip.
 _MAX_POINTS = 120
 
-_WIDTH, _HEIGHT = 360.0, 150.0
+_HEIGHT = 150.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 40.0, 8.0, 10.0, 22.0
 
 
@@ -42,9 +42,9 @@ def shard_table(frame: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:
 def status_trend_svg(shards: pd.DataFrame) -> str:
     """Share of every status per shard, as stacked columns."""
     count = len(shards)
-    step = (_WIDTH - _LEFT - _RIGHT) / max(count, 1)
+    step = (WIDTH - _LEFT - _RIGHT) / max(count, 1)
     height = _HEIGHT - _TOP - _BOTTOM
-    parts = [_open("Share of images by status, per shard"), *_frame_lines("0 %", "100 %")]
+    parts = [open_chart("Share of images by status, per shard", _HEIGHT), *_frame_lines("0 %", "100 %")]
     for index, row in enumerate(shards.to_dict("records")):
         y = _HEIGHT - _BOTTOM
         parts.append("<g>")
@@ -79,10 +79,10 @@ def metric_trend_svg(shards: pd.DataFrame, metric: Metric, thresholds: Sequence[
         return _TOP + (top - value) / (top - bottom) * (_HEIGHT - _TOP - _BOTTOM)
 
     parts = [
-        _open(f"{metric.label} per shard: median and range from 5 to 95 per cent"),
+        open_chart(f"{metric.label} per shard: median and range from 5 to 95 per cent", _HEIGHT),
         *_frame_lines(short_number(bottom, metric.digits), short_number(top, metric.digits)),
     ]
-    xs = _LEFT + (np.arange(len(shards)) + 0.5) * (_WIDTH - _LEFT - _RIGHT) / len(shards)
+    xs = _LEFT + (np.arange(len(shards)) + 0.5) * (WIDTH - _LEFT - _RIGHT) / len(shards)
     for run in _runs(known):
         upper = [f"{xs[i]:.1f},{y_of(high[i]):.1f}" for i in run]
         lower = [f"{xs[i]:.1f},{y_of(low[i]):.1f}" for i in reversed(run)]
@@ -98,7 +98,7 @@ def metric_trend_svg(shards: pd.DataFrame, metric: Metric, thresholds: Sequence[
                 f"<title>{escape(said)}</title></circle>"
             )
     parts += [
-        f'<line class="threshold" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y_of(t):.1f}" y2="{y_of(t):.1f}"/>'
+        f'<line class="threshold" x1="{_LEFT}" x2="{WIDTH - _RIGHT}" y1="{y_of(t):.1f}" y2="{y_of(t):.1f}"/>'
         for t in thresholds
     ]
     return "".join(parts + _shard_axis(shards)) + "</svg>"
@@ -115,18 +115,11 @@ def _runs(known: npt.NDArray[np.bool_]) -> list[list[int]]:
     return runs
 
 
-def _open(label: str) -> str:
-    return (
-        f'<svg class="chart" viewBox="0 0 {_WIDTH:.0f} {_HEIGHT:.0f}" role="img" '
-        f'aria-label="{escape(label, quote=True)}">'
-    )
-
-
 def _frame_lines(bottom: str, top: str) -> list[str]:
     base = _HEIGHT - _BOTTOM
     return [
-        f'<line class="axis" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{base}" y2="{base}"/>',
-        f'<line class="grid" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{_TOP}" y2="{_TOP}"/>',
+        f'<line class="axis" x1="{_LEFT}" x2="{WIDTH - _RIGHT}" y1="{base}" y2="{base}"/>',
+        f'<line class="grid" x1="{_LEFT}" x2="{WIDTH - _RIGHT}" y1="{_TOP}" y2="{_TOP}"/>',
         f'<text class="tick" x="{_LEFT - 4}" y="{_TOP + 4}" text-anchor="end">{escape(top)}</text>',
         f'<text class="tick" x="{_LEFT - 4}" y="{base}" text-anchor="end">{escape(bottom)}</text>',
     ]
@@ -138,9 +131,9 @@ def _shard_axis(shards: pd.DataFrame) -> list[str]:
     y = _HEIGHT - _BOTTOM + 13
     names = [str(name) for name in shards["shard"]]
     if len(names) == 1:
-        middle = (_LEFT + _WIDTH - _RIGHT) / 2
+        middle = (_LEFT + WIDTH - _RIGHT) / 2
         return [f'<text class="tick" x="{middle}" y="{y}" text-anchor="middle">{escape(names[0])}</text>']
     return [
         f'<text class="tick" x="{_LEFT}" y="{y}" text-anchor="start">{escape(names[0])}</text>',
-        f'<text class="tick" x="{_WIDTH - _RIGHT}" y="{y}" text-anchor="end">{escape(names[-1])}</text>',
+        f'<text class="tick" x="{WIDTH - _RIGHT}" y="{y}" text-anchor="end">{escape(names[-1])}</text>',
     ]

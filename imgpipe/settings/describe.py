@@ -29,7 +29,7 @@ def _describe(
 
 
 def _valid(field: Mapping[str, Any]) -> str:
-    """What a JSON Schema of ours allows, in words."""
+    """The allowed values of a JSON Schema that pydantic makes, in words."""
     if "anyOf" in field:
         return " or ".join(_valid(part) for part in field["anyOf"])
     if "const" in field or "enum" in field:

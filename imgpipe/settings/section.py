@@ -1,4 +1,4 @@
-"""What all sections of the settings have in common."""
+"""Base class of all sections of the settings."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class ActionSection(Section):
 
 
 def suggest(name: str, known: Mapping[str, Any] | set[str]) -> str:
-    """The nearest known name as a question, or all of them."""
+    """A hint for a message: the nearest known name, or all of them."""
     close = difflib.get_close_matches(name, list(known), n=1)
     if close:
         return f"did you mean {close[0]!r}?"

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from imgpipe.metrics import LIMITS, METRICS, PROFILES, add_metric, limits_by_check
+from imgpipe.metrics import LIMITS, METRICS, PROFILES, limits_by_check
+from imgpipe.metrics.table import ROWS
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "quality.md"
 
@@ -48,9 +49,9 @@ def test_every_threshold_belongs_to_one_check() -> None:
     assert sorted(names) == sorted(LIMITS)
 
 
-def test_a_name_that_is_taken_is_refused() -> None:
-    with pytest.raises(ValueError, match="metric psnr: expected new names"):
-        add_metric(METRICS["psnr"])
+def test_no_name_stands_twice() -> None:
+    assert len(METRICS) == len(ROWS)
+    assert len(LIMITS) == sum(len(metric.limits) for metric in ROWS)
 
 
 def test_messages_say_the_value_and_the_bound() -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from imgpipe.assets.findings import evaluate
 from imgpipe.engines.shard import Stores
-from imgpipe.metrics import LIMITS, METRICS, Metric, add_metric
+from imgpipe.metrics import LIMITS, METRICS, Metric
 from imgpipe.metrics.metric import at_most
 from imgpipe.pictures.reader import PictureReader
 from imgpipe.quality.comparison import MEASURES, Pair
@@ -53,7 +53,8 @@ def measure_toy(pair: Pair, found: Findings) -> None:
 
 @contextmanager
 def with_metric(row: Metric, compute: Callable[[Pair, Findings], None]) -> Iterator[None]:
-    add_metric(row)
+    METRICS[row.name] = row
+    LIMITS.update({limit.name: replace(limit, metric=row.name) for limit in row.limits})
     MEASURES[row.name] = compute
     try:
         yield
