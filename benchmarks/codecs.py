@@ -18,6 +18,7 @@ import argparse
 import io
 import time
 from collections.abc import Callable, Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -29,7 +30,6 @@ from PIL import features
 
 from imgpipe.images.decode import decode
 from imgpipe.images.encode import encode
-from imgpipe.images.formats.png_write import packing_library
 from imgpipe.images.image import Image
 from imgpipe.images.isolation import IsolatedDecoder
 from imgpipe.images.resize import resize
@@ -234,7 +234,7 @@ def _machine() -> dict[str, Any]:
             "opencv": cv2.__version__,
             "pillow": PIL.__version__,
             "pillow's zlib": features.version("zlib_ng") or features.version("zlib"),
-            "packing": packing_library(),
+            "packing": f"zlib-ng {version('zlib-ng')}",
         }
     )
 

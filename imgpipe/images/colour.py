@@ -128,20 +128,6 @@ def to_srgb8(image: Image) -> npt.NDArray[np.uint8]:
     return np.concatenate([rgb, pixels[..., -1:]], axis=2).astype(np.uint8, copy=False)
 
 
-def thumbnail(image: Image, max_side_px: int) -> Image:
-    """The picture with its longer side reduced to ``max_side_px``; a smaller one is returned as it is."""
-    from imgpipe.images.resize import resize  # which itself is built on this module
-
-    if max_side_px < 1:
-        raise ImageError(f"thumbnail: expected a side of at least 1 px, got {max_side_px}")
-    longest = max(image.width, image.height)
-    if longest <= max_side_px:
-        return image
-    width = max(1, round(image.width * max_side_px / longest))
-    height = max(1, round(image.height * max_side_px / longest))
-    return resize(image, width, height, "area")
-
-
 def _row_blocks(array: FloatArray) -> Iterator[slice]:
     """Slices of rows that stay in the processor's cache while they are worked on."""
     step = max(1, _BLOCK_VALUES // max(1, array.shape[1] * array.shape[2]))

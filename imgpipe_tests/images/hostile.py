@@ -175,8 +175,34 @@ def _tiffs() -> dict[str, tuple[bytes, Expected]]:
         "deep_garbage.tif": (tiff_file(tiff_fields(t259=8, t258=16)), DecodeError),
         "exif_pointer_loop.tif": (tiff_file([*tiff_fields(), (34665, 4, 1, 8)]), GOOD),
         "float.tif": (tiff_file([*tiff_fields(t258=32), (339, 3, 1, 3)]), UnsupportedFormat),
+        "empty_strip.tif": (tiff_file(tiff_fields(t279=0)), DecodeError),
+        "strip_bomb.tif": (_strip_bomb(), DecodeError),
+        "tile_bomb.tif": (_tile_bomb(), DecodeError),
+        "late_loop.tif": (_late_loop(), GOOD),
         "page_outside.tif": (tiff_file(tiff_fields(), following=0x7FFFFFFF), GOOD),
     }
+
+
+def _strip_bomb() -> bytes:
+    """16x16 px whose only strip is a WebP that says 16383x16383 px."""
+    vp8l = b"/" + struct.pack("<I", 16382 | 16382 << 14) + b"\0" * 20
+    webp = b"RIFF" + struct.pack("<I", 12 + len(vp8l) + 1) + b"WEBPVP8L" + struct.pack("<I", len(vp8l)) + vp8l
+    fields = tiff_fields(t259=50001, t262=2, t277=3, t279=len(webp) + 1)
+    return tiff_file(fields)[:1024] + webp + b"\0"
+
+
+def _tile_bomb() -> bytes:
+    """16x16 px in one tile of 60000x60000 px."""
+    tile = [(322, 4, 1, 60000), (323, 4, 1, 60000), (324, 4, 1, 1024), (325, 4, 1, 256)]
+    strips = (273, 278, 279)
+    return tiff_file([field for field in tiff_fields(t259=8) if field[0] not in strips] + tile)
+
+
+def _late_loop() -> bytes:
+    """150 pages, the last of which leads back to the 120th: tifffile notices only loops to the first 100."""
+    data = tiff_file(tiff_fields(), following=4096)
+    empty = [4096 + 6 * index for index in range(150)]
+    return data + b"".join(struct.pack("<HI", 0, at) for at in [*empty[1:], empty[120]])
 
 
 def _others() -> dict[str, tuple[bytes, Expected]]:

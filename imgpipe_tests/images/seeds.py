@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 
 import PIL.Image
+import tifffile
 
 from imgpipe_tests.images import hostile, sources
 
@@ -16,6 +17,7 @@ def seed_files() -> list[bytes]:
     files += [
         sources.make_tiff(kind, depth, icc, 5)[0] for kind in ("LA", "RGB", "CMYK") for depth in (8, 16)
     ]
+    files += [_packed_tiff(packing) for packing in ("jpeg", "jpeg2000", "webp", "lzw")]
     files += [sources.make_pillow("JPEG", kind, icc, 8)[0] for kind in ("grey", "RGB", "CMYK")]
     files += [sources.make_pillow("WEBP", "RGBA", icc, 2, lossless=lossless)[0] for lossless in (True, False)]
     files += [sources.make_pillow("AVIF", "RGBA", icc, 7)[0], sources.make_deep_avif("RGB", 10, icc)[0]]
@@ -23,6 +25,12 @@ def seed_files() -> list[bytes]:
     files += [_animated(fmt) for fmt in ("GIF", "PNG", "WEBP", "AVIF", "TIFF")]
     files += [data for data, kept in hostile.corpus().values() if kept is None and len(data) < 100_000]
     return files
+
+
+def _packed_tiff(packing: str) -> bytes:
+    buffer = io.BytesIO()
+    tifffile.imwrite(buffer, sources.picture(3, 8), photometric="rgb", compression=packing)
+    return buffer.getvalue()
 
 
 def _animated(fmt: str) -> bytes:

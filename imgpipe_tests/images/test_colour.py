@@ -13,7 +13,6 @@ from imgpipe.images.colour import (
     from_float,
     luma,
     premultiply,
-    thumbnail,
     to_srgb8,
     unpremultiply,
 )
@@ -156,13 +155,3 @@ def test_our_srgb_profile_is_the_same_every_day_and_srgb() -> None:
     assert is_srgb(srgb_profile())
     assert not is_srgb(sources.display_p3())
     assert srgb_profile()[24:36] == bytes([7, 208, 0, 1, 0, 1, 0, 0, 0, 0, 0, 0])
-
-
-def test_thumbnail() -> None:
-    image = Image(np.zeros((300, 100, 4), np.uint16))
-    small = thumbnail(image, 50)
-    assert (small.width, small.height, small.bit_depth) == (17, 50, 16)
-    assert thumbnail(image, 300) is image
-    assert thumbnail(Image(np.zeros((1000, 2, 3), np.uint8)), 10).width == 1
-    with pytest.raises(ImageError, match="at least 1 px"):
-        thumbnail(image, 0)

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import PIL.Image
 import pytest
-import tifffile
 
 from imgpipe.errors import DecodeError, EncodeError, LimitExceeded, UnsupportedFormat
 from imgpipe.images.decode import decode
@@ -228,53 +227,6 @@ def test_cmyk_goes_through_its_profile() -> None:
         )
         assert decoded.icc == srgb_profile()
         assert decoded.notes == ("CMYK converted to sRGB through its profile",)
-
-
-@pytest.mark.parametrize("order", ["<", ">"])
-@pytest.mark.parametrize("planar", ["contig", "separate"])
-@pytest.mark.parametrize("tile", [None, (16, 16)])
-@pytest.mark.parametrize("big", [False, True])
-def test_tiff_layouts(order: str, planar: str, tile: tuple[int, int] | None, big: bool) -> None:
-    """Byte order x planes x tiles x BigTIFF, each for 8 and 16 bits, 2 to 5 samples, packed or not."""
-    rng = np.random.default_rng(1)
-    kinds = [(2, "minisblack", ["unassalpha"]), (3, "rgb", None), (4, "rgb", ["unassalpha"])]
-    kinds.append((5, "rgb", ["unassalpha", "unspecified"]))
-    for dtype, (samples, photometric, extra), packed in itertools.product(
-        (np.uint8, np.uint16), kinds, (0, 1)
-    ):
-        pixels = rng.integers(0, np.iinfo(dtype).max + 1, (35, 47, samples)).astype(dtype)
-        buffer = io.BytesIO()
-        stored = pixels if planar == "contig" else np.ascontiguousarray(pixels.transpose(2, 0, 1))
-        options: dict[str, Any] = {"compression": "zlib", "predictor": True} if packed else {}
-        if tile is None:
-            options["rowsperstrip"] = 8
-        tifffile.imwrite(
-            buffer,
-            stored,
-            photometric=photometric,
-            planarconfig=planar,
-            extrasamples=extra,
-            tile=tile,
-            byteorder=order,
-            bigtiff=big,
-            **options,
-        )
-        decoded = decode(buffer.getvalue(), name="layout", limits=LIMITS)
-        assert np.array_equal(decoded.pixels, pixels[..., :4]), (dtype, samples, packed)
-
-
-def test_premultiplied_tiff_becomes_straight() -> None:
-    for dtype in (np.uint8, np.uint16):
-        top = int(np.iinfo(dtype).max)
-        straight = sources.picture(4, dtype().itemsize * 8)
-        alpha = straight[..., 3:].astype(np.float64) / top
-        stored = straight.copy()
-        stored[..., :3] = np.round(straight[..., :3] * alpha)
-        buffer = io.BytesIO()
-        tifffile.imwrite(buffer, stored, photometric="rgb", extrasamples=["assocalpha"])
-        decoded = decode(buffer.getvalue(), name="premultiplied", limits=LIMITS)
-        allowed = 1.0 + 1.0 / np.maximum(alpha, 1e-6)
-        assert (np.abs(decoded.pixels[..., :3] - straight[..., :3].astype(float)) <= allowed).all()
 
 
 @pytest.mark.parametrize("depth", [1, 2, 4, 8, 16])

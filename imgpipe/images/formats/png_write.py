@@ -7,15 +7,13 @@ sample of the rows is packed in each way of the wanted effort, and the whole in 
 
 from __future__ import annotations
 
-import functools
-import importlib
-import importlib.util
 import struct
 import zlib
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
+from zlib_ng import zlib_ng
 
 from imgpipe.images.formats.png import SIGNATURE, make_chunk
 from imgpipe.images.formats.png_filter import Bytes, Filter, filter_rows
@@ -104,18 +102,5 @@ def _filter_bands(rows: Bytes, bands: list[tuple[int, int]], step: int, kind: Fi
 
 
 def _deflate(rows: Bytes, packing: _Packing) -> bytes:
-    stream = _library().compressobj(packing.level, zlib.DEFLATED, zlib.MAX_WBITS, 9, packing.strategy)
+    stream = zlib_ng.compressobj(packing.level, zlib.DEFLATED, zlib.MAX_WBITS, 9, packing.strategy)
     return b"".join([stream.compress(rows.data), stream.flush()])
-
-
-def packing_library() -> str:
-    """Name and version of what packs: the bytes of a file depend on it, its pixels do not."""
-    library = _library()
-    known = getattr(library, "ZLIBNG_VERSION", None)
-    return f"zlib-ng {known}" if known else f"zlib {library.ZLIB_RUNTIME_VERSION}"
-
-
-@functools.cache
-def _library() -> Any:
-    """zlib-ng where it is installed: the same format in half the time, and other bytes."""
-    return importlib.import_module("zlib_ng.zlib_ng") if importlib.util.find_spec("zlib_ng") else zlib

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
 import io
 import itertools
 import zlib
-from types import ModuleType
 from typing import Any
 
 import cv2
@@ -35,17 +33,6 @@ def _expected(pixels: Any) -> Any:
     return pixels[..., [0, 0, 0, 1]] if pixels.shape[2] == 2 else pixels
 
 
-@pytest.fixture(params=["zlib", "zlib-ng"])
-def _library(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    if request.param == "zlib":
-        module: ModuleType = zlib
-    else:
-        module = pytest.importorskip("zlib_ng.zlib_ng")
-    monkeypatch.setattr(png_write, "_library", lambda: module)
-    return module
-
-
-@pytest.mark.usefixtures("_library")
 @pytest.mark.parametrize("effort", EFFORTS)
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_every_kind_of_picture(effort: Any, dtype: Any) -> None:
@@ -148,8 +135,3 @@ def test_long_streams_are_cut_into_chunks(monkeypatch: pytest.MonkeyPatch) -> No
 def test_rows_need_not_lie_together() -> None:
     wide = np.random.default_rng(3).integers(0, 256, (40, 80, 4), np.uint8)
     assert np.array_equal(_read(write_png(wide[::2, 10:30, :3], "fast")), wide[::2, 10:30, :3])
-
-
-def test_the_library_is_named() -> None:
-    expected = "zlib-ng " if importlib.util.find_spec("zlib_ng") else f"zlib {zlib.ZLIB_RUNTIME_VERSION}"
-    assert png_write.packing_library().startswith(expected)
