@@ -20,7 +20,7 @@ from imgpipe.storage import keys
 #: Where runs are kept when ``DAGSTER_HOME`` is not set, below the working directory.
 DEFAULT_HOME = Path(".imgpipe") / "dagster"
 
-#: The console stays free for the progress bars; the UI has every event.
+#: Log to the instance only: the console shows progress bars.
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
@@ -31,7 +31,7 @@ def dagster_home() -> Path:
 
 
 def prepare_home() -> Path:
-    """The folder of the instance, made where needed, with our ``dagster.yaml`` unless it has its own."""
+    """The folder of the instance, created where needed, with the shipped ``dagster.yaml`` unless it has one."""
     home = dagster_home()
     home.mkdir(parents=True, exist_ok=True)
     target = home / "dagster.yaml"

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Processed:
-    """``data`` is ``None`` where a stage did not let the picture pass; its row says why."""
+    """``data`` is ``None`` where a stage rejected the picture or failed; the last row says why."""
 
     rows: Mapping[str, ImageRow]
     data: bytes | None = None

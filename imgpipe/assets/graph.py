@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dagster import AssetSelection, Definitions, define_asset_job, in_process_executor
 
+from imgpipe.assets.checks import build_checks
 from imgpipe.assets.images import build_image_assets
 from imgpipe.assets.report import REVIEW_QUEUE, build_queue_asset, build_report_asset
-from imgpipe.checks import build_checks
 from imgpipe.config import Settings
 from imgpipe.engines.shard import RowListener, ignore_row
 from imgpipe.resources.stores import ImageStores, s3_resource

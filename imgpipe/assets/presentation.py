@@ -1,4 +1,4 @@
-"""What every asset says of itself in the UI: owners, freshness, and where its code is."""
+"""Metadata of every asset in the UI: owners, freshness, and links to its code."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
@@ -37,20 +37,13 @@ _LISTED = 50
 def build_report_asset(settings: Settings) -> AssetsDefinition:
     """``dataset_report``: images.parquet and index.html of the whole data set."""
 
-    @asset(
-        name=REPORT,
-        deps=[QUALITY],
-        group_name="images",
-        kinds={"python", "dashboard"},
-        owners=owners(settings),
-        freshness_policy=freshness(settings),
-        description="One page over all images: counts, histograms, the worst, with pictures. "
+    @_over_all_shards(
+        settings,
+        REPORT,
+        "dashboard",
+        "One page over all images: counts, histograms, the worst, with pictures. "
         "`overview` shows it at a glance.",
-        metadata={
-            "dataset": settings.dataset,
-            "output": settings.output,
-            **code_references(settings, build_report_asset),
-        },
+        build_report_asset,
     )
     def dataset_report(context: AssetExecutionContext, stores: ImageStores) -> MaterializeResult[None]:
         from imgpipe.report.build import build_report
@@ -70,20 +63,14 @@ def build_report_asset(settings: Settings) -> AssetsDefinition:
 def build_queue_asset(settings: Settings) -> AssetsDefinition:
     """``review_queue``: the images that wait for a person, with their reasons."""
 
-    @asset(
-        name=REVIEW_QUEUE,
-        deps=[QUALITY],
-        group_name="images",
-        kinds={"python", "json"},
-        owners=owners(settings),
-        freshness_policy=freshness(settings),
-        description="Rejected and failed images that nobody has decided about: `imgpipe review accept`, "
-        "`reject` or `replace` does. What was decided takes effect with the next run.",
-        metadata={
-            "dataset": settings.dataset,
-            "output": settings.output,
-            **code_references(settings, read_queue, build_queue_asset),
-        },
+    @_over_all_shards(
+        settings,
+        REVIEW_QUEUE,
+        "json",
+        "Rejected and failed images that nobody has decided about: `imgpipe review accept`, `reject` or "
+        "`replace` does. What was decided takes effect with the next run.",
+        read_queue,
+        build_queue_asset,
     )
     def review_queue(context: AssetExecutionContext, stores: ImageStores) -> MaterializeResult[None]:
         opened = stores.open(settings)
@@ -97,6 +84,29 @@ def build_queue_asset(settings: Settings) -> AssetsDefinition:
         return MaterializeResult(metadata=_queue_metadata(items, waiting, key, settings, opened))
 
     return review_queue
+
+
+def _over_all_shards(
+    settings: Settings, name: str, kind: str, description: str, *code: Callable[..., Any]
+) -> Callable[[Callable[..., Any]], AssetsDefinition]:
+    """The decorator of an unpartitioned asset that reads the quality tables of all shards.
+
+    ``kind``: what it makes, as the UI has an icon for it. ``code``: what the UI links to.
+    """
+    return asset(
+        name=name,
+        deps=[QUALITY],
+        group_name="images",
+        kinds={"python", kind},
+        owners=owners(settings),
+        freshness_policy=freshness(settings),
+        description=description,
+        metadata={
+            "dataset": settings.dataset,
+            "output": settings.output,
+            **code_references(settings, *code),
+        },
+    )
 
 
 def finished_shards(settings: Settings, stores: Stores) -> Iterator["ShardRows"]:

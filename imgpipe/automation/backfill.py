@@ -8,17 +8,16 @@ from datetime import UTC, datetime
 from dagster import (
     DagsterInstance,
     DagsterRunStatus,
-    DefaultScheduleStatus,
     RunRequest,
     RunsFilter,
     ScheduleDefinition,
     ScheduleEvaluationContext,
     SkipReason,
-    schedule,
 )
 
 from imgpipe.assets.graph import SHARD_JOB
 from imgpipe.assets.images import uses_gpu
+from imgpipe.automation.schedules import UNDER_WAY, utc_schedule
 from imgpipe.automation.tags import DATASET, GPU_SECONDS, SIGNATURE, TRIGGER, run_tags
 from imgpipe.config import Settings
 from imgpipe.engines.backfill import Candidate, candidates, within_budget
@@ -31,27 +30,17 @@ from imgpipe.storage import keys
 BACKFILL_SCHEDULE = "backfill_schedule"
 _PARTITION = "dagster/partition"
 _RANGE = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
-_ACTIVE = [
-    DagsterRunStatus.QUEUED,
-    DagsterRunStatus.NOT_STARTED,
-    DagsterRunStatus.STARTING,
-    DagsterRunStatus.STARTED,
-    DagsterRunStatus.CANCELING,
-]
 
 
 def build_backfill_schedule(settings: Settings) -> ScheduleDefinition:
     """The schedule of this data set; it starts by itself where ``automation.enabled`` says so."""
 
-    @schedule(
-        cron_schedule=settings.automation.cron,
-        name=BACKFILL_SCHEDULE,
-        job_name=SHARD_JOB,
-        execution_timezone="UTC",
-        default_status=(
-            DefaultScheduleStatus.RUNNING if settings.automation.enabled else DefaultScheduleStatus.STOPPED
-        ),
-        description="Requests runs for partitions that are missing, out of date (settings, model or code "
+    @utc_schedule(
+        settings,
+        BACKFILL_SCHEDULE,
+        SHARD_JOB,
+        settings.automation.cron,
+        "Requests runs for partitions that are missing, out of date (settings, model or code "
         "changed) or have errors that may pass, the most urgent first, within the budget.",
     )
     def backfill_schedule(
@@ -81,7 +70,7 @@ class _Queue:
     def __init__(self, settings: Settings, instance: DagsterInstance, now: datetime) -> None:
         self._settings = settings
         self._instance = instance
-        active = instance.get_runs(filters=RunsFilter(statuses=_ACTIVE))
+        active = instance.get_runs(filters=RunsFilter(statuses=[*UNDER_WAY, DagsterRunStatus.CANCELING]))
         mine = [run for run in active if run.tags.get(DATASET, settings.dataset) == settings.dataset]
         self._busy = {run.tags[_PARTITION] for run in mine if _PARTITION in run.tags}
         self._ranges = [

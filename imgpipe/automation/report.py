@@ -7,16 +7,15 @@ import hashlib
 from dagster import (
     DagsterInstance,
     DagsterRunStatus,
-    DefaultScheduleStatus,
     RunRequest,
     RunsFilter,
     ScheduleDefinition,
     ScheduleEvaluationContext,
     SkipReason,
-    schedule,
 )
 
 from imgpipe.assets.graph import REPORT_JOB
+from imgpipe.automation.schedules import UNDER_WAY, utc_schedule
 from imgpipe.automation.tags import DATASET, SIGNATURE, TRIGGER
 from imgpipe.config import Settings
 from imgpipe.resources.stores import ImageStores
@@ -25,28 +24,19 @@ from imgpipe.storage import keys
 from imgpipe.storage.store import ImageStore
 
 REPORT_SCHEDULE = "report_schedule"
-#: A run that failed is asked for again at the next tick.
-_GOOD = [
-    DagsterRunStatus.QUEUED,
-    DagsterRunStatus.NOT_STARTED,
-    DagsterRunStatus.STARTING,
-    DagsterRunStatus.STARTED,
-    DagsterRunStatus.SUCCESS,
-]
+#: A failed run is requested again at the next tick.
+_GOOD = [*UNDER_WAY, DagsterRunStatus.SUCCESS]
 
 
 def build_report_schedule(settings: Settings) -> ScheduleDefinition:
     """The schedule of this data set's report; it starts by itself where ``automation.enabled`` says so."""
 
-    @schedule(
-        cron_schedule=settings.automation.report_cron,
-        name=REPORT_SCHEDULE,
-        job_name=REPORT_JOB,
-        execution_timezone="UTC",
-        default_status=(
-            DefaultScheduleStatus.RUNNING if settings.automation.enabled else DefaultScheduleStatus.STOPPED
-        ),
-        description="Makes the report and the review queue again where tables or decisions have changed.",
+    @utc_schedule(
+        settings,
+        REPORT_SCHEDULE,
+        REPORT_JOB,
+        settings.automation.report_cron,
+        "Makes the report and the review queue again where tables or decisions have changed.",
     )
     def report_schedule(context: ScheduleEvaluationContext, stores: ImageStores) -> RunRequest | SkipReason:
         digest = tables_digest(stores.open(settings).output, settings)

@@ -102,8 +102,8 @@ def settings_from(overrides: Mapping[str, Any], config: Path | None = None) -> S
         changes[name] = absolute_url(getattr(settings, name))
     if "dataset" not in settings.model_fields_set and settings.source:
         changes["dataset"] = dataset_name_from(settings.source)
-    changes["rembg"] = _with_absolute_model(settings.rembg)
-    changes["upscale"] = _with_absolute_model(settings.upscale)
+    for name in settings.action_names():
+        changes[name] = _with_absolute_model(getattr(settings, name))
     return settings.model_copy(update=changes)
 
 
@@ -113,5 +113,9 @@ def absolute_url(url: str) -> str:
 
 
 def _with_absolute_model(section: Any) -> Any:
+    """The section with the path of a weights file absolute, where its ``model`` may name one."""
+    field = type(section).model_fields.get("model")
+    if field is None or field.annotation is not str:
+        return section
     path = Path(section.model).expanduser()
     return section.model_copy(update={"model": str(path.absolute())}) if path.is_file() else section

@@ -101,7 +101,7 @@ def say_what_is_used(settings: Settings) -> None:
 
 
 def images_table(rows: dict[str, dict[str, ImageRow]], samples: list[Drawing], stores: Stores) -> Table:
-    """One line per image: what it was, what it became, its scores and, the truth being known, its matte's."""
+    """One line per image: size before and after, scores, and the IoU of its matte with the known true one."""
     truth = {drawing.name: drawing for drawing in samples}
     table = Table(title="images", box=SIMPLE)
     for name in ("image", "before", "after", "status", "psnr_y", "ssim_y", "matte IoU"):

@@ -32,8 +32,9 @@ from imgpipe.storage.store import ImageStore
 app = typer.Typer(no_args_is_help=True, help="Look after images that were rejected or failed.")
 
 
-#: Folder -> asset of the stages whose output can be replaced.
-_REPLACEABLE = {row.folder: row.asset for row in CATALOGUE.values() if row.replaceable}
+def _replaceable() -> dict[str, str]:
+    """Folder -> asset of the actions whose pictures can be replaced."""
+    return {row.folder: row.asset for row in CATALOGUE.values() if row.replaceable}
 
 
 class Wanted(StrEnum):
@@ -133,9 +134,10 @@ def withdraw(who: Reviewer, item: QueueItem, note: str) -> list[Decision]:
 
 
 def _replaceable_asset(folder: str) -> str:
-    if folder not in _REPLACEABLE:
-        raise typer.BadParameter(f"expected one of {', '.join(_REPLACEABLE)}, got {folder!r}")
-    return _REPLACEABLE[folder]
+    assets = _replaceable()
+    if folder not in assets:
+        raise typer.BadParameter(f"expected one of {', '.join(assets)}, got {folder!r}")
+    return assets[folder]
 
 
 _deciding("accept", accept)
@@ -152,7 +154,7 @@ def replace(
         str | None,
         typer.Option(
             parser=_replaceable_asset,
-            metavar=f"[{'|'.join(_REPLACEABLE)}]",
+            metavar=f"[{'|'.join(_replaceable())}]",
             help="Whose output it replaces; default: the one that was stopped.",
         ),
     ] = None,
@@ -250,7 +252,7 @@ def _read(path: Path) -> bytes:
 
 
 def _full_width(table: Table) -> int:
-    """Columns that the table takes without a fold: a pipe or a file has no edge."""
+    """Width in columns of the table without wrapping, for output to a pipe or a file."""
     return Measurement.get(out, out.options.update(max_width=10_000), table).maximum
 
 

@@ -44,12 +44,12 @@ if TYPE_CHECKING:
     from dagster import AssetCheckEvaluation
 
 
-#: Who runs it by hand wants every error tried again.
+#: A run that a person starts retries every error.
 EVERYTHING = Retry(Mode.ALL)
 
 
 class Only(StrEnum):
-    """What ``run --only`` takes on."""
+    """Values of ``run --only``."""
 
     FAILED = "failed"
 
@@ -149,7 +149,7 @@ def materialize_pending(settings: Settings, retry: Retry = EVERYTHING) -> list[A
         print_plan(seal_plan(settings, stores))
     statuses = list(shard_statuses(settings, stores, wanted))
     pending = [status for status in statuses if _is_due(status, retry, settings, stores)]
-    # Images that failed may never get to a network.
+    # Images that failed may never reach a network.
     if any(status.state is not State.FAILED for status in pending):
         warm_up(settings)
     with starting():

@@ -1,4 +1,4 @@
-"""Which shards are worth a run now: missing before stale before failed, within a budget."""
+"""Chooses the shards to run next: missing before stale before failed, within a budget."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _URGENCY = (State.MISSING, State.STALE, State.FAILED)
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A shard that a run would bring forward.
+    """A shard that needs a run.
 
     ``gpu_seconds``: estimated from what other shards took, at most (images that stand already cost nothing);
-    ``None`` where nothing was measured yet. ``signature``: the same for as long as manifest, settings, models
-    and code are, so that a run which fails again and again is given up.
+    ``None`` where nothing was measured yet. ``signature``: a hash of manifest, settings, models and code, so
+    that a shard whose runs keep failing unchanged is given up.
     """
 
     shard: str
@@ -43,7 +43,7 @@ def candidates(
     wanted: Mapping[str, str],
     gpu_assets: Collection[str],
 ) -> Iterator[Candidate]:
-    """All of them, the most urgent first; of equals the newest or the oldest, as configured.
+    """All candidates, the most urgent first; among equals the newest or the oldest, as configured.
 
     ``wanted``: fingerprint by asset. ``gpu_assets``: whose compute time counts as GPU time.
     """
@@ -62,9 +62,9 @@ def candidates(
 def within_budget(
     offered: Iterator[Candidate], *, slots: int, gpu_seconds: float | None
 ) -> Iterator[Candidate]:
-    """The first of them that fit. ``gpu_seconds``: what is left, ``None`` for no limit.
+    """The first candidates that fit the budget. ``gpu_seconds``: what is left, ``None`` for no limit.
 
-    Where nothing was measured yet one shard goes ahead, so that there is a measurement next time.
+    Where nothing was measured yet, one shard is run alone to get a measurement.
     """
     left = gpu_seconds
     for candidate in offered:
@@ -75,7 +75,7 @@ def within_budget(
                 yield candidate
                 return
             if candidate.gpu_seconds > left and left < (gpu_seconds or 0):
-                return  # A shard above the whole budget still goes, alone: else it would wait for ever.
+                return  # A shard above the whole budget runs alone: it would never run otherwise.
             left -= candidate.gpu_seconds
         slots -= 1
         yield candidate

@@ -1,4 +1,4 @@
-"""Every file that there is of one image, with its kind, as its rows record it."""
+"""Lists every file of one image with its kind, as its rows record it."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ class Journal:
 
     @property
     def rows(self) -> dict[str, ImageRow]:
-        """What an earlier attempt left, and what was added since, by image id."""
+        """Rows that an earlier attempt left and rows added since, by image id."""
         return self._rows
 
     def add(self, row: ImageRow) -> None:
@@ -41,7 +41,7 @@ class Journal:
             self._written_at = time.monotonic()
 
     def discard(self) -> None:
-        """The table stands: the journal is not needed any more."""
+        """Delete the journal: the table has been written."""
         if self._on_disk:
             self._output.delete(keys.table_key(*self._place))
 

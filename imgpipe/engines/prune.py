@@ -1,4 +1,4 @@
-"""Outputs of sources that were deleted: found, and removed where that is asked for."""
+"""Finds the outputs of deleted sources, and deletes them on request."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from imgpipe.storage.sealed import SealedShards
 
 @dataclass(frozen=True, slots=True)
 class Leftover:
-    """A file that was made of a source which is gone."""
+    """An output whose source was deleted."""
 
     source_key: str
     shard: str
@@ -23,10 +23,10 @@ class Leftover:
 
 
 def leftovers(stores: Stores, dataset: str) -> Iterator[Leftover]:
-    """Every such file of the data set, shard by shard.
+    """Iterates over every such file of the data set, shard by shard.
 
-    A source counts as gone where its manifest says so and the store does not have it now either: one that
-    came back since the last look keeps what was made of it.
+    A source counts as deleted where its manifest says so and the store does not have it now either: a source
+    that has returned since the last plan keeps its outputs.
     """
     sealed = SealedShards(stores.output, dataset)
     for shard in (facts.shard for facts in sealed.facts.values() if facts.absent):
@@ -43,5 +43,5 @@ def leftovers(stores: Stores, dataset: str) -> Iterator[Leftover]:
 
 
 def delete(stores: Stores, leftover: Leftover) -> None:
-    """Remove one of them. Tables keep their rows: they say what became of the source."""
+    """Delete the file. Tables keep the rows, which record what became of the source."""
     stores.output.delete(leftover.key)

@@ -1,8 +1,8 @@
-"""Which earlier failures a run tries again, and which images it may touch at all.
+"""Which earlier failures a run retries, and which images it may recompute.
 
-    due      what is missing, changed or outdated, and errors that may pass by themselves (the default)
-    all      the same, and every error: a person asks for it
-    failed   images that ended in ``error`` or ``rejected``, and nothing else, whatever else is outdated
+    due      missing, changed and outdated images, and transient errors (the default)
+    all      the same and every error (``imgpipe run``)
+    failed   only images that ended in ``error`` or ``rejected``, even where others are outdated
 
 An error is *permanent* where the image's own bytes are at fault: as long as these, the settings and the code
 are the same, it is carried over and not computed again.
@@ -27,7 +27,7 @@ from imgpipe.records import ImageRow, Status
 from imgpipe.storage.store import ImageStore
 from imgpipe.storage.tables import read_table
 
-#: Names of the error classes that trying again cannot help.
+#: Names of the error classes that a retry cannot cure.
 PERMANENT = frozenset(
     kind.__name__ for kind in (ImageError, UnsupportedFormat, DecodeError, EncodeError, LimitExceeded)
 )
@@ -36,7 +36,7 @@ MODE_TAG, REASON_TAG = "imgpipe/retry", "imgpipe/retry_reason"
 
 
 class Mode(StrEnum):
-    """How much a run takes on."""
+    """Which images a run computes."""
 
     DUE = "due"
     ALL = "all"
@@ -67,20 +67,20 @@ class Retry:
         return {MODE_TAG: self.mode.value, **({REASON_TAG: self.reason} if self.reason else {})}
 
     def asks_for(self, row: ImageRow) -> bool:
-        """Whether this failure is one that mode ``failed`` takes on."""
+        """Whether mode ``failed`` retries this failure."""
         if row.status not in (Status.ERROR, Status.REJECTED):
             return False
         said = (row.error_class, row.error_message, *row.reasons)
         return any(self.reason.lower() in text.lower() for text in said)
 
     def repeats(self, row: ImageRow) -> bool:
-        """Whether an image's error is tried again although nothing about it changed."""
+        """Whether an image's error is retried although its bytes, settings and code are the same."""
         return self.mode is not Mode.DUE or row.error_class not in PERMANENT
 
     def chosen(
         self, output: ImageStore, assets: list[str], dataset: str, shard: str
     ) -> frozenset[str] | None:
-        """Ids of the only images that may be touched; ``None`` for all.
+        """Ids of the images that may be recomputed; ``None`` for all.
 
         ``assets`` in chain order: the last one that has a table tells how each image ended.
         """
@@ -100,5 +100,5 @@ DUE = Retry()
 
 
 def may_pass(row: ImageRow, max_attempts: int) -> bool:
-    """Whether an error may still pass by itself: not the image's fault, and not tried too often."""
+    """Whether an error is transient: not caused by the image, and below ``max_attempts``."""
     return row.status is Status.ERROR and row.error_class not in PERMANENT and row.attempts < max_attempts

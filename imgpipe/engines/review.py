@@ -1,4 +1,4 @@
-"""What people decided, applied to a shard: rows, replaced pictures, and the verdict in quality.json."""
+"""Applies review decisions to a shard: rows, replaced pictures, and the verdict in quality.json."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from imgpipe.storage.store import ImageStore
 
 
 def replaceable_places(settings: Settings) -> dict[str, Place]:
-    """The assets whose pictures a person may replace, with what such a picture must be."""
+    """The assets whose pictures a person may replace, with the constraints on such a picture."""
     chain = [step.action for step in steps(settings)]
     return {
         action.asset: Place(
@@ -43,7 +43,7 @@ def replacement_ref(
 ) -> ObjectRef | None:
     """The file that a person put in place of the stage's output on this input, if any.
 
-    It may be as large as what it replaces, but is not of our making: it is decoded in a worker process.
+    It may be as large as what it replaces, but it is untrusted: it is decoded in a worker process.
     """
     decision = replacement_for(decisions.of(image_id), input_sha256)
     if decision is None:
@@ -60,7 +60,7 @@ def with_decisions(
 ) -> ImageRow:
     """The row with what was decided about its picture; the row itself where that changes nothing.
 
-    Only what this step judged is decided here: errors, skipped rows and what an earlier step stopped pass.
+    Applies to results of this step only: errors, skipped rows and rows stopped earlier are returned as given.
     """
     if row.status not in (Status.OK, Status.REJECTED) or not row.stage_hash:
         return row

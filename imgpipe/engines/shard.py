@@ -1,4 +1,4 @@
-"""One stage over one shard: what is done already, what is carried over, what is computed; then the table."""
+"""Runs one stage over one shard: keeps valid rows, computes the others, and writes the table last."""
 
 from __future__ import annotations
 
@@ -177,7 +177,7 @@ def _compute_time(rows: Sequence[ImageRow]) -> dict[str, float]:
 
 @dataclass
 class _Plan:
-    """Sorts a shard's entries into rows that stand already and items to compute."""
+    """Sorts a shard's entries into finished rows and items to compute."""
 
     step: Step
     stage: Stage
@@ -211,7 +211,7 @@ class _Plan:
         return {item.key: item.size_bytes for item in self.stores.output.list(prefix)}
 
     def _settled(self, entry: ManifestEntry) -> ImageRow | None:
-        """A row that needs no work here: the source is gone, or an earlier stage did not let it pass."""
+        """The row of an image that is not computed: its source was deleted or an earlier stage stopped it."""
         if not entry.present:
             return replace(
                 self._base(entry),
@@ -238,7 +238,7 @@ class _Plan:
         return None
 
     def _standing(self, entry: ManifestEntry, existing: Mapping[str, int]) -> ImageRow | None:
-        """The previous row, where it still holds or is out of scope for this run."""
+        """The previous row, where it is still valid or out of scope for this run."""
         before = self.previous.get(entry.image_id)
         kept = self._kept(entry, existing)
         if self.chosen is None or before is None:
@@ -251,7 +251,7 @@ class _Plan:
         return kept or before
 
     def _kept(self, entry: ManifestEntry, existing: Mapping[str, int]) -> ImageRow | None:
-        """The previous row, where it was made from the same bytes by the same stage and still stands."""
+        """The previous row, where the same stage made it from the same bytes and its output exists."""
         before = self.previous.get(entry.image_id)
         if before is None or before.status is Status.SKIPPED or before.etag != entry.etag:
             return None

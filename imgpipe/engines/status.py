@@ -1,4 +1,4 @@
-"""What is done and what is not, read from manifests and table footers alone."""
+"""State of every shard, read from manifests and table footers only."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _READERS = 16
 
 
 class State(StrEnum):
-    """What one asset's table says of one shard."""
+    """State of one asset's table for one shard."""
 
     MISSING = "missing"
     STALE = "stale"
@@ -53,7 +53,7 @@ class ShardStatus:
 
     @property
     def pending(self) -> bool:
-        """True where ``run`` has something to do: nothing made yet, out of date, or failed images."""
+        """True where ``run`` has something to do: a missing or outdated table, or failed images."""
         return self.state is not State.COMPLETE
 
 

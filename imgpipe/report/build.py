@@ -15,6 +15,7 @@ from imgpipe.errors import ConfigError, ObjectUnreadable
 from imgpipe.pictures.picture_set import PictureSet, find_pictures
 from imgpipe.pictures.reader import PictureReader, for_each_image
 from imgpipe.report.archive import ReportArchive, archive_key, read_archive, write_archive
+from imgpipe.report.content import PageContent
 from imgpipe.report.drift import compare_frames, frame_digest
 from imgpipe.report.duplicates import group_near_duplicates
 from imgpipe.report.frame import (
@@ -26,7 +27,7 @@ from imgpipe.report.frame import (
     metric_names,
 )
 from imgpipe.report.metrics import in_reading_order
-from imgpipe.report.page import PageContent, render_page
+from imgpipe.report.page import render_page
 from imgpipe.report.payload import counts_by_status
 from imgpipe.report.pictures import KINDS, ThumbnailMaker, Thumbnails
 from imgpipe.report.selection import choose_images, worst_per_check

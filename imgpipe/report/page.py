@@ -10,41 +10,17 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from html import escape
 from importlib import resources
-from typing import Any
-
-import pandas as pd
 
 from imgpipe.report import sections
-from imgpipe.report.frame import ImageLine
+from imgpipe.report.content import PageContent
 from imgpipe.report.payload import build_payload, to_script_json
 from imgpipe.report.reasons import reasons
 
 _TOKEN = re.compile(r"\{\{(\w+)\}\}")
 #: Parts of the page's script, in the order in which they stand there.
 _SCRIPTS = ("core", "compare", "gallery", "table", "detail", "duplicates", "start")
-
-
-@dataclass(frozen=True, slots=True)
-class PageContent:
-    """Everything that the page shows.
-
-    ``frame``, ``checks``, ``lines``: see :mod:`imgpipe.report.frame`; ``worst``: check -> line numbers;
-    ``shown``: line numbers with thumbnails; ``facts``: see :class:`ReportArchive`.
-    """
-
-    dataset: str
-    frame: pd.DataFrame
-    checks: pd.DataFrame
-    lines: Sequence[ImageLine]
-    metrics: Sequence[str]
-    worst: Mapping[str, Sequence[int]]
-    shown: Sequence[int]
-    facts: Mapping[str, Any]
-    problems: Sequence[str]
 
 
 def render_page(content: PageContent) -> str:

@@ -18,7 +18,7 @@ from imgpipe.report.metrics import describe, is_upper_bound, metric_of
 from imgpipe.report.pictures import KINDS
 
 if TYPE_CHECKING:
-    from imgpipe.report.page import PageContent
+    from imgpipe.report.content import PageContent
 
 _STATUSES = [status.value for status in Status]
 #: Significant digits of a score in the page; the Parquet file has all of them.

@@ -14,7 +14,7 @@ from imgpipe.report.metrics import describe, is_upper_bound, metric_of
 from imgpipe.report.payload import count_texts
 
 if TYPE_CHECKING:
-    from imgpipe.report.page import PageContent
+    from imgpipe.report.content import PageContent
 
 _LISTED_REASONS = 20
 #: Reasons in the order in which they are listed.

@@ -17,7 +17,7 @@ from imgpipe.report.payload import count_texts, counts_by_status
 from imgpipe.report.trend import metric_trend_svg, shard_table, status_trend_svg
 
 if TYPE_CHECKING:
-    from imgpipe.report.page import PageContent
+    from imgpipe.report.content import PageContent
 
 #: Scores that are drawn per shard.
 _TRENDS = ("psnr_y", "ssim_y", "worst_window", "color_shift_255", "detail_ratio", "edge_pixel_loss")

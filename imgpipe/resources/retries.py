@@ -1,4 +1,4 @@
-"""Steps are tried again where the infrastructure failed, and only there.
+"""Retries of steps after infrastructure failures, and only then.
 
 A bad image is a row and never fails a step. What does fail one is either the store, which may come back, or
 settings and models, which no waiting repairs.
@@ -13,7 +13,7 @@ from dagster import RetryRequested
 
 from imgpipe.errors import ConfigError, StoreUnavailable
 
-#: Run tag: how often a step of this run is tried again. Without it, never: who waits at a console is told.
+#: Run tag: retries allowed per step, 0 without it (a person at a console sees the error at once).
 RETRIES_TAG = "imgpipe/infrastructure_retries"
 #: Wait before the first retry, seconds; doubled for each further one, at most :data:`_LONGEST_SECONDS`.
 FIRST_WAIT_SECONDS = 10.0

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from dagster import AssetCheckSeverity
 
+from imgpipe.assets.findings import evaluate
 from imgpipe.assets.gallery import Gallery, Shown
-from imgpipe.checks import evaluate
 from imgpipe.config import Settings
 from imgpipe.engines.shard import Stores
 from imgpipe.records import ImageRow, ManifestEntry, ShardManifest, Status

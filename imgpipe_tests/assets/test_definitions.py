@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from dagster import AssetKey, Definitions
 
+from imgpipe.assets.findings import check_names
 from imgpipe.assets.graph import build_definitions
-from imgpipe.checks import check_names
 from imgpipe.config import Settings, load_settings
 
 ROOT = Path(__file__).resolve().parents[2]

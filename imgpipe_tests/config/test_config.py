@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 
@@ -41,6 +43,17 @@ def test_named_config_file_replaces_the_one_that_is_found(tmp_path: Path) -> Non
     assert load_settings({}).shard_size == 5
 
 
+def test_a_config_file_is_read_without_a_change_to_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "other.yaml"
+    path.write_text("shard_size: 9\n")
+    read_only = MappingProxyType({**os.environ, "IMGPIPE_CONFIG": "/nowhere.yaml"})
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "environ", read_only)
+        assert load_settings({}, config=path).shard_size == 9
+
+
 @pytest.mark.parametrize(
     ("overrides", "key", "hint"),
     [
@@ -69,6 +82,12 @@ def test_impossible_values_are_refused_by_name(overrides: dict[str, object], key
 def test_unknown_key_in_the_file_is_refused() -> None:
     Path("imgpipe.yaml").write_text("upscale: {scales: 2}\n")
     with pytest.raises(ConfigError, match=r"upscale\.scales: unknown key; did you mean 'scale'"):
+        load_settings({})
+
+
+def test_an_unreadable_list_in_the_environment_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("IMGPIPE_ACTIONS", "rembg,upscale")
+    with pytest.raises(ConfigError, match=r'"actions".*JSON'):
         load_settings({})
 
 

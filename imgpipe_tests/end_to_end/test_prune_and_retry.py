@@ -5,7 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from dagster import RunsFilter
 
+from imgpipe.engines.retry import Mode, Retry
+from imgpipe.launch import open_instance
 from imgpipe.records import Status
 from imgpipe_tests.end_to_end.conftest import CLASSICAL, Workspace, write_drawing
 
@@ -72,6 +75,9 @@ def test_only_failed_adds_no_source_and_tries_the_failed_ones(drawn: Workspace) 
     code, text = drawn.cli("run", "--only", "failed", *QUICK)
     assert code == 1, text
     assert set(drawn.computed) == {("raw_images", "bad.png")}
+    with open_instance() as instance:
+        (last, *_) = instance.get_runs(RunsFilter(job_name="shard_job"), limit=1)
+    assert Retry.from_tags(last.tags) == Retry(Mode.FAILED)
     after = drawn.rows()
     assert set(after) == set(before)
     assert after["bad.png"].attempts == before["bad.png"].attempts + 1

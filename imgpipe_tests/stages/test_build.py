@@ -1,4 +1,4 @@
-"""Networks that are loaded ahead."""
+"""Which settings build a stage anew, and models that are loaded ahead."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
-from imgpipe.config import load_settings
+from imgpipe.config import Settings, load_settings
 from imgpipe.errors import WeightsMissing
+from imgpipe.settings import LimitSettings
 from imgpipe.stages.build import build_stage, warm_up
+from imgpipe.stages.catalogue import CATALOGUE
 from imgpipe.stages.chain import steps
 from imgpipe.stages.upscale import UpscaleStage
 
@@ -52,3 +54,50 @@ def test_what_cannot_be_loaded_ahead_is_told_by_the_stage(monkeypatch: pytest.Mo
     assert isinstance(stage, UpscaleStage)
     with pytest.raises(WeightsMissing, match="no such file"):
         stage.load()
+
+
+def stage_of(action: str, **options: Any) -> Any:
+    settings = load_settings({"actions": ["enhance", "rembg", "upscale"], **options})
+    step = next(step for step in steps(settings) if step.action.name == action)
+    return build_stage(step, settings)
+
+
+@pytest.mark.parametrize("action", CATALOGUE)
+def test_settings_that_a_stage_does_not_read_keep_it(action: str) -> None:
+    others = {"automation.report_cron": "5 * * * *", "workers": 3, "source": "x", "assets.owners": ["team:a"]}
+    assert stage_of(action, **others) is stage_of(action)
+
+
+@pytest.mark.parametrize(
+    ("action", "option", "rebuilt"),
+    [
+        ("upscale", {"upscale.scale": 2}, True),
+        ("upscale", {"model_dir": "/elsewhere"}, True),
+        ("upscale", {"device": "cpu"}, True),
+        ("upscale", {"limits.max_output_pixels": 5000}, True),
+        ("upscale", {"limits.max_bytes": 5000}, False),
+        ("upscale", {"rembg.erode_size": 4}, False),
+        ("rembg", {"rembg.erode_size": 4}, True),
+        ("rembg", {"upscale.scale": 2}, False),
+        ("read", {"limits.max_bytes": 5000}, True),
+        ("score", {"quality.diff": False}, True),
+        ("score", {"actions": ["upscale"]}, True),
+    ],
+)
+def test_settings_that_a_stage_reads_build_it_anew(
+    action: str, option: dict[str, Any], rebuilt: bool
+) -> None:
+    assert (stage_of(action, **option) is not stage_of(action)) == rebuilt
+
+
+def test_every_action_section_has_its_row() -> None:
+    assert set(CATALOGUE) == {"read", *Settings.action_names(), "score"}
+
+
+def test_the_upscaler_keeps_the_limit_of_its_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[LimitSettings] = []
+    monkeypatch.setattr(
+        "imgpipe.upscaling.build.build_upscaler", lambda *_, limits, **__: given.append(limits)
+    )
+    stage_of("upscale", **{"limits.max_output_pixels": 7777, "upscale.model": "lanczos"}).load()
+    assert [limits.max_output_pixels for limits in given] == [7777]

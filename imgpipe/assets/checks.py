@@ -32,8 +32,6 @@ from imgpipe.stages.chain import steps
 from imgpipe.storage.manifests import read_manifest
 from imgpipe.storage.tables import read_table
 
-__all__ = ["build_checks", "check_names", "evaluate"]
-
 
 def build_checks(settings: Settings) -> list[AssetChecksDefinition]:
     """One definition per asset; the scores are checked on ``quality_reports``."""

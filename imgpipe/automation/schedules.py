@@ -1,0 +1,34 @@
+"""What the schedules of a data set have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from dagster import DagsterRunStatus, DefaultScheduleStatus, ScheduleDefinition, schedule
+
+from imgpipe.config import Settings
+
+#: Statuses of runs that will start or have started and are not finished.
+UNDER_WAY = (
+    DagsterRunStatus.QUEUED,
+    DagsterRunStatus.NOT_STARTED,
+    DagsterRunStatus.STARTING,
+    DagsterRunStatus.STARTED,
+)
+
+
+def utc_schedule(
+    settings: Settings, name: str, job_name: str, cron: str, description: str
+) -> Callable[[Callable[..., Any]], ScheduleDefinition]:
+    """The decorator of a schedule in UTC; it starts by itself where ``automation.enabled`` says so."""
+    return schedule(
+        cron_schedule=cron,
+        name=name,
+        job_name=job_name,
+        execution_timezone="UTC",
+        default_status=(
+            DefaultScheduleStatus.RUNNING if settings.automation.enabled else DefaultScheduleStatus.STOPPED
+        ),
+        description=description,
+    )
