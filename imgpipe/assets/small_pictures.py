@@ -12,7 +12,7 @@ from imgpipe.records import ImageRow
 
 if TYPE_CHECKING:
     from imgpipe.report.pictures import PictureSet
-    from imgpipe.report.thumbnails import Bytes8
+    from imgpipe.report.thumbnails import Float
 
 #: Longest sides that are tried, px, until a picture fits its budget; the first is what is kept in memory.
 SIDES_PX = (128, 112, 96, 80, 64, 48)
@@ -26,7 +26,7 @@ class Heat:
     """Differences (height, width) of 0..255, by maximum, and their reference; both at the largest size."""
 
     reference: Image
-    levels: Bytes8
+    levels: Float
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +52,7 @@ NOTHING = SmallPictures("no row", "no row", "no row")
 
 def small_pictures(pictures: PictureSet, opener: Opener) -> SmallPictures:
     """Read, compare and reduce the pictures of one image; each full one is forgotten on return."""
+    from imgpipe.pixels.difference import difference, max_pool
     from imgpipe.report import thumbnails
 
     source = "not made" if pictures.source is None else opener(pictures.source, False)
@@ -64,8 +65,9 @@ def small_pictures(pictures: PictureSet, opener: Opener) -> SmallPictures:
     if isinstance(reference, str) or isinstance(result, str):
         missing = reference if isinstance(reference, str) else str(result)
         return SmallPictures(_reduced(source), _reduced(result), missing)
-    size = thumbnails.fit_size(reference.width, reference.height, SIDES_PX[0])
-    levels = thumbnails.max_pool(thumbnails.difference(reference, result), size)
+    levels = difference(reference, result)
+    size = thumbnails.fit_size(levels.shape[1], levels.shape[0], SIDES_PX[0])
+    levels = max_pool(levels, size)
     ground = thumbnails.area_thumbnail(reference, size, on_checkerboard=False)
     return SmallPictures(_reduced(source), _reduced(result), Heat(Image(ground), levels))
 

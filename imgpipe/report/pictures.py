@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 
 from imgpipe.errors import PER_IMAGE_ERRORS
 from imgpipe.images.image import Image
+from imgpipe.pixels.difference import difference
 from imgpipe.records import ImageRow, Status
 from imgpipe.report import thumbnails
 from imgpipe.report.duplicates import dhash
@@ -22,8 +23,8 @@ from imgpipe.settings import LimitSettings
 from imgpipe.storage import keys
 from imgpipe.storage.store import ImageStore
 
-#: Raised whenever the same pictures get other thumbnails.
-_CODE_VERSION = 1
+#: Increment when the same pictures get other thumbnails.
+_CODE_VERSION = 2
 #: The matting stage's table; its main pictures are cutouts.
 _MATTE_ASSET = "matted_images"
 _FOLDER = "thumbs"
@@ -180,8 +181,8 @@ class ThumbnailMaker:
             return {}
         reference = self._read_own(pictures.reference, opened)
         result = self._read_own(pictures.result, opened)
-        levels = thumbnails.difference(reference, result)
-        size = thumbnails.fit_size(reference.width, reference.height)
+        levels = difference(reference, result)
+        size = thumbnails.fit_size(levels.shape[1], levels.shape[0])
         before_box, after_box = thumbnails.hottest_region(levels, reference, result)
         before = thumbnails.crop_thumbnail(reference, before_box, after_box[2:])
         after = thumbnails.crop_thumbnail(result, after_box, after_box[2:])
