@@ -13,6 +13,14 @@ import numpy as np
 
 from imgpipe.errors import ConfigError
 from imgpipe.images.image import Image
+from imgpipe.pixels.round_trip import (
+    Float,
+    Reduced,
+    comparison_size,
+    inside_the_cutout,
+    reduce_picture,
+    rgb_over,
+)
 from imgpipe.quality import metrics as registry
 from imgpipe.quality.blocking import grid_ratio
 from imgpipe.quality.comparison import interior_of, measure, pair_of, visible_weight
@@ -23,14 +31,6 @@ from imgpipe.quality.matte_checks import matte_facts
 from imgpipe.quality.occupancy import occupancy_ratio
 from imgpipe.quality.profiles import check_all, choose_profile, thresholds_for
 from imgpipe.quality.report import CheckResult, QualityReport, Severity, Threshold
-from imgpipe.quality.round_trip import (
-    Float,
-    Reduced,
-    comparison_size,
-    inside_the_cutout,
-    reduce_picture,
-    rgb_over,
-)
 from imgpipe.records import ModelUse, Status, TileGrid
 from imgpipe.settings import QualitySettings
 

@@ -9,13 +9,14 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
 from imgpipe.images.image import Pixels
-from imgpipe.upscaling.axis_filter import AxisFilter
-from imgpipe.upscaling.color_match import Floats, bilinear_rows
+from imgpipe.pixels.axis_filter import AxisFilter
+from imgpipe.pixels.bilinear import widened_rows
+from imgpipe.pixels.strips import spans
+from imgpipe.upscaling.color_match import Floats
 from imgpipe.upscaling.compiled import compiled
 from imgpipe.upscaling.network import NATIVE_MAX, Native
 
@@ -42,21 +43,18 @@ def finish(
     strip_rows = max(1, STRIP_PIXELS // max(width, native.shape[1]))
     added = np.zeros((1, 1, 3), np.float32) if correction is None else correction
 
-    def work(start: int) -> None:
-        rows = slice(start, min(height, start + strip_rows))
+    def work(rows: slice) -> None:
         if vertical is None or horizontal is None:
             strip: npt.NDArray[Any] = native[rows]
         else:
             source = native[vertical.needs(rows)].astype(np.float32)
             strip = horizontal.along_columns(vertical.along_rows(source, rows))
-        upper, lower, share = bilinear_rows(len(added), height, rows)
-        first, stop = upper[0], lower[-1] + 1
-        wide = cv2.resize(added[first:stop], (width, stop - first), interpolation=cv2.INTER_LINEAR)
-        _blend(_flat(strip), _flat(wide), upper - first, lower - first, share, _flat(result[rows]), full)
+        wide, upper, lower, share = widened_rows(added, width, height, rows)
+        _blend(_flat(strip), _flat(wide), upper, lower, share, _flat(result[rows]), full)
 
     full = np.float32(np.iinfo(dtype).max)
     with ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="imgpipe-finish") as pool:
-        for _ in pool.map(work, range(0, height, strip_rows)):
+        for _ in pool.map(work, spans(0, height, strip_rows)):
             pass  # an exception of a strip is raised here
     return result
 
@@ -75,10 +73,3 @@ def _blend(native: Any, correction: Any, upper: Any, lower: Any, share: Any, res
             more = above[index] + (below[index] - above[index]) * share[y]
             value = np.float32(values[index]) * unit + more * full + half
             out[index] = np.int32(min(max(value, zero), full))
-
-
-def quantise(values: Floats, full: float) -> Floats:
-    """``values`` plus a half and clipped to 0..``full``, in place: a cast to integers rounds half up."""
-    values += 0.5
-    np.clip(values, 0.0, full, out=values)
-    return values

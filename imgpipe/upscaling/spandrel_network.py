@@ -27,7 +27,7 @@ from imgpipe.upscaling import receptive_field
 from imgpipe.upscaling.amx_esrgan_form import amx_or_torch, has_amx_form
 from imgpipe.upscaling.amx_network import AmxNetwork
 from imgpipe.upscaling.convolution_choice import Convolution, fastest_convolution, fastest_esrgan
-from imgpipe.upscaling.network import LoadedNetwork, Network, ReceptiveField
+from imgpipe.upscaling.network import Floats, LoadedNetwork, Network, ReceptiveField
 from imgpipe.upscaling.network_forms import (
     CompactForm,
     EsrganForm,
@@ -187,14 +187,14 @@ def _receptive_field(descriptor: Any, module: nn.Module) -> ReceptiveField:
     if descriptor.architecture.id in _CONVOLUTIONAL:
         return receptive_field.of_convolutions(module)
 
-    def call(pixels: Tensor) -> Tensor:
+    def enlarge(strip: Floats) -> Floats:
         device = next(module.parameters()).device
         with torch.inference_mode():
-            result: Tensor = module(pixels.to(device))
-        return result.cpu()
+            result: Tensor = module(torch.from_numpy(strip).permute(2, 0, 1)[None].to(device))
+        return np.asarray(result[0].permute(1, 2, 0).cpu(), np.float32)
 
     return receptive_field.measure(
-        call, descriptor.scale, multiple_of=descriptor.size_requirements.multiple_of
+        enlarge, descriptor.scale, multiple_of=descriptor.size_requirements.multiple_of, passes_nan=True
     )
 
 
