@@ -32,7 +32,7 @@ from imgpipe.images.decode import decode
 from imgpipe.images.encode import encode
 from imgpipe.images.image import Image
 from imgpipe.images.isolation import IsolatedDecoder
-from imgpipe.images.resize import resize
+from imgpipe.pixels.resize import resize
 from imgpipe.samples.drawings import draw_samples
 from imgpipe.settings import IsolationSettings, LimitSettings
 

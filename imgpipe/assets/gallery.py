@@ -49,8 +49,7 @@ class Shown:
 class Gallery:
     """Thumbnails of one shard, each made once however many checks show it.
 
-    Reads the stored files: what is seen is what there is. A picture that cannot be read costs its cell,
-    which says why.
+    They are made from the stored files. The cell of a picture that cannot be read says why.
     """
 
     def __init__(self, settings: Settings, stores: Stores, shard: str) -> None:

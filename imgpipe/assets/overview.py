@@ -1,6 +1,6 @@
-"""One picture of a data set's state: counts, shards, two distributions, the worst images.
+"""The state of a data set as one image: counts, shards, two distributions, the worst images.
 
-An SVG whose parts are all inside it, so that it can be shown wherever a picture can.
+A self-contained SVG, so that it can be shown wherever an image can.
 """
 
 from __future__ import annotations

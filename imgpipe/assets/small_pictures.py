@@ -12,7 +12,7 @@ from imgpipe.pictures.reader import OpenPictures
 from imgpipe.records import ImageRow
 
 if TYPE_CHECKING:
-    from imgpipe.report.thumbnails import Bytes8
+    from imgpipe.report.thumbnails import Float
 
 #: Longest sides that are tried, px, until a picture fits its budget; the first is what is kept in memory.
 SIDES_PX = (128, 112, 96, 80, 64, 48)
@@ -25,7 +25,7 @@ class Heat:
     """Differences (height, width) of 0..255, by maximum, and their reference; both at the largest size."""
 
     reference: Image
-    levels: Bytes8
+    levels: Float
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +64,7 @@ def _open(opened: OpenPictures, row: ImageRow | None) -> Image | str:
 
 
 def _heat(opened: OpenPictures, source: Image | str, result: Image | str) -> Heat | str:
+    from imgpipe.pixels.difference import difference, max_pool
     from imgpipe.report import thumbnails
 
     pictures = opened.pictures
@@ -74,9 +75,10 @@ def _heat(opened: OpenPictures, source: Image | str, result: Image | str) -> Hea
         return reference
     if isinstance(result, str):
         return result
-    size = thumbnails.fit_size(reference.width, reference.height, SIDES_PX[0])
-    levels = thumbnails.max_pool(thumbnails.difference(reference, result), size)
-    return Heat(Image(thumbnails.area_thumbnail(reference, size, on_checkerboard=False)), levels)
+    levels = difference(reference, result)
+    size = thumbnails.fit_size(levels.shape[1], levels.shape[0], SIDES_PX[0])
+    ground = thumbnails.area_thumbnail(reference, size, on_checkerboard=False)
+    return Heat(Image(ground), max_pool(levels, size))
 
 
 def _reduced(picture: Image | str) -> Image | str:

@@ -16,12 +16,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import cast
 
-import numpy as np
-
+from imgpipe.images.colour import to_8_bit
 from imgpipe.images.encode import Effort, encode
-from imgpipe.images.image import Image, Pixels
+from imgpipe.images.image import Image
 
 #: Lossy formats are never written below this.
 LOWEST_QUALITY = 90
@@ -66,9 +64,8 @@ def fit_bit_depth(image: Image, priority: Sequence[str]) -> tuple[Image, tuple[s
     priority has no more, each value rounded to nearest (v / 257)."""
     if image.bit_depth == 8 or any(name in _KEEP_16_BITS for name in priority):
         return image, ()
-    reduced = ((image.pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
     reason = (
         f"16 bits per channel reduced to 8: enhance.save_format_priority=[{', '.join(priority)}] has no "
         "format for more; add PNG to keep them"
     )
-    return replace(image, pixels=cast(Pixels, reduced)), (reason,)
+    return replace(image, pixels=to_8_bit(image.pixels)), (reason,)

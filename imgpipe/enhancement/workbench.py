@@ -8,7 +8,7 @@ from imgpipe.enhancement.formats import Encoding, write
 from imgpipe.enhancement.resample import resample
 from imgpipe.errors import EncodeError
 from imgpipe.images.image import Image
-from imgpipe.images.resize import Kernel
+from imgpipe.pixels.resize import Kernel
 
 
 @dataclass(frozen=True, slots=True)

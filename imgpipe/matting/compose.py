@@ -10,10 +10,12 @@ import PIL.Image
 from PIL import ImageCms
 
 from imgpipe.errors import ConfigError, ImageError
+from imgpipe.images.colour import three_channels
 from imgpipe.images.icc import is_srgb, srgb_profile
 from imgpipe.images.image import Image, Pixels
 from imgpipe.images.metadata import icc_space
-from imgpipe.images.resize import resize
+from imgpipe.pixels.resize import resize
+from imgpipe.pixels.strips import spans
 
 Colour = tuple[int, int, int]
 
@@ -41,8 +43,7 @@ def composite_on(cutout: Image, background: Colour | Image) -> Image:
     behind = _in_profile(behind, profile)
     translucent = behind.alpha is not None and bool((behind.alpha < behind.max_value).any())
     pixels = np.empty((cutout.height, cutout.width, 4 if translucent else 3), cutout.pixels.dtype)
-    for top in range(0, cutout.height, _STRIP_ROWS):
-        rows = slice(top, top + _STRIP_ROWS)
+    for rows in spans(0, cutout.height, _STRIP_ROWS):
         pixels[rows] = _over(cutout, behind, rows, translucent=translucent)
     return Image(cast(Pixels, pixels), profile, cutout.exif, cutout.xmp, cutout.source_format, notes)
 
@@ -98,8 +99,8 @@ def _converted(picture: Image, own: bytes | None, icc: bytes | None) -> Image:
     scale = np.float32(255 / picture.max_value)
     colour = np.rint(picture.colour * scale).astype(np.uint8)
     grey = colour.shape[2] == 1 and icc_space(own) == "GRAY"
-    if colour.shape[2] == 1 and not grey:
-        colour = np.repeat(colour, 3, axis=2)
+    if not grey:
+        colour = three_channels(colour)
     opened = PIL.Image.fromarray(np.ascontiguousarray(colour[..., 0] if grey else colour))
     try:
         converted = ImageCms.profileToProfile(
@@ -137,7 +138,5 @@ def _strip(picture: Image, rows: slice) -> tuple[np.ndarray, np.ndarray]:
     """(rows, width, 1) alpha and (rows, width, 3) colour, float64 in 0..1."""
     values = picture.pixels[rows] / np.float64(picture.max_value)
     colour = values[..., : picture.channels - picture.has_alpha]
-    if colour.shape[2] == 1:
-        colour = np.repeat(colour, 3, axis=2)
     alpha = values[..., -1:] if picture.has_alpha else np.ones_like(values[..., :1])
-    return alpha, colour
+    return alpha, three_channels(colour)

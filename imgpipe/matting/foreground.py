@@ -23,8 +23,9 @@ import numpy.typing as npt
 
 from imgpipe.images.image import Pixels
 from imgpipe.matting.matte import Alpha
-from imgpipe.matting.pull_push import STRIP_ROWS, Field, pull_push
 from imgpipe.matting.trimap import Mask
+from imgpipe.pixels.pull_push import STRIP_ROWS, Field, pull_push
+from imgpipe.pixels.strips import spans
 
 #: Context around the soft band, px: what F and B are continued from.
 MARGIN_PX = 32
@@ -51,8 +52,7 @@ def decontaminate(colour: Pixels, alpha: Alpha, soft: Mask, *, absent: Mask | No
     behind = pull_push(band.background, height, width)
     beside = pull_push(lambda rows: band.subject(rows, behind), height, width)
     inner = result[window]
-    for top in range(0, height, STRIP_ROWS):
-        rows = slice(top, min(height, top + STRIP_ROWS))
+    for rows in spans(0, height, STRIP_ROWS):
         exact = band.estimate(rows, behind, beside) * np.float32(band.full_scale)
         inner[rows][band.soft[rows]] = np.rint(exact).astype(colour.dtype)
     return result

@@ -7,10 +7,13 @@ multiplied where the source is evenly translucent, but not multiplied twice alon
 
 from __future__ import annotations
 
+from typing import cast
+
 import cv2
 import numpy as np
 import numpy.typing as npt
 
+from imgpipe.images.colour import three_channels
 from imgpipe.images.image import Image, Pixels
 from imgpipe.matting.matte import Alpha
 from imgpipe.matting.trimap import REFERENCE_SIDE_PX, Mask
@@ -23,8 +26,7 @@ _BEHIND = np.array([[1, 1, 1], [0, 0, 0], [0, 1, 0], [1, 0, 1], [0, 0, 1], [1, 1
 
 def colour_of(image: Image) -> Pixels:
     """(height, width, 3) in the image's own dtype; grey is repeated, alpha left out."""
-    colour = image.colour
-    return np.ascontiguousarray(colour if colour.shape[2] == 3 else np.repeat(colour, 3, axis=2))
+    return cast(Pixels, np.ascontiguousarray(three_channels(image.colour)))
 
 
 def absent_of(image: Image) -> Mask | None:

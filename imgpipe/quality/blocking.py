@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from imgpipe.quality.round_trip import Float
+from imgpipe.pixels.round_trip import Float
 
 GRID_PX = 8
 #: Step that is too small to be seen (1/255), added to both sides so that flat areas read 1.

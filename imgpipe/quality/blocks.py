@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from imgpipe.pixels.strips import spans
+
 BLOCK_ROWS, BLOCK_COLUMNS = 64, 512
 
 Region = tuple[slice, slice]
@@ -36,12 +38,6 @@ def blocks(shape: tuple[int, ...], margin: int, *, inset: int = 0) -> Iterator[B
             seen = _widened(rows, margin, height), _widened(columns, margin, width)
             inner = _moved(rows, -seen[0].start), _moved(columns, -seen[1].start)
             yield Block((rows, columns), seen, inner)
-
-
-def spans(start: int, stop: int, step: int) -> Iterator[slice]:
-    """``start``..``stop`` in pieces of ``step``, the last one what remains."""
-    for first in range(start, stop, step):
-        yield slice(first, min(first + step, stop))
 
 
 def _widened(span: slice, margin: int, length: int) -> slice:

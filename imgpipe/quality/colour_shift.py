@@ -14,7 +14,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from imgpipe.quality.round_trip import Float, area_average
+from imgpipe.pixels.resize import area_average
+from imgpipe.pixels.round_trip import Float
 
 #: Gaussian sigma of the local average, px at comparison size.
 LOCAL_SIGMA_PX = 12.0

@@ -10,8 +10,10 @@ import cv2
 import numpy as np
 
 from imgpipe.images.colour import luma
+from imgpipe.pixels.resize import area_average
+from imgpipe.pixels.round_trip import Float, Reduced
+from imgpipe.pixels.strips import spans
 from imgpipe.quality.blocking import grid_ratio
-from imgpipe.quality.blocks import spans
 from imgpipe.quality.colour_shift import colour_shift, local_colour_shift
 from imgpipe.quality.detail import detail_ratio
 from imgpipe.quality.edge_pixel_loss import picture_edge_loss
@@ -19,7 +21,6 @@ from imgpipe.quality.findings import Findings
 from imgpipe.quality.gmsd import gmsd
 from imgpipe.quality.ms_ssim import ms_ssim
 from imgpipe.quality.psnr import psnr
-from imgpipe.quality.round_trip import Float, Reduced, area_average
 from imgpipe.quality.ssim import crop_to_centres, fits_window, similarity_means, ssim, ssim_map
 from imgpipe.quality.subpixel_shift import subpixel_shift
 from imgpipe.quality.worst_window import worst_window

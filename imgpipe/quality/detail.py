@@ -11,8 +11,8 @@ import math
 import cv2
 import numpy as np
 
+from imgpipe.pixels.round_trip import Float
 from imgpipe.quality.blocks import blocks
-from imgpipe.quality.round_trip import Float
 
 #: Energy of imperceptible grain, (1/255)^2, added to both, so that flat pictures have ratio 1.
 _FLOOR = 1.0

@@ -22,8 +22,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from imgpipe.pixels.round_trip import Float
 from imgpipe.quality.blocks import blocks
-from imgpipe.quality.round_trip import Float
 
 Bool = npt.NDArray[np.bool_]
 

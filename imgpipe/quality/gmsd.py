@@ -16,9 +16,10 @@ import math
 import cv2
 import numpy as np
 
+from imgpipe.pixels.resize import area_average
+from imgpipe.pixels.round_trip import Float
 from imgpipe.quality.blocks import blocks
 from imgpipe.quality.psnr import check_same_shape
-from imgpipe.quality.round_trip import Float, area_average
 
 T = 170.0
 #: Pictures smaller than this have no 3x3 neighbourhood after averaging.

@@ -9,8 +9,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from imgpipe.pixels.bilinear import enlarged_rows
+from imgpipe.pixels.round_trip import Float
 from imgpipe.quality.blocks import blocks
-from imgpipe.quality.round_trip import Float
 
 Bool = npt.NDArray[np.bool_]
 
@@ -54,17 +55,7 @@ def source_edges(reference: Float) -> Bool:
 def residual_rows(axis: Axis, top: int, bottom: int) -> tuple[Float, Bool]:
     """(r, visible) for result rows top..bottom, the whole width: float32 and bool."""
     height, width = axis.result.shape
-    rows = axis.source.shape[0]
-    # Pixel centres as in every resize: result row y lies at source row (y + 0.5) / factor - 0.5.
-    at = np.clip((np.arange(top, bottom) + 0.5) * rows / height - 0.5, 0, rows - 1)
-    first = np.floor(at).astype(np.intp)
-    low, high = int(first[0]), min(int(first[-1]) + 2, rows)
-    wide = cv2.resize(
-        np.ascontiguousarray(axis.source[low:high]), (width, high - low), interpolation=cv2.INTER_LINEAR
-    )
-    second = np.minimum(first + 1, rows - 1)
-    part = (at - first).astype(np.float32)[:, None]
-    smooth = wide[first - low] * (1 - part) + wide[second - low] * part
+    smooth = enlarged_rows(axis.source, width, height, slice(top, bottom))
     return axis.result[top:bottom] - smooth, ~_near_edges(axis, top, bottom)
 
 

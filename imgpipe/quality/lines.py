@@ -27,9 +27,9 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
+from imgpipe.pixels.round_trip import Float
 from imgpipe.quality.line_report import LineBox, LinesReport
 from imgpipe.quality.line_residual import Axis, Bool, residual_rows, source_edges
-from imgpipe.quality.round_trip import Float
 from imgpipe.records import TileGrid
 
 STEP_SIDE_PX = 12

@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from imgpipe.quality.round_trip import Float
+from imgpipe.pixels.round_trip import Float
 
 MIN_REGION_PX = 64
 

@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from imgpipe.errors import ConfigError
-from imgpipe.quality.round_trip import Float
+from imgpipe.pixels.round_trip import Float
 
 Bool = npt.NDArray[np.bool_]
 Double = npt.NDArray[np.float64]

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from imgpipe.pixels.resize import area_average
+from imgpipe.pixels.round_trip import Float
 from imgpipe.quality.psnr import check_same_shape
-from imgpipe.quality.round_trip import Float, area_average
 from imgpipe.quality.ssim import WINDOW_PX, similarity_means
 
 WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)

@@ -7,7 +7,7 @@ import math
 import cv2
 import numpy as np
 
-from imgpipe.quality.round_trip import Float, Plane
+from imgpipe.pixels.round_trip import Float, Plane
 
 #: Elements per strip: small enough to stay in the cache, large enough that the cost of calls is negligible.
 _STRIP_ELEMENTS = 1 << 19

@@ -14,6 +14,12 @@ import numpy as np
 from imgpipe.errors import ConfigError
 from imgpipe.images.image import Image
 from imgpipe.metrics import METRICS
+from imgpipe.pixels.round_trip import (
+    comparison_size,
+    inside_the_cutout,
+    reduce_picture,
+    rgb_over,
+)
 from imgpipe.quality.comparison import Pair, interior_of, measure, pair_of, visible_weight
 from imgpipe.quality.edge_pixel_loss import EdgeLossReport, matte_edge_loss
 from imgpipe.quality.findings import Findings
@@ -22,12 +28,6 @@ from imgpipe.quality.matte_checks import matte_facts
 from imgpipe.quality.occupancy import occupancy_ratio
 from imgpipe.quality.profiles import check_all, choose_profile, thresholds_for
 from imgpipe.quality.report import CheckResult, QualityReport, Severity, Threshold
-from imgpipe.quality.round_trip import (
-    comparison_size,
-    inside_the_cutout,
-    reduce_picture,
-    rgb_over,
-)
 from imgpipe.records import ModelUse, Status, TileGrid
 from imgpipe.settings import QualitySettings
 

@@ -26,9 +26,9 @@ from typing import TypeVar
 import cv2
 import numpy as np
 
-from imgpipe.quality.blocks import spans
+from imgpipe.pixels.round_trip import Float, Plane
+from imgpipe.pixels.strips import spans
 from imgpipe.quality.psnr import check_same_shape
-from imgpipe.quality.round_trip import Float, Plane
 
 Summary = TypeVar("Summary")
 #: Rows and columns of window centres.

@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from imgpipe.pixels.round_trip import Float
 from imgpipe.quality.blocks import Region, blocks
-from imgpipe.quality.round_trip import Float
 
 _SIGMA_PX = 1.0
 #: The blur's radius as OpenCV chooses it for this sigma, and one px for the gradient.

@@ -8,7 +8,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from imgpipe.quality.round_trip import Float
+from imgpipe.pixels.round_trip import Float
 
 WINDOW_PX = 16
 #: Windows with less visible weight than this share are not judged.

@@ -39,14 +39,14 @@ __all__ = ["ReportResult", "ShardRows", "build_report"]
 
 #: Images shown per check in the gallery.
 WORST_PER_CHECK = 12
-#: Look-alikes that get a thumbnail of their source beyond ``max_thumbnails``.
+#: Near-duplicates that get a thumbnail of their source beyond ``max_thumbnails``.
 _MAX_SHOWN_DUPLICATES = 48
 _THUMB_PREFIX = "thumbs/"
 
 
 @dataclass(frozen=True, slots=True)
 class ReportResult:
-    """What a report holds and where it lies.
+    """The contents of a report and its place.
 
     ``counts``: images by status and ``n``. ``metrics``: score -> ``n, mean, min, p05, p50, p95, max`` over
     its finite values, for scores that have any. ``thumbnails``: images with thumbnails;
@@ -76,13 +76,14 @@ def build_report(
     max_hashes: int = 2000,
     previous: ReportArchive | None = None,
 ) -> ReportResult:
-    """Write the report of a data set; an older one stays whole until the last write.
+    """Write the report of a data set; the previous one stays complete until the last write.
 
-    ``reader``: opens the pictures; the report goes into its output. ``matte_asset``: the asset whose main
-    pictures are cutouts.
-    ``max_thumbnails``: images that get thumbnails (up to six small files each). ``max_hashes``: sources that
-    are decoded for the search of near-duplicates at most; hashes of the previous report are kept, so that
-    later reports cover more. ``previous``: what to compare with, by default the report that is there.
+    ``reader``: opens the pictures; the report is written to its output. ``matte_asset``: the asset whose main
+    pictures are cutouts. ``max_thumbnails``: images that get thumbnails (up to six small files each).
+    ``max_hashes``: sources that are decoded to find near-duplicates, at most; hashes of the previous report
+    are kept, so that later reports cover more. ``previous``: the report to compare with, by default the
+    stored one.
+
     Raises :class:`ConfigError` for a shard without tables or negative limits, and StoreUnavailable.
     """
     start = time.perf_counter()
@@ -199,7 +200,7 @@ def _make_pictures(
     hashes: dict[int, str],
     max_hashes: int,
 ) -> tuple[dict[int, Thumbnails], pd.Series]:
-    """Thumbnails by line, and the groups of look-alikes; ``hashes`` is completed on the way."""
+    """Thumbnails by line, and the groups of near-duplicates; new hashes are added to ``hashes``."""
     made = for_each_image(maker.make, {i: pictures[i] for i in chosen})
     _take_hashes(made, hashes)
     failed = {i for i, each in made.items() if each.problem}
@@ -218,7 +219,7 @@ def _make_pictures(
 
 
 def _group(hashes: Mapping[int, str], count: int) -> pd.Series:
-    """Number of the group of look-alikes per line, missing where there is none."""
+    """Number of the group of near-duplicates per line, missing where there is none."""
     known = pd.Series({position: text for position, text in hashes.items() if text}, dtype="object")
     return group_near_duplicates(known.sort_index()).reindex(range(count)).astype("Int64")
 
@@ -248,7 +249,7 @@ def _with_pictures(
 
 
 def _delete_unused(output: ImageStore, dataset: str, existing: frozenset[str], frame: pd.DataFrame) -> None:
-    """Remove thumbnails that no page shows any more; after the page, so that none is missed meanwhile."""
+    """Delete thumbnails that the page no longer shows; after it was written, so that no link breaks."""
     used = {keys.report_key(dataset, str(path)) for kind in KINDS for path in frame[f"thumb_{kind}"].dropna()}
     for key in sorted(existing - used):
         output.delete(key)

@@ -14,13 +14,14 @@ from imgpipe.errors import PER_IMAGE_ERRORS
 from imgpipe.images.image import Image
 from imgpipe.pictures.picture_set import PictureSet
 from imgpipe.pictures.reader import OpenPictures, PictureReader
+from imgpipe.pixels.difference import difference
 from imgpipe.records import ImageRow
 from imgpipe.report import thumbnails
 from imgpipe.report.duplicates import dhash
 from imgpipe.storage import keys
 
 #: Increment when the same pictures get other thumbnails.
-_CODE_VERSION = 1
+_CODE_VERSION = 2
 _FOLDER = "thumbs"
 #: In the order in which they are shown.
 KINDS = ("source", "result", "matte", "diff", "detail_source", "detail_result")
@@ -105,8 +106,8 @@ class ThumbnailMaker:
 
 def _compare(reference: Image, result: Image) -> dict[str, bytes]:
     """The result, its heat map, and the place of the largest difference before and after."""
-    levels = thumbnails.difference(reference, result)
-    size = thumbnails.fit_size(reference.width, reference.height)
+    levels = difference(reference, result)
+    size = thumbnails.fit_size(levels.shape[1], levels.shape[0])
     before_box, after_box = thumbnails.hottest_region(levels, reference, result)
     before = thumbnails.crop_thumbnail(reference, before_box, after_box[2:])
     after = thumbnails.crop_thumbnail(result, after_box, after_box[2:])

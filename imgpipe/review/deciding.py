@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from imgpipe.errors import ConfigError
-from imgpipe.pictures.decoders import source_decoder
 from imgpipe.records import ImageRow, Status
 from imgpipe.review.book import record
 from imgpipe.review.decisions import Decision, Verdict
@@ -80,11 +79,13 @@ class Reviewer:
         ``data``: a file of any format that sources may have; ``isolation``: where it is decoded. Raises
         :class:`ImageError` where it cannot be decoded, :class:`ConfigError` where it cannot take that place.
         """
+        from imgpipe.images.isolation import open_decoder
         from imgpipe.images.sniff import sniff
 
         asset = asset or self._stopped_at(item)
         before = self._input_of(item, asset)
-        picture = source_decoder(isolation).decode(data, name=name, limits=limits)
+        with open_decoder(isolation, 1) as decoder:
+            picture = decoder.decode(data, name=name, limits=limits)
         check_replacement(picture, before, self.places[asset], name)
         digest = hashlib.sha256(data).hexdigest()
         file_key = keys.handed_in_key(

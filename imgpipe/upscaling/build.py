@@ -17,7 +17,7 @@ from imgpipe.settings import LimitSettings, UpscaleSettings
 from imgpipe.upscaling.upscaler import TargetSize, Upscaler
 
 if TYPE_CHECKING:
-    from imgpipe.images.resize import Kernel
+    from imgpipe.pixels.resize import Kernel
     from imgpipe.upscaling.network import LoadedNetwork
 
 _CLASSICAL: Mapping[str, Kernel] = {"lanczos": "lanczos", "bicubic": "bicubic"}

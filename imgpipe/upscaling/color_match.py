@@ -14,7 +14,6 @@ import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float32]
-Rows = npt.NDArray[np.intp]
 
 #: Blur of the difference at the source's resolution, px.
 SIGMA_PX = 8.0
@@ -56,27 +55,6 @@ def _low_frequencies(difference: Floats, alpha: Floats | None, sigma_px: float) 
     weight = _blur(alpha, sigma_px)
     weighted = _blur(difference * alpha[..., None], sigma_px)
     return np.asarray(weighted / np.maximum(weight, _WEIGHT_FLOOR)[..., None], dtype=np.float32)
-
-
-def enlarged_rows(difference: Floats, width: int, height: int, rows: slice) -> Floats:
-    """Rows ``rows`` of ``difference`` enlarged bilinearly to ``width`` x ``height``: (n, width, c) float32.
-
-    Pixel centres are aligned and borders repeated, as in ``cv2.resize(INTER_LINEAR)`` of the whole; only
-    the asked rows are made, so that memory follows the strip.
-    """
-    upper, lower, share = bilinear_rows(len(difference), height, rows)
-    share = share[:, None, None]
-    strip = difference[upper] * (1 - share) + difference[lower] * share
-    enlarged = cv2.resize(strip, (width, len(strip)), interpolation=cv2.INTER_LINEAR)
-    return np.asarray(enlarged, dtype=np.float32)
-
-
-def bilinear_rows(source_height: int, height: int, rows: slice) -> tuple[Rows, Rows, Floats]:
-    """For each of ``rows`` of ``height``: source rows above and below, and the share of the one below."""
-    y = (np.arange(rows.start, rows.stop, dtype=np.float64) + 0.5) * (source_height / height) - 0.5
-    y = np.clip(y, 0, source_height - 1)
-    upper = np.floor(y).astype(np.intp)
-    return upper, np.minimum(upper + 1, source_height - 1), (y - upper).astype(np.float32)
 
 
 def _blur(values: Floats, sigma_px: float) -> Floats:

@@ -16,7 +16,7 @@ import numpy as np
 from imgpipe.errors import InferenceError, ModelMismatch, OutOfMemory, PackagesMissing, WeightsRefused
 from imgpipe.inference.memory_model import ASSUMED_MEMORY
 from imgpipe.inference.weights import LocatedWeights
-from imgpipe.upscaling import context_probe
+from imgpipe.upscaling import receptive_field
 from imgpipe.upscaling.network import Floats, LoadedNetwork, Strip, strip_of
 
 #: Algorithm as OpenCV names it -> the factors that its authors published.
@@ -41,7 +41,7 @@ def load_network(located: LocatedWeights, *, precision: str) -> LoadedNetwork:
     reasons = ["dnn_superres works with 8 bits per channel"]
     if precision not in ("auto", "fp32"):
         reasons.append(f"precision {precision} was asked for: dnn_superres works in fp32")
-    field = context_probe.measure(network.enlarge, network.scale)
+    field = receptive_field.measure(network.enlarge, network.scale)
     return LoadedNetwork(
         network,
         backend="dnn_superres",

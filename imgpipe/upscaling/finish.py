@@ -13,8 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from imgpipe.images.image import Pixels
-from imgpipe.upscaling.axis_filter import AxisFilter
-from imgpipe.upscaling.color_match import Floats, enlarged_rows
+from imgpipe.pixels.axis_filter import AxisFilter
+from imgpipe.pixels.bilinear import enlarged_rows
+from imgpipe.pixels.strips import spans
+from imgpipe.upscaling.color_match import Floats
 from imgpipe.upscaling.network import NATIVE_MAX, Native
 
 #: Pixels of the result that a thread works on at once: they stay in its core's cache.
@@ -40,8 +42,7 @@ def finish(
     full = float(np.iinfo(dtype).max)
     strip_rows = max(1, STRIP_PIXELS // max(width, native.shape[1]))
 
-    def work(start: int) -> None:
-        rows = slice(start, min(height, start + strip_rows))
+    def work(rows: slice) -> None:
         if vertical is None or horizontal is None:
             strip: npt.NDArray[Any] = native[rows]
         else:
@@ -51,16 +52,10 @@ def finish(
         values *= full / NATIVE_MAX
         if correction is not None:
             values += enlarged_rows(correction, width, height, rows) * full
-        result[rows] = quantise(values, full)
+        values += 0.5  # with the cast, which cuts off, this rounds half up
+        result[rows] = np.clip(values, 0.0, full, out=values)
 
     with ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="imgpipe-finish") as pool:
-        for _ in pool.map(work, range(0, height, strip_rows)):
+        for _ in pool.map(work, spans(0, height, strip_rows)):
             pass  # an exception of a strip is raised here
     return result
-
-
-def quantise(values: Floats, full: float) -> Floats:
-    """``values`` plus a half and clipped to 0..``full``, in place: a cast to integers rounds half up."""
-    values += 0.5
-    np.clip(values, 0.0, full, out=values)
-    return values

@@ -15,9 +15,11 @@ import numpy.typing as npt
 from imgpipe.errors import OutOfMemory
 from imgpipe.images.image import Image, Pixels
 from imgpipe.inference.weights import LocatedWeights
+from imgpipe.pixels.alpha import resize_alpha
+from imgpipe.pixels.resize import area_average
 from imgpipe.records import ModelUse, TileGrid
 from imgpipe.settings import LimitSettings, UpscaleSettings
-from imgpipe.upscaling.alpha import enlarge_alpha, extend_colours, within_neighbours
+from imgpipe.upscaling.alpha import extend_colours, within_neighbours
 from imgpipe.upscaling.color_match import Floats, color_correction, low_frequency_difference
 from imgpipe.upscaling.finish import finish
 from imgpipe.upscaling.network import LoadedNetwork
@@ -115,7 +117,7 @@ class NetworkUpscaler:
         """Alpha at the size and in the dtype of ``enlarged``."""
         height, width, _ = enlarged.shape
         if self._settings.alpha == "lanczos":
-            return enlarge_alpha(alpha, width, height, enlarged.dtype)
+            return resize_alpha(alpha, width, height, enlarged.dtype)
         grey = np.repeat(alpha[..., None], 3, axis=2)
         native = self._queue.enlarge(grey)
         correction = color_correction(grey, native.mean) if self._settings.color_match else None
@@ -187,13 +189,12 @@ def _finished(
 def _reduced(enlarged: Pixels, like: Floats) -> Floats:
     """``enlarged`` at the size of ``like`` by an area filter, in 0..1.
 
-    In float32, a channel at a time: on integers OpenCV rounds means of four up by an eighth on average.
+    A channel at a time, to hold one float32 plane of the large picture.
     """
     height, width, channels = like.shape
     result = np.empty_like(like)
     for channel in range(channels):
-        plane = enlarged[..., channel].astype(np.float32)
-        result[..., channel] = cv2.resize(plane, (width, height), interpolation=cv2.INTER_AREA)
+        result[..., channel] = area_average(enlarged[..., channel], (width, height))
     result /= np.float32(np.iinfo(enlarged.dtype).max)
     return result
 

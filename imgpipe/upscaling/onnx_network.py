@@ -16,7 +16,7 @@ import onnxruntime
 from imgpipe.errors import ConfigError, InferenceError, ModelMismatch, OutOfMemory, WeightsRefused
 from imgpipe.inference.memory_model import ASSUMED_MEMORY
 from imgpipe.inference.weights import LocatedWeights
-from imgpipe.upscaling import context_probe
+from imgpipe.upscaling import receptive_field
 from imgpipe.upscaling.network import Floats, LoadedNetwork, Strip, strip_of
 
 _PRECISIONS = {"tensor(float)": ("fp32", np.float32), "tensor(float16)": ("fp16", np.float16)}
@@ -36,7 +36,7 @@ def load_network(located: LocatedWeights, *, device: str, precision: str) -> Loa
     """
     session, used = _session(located.path, device)
     network = OnnxNetwork(session, located.path, used)
-    field = context_probe.measure(lambda window: network.enlarge(window[None])[0], network.scale)
+    field = receptive_field.measure(lambda window: network.enlarge(window[None])[0], network.scale)
     reasons: tuple[str, ...] = ()
     if precision not in ("auto", network.precision):
         reasons = (f"precision {precision} was asked for: the file's own, {network.precision}, is used",)

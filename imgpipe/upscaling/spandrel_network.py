@@ -25,7 +25,7 @@ from imgpipe.inference.torch_network import Form, TorchNetwork, cast_whole
 from imgpipe.inference.weights import LocatedWeights
 from imgpipe.upscaling import receptive_field
 from imgpipe.upscaling.cpu import cpu_network
-from imgpipe.upscaling.network import LoadedNetwork, ReceptiveField
+from imgpipe.upscaling.network import Floats, LoadedNetwork, ReceptiveField
 from imgpipe.upscaling.network_forms import (
     CompactForm,
     EsrganForm,
@@ -165,14 +165,14 @@ def _receptive_field(descriptor: Any, module: nn.Module) -> ReceptiveField:
     if descriptor.architecture.id in _CONVOLUTIONAL:
         return receptive_field.of_convolutions(module)
 
-    def call(pixels: Tensor) -> Tensor:
+    def enlarge(strip: Floats) -> Floats:
         device = next(module.parameters()).device
         with torch.inference_mode():
-            result: Tensor = module(pixels.to(device))
-        return result.cpu()
+            result: Tensor = module(torch.from_numpy(strip).permute(2, 0, 1)[None].to(device))
+        return np.asarray(result[0].permute(1, 2, 0).cpu(), np.float32)
 
     return receptive_field.measure(
-        call, descriptor.scale, multiple_of=descriptor.size_requirements.multiple_of
+        enlarge, descriptor.scale, multiple_of=descriptor.size_requirements.multiple_of, passes_nan=True
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,11 @@ from imgpipe.cli import app
 from imgpipe.images.decode import decode
 from imgpipe.images.encode import encode
 from imgpipe.images.image import Image
+from imgpipe.images.isolation import process
 from imgpipe.records import Status
 from imgpipe.settings import LimitSettings
 from imgpipe_tests.end_to_end.conftest import flat_drawing, write_drawing
+from imgpipe_tests.images.isolation.test_isolation import MISBEHAVING
 from imgpipe_tests.quality.documents import validate
 from imgpipe_tests.review.space import QUICK, Space
 
@@ -253,6 +256,20 @@ def test_a_matte_that_was_stopped_goes_on_once_it_is_accepted_or_replaced(
     assert space.rows("upscaled_images")["b.png"].width == 192
     kept = stored(space, matted["b.png"].output_key)
     assert np.array_equal(kept.pixels[..., 3], cutout[..., 3])
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="isolation needs Linux")
+def test_a_replacement_that_crashes_its_decoder_is_refused(
+    space: Space, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_drawing(space.source, "a.png", seed=0)
+    space.run()
+    monkeypatch.setattr(process, "_WORKER_CODE", MISBEHAVING)
+    monkeypatch.syspath_prepend(Path(__file__).resolve().parents[2])
+    Path("segfault").write_bytes(encode(flat_drawing(1, 256, 224)))
+    code, text = review(space, "replace", image_id(space, "a.png"), "segfault", *BY)
+    assert (code, "crashed with SIGSEGV" in text) == (1, True), text
+    assert not list((Path(space.output)).glob("review/**/*.json"))
 
 
 def test_what_cannot_be_decided_is_refused_with_what_to_do(space: Space, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from imgpipe.enhancement import enhance as module
 from imgpipe.enhancement.enhance import enhance, plan_size
 from imgpipe.errors import ImageError, LimitExceeded
 from imgpipe.images.image import Image
-from imgpipe.images.resize import resize
+from imgpipe.pixels.resize import resize
 from imgpipe.settings import EnhanceSettings, LimitSettings
 from imgpipe_tests.enhancement.pictures import tagged, waves
 

@@ -7,15 +7,7 @@ import PIL.Image
 import pytest
 
 from imgpipe.errors import ImageError
-from imgpipe.images.colour import (
-    as_float,
-    composite_over,
-    from_float,
-    luma,
-    premultiply,
-    to_srgb8,
-    unpremultiply,
-)
+from imgpipe.images.colour import composite_over, luma, to_srgb8
 from imgpipe.images.icc import is_srgb, srgb_profile
 from imgpipe.images.image import Image
 from imgpipe_tests.images import sources
@@ -28,68 +20,6 @@ def test_luma_is_bt601() -> None:
     assert luma(np.ones((1, 3), np.float32)) == pytest.approx(1.0)
     with pytest.raises(ImageError, match="3 channels"):
         luma(np.zeros((3, 4), np.float32))
-
-
-@pytest.mark.parametrize("depth", [8, 16])
-@pytest.mark.parametrize("channels", [1, 2, 3, 4])
-def test_every_level_survives_float(channels: int, depth: int) -> None:
-    side = 16 if depth == 8 else 256
-    levels = np.arange(side * side).reshape(side, side, 1).astype(np.uint8 if depth == 8 else np.uint16)
-    image = Image(np.repeat(levels, channels, axis=2), icc=b"i", exif=b"e", xmp=b"x", notes=("n",))
-    floats = as_float(image)
-    assert floats.dtype == np.float32
-    assert (floats.min(), floats.max()) == (0.0, 1.0)
-    back = from_float(floats, image, image.has_alpha)
-    assert back.pixels.dtype == image.pixels.dtype
-    assert np.array_equal(back.pixels, image.pixels)
-    assert (back.icc, back.exif, back.xmp, back.notes) == (b"i", b"e", b"x", ("n",))
-
-
-def test_from_float_rounds_half_up_and_clips() -> None:
-    like = Image(np.zeros((1, 1, 1), np.uint8))
-    values = np.array([-0.5, 0.5 / 255, 1.5 / 255, 2.49 / 255, 7.0], np.float32).reshape(1, 5, 1)
-    assert from_float(values, like, False).pixels.ravel().tolist() == [0, 1, 2, 2, 255]
-
-
-@pytest.mark.parametrize(
-    ("shape", "has_alpha", "words"),
-    [
-        ((2, 2), False, "shape"),
-        ((2, 2, 5), False, "shape"),
-        ((2, 2, 3), True, "got 3"),
-        ((2, 2, 4), False, "got 4"),
-    ],
-)
-def test_from_float_refuses(shape: tuple[int, ...], has_alpha: bool, words: str) -> None:
-    with pytest.raises(ImageError, match=words):
-        from_float(np.zeros(shape, np.float32), Image(np.zeros((1, 1, 1), np.uint8)), has_alpha)
-
-
-def test_from_float_refuses_nan() -> None:
-    broken = np.zeros((2, 2, 1), np.float32)
-    broken[0, 0] = np.nan
-    with pytest.raises(ImageError, match="1 of 4 are NaN"):
-        from_float(broken, Image(np.zeros((1, 1, 1), np.uint8)), False)
-
-
-def test_a_grey_profile_does_not_stay_on_colour() -> None:
-    grey = Image(np.zeros((1, 1, 1), np.uint8), icc=sources.grey_icc())
-    colour = from_float(np.zeros((1, 1, 3), np.float32), grey, False)
-    assert colour.icc is None
-    assert colour.notes == ("ICC profile for grey dropped: the picture is now in colour",)
-    rgb = Image(np.zeros((1, 1, 3), np.uint8), icc=sources.display_p3())
-    assert from_float(np.zeros((1, 1, 4), np.float32), rgb, True).icc == rgb.icc
-    assert from_float(np.zeros((1, 1, 1), np.float32), rgb, False).icc is None
-
-
-def test_premultiplication_inverts() -> None:
-    straight = np.random.default_rng(0).random((8, 8, 4)).astype(np.float32)
-    straight[0, :, 3] = 0
-    product = premultiply(straight)
-    assert np.allclose(product[..., :3], straight[..., :3] * straight[..., 3:])
-    back = unpremultiply(product)
-    assert np.abs(back[1:] - straight[1:]).max() < 1e-5
-    assert not back[0, :, :3].any()
 
 
 @pytest.mark.parametrize(("channels", "depth"), [(1, 8), (2, 8), (3, 16), (4, 8), (4, 16)])

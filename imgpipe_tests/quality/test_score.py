@@ -10,8 +10,8 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from imgpipe.errors import ConfigError
 from imgpipe.images.image import Image
-from imgpipe.images.resize import resize
 from imgpipe.metrics import METRICS
+from imgpipe.pixels.resize import resize
 from imgpipe.quality.report import QualityReport
 from imgpipe.quality.score import MatteEvidence, score
 from imgpipe.records import ModelUse, Status, TileGrid

@@ -130,8 +130,9 @@ class DatasetBuilder:
         isolation = isolation or IsolationSettings(mode="none")
         return PictureReader(self.source, self.output, LimitSettings(), isolation)
 
-    def report(self, **options: Any) -> ReportResult:
-        return build_report(DATASET, self.shards(), self.reader(), matte_asset=ASSETS[1], **options)
+    def report(self, *, isolation: IsolationSettings | None = None, **options: Any) -> ReportResult:
+        reader = self.reader(isolation)
+        return build_report(DATASET, self.shards(), reader, matte_asset=ASSETS[1], **options)
 
     def add_image(
         self,

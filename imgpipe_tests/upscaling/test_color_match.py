@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from imgpipe.upscaling.color_match import color_correction, enlarged_rows, low_frequency_difference
+from imgpipe.upscaling.color_match import color_correction, low_frequency_difference
 
 
 @pytest.fixture
@@ -57,15 +57,3 @@ def test_hidden_colours_have_no_say(source: np.ndarray[tuple[int, ...], np.dtype
     round_trip[:, 40:] += 0.5
     visible = low_frequency_difference(source, round_trip, alpha)[:, :40]
     np.testing.assert_allclose(visible, -0.03, atol=1e-5)
-
-
-@pytest.mark.parametrize("size", [(320, 240), (123, 77), (80, 60), (40, 30)])
-def test_rows_equal_the_whole_enlargement(
-    source: np.ndarray[tuple[int, ...], np.dtype[np.float32]], size: tuple[int, int]
-) -> None:
-    width, height = size
-    whole = cv2.resize(source, size, interpolation=cv2.INTER_LINEAR)
-    parts = [
-        enlarged_rows(source, width, height, slice(y, min(height, y + 13))) for y in range(0, height, 13)
-    ]
-    np.testing.assert_allclose(np.concatenate(parts), whole, atol=1e-5)

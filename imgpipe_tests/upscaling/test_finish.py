@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from imgpipe.images.resize import resize_array
+from imgpipe.pixels.resize import resize_array
 from imgpipe.upscaling.finish import finish
 
 

@@ -11,7 +11,7 @@ import skimage.metrics
 
 from imgpipe.errors import LimitExceeded
 from imgpipe.images.image import Image
-from imgpipe.images.resize import Kernel, resize
+from imgpipe.pixels.resize import Kernel, resize
 from imgpipe.settings import LimitSettings
 from imgpipe.upscaling.resample import ResampleUpscaler
 from imgpipe.upscaling.upscaler import TargetSize

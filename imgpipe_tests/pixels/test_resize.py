@@ -14,8 +14,9 @@ from imgpipe.errors import ImageError
 from imgpipe.images.decode import decode
 from imgpipe.images.encode import encode
 from imgpipe.images.image import Image
-from imgpipe.images.resize import resize, resize_array
+from imgpipe.pixels.resize import area_average, resize, resize_array
 from imgpipe.settings import LimitSettings
+from imgpipe_tests.enhancement.pictures import disc, waves
 from imgpipe_tests.images import sources
 
 KERNELS = ["area", "lanczos", "bicubic"]
@@ -142,3 +143,66 @@ def test_impossible_sizes(size: tuple[int, int]) -> None:
         resize(Image(sources.picture(3, 8)), *size, "area")
     with pytest.raises(ImageError, match="shape"):
         resize_array(np.zeros((3, 3), np.float32), 2, 2, "area")
+
+
+def _levels(values: np.ndarray[Any, Any], top: int) -> np.ndarray[Any, Any]:
+    return np.floor(np.clip(values, 0, top) + 0.5).astype(int)
+
+
+@pytest.mark.parametrize("kernel", ["lanczos", "bicubic"])
+@pytest.mark.parametrize("hidden", [0, 255])
+@pytest.mark.parametrize("size", [120, 67, 20])
+def test_hard_edges_leave_no_ghost_line(kernel: Any, hidden: int, size: int) -> None:
+    image = Image(disc(40, 12, hidden))
+    result = resize(image, size, size, kernel).pixels
+    step = 40 / size
+    y, x = (np.mgrid[0:size, 0:size] + 0.5) * step - 20
+    distance = np.hypot(x, y)
+    reach = 1.5 * max(1.0, step) * 1.5
+    assert (result[distance < 12 - reach][:, 3] == 255).all(), "opaque stays exactly opaque"
+    assert (result[distance > 12 + reach] == 0).all(), "empty stays exactly empty"
+    shown = result[..., 3] > 0
+    assert np.abs(result[shown][:, :3].astype(int) - (180, 120, 40)).max() <= 1
+
+
+def test_a_plain_resize_does_leave_one() -> None:
+    """What the bound is for: beside a straight edge, 8 of 255 outside and 247 inside."""
+    pixels = np.zeros((12, 20, 4), np.uint8)
+    pixels[:, :10] = (180, 120, 40, 255)
+    plain = _levels(resize_array(pixels[..., 3:], 60, 36, "lanczos"), 255)[18, :, 0]
+    bounded = resize(Image(pixels), 60, 36, "lanczos").pixels[18, :, 3]
+    assert plain[32:].max() >= 5
+    assert plain[:28].min() <= 250
+    assert bounded[32:].max() == 0
+    assert bounded[:28].min() == 255
+    assert np.array_equal(plain[28:32], bounded[28:32]), "the edge itself stays as sharp"
+
+
+@pytest.mark.parametrize("channels", [2, 4])
+@pytest.mark.parametrize("depth", [8, 16])
+def test_soft_alpha_is_the_plain_resize(channels: int, depth: int) -> None:
+    pixels = waves(24, 36, channels, depth)
+    top = np.iinfo(pixels.dtype).max
+    y, x = np.mgrid[0:24, 0:36]
+    pixels[..., -1] = top // 4 + (top // 120) * (x + y)  # within its neighbours everywhere
+    image = Image(pixels)
+    inner = np.s_[3:-3, 3:-3]
+    alpha = pixels[..., -1:] / np.float32(top)
+    layers = resize_array(np.dstack([pixels[..., :-1] * alpha, alpha]), 54, 36, "lanczos")
+    plain = _levels(np.dstack([layers[..., :-1] / layers[..., -1:], layers[..., -1:] * top]), top)
+    assert np.abs(resize(image, 54, 36, "lanczos").pixels[inner].astype(int) - plain[inner]).max() == 0
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_reduction_averages_all_that_a_pixel_covers(axis: int) -> None:
+    """Opaque lines, 3 of every 8, become their mean, not what lies at the pixel's centre."""
+    position = np.indices((96, 96))[axis] % 8
+    alpha = np.where((position >= 3) & (position < 6), 255, 0).astype(np.uint8)
+    result = resize(Image(np.dstack([alpha, alpha])), 12, 12, "lanczos").pixels[3:-3, 3:-3]
+    assert np.abs(result[..., 1].astype(int) - 255 * 3 / 8).max() <= 8
+    assert (result[..., 0] == 255).all()
+
+
+def test_area_average_never_enlarges() -> None:
+    with pytest.raises(ValueError, match="cannot enlarge"):
+        area_average(np.zeros((4, 4), np.float32), (5, 4))

@@ -19,8 +19,10 @@ import numpy as np
 import numpy.typing as npt
 
 from imgpipe.errors import ConfigError
-from imgpipe.images.colour import composite_over, luma
+from imgpipe.images.colour import composite_over, luma, three_channels
 from imgpipe.images.image import Image
+from imgpipe.pixels.resize import area_average
+from imgpipe.pixels.strips import spans
 
 Float = npt.NDArray[np.float32]
 #: Values on 0..255 as they are stored (uint8) or computed (float32).
@@ -34,7 +36,7 @@ _SOLID = 0.9999
 
 
 def comparison_size(reference: Image, result: Image) -> tuple[int, int]:
-    """(width, height) at which the two are compared: the smaller of each side, so nothing is enlarged.
+    """:func:`common_size` of two pictures of the same proportions.
 
     Raises :class:`ConfigError` where no single factor, with one pixel of rounding per side, makes
     one size of the other: then they are not the same picture.
@@ -46,24 +48,12 @@ def comparison_size(reference: Image, result: Image) -> tuple[int, int]:
             f"expected two pictures of the same proportions, got {reference.width}x{reference.height} and "
             f"{result.width}x{result.height}; give the picture that the result was made from"
         )
+    return common_size(reference, result)
+
+
+def common_size(reference: Image, result: Image) -> tuple[int, int]:
+    """(width, height) at which the two are compared: the smaller of each side, so nothing is enlarged."""
     return min(reference.width, result.width), min(reference.height, result.height)
-
-
-def area_average(values: Plane | npt.NDArray[np.uint16], size: tuple[int, int]) -> Float:
-    """``values`` (height, width[, channels]) averaged down to ``size`` = (width, height), float32.
-
-    Equals ``cv2.resize(..., interpolation=cv2.INTER_AREA)`` on float32. Neither side may grow.
-    """
-    width, height = size
-    if width > values.shape[1] or height > values.shape[0]:
-        raise ValueError(
-            f"area averaging cannot enlarge {values.shape[1]}x{values.shape[0]} to {width}x{height}"
-        )
-    whole = np.asarray(values, np.float32)
-    if (whole.shape[1], whole.shape[0]) == size:
-        return whole
-    reduced: Float = np.asarray(cv2.resize(whole, size, interpolation=cv2.INTER_AREA), np.float32)
-    return reduced.reshape(height, width, *whole.shape[2:])
 
 
 def inside_the_cutout(reference: Image, result: Image) -> tuple[Image, Image]:
@@ -76,7 +66,7 @@ def inside_the_cutout(reference: Image, result: Image) -> tuple[Image, Image]:
     if reference.has_alpha or result.alpha is None:
         return reference, result
     opaque = (result.alpha == result.max_value).astype(np.float32)
-    covered = area_average(opaque, comparison_size(reference, result))
+    covered = area_average(opaque, common_size(reference, result))
     solid = cv2.erode((covered > _SOLID).astype(np.uint8), np.ones((3, 3), np.uint8))
     return _with_mask(reference, solid), _with_mask(result, solid)
 
@@ -95,7 +85,7 @@ def rgb_over(image: Image, background: tuple[int, int, int]) -> Float:
     colour = image.pixels.astype(np.float32)
     if image.bit_depth == 16:
         colour /= np.float32(257.0)
-    return np.repeat(colour, 3, axis=2) if image.channels == 1 else colour
+    return three_channels(colour)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,8 +109,7 @@ class Reduced:
         rgb = np.asarray(cv2.add(self.rgb, cv2.merge([missing] * 3)), np.float32)
         full = np.empty_like(self.full_luma)
         scale = np.float32(255.0 / np.iinfo(self.full_alpha.dtype).max)
-        for top in range(0, full.shape[0], STRIP_ROWS):
-            rows = slice(top, top + STRIP_ROWS)
+        for rows in spans(0, full.shape[0], STRIP_ROWS):
             covered = self.full_alpha[rows] * scale
             np.subtract(self.full_luma[rows] + np.float32(255.0), covered, out=full[rows])
         return replace(self, rgb=rgb, full_luma=full)
@@ -136,8 +125,8 @@ def reduce_picture(image: Image, size: tuple[int, int]) -> Reduced:
     full_luma = np.empty((image.height, image.width), np.float32)
     ratio = image.height / height
     step = max(1, int(STRIP_ROWS / ratio))
-    for first in range(0, height, step):
-        last = min(first + step, height)
+    for part in spans(0, height, step):
+        first, last = part.start, part.stop
         top, bottom = _rows_covered(first, last, image.height, height)
         rows = _rgb_over_black(image, top, bottom)
         full_luma[top:bottom] = luma(rows)
@@ -151,9 +140,7 @@ def _rgb_over_black(image: Image, top: int, bottom: int) -> Float:
     alpha = image.alpha
     if alpha is None:
         return rgb_over(replace(image, pixels=pixels), (0, 0, 0))
-    colour = np.ascontiguousarray(image.colour[top:bottom])
-    if colour.shape[2] == 1:
-        colour = np.repeat(colour, 3, axis=2)
+    colour = np.ascontiguousarray(three_channels(image.colour[top:bottom]))
     mask = cv2.merge([np.ascontiguousarray(alpha[top:bottom])] * 3)
     product = cv2.multiply(
         np.asarray(colour, alpha.dtype), mask, scale=255.0 / image.max_value**2, dtype=cv2.CV_32F

@@ -1,38 +1,43 @@
-"""Antialiased Lanczos along one axis, a strip of the result at a time.
+"""Antialiased Lanczos and bicubic along one axis, a strip of the result at a time.
 
 The step from a network's factor to the wanted size runs on pictures of hundreds of megapixels; doing it
-by strips needs the filter's weights, which whole-picture resizers keep to themselves.
+by strips needs the filter's weights, which whole-picture resizers do not return.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cached_property
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float32]
+Doubles = npt.NDArray[np.float64]
 
-_LOBES = 3
+Convolution = Literal["lanczos", "bicubic"]
+
 _COLUMNS_AT_ONCE = 64
 
 
 class AxisFilter:
-    """Resamples ``source_length`` samples to ``target_length`` with Lanczos3.
+    """Resamples ``source_length`` samples to ``target_length`` with Lanczos (a = 3) or bicubic (a = -0.5).
 
     When reducing, the kernel is stretched by the ratio, so frequencies that the result cannot hold are
     removed (Turkowski, Filters for Common Resampling Tasks, 1990). At the ends the kernel is cut off and
     its weights are normalised again, so that constants stay constant.
     """
 
-    def __init__(self, source_length: int, target_length: int) -> None:
+    def __init__(self, source_length: int, target_length: int, kernel: Convolution = "lanczos") -> None:
         ratio = source_length / target_length
         stretch = max(1.0, ratio)
+        radius, weight_at = _KERNELS[kernel]
         centres = (np.arange(target_length) + 0.5) * ratio - 0.5
-        taps = 2 * int(np.ceil(_LOBES * stretch)) + 1
-        self._first = np.floor(centres - _LOBES * stretch).astype(np.intp) + 1
+        taps = 2 * int(np.ceil(radius * stretch)) + 1
+        self._first = np.floor(centres - radius * stretch).astype(np.intp) + 1
         indices = self._first[:, None] + np.arange(taps)
-        weights = _lanczos((indices - centres[:, None]) / stretch)
+        weights = weight_at((indices - centres[:, None]) / stretch)
         weights[(indices < 0) | (indices >= source_length)] = 0.0
         self._weights = weights / weights.sum(axis=1, keepdims=True)
         self._source_length = source_length
@@ -80,5 +85,19 @@ class AxisFilter:
         return np.ascontiguousarray(result.reshape(channels, rows, -1).transpose(1, 2, 0))
 
 
-def _lanczos(x: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    return np.where(np.abs(x) < _LOBES, np.sinc(x) * np.sinc(x / _LOBES), 0.0)
+def _lanczos(x: Doubles) -> Doubles:
+    return np.where(np.abs(x) < 3, np.sinc(x) * np.sinc(x / 3), 0.0)
+
+
+def _bicubic(x: Doubles) -> Doubles:
+    """Catmull-Rom (Keys, Cubic Convolution Interpolation for Digital Image Processing, 1981)."""
+    x = np.abs(x)
+    inner, outer = (1.5 * x - 2.5) * x * x + 1, ((2.5 - 0.5 * x) * x - 4) * x + 2
+    return np.where(x < 1, inner, np.where(x < 2, outer, 0.0))
+
+
+#: Radius in samples, and the weight at a distance.
+_KERNELS: dict[Convolution, tuple[int, Callable[[Doubles], Doubles]]] = {
+    "lanczos": (3, _lanczos),
+    "bicubic": (2, _bicubic),
+}

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from imgpipe.matting.pull_push import STRIP_ROWS, Field, pull_push
+from imgpipe.pixels.pull_push import STRIP_ROWS, Field, pull_push
 
 
 def _field(values: np.ndarray, weight: np.ndarray) -> Field:

@@ -1,14 +1,15 @@
-"""Strips of the Lanczos step equal Pillow's whole-picture result."""
+"""Strips equal Pillow's whole-picture result."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from imgpipe.images.resize import resize_array
-from imgpipe.upscaling.axis_filter import AxisFilter
+from imgpipe.pixels.axis_filter import AxisFilter, Convolution
+from imgpipe.pixels.resize import resize_array
 
 
+@pytest.mark.parametrize("kernel", ["lanczos", "bicubic"])
 @pytest.mark.parametrize(
     ("source", "target"),
     [
@@ -19,14 +20,14 @@ from imgpipe.upscaling.axis_filter import AxisFilter
         ((4, 4), (1, 1)),
     ],
 )
-def test_equals_pillow(source: tuple[int, int], target: tuple[int, int]) -> None:
+def test_equals_pillow(source: tuple[int, int], target: tuple[int, int], kernel: Convolution) -> None:
     picture = np.random.default_rng(1).random((source[1], source[0], 3), dtype=np.float32)
-    horizontal, vertical = AxisFilter(source[0], target[0]), AxisFilter(source[1], target[1])
+    horizontal, vertical = (AxisFilter(*lengths, kernel) for lengths in zip(source, target, strict=True))
     strips = []
     for start in range(0, target[1], 7):
         rows = slice(start, min(target[1], start + 7))
         strips.append(horizontal.along_columns(vertical.along_rows(picture[vertical.needs(rows)], rows)))
-    expected = resize_array(picture, *target, "lanczos")
+    expected = resize_array(picture, *target, kernel)
     difference = np.abs(np.concatenate(strips) - expected)
     assert difference.max() < 2e-6, f"max {difference.max():.2e}, mean {difference.mean():.2e}"
 

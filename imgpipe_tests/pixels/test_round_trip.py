@@ -7,7 +7,7 @@ import pytest
 from imgpipe.errors import ConfigError
 from imgpipe.images.colour import composite_over
 from imgpipe.images.image import Image
-from imgpipe.quality.round_trip import area_average, comparison_size, reduce_alpha, reduce_picture
+from imgpipe.pixels.round_trip import comparison_size, reduce_alpha, reduce_picture
 from imgpipe_tests.quality.drawings import draw, image
 
 
@@ -109,8 +109,3 @@ def test_comparison_size(before: tuple[int, int], after: tuple[int, int], expect
 def test_other_proportions_are_refused() -> None:
     with pytest.raises(ConfigError, match="same proportions, got 100x50 and 200x110"):
         comparison_size(Image(np.zeros((50, 100, 1), np.uint8)), Image(np.zeros((110, 200, 1), np.uint8)))
-
-
-def test_area_average_never_enlarges() -> None:
-    with pytest.raises(ValueError, match="cannot enlarge"):
-        area_average(np.zeros((4, 4), np.float32), (5, 4))

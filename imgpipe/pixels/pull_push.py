@@ -1,8 +1,9 @@
-"""Values known at scattered pixels, continued over the whole picture.
+"""Extends values known at scattered pixels over the whole picture.
 
-Pull-push (Gortler, Grzeszczuk, Szeliski and Cohen 1996, "The Lumigraph"): weighted means are pulled up a
-pyramid of halved pictures until every gap is closed, then pushed down again, each level filling what the
-finer one has no weight for. Cost and memory are linear in the picture, and the levels start at half its size.
+Pull-push (Gortler, Grzeszczuk, Szeliski and Cohen 1996, "The Lumigraph"): weighted means are computed on a
+pyramid of halved pictures until every gap is closed ("pull"); on the way back, each level is filled from the
+coarser one where it has too little weight ("push"). Cost and memory are linear in the picture, and the
+levels start at half its size.
 """
 
 from __future__ import annotations
@@ -14,16 +15,19 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from imgpipe.pixels.resize import cv2_resize
+from imgpipe.pixels.strips import spans
+
 Float = npt.NDArray[np.float32]
 Index = npt.NDArray[np.int64]
 
 #: rows of the picture -> values (rows, width, channels) and weights (rows, width), 0..1.
 Source = Callable[[slice], tuple[Float, Float]]
 
-#: A level decides alone where at least this share of its pixel's area has weight.
+#: A level is used alone, without the coarser one, where at least this share of a pixel's area has weight.
 _ENOUGH = 0.5
 
-#: Rows of the source that are held at once; even, so that no pair of rows is torn apart.
+#: Rows of the source that are held at once; even, so that both rows of a pair are in one strip.
 STRIP_ROWS = 256
 
 _TINY = np.float32(1e-12)
@@ -31,8 +35,8 @@ _TINY = np.float32(1e-12)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Field:
-    """``values``: float32 (ceil(height / 2), ceil(width / 2), channels). ``empty``: nothing had any weight;
-    the values are then 0 and mean nothing."""
+    """``values``: float32 (ceil(height / 2), ceil(width / 2), channels). ``empty``: no pixel had any weight;
+    all values are then 0."""
 
     values: Float
     empty: bool
@@ -49,9 +53,13 @@ class Field:
         lower = self.values[y1, x0] * (1 - right) + self.values[y1, x1] * right
         return np.asarray(upper * (1 - down) + lower * down, np.float32)
 
+    def everywhere(self, height: int, width: int) -> Float:
+        """(height, width, channels): :meth:`at` of every pixel of the picture."""
+        return _doubled(self.values, height, width)
+
 
 def pull_push(source: Source, height: int, width: int) -> Field:
-    """The weighted values of ``source`` continued over (height, width)."""
+    """The weighted values of ``source`` extended over (height, width)."""
     levels = [_first_level(source, height, width)]
     while max(levels[-1].shape[:2]) > 1:
         levels.append(_halved(levels[-1]))
@@ -59,11 +67,7 @@ def pull_push(source: Source, height: int, width: int) -> Field:
     values = _own_values(levels.pop())
     while levels:
         finer = levels.pop()
-        rows, columns = finer.shape[:2]
-        pushed = cv2.resize(
-            values, (2 * values.shape[1], 2 * values.shape[0]), interpolation=cv2.INTER_LINEAR
-        )
-        pushed = pushed.reshape(2 * values.shape[0], 2 * values.shape[1], -1)[:rows, :columns]
+        pushed = _doubled(values, *finer.shape[:2])
         trusted = np.minimum(finer[..., -1:] / np.float32(_ENOUGH), np.float32(1))
         values = _own_values(finer)
         values -= pushed
@@ -74,20 +78,25 @@ def pull_push(source: Source, height: int, width: int) -> Field:
 
 def _first_level(source: Source, height: int, width: int) -> Float:
     strips = []
-    for top in range(0, height, STRIP_ROWS):
-        values, weight = source(slice(top, min(height, top + STRIP_ROWS)))
+    for rows in spans(0, height, STRIP_ROWS):
+        values, weight = source(rows)
         strips.append(_halved(np.dstack([values * weight[..., None], weight])))
     return np.concatenate(strips)
 
 
 def _halved(level: Float) -> Float:
     """Means of 2x2; what lies outside an odd side has no weight."""
-    rows, columns, channels = level.shape
+    rows, columns = level.shape[:2]
     if rows % 2 or columns % 2:
         level = np.pad(level, ((0, rows % 2), (0, columns % 2), (0, 0)))
     size = (level.shape[1] // 2, level.shape[0] // 2)
-    half = cv2.resize(np.ascontiguousarray(level, np.float32), size, interpolation=cv2.INTER_AREA)
-    return np.asarray(half, np.float32).reshape(size[1], size[0], channels)
+    return cv2_resize(np.ascontiguousarray(level, np.float32), size, cv2.INTER_AREA)
+
+
+def _doubled(level: Float, height: int, width: int) -> Float:
+    """Twice the size, bilinear, without what lies outside ``height`` x ``width``."""
+    size = (2 * level.shape[1], 2 * level.shape[0])
+    return cv2_resize(level, size, cv2.INTER_LINEAR)[:height, :width]
 
 
 def _own_values(level: Float) -> Float:

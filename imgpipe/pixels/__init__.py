@@ -1,0 +1,1 @@
+"""Pixel algorithms that several rooms use: resizing, alpha, filling, comparison of two pictures."""

@@ -1,0 +1,98 @@
+"""Where and by how much a result differs from its source, and the heat map that shows it.
+
+Differences are on a fixed scale of 0..32 of 255 (larger values saturate), so that equal colours mean equal
+differences on every picture. Colours: Turbo (Mikhailov, 2019).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from imgpipe.images.colour import luma
+from imgpipe.images.image import Image
+from imgpipe.pixels.resize import area_average
+from imgpipe.pixels.round_trip import Float, common_size, inside_the_cutout, reduce_picture, rgb_over
+from imgpipe.pixels.strips import spans
+
+U8 = npt.NDArray[np.uint8]
+
+#: The difference of the hottest colour, 1/255.
+HEAT_RANGE_255 = 32.0
+#: From this difference on, 1/255, the colour covers the grey picture.
+_OPAQUE_FROM_255 = 4.0
+#: Rows that are blended at once: their planes stay in the cache.
+_STRIP_ROWS = 16
+
+
+def difference(reference: Image, result: Image) -> Float:
+    """Largest abs channel difference at the smaller picture's size, (height, width) float32, 0..255.
+
+    The larger picture is averaged by area. Pictures with alpha are compared over black and over white; the
+    larger difference counts. An opaque reference and a cutout are compared inside the cutout.
+    """
+    size = common_size(reference, result)
+    reference, result = inside_the_cutout(reference, result)
+    before, after = reduce_picture(reference, size), reduce_picture(result, size)
+    largest = _largest_channel(before.rgb, after.rgb)
+    if reference.has_alpha or result.has_alpha:
+        over_white = _largest_channel(before.over_white().rgb, after.over_white().rgb)
+        np.maximum(largest, over_white, out=largest)
+    return largest
+
+
+def _largest_channel(before: Float, after: Float) -> Float:
+    largest = np.empty(before.shape[:2], np.float32)
+    for rows in spans(0, before.shape[0], _STRIP_ROWS):
+        red, green, blue = cv2.split(cv2.absdiff(before[rows], after[rows]))
+        cv2.max(cv2.max(red, green, red), blue, largest[rows])
+    return largest
+
+
+def max_pool(values: Float, size: tuple[int, int]) -> Float:
+    """(height, width) reduced to ``size`` = (width, height); the maximum of each block stays.
+
+    An average would hide a thin seam. Raises :class:`ValueError` where a side would grow.
+    """
+    width, height = size
+    if width > values.shape[1] or height > values.shape[0]:
+        raise ValueError(
+            f"max-pooling cannot enlarge {values.shape[1]}x{values.shape[0]} to {width}x{height}"
+        )
+    tops = np.arange(height) * values.shape[0] // height
+    lefts = np.arange(width) * values.shape[1] // width
+    rows = np.maximum.reduceat(values, tops, axis=0)
+    return np.asarray(np.maximum.reduceat(rows, lefts, axis=1), np.float32)
+
+
+def heat_map(values: Float, reference: Image) -> U8:
+    """(height, width, 3) RGB: differences ``values`` (height, width), 0..255, in colours over the grey
+    reference, averaged to their size. 0 shows the grey reference alone; from 4 on the colour covers it."""
+    grey = _grey(reference, (values.shape[1], values.shape[0]))
+    picture = np.empty((*values.shape, 3), np.uint8)
+    for rows in spans(0, values.shape[0], _STRIP_ROWS):
+        heat = turbo(values[rows]).astype(np.float32)
+        cover = np.clip(values[rows] / np.float32(_OPAQUE_FROM_255), 0, 1)
+        colour = cv2.multiply(heat, cv2.merge([cover] * 3))
+        ground = cv2.merge([grey[rows] * (1 - cover)] * 3)
+        cv2.add(colour, ground, picture[rows], dtype=cv2.CV_8U)
+    return picture
+
+
+def _grey(reference: Image, size: tuple[int, int]) -> Float:
+    """Luma over mid-grey at ``size``, lightened so that the colours stand out from it."""
+    full = np.empty((reference.height, reference.width), np.float32)
+    for rows in spans(0, reference.height, _STRIP_ROWS):
+        strip = replace(reference, pixels=reference.pixels[rows])
+        full[rows] = luma(rgb_over(strip, (128, 128, 128)))
+    return area_average(full, size) * np.float32(0.6) + np.float32(90.0)
+
+
+def turbo(values: Float) -> U8:
+    """(height, width, 3) RGB of differences; 0 is the dark blue end, 32 and more the dark red."""
+    level = np.clip(np.rint(values * np.float32(255.0 / HEAT_RANGE_255)), 0, 255).astype(np.uint8)
+    coloured = cv2.applyColorMap(level, cv2.COLORMAP_TURBO)
+    return np.asarray(cv2.cvtColor(coloured, cv2.COLOR_BGR2RGB), np.uint8)
