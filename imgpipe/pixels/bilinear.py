@@ -22,4 +22,5 @@ def enlarged_rows(values: Floats, width: int, height: int, rows: slice) -> Float
     share = (at - upper).astype(np.float32).reshape(-1, *(1,) * (values.ndim - 1))
     first, stop = int(upper[0]), int(lower[-1]) + 1
     wide = cv2_resize(np.ascontiguousarray(values[first:stop]), (width, stop - first), cv2.INTER_LINEAR)
-    return wide[upper - first] * (1 - share) + wide[lower - first] * share
+    result: Floats = wide[upper - first] * (1 - share) + wide[lower - first] * share
+    return result
