@@ -115,7 +115,7 @@ def nothing_is_partial(workspace: Workspace) -> None:
     root = Path(workspace.output)
     written = [
         path.relative_to(root).as_posix()
-        for folder in ("matted", "upscaled", "quality")
+        for folder in ("matted", "upscaled", "rejected", "quality")
         for path in (root / folder).rglob("*")
         if path.is_file()
     ]
