@@ -66,7 +66,7 @@ class TorchNetwork:
         The rows are finite (n, rows * scale, w * scale, 3) float32 tensors on the device, not clamped.
         Where a low-precision strip has NaN or infinity, all windows of the call are computed again in
         fp32 and counted: the strips then begin anew. Raises :class:`InferenceError` where fp32 is not
-        finite either; out-of-memory errors of torch pass through (see :func:`is_out_of_memory`).
+        finite either; torch's own errors pass through (see :func:`imgpipe.inference.failures.translated`).
         """
         pixels = torch.from_numpy(np.ascontiguousarray(windows)).to(self.device).permute(0, 3, 1, 2)
         for start, rows in _strips(self._active, pixels):
@@ -112,16 +112,6 @@ class TorchNetwork:
         """Give memory that torch keeps for reuse back to the device."""
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether ``error`` says that memory ran out, on a GPU or on the host."""
-    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
-        return True
-    text = str(error).lower()
-    return isinstance(error, RuntimeError) and (
-        "out of memory" in text or "defaultcpuallocator" in text or "can't allocate memory" in text
-    )
 
 
 def peak_tensor_bytes(module: nn.Module, width: int, height: int) -> int:

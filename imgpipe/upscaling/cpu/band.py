@@ -2,7 +2,7 @@
 
 Two pieces of memory take turns: a layer reads its rows from one and writes to the other where the next
 layer reads them. From band to band the last two rows of each layer's input stay, so that nothing is computed
-twice (see :mod:`row_stream`). Threads take shares of a layer's rows, then of the next layer's, as soon as the
+twice (Alwani et al., Fused-Layer CNN Accelerators, 2016). Threads take shares of a layer's rows, then of the next layer's, as soon as the
 rows that those are made of are finished: none waits for a whole layer, and the interpreter's lock is
 needed once per band, not once per share.
 """

@@ -1,0 +1,66 @@
+"""A network on the CPU whose results are checked, with the same network in fp32 behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol
+
+from imgpipe.errors import InferenceError
+from imgpipe.inference.failures import translated
+from imgpipe.upscaling.network import Floats, Network, Strip
+
+
+class Loops(Protocol):
+    """What computes the strips."""
+
+    @property
+    def scale(self) -> int:
+        """Output size / input size."""
+
+    def strips(self, windows: Floats) -> Iterator[tuple[Strip, bool]]:
+        """(strip, whether all of it is finite) from top to bottom; see :meth:`Network.strips`."""
+
+
+class CheckedNetwork:
+    """An :class:`imgpipe.upscaling.network.Network`.
+
+    ``full``: the same network in fp32, for windows in which something is not finite.
+    """
+
+    device = "cpu"
+
+    def __init__(self, loops: Loops, precision: str, full: Network | None = None) -> None:
+        self.loops = loops
+        self.precision = precision
+        self._full = full
+        self._retries = 0
+
+    @property
+    def scale(self) -> int:
+        return self.loops.scale
+
+    def strips(self, windows: Floats) -> Iterator[Strip]:
+        """See :meth:`imgpipe.upscaling.network.Network.strips`."""
+        count, height, width, _ = windows.shape
+        with translated(f"{count} window(s) of {width} x {height} px", self.device):
+            for strip, finite in self.loops.strips(windows):
+                if not finite:
+                    break
+                yield strip
+            else:
+                return
+        if self._full is None:
+            raise InferenceError(
+                f"the network gave NaN or infinity in {self.precision}: its weights are damaged or it needs "
+                "another input range; try another upscale.model"
+            )
+        self._retries += count
+        yield from self._full.strips(windows)
+
+    def take_retries(self) -> int:
+        """See :meth:`imgpipe.upscaling.network.Network.take_retries`."""
+        count, self._retries = self._retries, 0
+        return count
+
+    def release_cached_memory(self) -> None:
+        """Does nothing: no memory is kept between calls."""
