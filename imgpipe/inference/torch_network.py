@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from imgpipe.errors import InferenceError
-from imgpipe.inference.memory_model import MemoryModel
+from imgpipe.inference.memory_model import ASSUMED_MEMORY, MemoryModel
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -106,7 +106,11 @@ class TorchNetwork:
 
     def memory_model(self) -> MemoryModel:
         """What a window takes, from the tensors that are alive at once."""
-        return MemoryModel.of_peaks(partial(peak_tensor_bytes, self._active), SCRATCH_FACTOR)
+        try:
+            return MemoryModel.of_peaks(partial(peak_tensor_bytes, self._active), SCRATCH_FACTOR)
+        except (NotImplementedError, RuntimeError):
+            # Some architectures read values while they run, which tensors without values cannot give.
+            return ASSUMED_MEMORY
 
     def release_cached_memory(self) -> None:
         """Give memory that torch keeps for reuse back to the device."""

@@ -11,7 +11,7 @@ from imgpipe.settings.section import Section
 Action = Literal["enhance", "rembg", "upscale"]
 Fallback = Literal["fail", "classical"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
-UpscaleBackend = Literal["auto", "spandrel", "realesrgan", "dnn_superres", "onnxruntime"]
+UpscaleBackend = Literal["auto", "spandrel", "realesrgan", "dnn_superres", "onnx"]
 Side = Annotated[int, Field(ge=1, le=65535)]
 
 
@@ -83,7 +83,7 @@ class UpscaleSettings(Section):
     )
     backend: UpscaleBackend = Field(
         "auto",
-        description="What runs the weights file; `auto`: .onnx onnxruntime, .pb dnn_superres, else spandrel.",
+        description="What reads the weights file; `auto`: .onnx onnx, .pb dnn_superres, else spandrel.",
     )
     scale: float = Field(4.0, gt=0.0, le=16.0, description="Output size / input size (above 0, up to 16).")
     target_size: tuple[Side, Side] | None = Field(
@@ -104,7 +104,7 @@ class UpscaleSettings(Section):
     )
     precision: Precision = Field(
         "auto",
-        description="`auto`: the faster of bf16 and fp32 on CPUs, fp16 or bf16 on GPUs, else fp32.",
+        description="`auto`: bf16 on CPUs that are known to gain by it, fp16 or bf16 on GPUs, else fp32.",
     )
     color_match: bool = Field(
         True, description="Correct the network's low-frequency colour shift against the source."
@@ -122,6 +122,11 @@ class UpscaleSettings(Section):
         "fail",
         description="Where the weights are missing: stop (`fail`) or use `lanczos` (`classical`), recorded.",
     )
+
+    @field_validator("backend", mode="before")
+    @classmethod
+    def _former_name(cls, value: object) -> object:
+        return "onnx" if value == "onnxruntime" else value
 
     @field_validator("tile_size")
     @classmethod

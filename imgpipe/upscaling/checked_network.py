@@ -1,4 +1,4 @@
-"""A network on the CPU whose results are checked, with the same network in fp32 behind it."""
+"""A network whose results are checked, with the same network in fp32 behind it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Protocol
 
 from imgpipe.errors import InferenceError
 from imgpipe.inference.failures import translated
+from imgpipe.inference.memory_model import MemoryModel
 from imgpipe.upscaling.network import Floats, Network, Strip
 
 
@@ -20,30 +21,35 @@ class Loops(Protocol):
     def strips(self, windows: Floats) -> Iterator[tuple[Strip, bool]]:
         """(strip, whether all of it is finite) from top to bottom; see :meth:`Network.strips`."""
 
+    def memory_model(self) -> MemoryModel:
+        """What a window takes."""
+
 
 class CheckedNetwork:
-    """An :class:`imgpipe.upscaling.network.Network`.
+    """An :class:`imgpipe.upscaling.network.Network` around ``loops``, which are computed by ``runtime``.
 
     ``full``: the same network in fp32, for windows in which something is not finite.
     """
 
-    device = "cpu"
-
-    def __init__(self, loops: Loops, precision: str, full: Network | None = None) -> None:
-        self.loops = loops
+    def __init__(
+        self, loops: Loops, runtime: str, precision: str, full: Network | None = None, *, device: str = "cpu"
+    ) -> None:
+        self.device = device
+        self.runtime = runtime
+        self._loops = loops
         self.precision = precision
         self._full = full
         self._retries = 0
 
     @property
     def scale(self) -> int:
-        return self.loops.scale
+        return self._loops.scale
 
     def strips(self, windows: Floats) -> Iterator[Strip]:
         """See :meth:`imgpipe.upscaling.network.Network.strips`."""
         count, height, width, _ = windows.shape
         with translated(f"{count} window(s) of {width} x {height} px", self.device):
-            for strip, finite in self.loops.strips(windows):
+            for strip, finite in self._loops.strips(windows):
                 if not finite:
                     break
                 yield strip
@@ -56,6 +62,10 @@ class CheckedNetwork:
             )
         self._retries += count
         yield from self._full.strips(windows)
+
+    def memory_model(self) -> MemoryModel:
+        """What a window takes."""
+        return self._loops.memory_model()
 
     def take_retries(self) -> int:
         """See :meth:`imgpipe.upscaling.network.Network.take_retries`."""

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from imgpipe.inference.memory_model import MemoryModel
 from imgpipe.inference.openvino_network import Graph, library
-from imgpipe.upscaling.network import NATIVE_MAX, Floats, Strip, Strips
+from imgpipe.upscaling.network import NATIVE_MAX, WHOLE, Floats, Strip, Strips
 
 
 def with_levels(model: Any, scale: int) -> Any:
@@ -36,8 +37,16 @@ def with_levels(model: Any, scale: int) -> Any:
 class GraphLoops:
     """``whole``: graphs one after another on the whole window; ``tail``: one of :func:`with_levels` in strips."""
 
-    def __init__(self, tail: Graph, scale: int, whole: Sequence[Graph] = (), cut: Strips = Strips()) -> None:
+    def __init__(
+        self,
+        tail: Graph,
+        scale: int,
+        memory: MemoryModel,
+        whole: Sequence[Graph] = (),
+        cut: Strips = WHOLE,
+    ) -> None:
         self.scale = scale
+        self._memory = memory
         self._whole = whole
         self._tail = tail
         self._cut = cut
@@ -54,3 +63,7 @@ class GraphLoops:
             above, below = start - first, stop - first
             rows = levels[:, above * self.scale : below * self.scale]
             yield Strip(start, rows, mean[:, above:below], whole), bool(np.isfinite(sums).all())
+
+    def memory_model(self) -> MemoryModel:
+        """What a window takes."""
+        return self._memory

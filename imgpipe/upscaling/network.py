@@ -71,6 +71,10 @@ class Strips:
             yield start, stop, max(0, start - self.halo_rows), min(height, stop + self.halo_rows)
 
 
+#: All rows at once.
+WHOLE = Strips()
+
+
 class Network(Protocol):
     """A network on one device. Not thread-safe: the owner holds a lock."""
 

@@ -15,8 +15,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from imgpipe.upscaling.network import Strips
-
+from imgpipe.upscaling.network import WHOLE, Strips
 
 #: Rows of source pixels that the tail of an RRDBNet needs beyond those it computes: its convolutions
 #: reach 1/2 + 1/4 + 1/4 + 1/4 px at scale 4, and 2 px in the worst case, scale 1.
@@ -45,7 +44,7 @@ class Parts:
 
     tail: nn.Module
     whole: tuple[tuple[nn.Module, bool], ...] = ()
-    cut: Strips = Strips()
+    cut: Strips = WHOLE
 
 
 class CompactForm(nn.Module):

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from imgpipe.inference.failures import translated
+from imgpipe.inference.memory_model import MemoryModel
 from imgpipe.inference.torch_network import TorchNetwork
 from imgpipe.upscaling.network import NATIVE_MAX, Floats, Strip
 
@@ -18,6 +19,8 @@ class QuantisingNetwork:
     Levels and means are made on the device: a GPU then hands over 6 bytes per pixel instead of 12, and a
     CPU works on rows that are still in its cache.
     """
+
+    runtime = "torch"
 
     def __init__(self, inner: TorchNetwork) -> None:
         self.inner = inner
@@ -48,6 +51,10 @@ class QuantisingNetwork:
             if strip is None:
                 return
             yield strip
+
+    def memory_model(self) -> MemoryModel:
+        """What a window takes."""
+        return self.inner.memory_model()
 
     def take_retries(self) -> int:
         return self.inner.take_retries()

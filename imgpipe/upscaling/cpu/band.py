@@ -1,10 +1,10 @@
-"""A band of rows through all layers of a compact network, by several threads, in one call of each.
+"""A band of rows through all layers of a compact network: one call of each of several threads.
 
-Two pieces of memory take turns: a layer reads its rows from one and writes to the other where the next
-layer reads them. From band to band the last two rows of each layer's input stay, so that nothing is computed
-twice (Alwani et al., Fused-Layer CNN Accelerators, 2016). Threads take shares of a layer's rows, then of the next layer's, as soon as the
-rows that those are made of are finished: none waits for a whole layer, and the interpreter's lock is
-needed once per band, not once per share.
+Two buffers alternate: a layer reads its rows from one and writes to the other, from which the next layer
+reads them. The last two rows of each layer's input are kept for the next band, so that nothing is computed
+twice (fused layers: Alwani et al., 2016). A task is a share of a layer's rows; a thread begins one as
+soon as the rows that it reads are finished. No thread waits for a whole layer, and the GIL is taken once per
+band, not once per task.
 """
 
 from __future__ import annotations
@@ -34,13 +34,12 @@ from imgpipe.upscaling.cpu.tiles import SUMS, whole_tiles
 from imgpipe.upscaling.cpu.vectors import enlarged_pixel
 from imgpipe.upscaling.network import Strip
 
-#: Pixels of a band for each thread: they and what becomes of them fit into caches of the third level.
+#: Pixels of a band for each thread: both buffers then fit into the third-level cache.
 _BAND_PIXELS_PER_THREAD = 32_768
-#: How often a thread takes a share of a layer: more read rows again that two shares have in common, fewer
-#: leave threads waiting.
+#: Shares of a layer for each thread: with more, more rows are read by two shares; with fewer, threads wait.
 _SHARES_PER_THREAD = 4
 
-#: Rows of a layer's input that stay for the next band are two; two more are written meanwhile.
+#: Rows of a layer's input kept between bands: two that the next band reads, two that it writes meanwhile.
 KEPT = 4
 
 #: The last layer has 64 outputs at most, three for each pixel of the result.
@@ -72,7 +71,7 @@ class AmxChain:
 
 @dataclass(frozen=True, slots=True)
 class BandPlan:
-    """How a picture of ``width`` x ``height`` px is cut for ``layers`` layers on ``threads`` threads."""
+    """Bands and memory for ``width`` x ``height`` px, ``layers`` layers and ``threads`` threads."""
 
     width: int
     height: int
@@ -81,18 +80,18 @@ class BandPlan:
 
     @property
     def share_rows(self) -> int:
-        """Rows that a thread takes at a time."""
+        """Rows of a task."""
         rows = min(self.height, self.threads * _BAND_PIXELS_PER_THREAD // row_pixels(self.width))
         return max(1, rows // (self.threads * _SHARES_PER_THREAD))
 
     @property
     def band_rows(self) -> int:
-        """Rows that are begun at once: as many shares as come out even."""
+        """Rows of the picture in a band: a whole number of shares for each thread."""
         return min(self.height, self.share_rows * self.threads * _SHARES_PER_THREAD)
 
     @property
     def most_rows(self) -> int:
-        """Of a layer's output at once: at the picture's end each layer has one more than the one before."""
+        """Most rows of a layer's output: in the last band each layer has one more than the one before."""
         return self.band_rows + self.layers
 
     @property
@@ -101,21 +100,21 @@ class BandPlan:
 
     @property
     def memory_values(self) -> int:
-        """A row of 0, the rows that layers keep, two pieces of memory that take turns, and spare values."""
+        """A row of zeros, the rows that layers keep, the two buffers, and :data:`SPARE` values."""
         return (1 + self.layers * KEPT + 2 * self.most_rows) * self.row_values + SPARE
 
     @property
     def bytes(self) -> int:
-        """Memory while a picture is computed."""
+        """Bytes allocated while a picture is computed."""
         return 2 * self.memory_values + self.threads * 4 * (2 * SUMS + self.row_values)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Band:
-    """What each layer does while a band passes.
+    """Which rows each layer computes in a band.
 
-    ``made``: (layers,) how many rows. ``reads``: (layers, rows + 2), ``writes``: (layers, rows) where they
-    begin in memory; the first layer reads the picture and the last one writes to it.
+    ``made``: (layers,) number of rows. ``reads``: (layers, rows + 2), ``writes``: (layers, rows) where rows
+    begin in memory; not used for what the first layer reads and the last one writes.
     """
 
     made: Indices
@@ -124,20 +123,20 @@ class Band:
 
 
 class Places:
-    """Where rows are, from band to band. Nothing is moved: what is kept is written where it can stay.
+    """Where rows lie in memory, from band to band. Rows are never moved.
 
-    Each layer's rows go to one of two pieces of memory, row by row from its start; the last two of a
-    band go to places of the layer's own, :data:`KEPT` of which are used in a circle.
+    A layer's rows go to one of the two buffers, in order from its start; the last two of a band go to
+    a ring of :data:`KEPT` rows that belongs to the layer.
     """
 
     def __init__(self, plan: BandPlan) -> None:
         self._plan = plan
         self._kept = [0] * plan.layers
-        # Of each layer's input. Above the picture is one row of 0.
+        # The last rows of each layer's input. Above the picture is one row of zeros.
         self._above = [[0] for _ in range(plan.layers)]
 
     def band(self, begun: int, is_last: bool) -> Band:
-        """``begun``: rows of the picture."""
+        """The next band, of ``begun`` rows of the picture."""
         plan = self._plan
         made = np.zeros(plan.layers, np.int64)
         reads = np.zeros((plan.layers, plan.most_rows + 2), np.int64)
@@ -177,7 +176,7 @@ def stream_strips(chain: AmxChain, window: Floats, plan: BandPlan) -> Iterator[t
 
     ``window``: (height, width, 3) float32, to which the enlarged detail is added (SRVGGNetCompact).
     """
-    # 0 around the picture, as in every layer, and a few pixels at its end.
+    # Zero padding around the picture, as in every layer, and the spare pixels.
     pixels = np.zeros(((plan.height + 2) * (plan.width + 2) + SPARE_PIXELS, 3), np.float32)
     pixels[:-SPARE_PIXELS].reshape(plan.height + 2, plan.width + 2, 3)[1:-1, 1:-1] = window
     memory: Bfloats = aligned((plan.memory_values,), np.uint16)
@@ -274,11 +273,11 @@ def _band(
 ) -> None:
     """What one thread does of a band; all of its threads call this with the same counters.
 
-    Tasks are the shares of the first layer, then those of the second one and so on; ``first_task``: each
-    layer's first, and how many there are. ``taken``: tasks that a thread has. ``finished``: whether each is.
+    Tasks are the shares of the first layer, then those of the second one and so on. ``first_task``: each
+    layer's first, then their number. ``taken``: how many are begun. ``finished``: whether each is.
     """
     layers = len(made)
-    layer, known = 0, 0  # so many tasks are known to be finished, and all before them
+    layer, known = 0, 0  # the first ``known`` tasks are known to be finished
     task = add_and_get(taken, 0, 1)
     while task < len(finished):
         while task >= first_task[layer + 1]:
@@ -286,7 +285,7 @@ def _band(
         begin = (task - first_task[layer]) * share_rows
         end = min(begin + share_rows, made[layer])
         if layer > 0:
-            # Row y reads up to row y + 2 of the layer before, and is written over what row y + 2 there reads.
+            # Row y reads rows up to y + 2 of the layer before and overwrites what its row y + 2 reads.
             needed = min(end + 2, made[layer - 1])
             needed = first_task[layer - 1] + (needed + share_rows - 1) // share_rows
             while known < needed:

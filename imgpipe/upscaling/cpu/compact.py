@@ -33,7 +33,7 @@ def fits(module: nn.Module) -> bool:
 
 
 class CompactLoops:
-    """The first layer, the sums and the last layer in float32, what is stored between layers in bf16."""
+    """SRVGGNetCompact: first layer, sums and last layer in float32, what lies between layers in bf16."""
 
     def __init__(self, module: nn.Module) -> None:
         form = CompactForm(module, torch.float32, "cpu")

@@ -1,11 +1,11 @@
 """Residual dense blocks (ESRGAN's trunk) in bf16 by the CPU's matrix unit, all of a picture in one call.
 
 Wang et al., ESRGAN: Enhanced Super-Resolution Generative Adversarial Networks, 2018: five convolutions, each
-of which reads 64 channels and the 32 that every one before it has made. A pixel's 192 channels lie together,
-so nothing is put together first as torch's `cat` does: a convolution reads as many of them as it needs
-and writes its own behind them. The last one writes to another piece of memory what the next block reads.
+of which reads 64 channels and the 32 of each convolution before it. A pixel's 192 channels lie together, so
+no concatenation is copied: a convolution reads as many of them as it needs and appends its own. The last one
+writes the next block's input to another buffer.
 
-A block is computed in bands of rows, each convolution a row behind the one before it, so that what it reads
+A block is computed in bands of rows, each convolution one row behind the one before it, so that its input
 is still in the cache. Sums are in float32 and in the same order for every pixel: tiles equal the whole.
 """
 
@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from imgpipe.upscaling.cpu import tiles
 from imgpipe.upscaling.cpu.compiled import CHANNELS, compiled
 from imgpipe.upscaling.cpu.instructions import add_and_get, get, give_way
 from imgpipe.upscaling.cpu.layers import (
@@ -30,34 +31,19 @@ from imgpipe.upscaling.cpu.layers import (
     row_pixels,
 )
 from imgpipe.upscaling.cpu.team import Team
-from imgpipe.upscaling.cpu.tiles import (
-    BLOCK_OUTPUTS,
-    BLOCK_PX,
-    SUMS,
-    TILE,
-    add_product_0,
-    add_product_1,
-    add_product_2,
-    add_product_3,
-    begin_sums,
-    configure,
-    load_factors,
-    release,
-    store_sums,
-    whole_tiles,
-)
+from imgpipe.upscaling.cpu.tiles import BLOCK_OUTPUTS, BLOCK_PX, SUMS, TILE
 from imgpipe.upscaling.cpu.vectors import activate, add_residual
 
-#: What each of the first four convolutions adds, and the values of a pixel with all of them.
+#: Channels that each of the first four convolutions adds, and values of a pixel with all of them.
 GROWTH = 32
 DENSE = CHANNELS + 4 * GROWTH
 _CONVOLUTIONS = 5
-#: Blocks between which the sum of an RRDB begins and ends, and the pieces of memory that take turns.
+#: Blocks of an RRDB, and buffers that alternate.
 _BLOCKS = 3
-#: What a block's change is scaled by, and that of three blocks (ESRGAN, section 3.1).
+#: The scale of a block's residual and of an RRDB's (ESRGAN, section 3.1).
 _SCALE = np.float32(0.2)
 
-#: Pixels of a share: all five convolutions of a band of them stay in the cache of their core.
+#: Pixels of a task's rows: a band of them stays in the core's cache through all five convolutions.
 _SHARE_PIXELS = 2048
 _SHARES_PER_THREAD = 2
 
@@ -97,15 +83,15 @@ def dense_trunk(convolutions: Sequence[tuple[Floats, Floats]], slope: float) -> 
 
 
 def memory_shape(width: int, height: int) -> tuple[int, int, int, int]:
-    """(pieces, rows, pixels, values) that :func:`compute` needs, with 0 around the picture in each piece."""
+    """(buffers, rows, pixels, values) of :func:`compute`'s memory, with padding around each picture."""
     return _BLOCKS, height + 2, row_pixels(width), DENSE
 
 
 def compute(trunk: DenseTrunk, memory: Bfloats, width: int, height: int, threads: int) -> int:
-    """All blocks, in place; the piece of ``memory`` whose first 64 values of a pixel are the result.
+    """All blocks, in place. Returns the buffer in which the first 64 values of a pixel are the result.
 
-    ``memory``: :func:`memory_shape`, 0 but for the input, bf16 in the first 64 values of the first piece
-    from row 1 and pixel 1 on. Begins at a cache line.
+    ``memory``: :func:`memory_shape`, aligned to a cache line; zeros, but for the input (bf16) in the first 64
+    values of the first buffer, from row 1 and pixel 1 on.
     """
     tasks = _tasks(trunk.blocks, width, height, threads)
     taken, finished = np.zeros(1, np.int64), np.zeros(len(tasks), np.int64)
@@ -128,17 +114,17 @@ def compute(trunk: DenseTrunk, memory: Bfloats, width: int, height: int, threads
             *space,
         )
 
-    with Team([(aligned((2 * SUMS,), np.float32), whole_tiles()) for _ in range(threads)]) as team:
+    with Team([(aligned((2 * SUMS,), np.float32), tiles.whole_tiles()) for _ in range(threads)]) as team:
         team.run(work)
     return trunk.blocks % _BLOCKS
 
 
 def _tasks(blocks: int, width: int, height: int, threads: int) -> Indices:
-    """(tasks, 4) int64: convolution, first row, row after the last, and how many tasks must be finished."""
+    """(tasks, 4) int64: convolution, first row, row after the last, how many tasks must be finished."""
     share = max(1, min(_SHARE_PIXELS // row_pixels(width), -(-height // (threads * _SHARES_PER_THREAD))))
     band = share * threads * _SHARES_PER_THREAD
     found: list[tuple[int, int, int, int]] = []
-    after = [0] * height  # how many tasks there are with that of a row, of the convolution before
+    after = [0] * height  # by row: the tasks up to the one that makes it, of the convolution before
     for block in range(blocks):
         row_after = [after, *([0] * height for _ in range(_CONVOLUTIONS))]
         for start in range(0, height + _CONVOLUTIONS - 1, band):
@@ -169,8 +155,8 @@ def _compute(
     sums: Any,
     configuration: Any,
 ) -> None:
-    """What one thread does; all of them call this with the same counters."""
-    known = 0  # so many tasks are known to be finished, and all before them
+    """What one thread does; all threads call this with the same counters."""
+    known = 0  # the first ``known`` tasks are known to be finished
     task = add_and_get(taken, 0, 1)
     while task < len(tasks):
         while known < tasks[task, _NEEDED]:
@@ -194,7 +180,7 @@ def _compute(
             slope,
             is_last,
             source - target,
-            -target,  # the first piece holds what three blocks began with
+            -target,  # the first buffer holds the RRDB's input
             ends_sum,
             row,
             width,
@@ -230,42 +216,42 @@ def _convolve(
 ) -> None:
     """Rows ``begin`` to ``end`` of a convolution of ``groups`` x 32 values of each pixel from ``source`` on.
 
-    32 outputs with the leaky ReLU, or 64 that are added to the block's input (``near``) and, where it
-    ``ends_sum``, with that to the input of three blocks (``far``); both are distances from ``target``.
+    32 outputs with leaky ReLU, or 64 that are added to the block's input (``near``) and, where the RRDB ends
+    (``ends_sum``), to the RRDB's input (``far``); both are distances from ``target``.
     """
     outputs = 2 * BLOCK_OUTPUTS if is_residual else BLOCK_OUTPUTS
-    configure(configuration)
-    # The block before the one that is summed: its sums, where it goes, and how many of its pixels are done.
+    tiles.configure(configuration)
+    # The block before the one that is summed: its sums, its target, and how many of its pixels are written.
     done, done_at, pixel = SUMS, 0, BLOCK_PX
     for y in range(begin, end):
         for channel in range(0, outputs, BLOCK_OUTPUTS):
             for x in range(0, width, BLOCK_PX):
-                begin_sums(bias, channel)
+                tiles.begin_sums(bias, channel)
                 at = first_filter + channel // BLOCK_OUTPUTS * groups * 9 * 2 * TILE
                 for tap in range(9):
                     left = source + (y + tap // 3) * row + (x + tap % 3) * DENSE
                     for group in range(groups):
-                        load_factors(memory, left, group * 32, DENSE, filters, at)
-                        add_product_0()
-                        # Two pixels of the block before are finished between the products.
+                        tiles.load_factors(memory, left, group * 32, DENSE, filters, at)
+                        tiles.add_product_0()
+                        # Two pixels of the block before are written between the products.
                         for _ in range(2):
                             if pixel < BLOCK_PX:
                                 to = done_at + pixel * DENSE
                                 from_sum = done + pixel * BLOCK_OUTPUTS
                                 _settle(sums, from_sum, memory, to, slope, is_residual, near, far, ends_sum)
                                 pixel += 1
-                        add_product_1()
-                        add_product_2()
-                        add_product_3()
+                        tiles.add_product_1()
+                        tiles.add_product_2()
+                        tiles.add_product_3()
                         at += 2 * TILE
                 done = SUMS - done
-                store_sums(sums, done, BLOCK_OUTPUTS)
+                tiles.store_sums(sums, done, BLOCK_OUTPUTS)
                 done_at, pixel = target + (y + 1) * row + (x + 1) * DENSE + channel, 0
-    release()
+    tiles.release()
     for last in range(BLOCK_PX):
         to = done_at + last * DENSE
         _settle(sums, done + last * BLOCK_OUTPUTS, memory, to, slope, is_residual, near, far, ends_sum)
-    for y in range(begin, end):  # what blocks wrote beyond the picture
+    for y in range(begin, end):  # clear what blocks wrote beyond the picture's width
         for x in range(width + 1, row // DENSE):
             to = target + (y + 1) * row + x * DENSE
             for index in range(to, to + outputs):
@@ -284,7 +270,7 @@ def _settle(
     far: Any,
     ends_sum: Any,
 ) -> None:
-    """32 sums of a pixel to where they belong."""
+    """Write 32 sums of a pixel to ``target``, activated or as a residual; see :func:`_convolve`."""
     if not is_residual:
         activate(sums, first, slope, 0, memory, target)
     elif ends_sum:

@@ -21,12 +21,12 @@ from imgpipe.upscaling.network import Strip
 from imgpipe.upscaling.network_forms import has_esrgan_form, is_3x3
 from imgpipe.upscaling.quantising_network import strip_of_rows
 
-#: Source pixels whose result is made at once: in wide pictures still enough rows for each thread.
+#: Source pixels of a strip: in wide pictures still enough rows for each thread.
 _STRIP_PIXELS = 131_072
 
 
 class EsrganLoops:
-    """The strips that :class:`_EsrganForm` gives, as levels."""
+    """RRDBNet by :class:`_EsrganForm`; see :class:`imgpipe.upscaling.checked_network.Loops`."""
 
     def __init__(self, module: nn.Module) -> None:
         form = _EsrganForm(module).eval().requires_grad_(False)

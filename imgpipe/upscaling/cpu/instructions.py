@@ -1,4 +1,4 @@
-"""LLVM instructions for compiled functions: how they are declared to numba, and those that threads use."""
+"""LLVM instructions in compiled functions: how they are declared to numba, and those that threads use."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ def element(context: Any, builder: Any, kind: Any, array: Any, index: Any) -> An
 
 @instruction
 def add_and_get(typing_context: Any, counters: Any, index: Any, more: Any) -> tuple[Any, Callable[..., Any]]:
-    """Add ``more`` to one of int64 ``counters`` that threads share; what it was before.
+    """Atomically add ``more`` to one of the shared int64 ``counters``; returns its old value.
 
-    What a thread wrote before is seen by a thread that finds its addition.
+    Acquire and release: what a thread wrote before is visible to a thread that reads the sum.
     """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -45,7 +45,7 @@ def add_and_get(typing_context: Any, counters: Any, index: Any, more: Any) -> tu
 
 @instruction
 def get(typing_context: Any, counters: Any, index: Any) -> tuple[Any, Callable[..., Any]]:
-    """One of ``counters`` as it is now; what was written before it became so is seen afterwards."""
+    """Atomically read one of ``counters`` (acquire)."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         address = element(context, builder, signature.args[0], arguments[0], arguments[1])
@@ -56,7 +56,7 @@ def get(typing_context: Any, counters: Any, index: Any) -> tuple[Any, Callable[.
 
 @instruction
 def give_way(typing_context: Any) -> tuple[Any, Callable[..., Any]]:
-    """Let another thread have this core, if one waits for it."""
+    """Yield the core to another thread that waits for it."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         emit(builder, "sched_yield", [], ir.IntType(32))

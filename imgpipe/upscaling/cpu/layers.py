@@ -1,4 +1,4 @@
-"""3x3 convolutions of 64 channels in bf16 by the CPU's matrix unit, with what follows them.
+"""3x3 convolutions of 64 channels in bf16 by the CPU's matrix unit, each with its activation.
 
 torch computes a convolution, its activation and the copy to where the next layer reads in three passes; the
 last two take as long as the first where the matrix unit is fast. Here a block of 32 pixels x 32 outputs
@@ -6,8 +6,8 @@ is summed in four tile registers, and while the next block is summed, the vector
 to this one, round it to bf16 once and write it where the next layer reads. The sums are in float32 and in the
 same order for every pixel, so tiles of a picture equal the whole, bit for bit.
 
-Rows of pixels lie one after another in flat arrays that begin at a cache line: 64 channels for each pixel,
-one pixel more on the left, and :func:`row_pixels` in all. Needs :func:`amx_instructions.amx_is_usable`.
+Pictures are flat arrays, aligned to a cache line, of rows of :func:`row_pixels` pixels with 64 channels each;
+the first pixel of a row is padding. Needs :func:`imgpipe.upscaling.cpu.matrix_unit.is_usable`.
 """
 
 from __future__ import annotations
@@ -18,23 +18,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from imgpipe.upscaling.cpu import tiles
 from imgpipe.upscaling.cpu.compiled import CHANNELS, compiled
-from imgpipe.upscaling.cpu.tiles import (
-    BLOCK_OUTPUTS,
-    BLOCK_PX,
-    LINE_BYTES,
-    SUMS,
-    TILE,
-    add_product_0,
-    add_product_1,
-    add_product_2,
-    add_product_3,
-    begin_sums,
-    configure,
-    load_factors,
-    release,
-    store_sums,
-)
+from imgpipe.upscaling.cpu.tiles import BLOCK_OUTPUTS, BLOCK_PX, LINE_BYTES, SUMS, TILE
 from imgpipe.upscaling.cpu.vectors import PATCHES, activate, weigh_patches
 
 Floats = npt.NDArray[np.float32]
@@ -43,18 +29,18 @@ Bfloats = npt.NDArray[np.uint16]
 Indices = npt.NDArray[np.int64]
 
 _NAN = 0x7FC0
-#: Inputs that a register holds of a pixel.
+#: Inputs of a pixel in one register.
 _INPUTS = 32
 _C = CHANNELS
 _FILTER_HALF = 3 * 6 * 2 * TILE
-#: Values at the end of :func:`convolve`'s memory that are written before the first block is there.
+#: Values at the end of :func:`convolve`'s memory that are overwritten before the first block is finished.
 SPARE = BLOCK_PX * CHANNELS
-#: Pixels at the end of :func:`convolve_first`'s picture that are read and make no difference.
+#: Pixels of padding at the end of :func:`convolve_first`'s picture: read, but not used.
 SPARE_PIXELS = PATCHES - 1
 
 
 def aligned(shape: tuple[int, ...], dtype: type[np.generic]) -> npt.NDArray[Any]:
-    """Zeros that begin at a cache line: registers are filled twice as fast from there."""
+    """Zeros aligned to a cache line, from which registers load twice as fast."""
     size = math.prod(shape) * np.dtype(dtype).itemsize
     memory = np.zeros(size + LINE_BYTES, np.uint8)
     start = -memory.ctypes.data % LINE_BYTES
@@ -62,14 +48,14 @@ def aligned(shape: tuple[int, ...], dtype: type[np.generic]) -> npt.NDArray[Any]
 
 
 def aligned_copy(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """``values`` in memory that begins at a cache line."""
+    """A copy of ``values`` that is aligned to a cache line."""
     copied = aligned(values.shape, values.dtype.type)
     copied[:] = values
     return copied
 
 
 def row_pixels(width: int) -> int:
-    """Pixels of a row in memory: whole blocks and one at either end."""
+    """Pixels of a row in memory: whole blocks, and one of padding at either end."""
     return -(-width // BLOCK_PX) * BLOCK_PX + 2
 
 
@@ -77,7 +63,7 @@ def to_bfloats(values: npt.NDArray[Any]) -> Bfloats:
     """``values`` rounded to bf16, ties to even."""
     bits = np.ascontiguousarray(values, np.float32).view(np.uint32)
     rounded: Bfloats = ((bits + 0x7FFF + (bits >> 16 & 1)) >> 16).astype(np.uint16)
-    rounded[np.isnan(values)] = _NAN  # rounding carries some of them to 0
+    rounded[np.isnan(values)] = _NAN  # rounding would turn some into 0
     return rounded
 
 
@@ -88,9 +74,9 @@ def from_bfloats(bits: Bfloats) -> Floats:
 
 
 def packed_filter(weight: Floats, blocks: int = 2) -> Bfloats:
-    """``weight`` (out, in, 3, 3) as the registers take it, with zeros for outputs up to ``blocks`` of 32.
+    """``weight`` (out, in, 3, 3) in the registers' layout, zero-padded to ``blocks`` x 32 outputs.
 
-    ``in`` is a multiple of 32. In order of block of outputs, row, column, block of inputs, half of the block,
+    ``in`` is a multiple of 32. Order: block of outputs, row, column, block of inputs, half of the block,
     pair of inputs, output, input of the pair. Raises ValueError for other shapes.
     """
     outputs, inputs, *size = weight.shape
@@ -121,46 +107,46 @@ def convolve(
 ) -> None:
     """Rows ``begin`` to ``end`` of a layer's output, in bf16 and with PReLU, within ``memory``.
 
-    Row y goes to ``writes[y]`` and is made of those at ``reads[y]``, ``reads[y + 1]`` and ``reads[y + 2]``.
+    Row y, at ``writes[y]``, is computed from those at ``reads[y]``, ``reads[y + 1]`` and ``reads[y + 2]``.
     ``filters``: :func:`packed_filter`. ``bias``, ``slope``: (64,) float32. ``row``: values of a row.
     ``sums``: (2 * SUMS,) float32 of the calling thread.
     """
-    configure(configuration)
-    # The block before the one that is summed: its sums, its first channel and where it goes.
+    tiles.configure(configuration)
+    # The block before the one that is summed: its sums, first channel and target.
     done, done_channel, done_at = SUMS, 0, len(memory) - SPARE
     for y in range(begin, end):
         for half in range(2):
             channel = half * BLOCK_OUTPUTS
             for x in range(0, width, BLOCK_PX):
-                begin_sums(bias, channel)
+                tiles.begin_sums(bias, channel)
                 at, pixel = half * _FILTER_HALF, 0
                 for dy in range(3):
                     left = reads[y + dy] + x * _C
                     for part in range(6):  # three columns, two halves of the inputs
-                        load_factors(memory, left, part * 32, _C, filters, at)
-                        add_product_0()
-                        # Sixteen of the eighteen steps finish two pixels each, between the products.
+                        tiles.load_factors(memory, left, part * 32, _C, filters, at)
+                        tiles.add_product_0()
+                        # Sixteen of the eighteen steps activate two pixels each, between the products.
                         if dy * 6 + part < 16:
                             activate(
                                 sums, done + pixel * 32, slope, done_channel, memory, done_at + pixel * _C
                             )
-                        add_product_1()
-                        add_product_2()
+                        tiles.add_product_1()
+                        tiles.add_product_2()
                         if dy * 6 + part < 16:
                             pixel += 1
                             activate(
                                 sums, done + pixel * 32, slope, done_channel, memory, done_at + pixel * _C
                             )
                             pixel += 1
-                        add_product_3()
+                        tiles.add_product_3()
                         at += 2 * TILE
                 done = SUMS - done
-                store_sums(sums, done, BLOCK_OUTPUTS)
+                tiles.store_sums(sums, done, BLOCK_OUTPUTS)
                 done_channel, done_at = channel, writes[y] + (x + 1) * _C + channel
-    release()
+    tiles.release()
     for pixel in range(BLOCK_PX):
         activate(sums, done + pixel * 32, slope, done_channel, memory, done_at + pixel * _C)
-    for y in range(begin, end):  # what blocks wrote beyond the picture
+    for y in range(begin, end):  # clear what blocks wrote beyond the picture's width
         for index in range(writes[y] + (width + 1) * _C, writes[y] + row):
             memory[index] = 0
 
@@ -181,23 +167,23 @@ def convolve_row_to_float(
 
     ``halves``: 1 if there are no more than 32 outputs, else 2.
     """
-    configure(configuration)
+    tiles.configure(configuration)
     for half in range(halves):
         channel = half * BLOCK_OUTPUTS
         for x in range(0, width, BLOCK_PX):
-            begin_sums(bias, channel)
+            tiles.begin_sums(bias, channel)
             at = half * _FILTER_HALF
             for dy in range(3):
                 left = reads[y + dy] + x * _C
                 for part in range(6):
-                    load_factors(memory, left, part * 32, _C, filters, at)
-                    add_product_0()
-                    add_product_1()
-                    add_product_2()
-                    add_product_3()
+                    tiles.load_factors(memory, left, part * 32, _C, filters, at)
+                    tiles.add_product_0()
+                    tiles.add_product_1()
+                    tiles.add_product_2()
+                    tiles.add_product_3()
                     at += 2 * TILE
-            store_sums(target, x * _C + channel, _C)
-    release()
+            tiles.store_sums(target, x * _C + channel, _C)
+    tiles.release()
 
 
 @compiled

@@ -1,7 +1,7 @@
 """What follows ESRGAN's trunk, in bf16 by the CPU's matrix unit: enlargements by 2 and the last convolutions.
 
-Threads take bands of rows. In a band each layer runs just far enough ahead of the next one, so a few rows
-of each are all that is kept. Sums are in float32, in the same order for every pixel: tiles equal the whole.
+Each thread computes bands of rows. In a band a layer runs only as far ahead as the next one needs, so that a
+few rows of each are kept. Sums are in float32, in the same order for every pixel: tiles equal the whole.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ from imgpipe.upscaling.cpu.team import Team
 from imgpipe.upscaling.cpu.tiles import SUMS, whole_tiles
 
 _C = CHANNELS
-#: Rows of a layer that are kept: what the next layer reads, and one that is written.
+#: Rows kept of a layer: three that the next layer reads, and one that is written.
 _KEPT = 4
-#: Rows of the result before the first one of a band, at which its layers begin: one row of the layer before
-#: the last one is then made at a time, and no layer makes more rows at once than are kept.
+#: How many rows of the result before a band's first one its layers begin: the layer before the last one then
+#: makes one row at a time, and no layer makes more rows at once than are kept.
 _AHEAD = 2
 _BANDS_PER_THREAD = 2
 
@@ -63,8 +63,8 @@ class Tail:
 def packed_tail(convolutions: Sequence[tuple[Floats, Floats]], slopes: Sequence[float]) -> Tail:
     """From (weight, bias) of the convolution after each enlargement, of the next and of the last, to RGB.
 
-    ``slopes``: of the leaky ReLU after each but the last. The last one's weights keep 16 bits: what
-    rounding takes from them becomes the weights of three more outputs, which the registers have room for.
+    ``slopes``: of the leaky ReLU after each but the last. The last one's weights keep 16 bits: their rounding
+    errors are the weights of three more outputs, for which the registers have room.
     """
     *others, (inner, _), (last, _) = convolutions
     enlarging: Bfloats = aligned((len(others), 2 * PARITY_VALUES), np.uint16)
@@ -82,7 +82,7 @@ def packed_tail(convolutions: Sequence[tuple[Floats, Floats]], slopes: Sequence[
 
 @dataclass(frozen=True, slots=True)
 class TailPlan:
-    """What a thread keeps of a picture of ``width`` x ``height``."""
+    """Memory of a thread for a picture of ``width`` x ``height`` px."""
 
     width: int
     height: int
@@ -97,7 +97,7 @@ class TailPlan:
 
     @property
     def kept_values(self) -> int:
-        """bf16 values of the kept rows, and those that are written before the first block is there."""
+        """bf16 values of the kept rows, and 2 * SPARE for :func:`enlarge_row`."""
         return int(self.rows.sum()) * _KEPT + 2 * SPARE
 
     @property
@@ -116,8 +116,8 @@ def compute(
 ) -> None:
     """Source rows ``first`` to ``stop`` into ``result``: (rows * factor, width * factor, 3) float32.
 
-    ``features``: (height, width, 64). ``spaces``: for each thread the ``kept_values`` of a
-    :class:`TailPlan`, which begin at a cache line and are 0, and its ``row_values``, which do as well.
+    ``features``: (height, width, 64) bf16. ``spaces``: for each thread ``kept_values`` zeros and
+    ``row_values`` (:class:`TailPlan`), both aligned to a cache line.
     """
     height, width, _ = features.shape
     plan = TailPlan(width, height, len(tail.enlarging))
@@ -173,14 +173,14 @@ def _bands(
     sums: Any,
     configuration: Any,
 ) -> None:
-    """What one thread does; all of them call this with the same counter."""
+    """What one thread does; all threads call this with the same counter."""
     top = len(rows) - 1  # the layer before the last one
     factor = 2 ** (top - 1)
     across = width * factor * 3
     begins = np.zeros(len(rows), np.int64)
     for layer in range(1, len(rows)):
         begins[layer] = begins[layer - 1] + _KEPT * rows[layer - 1]
-    following = np.zeros(len(rows), np.int64)  # the first row of each layer that is not there yet
+    following = np.zeros(len(rows), np.int64)  # the next row of each layer
     needed = np.zeros(len(rows), np.int64)  # its last row that the next one of the result needs
     reads = np.zeros(3, np.int64)
     begin = first + add_and_get(taken, 0, 1) * share
@@ -215,7 +215,7 @@ def _bands(
                 convolve_row_to_float(kept, reads, line, last, bias[top], width * factor, 0, 1, configuration)
                 at = (y - first * factor) * across
                 for x in range(width * factor):
-                    for color in range(3):  # the weights, and what rounding took from them
+                    for color in range(3):  # the rounded weights' sum, and their rounding errors'
                         value = line[x * _C + color] + line[x * _C + 3 + color]
                         result[at + x * 3 + color] = value
         begin = first + add_and_get(taken, 0, 1) * share
@@ -252,7 +252,7 @@ def _make_row(
     sums: Any,
     configuration: Any,
 ) -> None:
-    """Row ``y`` of a layer; there is 0 above and below the picture."""
+    """Compute row ``y`` of a layer; rows above and below the picture are zeros."""
     top, row = len(rows) - 1, rows[layer]
     factor = 2 ** min(layer, top - 1)
     target = begins[layer] + y % _KEPT * row

@@ -1,6 +1,6 @@
-"""What compiled functions do with 16 and more values at once, where LLVM does not find it by itself.
+"""Vector operations for compiled functions that LLVM does not find by itself.
 
-An address is an array and an index, as in :mod:`amx_instructions`.
+An address is an array and an index, as in :mod:`imgpipe.upscaling.cpu.tiles`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from numba import types
 from imgpipe.upscaling.cpu.compiled import CHANNELS
 from imgpipe.upscaling.cpu.instructions import LONG, element, emit, instruction
 
-#: Neighbours that :func:`weigh_patches` sums at once: fewer would wait for one another's sums.
+#: Neighbouring pixels that :func:`weigh_patches` sums at once; fewer leave the FMA pipeline waiting.
 PATCHES = 4
 
 _FLOAT, _INT, _SHORT = ir.FloatType(), ir.IntType(32), ir.IntType(16)
@@ -24,7 +24,7 @@ _LEVELS = 65535.0
 
 
 class _Bfloat(ir.Type):  # type: ignore[misc]
-    """A type of LLVM that llvmlite has no name for."""
+    """LLVM's bfloat, which llvmlite does not define."""
 
     def _to_string(self) -> str:
         return "bfloat"
@@ -40,7 +40,7 @@ _BFLOATS = ir.VectorType(_Bfloat(), 32)
 
 
 class _Memory:
-    """Arrays of a function that is generated: vectors to and from ``array[index + offset]``."""
+    """An array in generated code: loads and stores vectors at ``array[index + offset]``."""
 
     def __init__(self, context: Any, builder: Any, kind: Any, array: Any, index: Any = None) -> None:
         self._builder = builder
@@ -61,7 +61,7 @@ class _Memory:
 
 
 def _memories(context: Any, builder: Any, signature: Any, arguments: Any, *places: int) -> list[_Memory]:
-    """Those arguments that are arrays, each followed by its index where the next argument is a number."""
+    """The arguments at ``places``, arrays, each with the index that follows it where that is an integer."""
     kinds, found = signature.args, []
     for place in places:
         followed = place + 1 < len(kinds) and isinstance(kinds[place + 1], types.Integer)
