@@ -13,8 +13,10 @@ _NO_MEMORY = ("out of memory", "defaultcpuallocator", "can't allocate", "bad_all
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether ``error`` says that memory ran out, on a GPU or on the host."""
-    text = str(error).lower()
-    return isinstance(error, MemoryError) or any(sign in text for sign in _NO_MEMORY)
+    if isinstance(error, MemoryError):
+        return True
+    of_runtime = isinstance(error, RuntimeError) or type(error).__module__.startswith("onnxruntime")
+    return of_runtime and any(sign in str(error).lower() for sign in _NO_MEMORY)
 
 
 @contextmanager

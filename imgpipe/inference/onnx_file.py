@@ -25,7 +25,7 @@ class OpenedOnnx(Protocol):
     input_shape: tuple[int | None, ...]
 
     def __call__(self, values: Values) -> list[Values]:
-        """All outputs for ``values``; raises ``OutOfMemory`` and ``InferenceError``."""
+        """The first output alone for ``values``; raises ``OutOfMemory`` and ``InferenceError``."""
 
 
 def open_onnx(path: Path, device: str) -> OpenedOnnx:
@@ -82,6 +82,7 @@ class _CudaGraph:
         self.is_active = _CUDA in self._session.get_providers()
         graph_input = self._session.get_inputs()[0]
         self._input = str(graph_input.name)
+        self._output = str(self._session.get_outputs()[0].name)
         self.input_dtype = np.dtype(_DTYPES.get(graph_input.type, np.void))
         self.input_shape = tuple(side if isinstance(side, int) else None for side in graph_input.shape)
 
@@ -94,5 +95,5 @@ class _CudaGraph:
         what = f"an input of shape {values.shape}"
         with translated(what, self.device, (Exception,)):  # its errors share no other base class
             fed = {self._input: np.ascontiguousarray(values, self.input_dtype)}
-            results: list[Values] = self._session.run(None, fed)
+            results: list[Values] = self._session.run([self._output], fed)
         return results

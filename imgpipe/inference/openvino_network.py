@@ -47,14 +47,15 @@ def _core() -> Any:
 
 
 def read_onnx(path: Path) -> Any:
-    """The ``openvino.Model`` in an ONNX file; raises :class:`WeightsRefused`."""
+    """The ``openvino.Model`` of an ONNX file's first output; raises :class:`WeightsRefused`."""
     try:
-        return _core().read_model(path)
+        model = _core().read_model(path)
     except RuntimeError as exc:
         raise WeightsRefused(
             f"{path}: expected an ONNX network, got a file that OpenVINO {library().__version__} does not "
             f"load ({last_line(exc)}); export or fetch it again"
         ) from exc
+    return library().Model([model.output(0).get_node().input_value(0)], model.get_parameters())
 
 
 def of_module(module: nn.Module, example: Tensor) -> Any:
@@ -64,11 +65,14 @@ def of_module(module: nn.Module, example: Tensor) -> Any:
     example's size without notice: compare the results at other sizes. Raises :class:`ModelMismatch` where
     there is no conversion.
     """
+    import torch
+
     free = [(-1, example.shape[1], -1, -1)]
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch announces that tracing will be replaced
-            return library().convert_model(module, example_input=example, input=free)
+            traced = torch.jit.trace(module, example, check_trace=False)  # type: ignore[no-untyped-call]
+            return library().convert_model(traced, example_input=example, input=free)
     except Exception as exc:  # a converter in Python that runs the module: anything can be raised
         raise ModelMismatch(f"OpenVINO cannot convert the network ({last_line(exc)})") from exc
 
@@ -93,7 +97,7 @@ class Graph:
             "PERFORMANCE_HINT": "LATENCY",
             "ENABLE_CPU_PINNING": False,
         }
-        self.model = model
+        self.model, self.precision = model, precision
         self.input_dtype = np.dtype(model.input(0).get_element_type().to_dtype())
         self.input_shape = tuple(
             dimension.get_length() if dimension.is_static else None

@@ -33,7 +33,7 @@ class UpscaleStage:
 
     @cached_property
     def fingerprint(self) -> str:
-        return fingerprint(self._settings.upscale, self._settings.model_dir)
+        return fingerprint(self._settings.upscale, self._settings.model_dir, self._settings.device)
 
     @property
     def concurrency(self) -> int:

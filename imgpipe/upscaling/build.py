@@ -76,8 +76,8 @@ def fingerprint(settings: UpscaleSettings, model_dir: Path, device: str = "auto"
     """sha256 (hex) over what the pictures depend on, except the sources; loads no network.
 
     The tile size is not in it: exact tiles do not change the picture. Nor is what runs the network: runtimes
-    of one precision agree. ``precision: auto`` is what it means on ``device``. Raises what :func:`build_upscaler`
-    raises where the weights cannot be had.
+    of one precision agree. ``precision: auto`` is what it means on ``device``. Raises what
+    :func:`build_upscaler` raises where the weights cannot be had.
     """
     size = settings.model_dump(include={"scale", "target_size", "min_dimensions"})
     facts: dict[str, Any] = {"code": CODE_VERSION, **size}

@@ -13,7 +13,7 @@ from imgpipe.upscaling.network import NATIVE_MAX, WHOLE, Floats, Strip, Strips
 
 
 def with_levels(model: Any, scale: int) -> Any:
-    """``model`` (n, 3, h, w) -> (n, 3, h * scale, w * scale), with what a :class:`Strip` needs as its outputs.
+    """``model`` (n, 3, h, w) -> (n, 3, h * scale, w * scale) with what a :class:`Strip` needs as outputs.
 
     They are the levels (n, h * scale, w * scale, 3) uint16, the means (n, h, w, 3) float32 of the clipped
     output over each source pixel's area, and the sums (n,) of the output as it is: a sum is finite where all
@@ -35,7 +35,8 @@ def with_levels(model: Any, scale: int) -> Any:
 
 
 class GraphLoops:
-    """``whole``: graphs one after another on the whole window; ``tail``: one of :func:`with_levels` in strips."""
+    """``whole``: graphs that run one after another on the whole window; ``tail``: one of :func:`with_levels`,
+    in strips as ``cut`` says."""
 
     def __init__(
         self,

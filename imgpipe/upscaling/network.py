@@ -64,7 +64,7 @@ class Strips:
     halo_rows: int = 0
 
     def of(self, height: int, width: int) -> Iterator[tuple[int, int, int, int]]:
-        """(start, stop, first, last) from top to bottom: source rows that a strip gives, and those it needs."""
+        """(start, stop, first, last) from top to bottom: rows that a strip gives, and rows that it needs."""
         step = max(1, self.pixels // width) if self.pixels else height
         for start in range(0, height, step):
             stop = min(height, start + step)

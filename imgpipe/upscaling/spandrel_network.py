@@ -89,9 +89,9 @@ def load_network(located: LocatedWeights, *, device: str, precision: PrecisionSe
 def _chosen(
     module: nn.Module, form: Form, scale: int, device: str, precision: str
 ) -> tuple[CheckedNetwork | QuantisingNetwork, tuple[str, ...]]:
-    """What runs ``module``, and why it is torch where that is the slower way.
+    """What runs ``module``, and why it is torch where a CPU should have another.
 
-    A CUDA GPU: torch. A CPU: its matrix unit where that can be, else OpenVINO, else torch.
+    On CUDA it is torch; on a CPU its matrix unit where that can be, else OpenVINO, else torch.
     """
 
     def by_torch(precision: str) -> QuantisingNetwork:
@@ -101,47 +101,56 @@ def _chosen(
     if device != "cpu":
         return by_torch(precision), ()
     full: CheckedNetwork | QuantisingNetwork
-    reasons: tuple[str, ...] = ()
     try:
-        full = _by_openvino(module, scale, "fp32", None)
+        converted = _Converted(module, scale)
+        full = converted.network("fp32", None)
     except (ModelMismatch, InferenceError) as exc:
-        full, reasons = by_torch("fp32"), (f"torch runs the network: {exc}",)
+        converted, why_torch = None, str(exc)
+        full = by_torch("fp32")
     by_matrix_unit = cpu_network(module, precision, full)
     if by_matrix_unit is not None:
         return by_matrix_unit, ()
-    if precision == "fp32":
-        return full, reasons
-    if not reasons:
+    if converted is not None:
         try:
-            return _by_openvino(module, scale, precision, full), ()
+            return full if precision == "fp32" else converted.network(precision, full), ()
         except (ModelMismatch, InferenceError) as exc:
-            reasons = (f"torch runs the network: {exc}",)
-    return by_torch(precision), reasons
+            why_torch = str(exc)
+    return by_torch(precision), (f"torch runs the network, not OpenVINO: {why_torch}",)
 
 
-def _by_openvino(module: nn.Module, scale: int, precision: str, full: Network | None) -> CheckedNetwork:
-    """``module`` in ``precision``, compared with torch at several sizes.
+class _Converted:
+    """A module as OpenVINO's models. Raises :class:`ModelMismatch` where there is no conversion."""
 
-    Raises :class:`ModelMismatch` and :class:`InferenceError` where OpenVINO cannot run it, or not rightly.
-    """
-    parts = parts_of(module)
-    example = torch.zeros((1, 3, _PROBE_HEIGHT_PX, _PROBE_WIDTH_PX))
-    whole = []
-    with torch.inference_mode():
-        for part, keeps_fp32 in parts.whole:
-            whole.append(Graph(of_module(part, example), "fp32" if keeps_fp32 else precision))
-            example = part(example)
-        tail = Graph(with_levels(of_module(parts.tail, example), scale), precision)
-    loops = GraphLoops(tail, scale, _memory(module, parts), whole, parts.cut)
-    for shape in _COMPARED_SHAPES:
-        windows = np.random.default_rng(0).random((*shape, 3), dtype=np.float32)
+    def __init__(self, module: nn.Module, scale: int) -> None:
+        self._module, self._scale, self._parts = module, scale, parts_of(module)
+        example = torch.zeros((1, 3, _PROBE_HEIGHT_PX, _PROBE_WIDTH_PX))
+        self._whole = []
         with torch.inference_mode():
-            expected = module(torch.from_numpy(windows).permute(0, 3, 1, 2)).permute(0, 2, 3, 1).numpy()
-        levels = np.concatenate([strip.levels for strip, _ in loops.strips(windows)], axis=1)
-        error = float(np.abs(levels / np.float32(NATIVE_MAX) - np.clip(expected, 0, 1)).max())
-        if error > _AGREEMENT[precision]:
-            raise ModelMismatch(f"OpenVINO's result differs by {error:.2g} of 1 in {precision}")
-    return CheckedNetwork(loops, Graph.runtime, precision, full)
+            for part, _ in self._parts.whole:
+                self._whole.append(of_module(part, example))
+                example = part(example)
+            self._tail = with_levels(of_module(self._parts.tail, example), scale)
+
+    def network(self, precision: str, full: Network | None) -> CheckedNetwork:
+        """The network in ``precision``, compared with torch's at several sizes.
+
+        Raises :class:`ModelMismatch` and :class:`InferenceError` where OpenVINO cannot run it rightly.
+        """
+        whole = [
+            Graph(model, "fp32" if keeps_fp32 else precision)
+            for model, (_, keeps_fp32) in zip(self._whole, self._parts.whole, strict=True)
+        ]
+        memory = _memory(self._module, self._parts)
+        loops = GraphLoops(Graph(self._tail, precision), self._scale, memory, whole, self._parts.cut)
+        for shape in _COMPARED_SHAPES:
+            windows = np.random.default_rng(0).random((*shape, 3), dtype=np.float32)
+            with torch.inference_mode():
+                result = self._module(torch.from_numpy(windows).permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+            levels = np.concatenate([strip.levels for strip, _ in loops.strips(windows)], axis=1)
+            error = float(np.abs(levels / np.float32(NATIVE_MAX) - result.clamp(0, 1).numpy()).max())
+            if error > _AGREEMENT[precision]:
+                raise ModelMismatch(f"its result differs by {error:.2g} of 1 in {precision}")
+        return CheckedNetwork(loops, Graph.runtime, precision, full)
 
 
 def _read(path: Path) -> Any:
@@ -270,12 +279,12 @@ def _check_on_probe(module: nn.Module, scale: int, path: Path) -> None:
         ) from exc
     if not bool(torch.isfinite(result).all()):
         raise ModelMismatch(
-            f"{path}: expected finite numbers on a probe picture, got NaN or infinity in fp32: the weights are "
-            "damaged; fetch the file again"
+            f"{path}: expected finite numbers on a probe picture, got NaN or infinity in fp32: the weights "
+            "are damaged; fetch the file again"
         )
     expected = (1, 3, _PROBE_HEIGHT_PX * scale, _PROBE_WIDTH_PX * scale)
     if tuple(result.shape) != expected:
         raise ModelMismatch(
-            f"{path}: expected an output of shape {expected} at scale {scale}, got {tuple(result.shape)}; the "
-            "file's network is not what it says"
+            f"{path}: expected an output of shape {expected} at scale {scale}, got "
+            f"{tuple(result.shape)}; the file's network is not what it says"
         )
