@@ -52,7 +52,7 @@ from upscaling_contenders import (
 )
 
 from imgpipe.images.image import Image
-from imgpipe.inference.device import cpu_has_bf16, resolve_device
+from imgpipe.inference.device import bf16_pays, resolve_device
 from imgpipe.records import ModelUse
 from imgpipe.upscaling.build import build_upscaler
 
@@ -183,7 +183,7 @@ def _speed(
     for setting in settings_tried:
         upscaler = ours(path, device, precision=setting)
         label = f"ours {setting}"
-        way = upscaler.model.precision, upscaler._loaded.convolution
+        way = upscaler.model.precision, upscaler._loaded.runtime
         if any(way == (used[other].precision, forms[other]) for other in used):
             skipped[label] = "the same as another"
             continue
@@ -210,7 +210,7 @@ def _speed(
         seconds = best[label]
         rows[label] = {
             "precision": model.precision,
-            "convolution": forms[label],
+            "runtime": forms[label],
             "seconds": seconds,
             "gflops": flop / seconds / 1e9,  # of direct convolutions, however it was computed
             "share_of_matrix_product": flop / seconds / rates[model.precision],
@@ -226,7 +226,7 @@ def _speed(
 
 def _precisions(device: str) -> list[str]:
     """The settings worth a row: what is chosen, fp32, and the low precision that the device has."""
-    low = "bf16" if device != "cpu" or cpu_has_bf16() else "fp32"
+    low = "bf16" if device != "cpu" or bf16_pays() else "fp32"
     return list(dict.fromkeys(("auto", "fp32", low)))
 
 

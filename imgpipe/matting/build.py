@@ -13,8 +13,8 @@ from imgpipe.matting.models import MattingModel, contract_for
 from imgpipe.records import ModelUse
 from imgpipe.settings import RembgSettings
 
-#: Raised whenever the same settings and model make other mattes.
-CODE_VERSION = 2
+#: Increment when the same settings and model make other mattes.
+CODE_VERSION = 3
 
 #: The backend without weights, asked for by this name.
 CLASSICAL = "classical"
@@ -83,7 +83,7 @@ def _network(settings: RembgSettings, located: LocatedWeights, device: str) -> M
     from imgpipe.matting.onnx_model import OnnxMatter, OnnxNetwork
 
     network = OnnxNetwork(located.path, _contract(located), device=device)
-    model = ModelUse(located.name, "onnxruntime", located.sha256, "fp32", network.active)
+    model = ModelUse(located.name, network.runtime, located.sha256, "fp32", network.device)
     return OnnxMatter(network, settings, model)
 
 

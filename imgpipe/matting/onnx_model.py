@@ -1,4 +1,4 @@
-"""The network backend: an ONNX graph on onnxruntime, warm and shared by threads."""
+"""The network backend: an ONNX graph, loaded once and shared by threads."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from imgpipe.errors import InferenceError, ModelError, ModelMismatch, WeightsRefused
+from imgpipe.errors import InferenceError, ModelMismatch
 from imgpipe.images.image import Image
+from imgpipe.inference.onnx_file import OpenedOnnx, open_onnx
 from imgpipe.matting.letterbox import Placement
 from imgpipe.matting.matte import CoarseMatte, Matte
 from imgpipe.matting.models import MattingModel
@@ -22,8 +22,6 @@ from imgpipe.settings import RembgSettings
 
 #: How far outside 0..1 an answer may lie by rounding.
 _RANGE_SLACK = 1e-3
-
-_CUDA, _CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -36,43 +34,26 @@ class Answer:
 
 
 class OnnxNetwork:
-    """One graph with its session. ``device``: ``cpu``, ``cuda`` or ``auto``; ``active``: what it became.
+    """One graph, run by ``runtime`` on ``device`` (cpu or cuda).
 
-    Raises :class:`ModelError` where CUDA was asked for and is not active, :class:`WeightsRefused` for a
-    file that onnxruntime cannot load, :class:`ModelMismatch` for another contract than
-    (batch, 3, size, size) float32 -> (batch, 1, size, size).
+    ``device``: ``cpu``, ``cuda`` or ``auto``. Raises what :func:`open_onnx` raises, and
+    :class:`ModelMismatch` for another contract than (batch, 3, size, size) float32 -> (batch, 1, size, size).
     """
 
     def __init__(self, path: Path, contract: MattingModel, *, device: str = "auto") -> None:
-        self._session = _open(path, device)
-        self.active = "cuda" if _CUDA in self._session.get_providers() else "cpu"
-        if device == "cuda" and self.active != "cuda":
-            raise ModelError(
-                f"{path.name}: expected CUDAExecutionProvider to be active because device is cuda, got "
-                f"{', '.join(self._session.get_providers())}; install onnxruntime-gpu with matching CUDA and "
-                "cuDNN libraries, or set device to cpu or auto"
-            )
-        graph_input = self._session.get_inputs()[0]
-        self._input = str(graph_input.name)
-        self._output = str(self._session.get_outputs()[0].name)
+        self._opened = open_onnx(path, device)
+        self.runtime, self.device = self._opened.runtime, self._opened.device
         self.contract = contract
-        self.size, self.batch = _read_shape(path, graph_input, contract)
+        self.size = _read_size(path, self._opened, contract)
 
     def run(self, inputs: Sequence[Tensor]) -> list[Tensor]:
         """(3, size, size) each -> probabilities (size, size) each, in one call where the graph's batch is
         free, else one call per picture. Thread-safe. Raises :class:`InferenceError` (the run failed, NaN)
         and :class:`ModelMismatch` (shape or range)."""
-        answers: list[Tensor] = []
-        step = self.batch or max(len(inputs), 1)
-        for start in range(0, len(inputs), step):
-            answers.extend(self._call(np.stack(inputs[start : start + step])))
-        return answers
-
-    def _call(self, batch: Tensor) -> list[Tensor]:
-        try:
-            raw = self._session.run([self._output], {self._input: batch})[0]
-        except Exception as exc:  # onnxruntime's errors share no base but Exception
-            raise InferenceError(f"the matting network failed: {exc}") from exc
+        if not inputs:
+            return []
+        batch = np.stack(inputs)
+        raw = self._opened(batch)[0]
         expected = (len(batch), 1, self.size, self.size)
         if raw.shape != expected:
             raise ModelMismatch(f"matting network: expected an output of shape {expected}, got {raw.shape}")
@@ -156,40 +137,17 @@ def _decisiveness(raw: Tensor) -> float:
     return int(np.count_nonzero(raw > 0.9)) / candidates if candidates else 0.0
 
 
-def _open(path: Path, device: str) -> Any:
-    import onnxruntime
-
-    if device not in ("auto", "cpu", "cuda"):
-        raise ModelError(f"device: expected auto, cpu or cuda, got {device!r}")
-    available = onnxruntime.get_available_providers()
-    if device == "cuda" and _CUDA not in available:
-        raise ModelError(
-            f"{path.name}: device is cuda, but this onnxruntime has only {', '.join(available)}; install "
-            "onnxruntime-gpu (the extra `gpu`), or set device to cpu or auto"
-        )
-    providers = [_CPU] if device == "cpu" or _CUDA not in available else [_CUDA, _CPU]
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    try:
-        return onnxruntime.InferenceSession(str(path), sess_options=options, providers=providers)
-    except Exception as exc:  # onnxruntime's errors share no base but Exception
-        raise WeightsRefused(f"{path}: expected an ONNX graph that onnxruntime can load: {exc}") from exc
-
-
-def _read_shape(path: Path, graph_input: Any, contract: MattingModel) -> tuple[int, int]:
-    """(size, batch), batch 0 = free."""
-    shape = list(graph_input.shape)
-    fits = len(shape) == 4 and (shape[1] in (3, None) or isinstance(shape[1], str))
-    if not fits or graph_input.type != "tensor(float)":
+def _read_size(path: Path, opened: OpenedOnnx, contract: MattingModel) -> int:
+    shape = opened.input_shape
+    if len(shape) != 4 or shape[1] not in (3, None) or opened.input_dtype != np.float32:
         raise ModelMismatch(
             f"{path.name}: expected a float32 input of shape (batch, 3, size, size), got "
-            f"{graph_input.type} {shape}"
+            f"{opened.input_dtype} {shape}"
         )
-    if isinstance(shape[0], int) and shape[0] > 1:
+    if shape[0] is not None and shape[0] > 1:
         raise ModelMismatch(f"{path.name}: expected batch 1 or a free batch, the graph says {shape[0]}")
-    batch = shape[0] if isinstance(shape[0], int) and shape[0] > 0 else 0
-    sides = [side for side in shape[2:] if isinstance(side, int) and side > 0]
+    sides = [side for side in shape[2:] if side is not None]
     size = contract.size or (sides[0] if sides else 1024)
     if any(side != size for side in sides):
         raise ModelMismatch(f"{path.name}: expected {size}x{size} px input, the graph says {shape[2:]}")
-    return size, batch
+    return size

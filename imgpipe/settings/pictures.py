@@ -10,7 +10,7 @@ from imgpipe.settings.section import ActionSection
 
 Fallback = Literal["fail", "classical"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
-UpscaleBackend = Literal["auto", "spandrel", "realesrgan", "dnn_superres", "onnxruntime"]
+UpscaleBackend = Literal["auto", "spandrel", "realesrgan", "dnn_superres", "onnx"]
 Side = Annotated[int, Field(ge=1, le=65535)]
 
 
@@ -86,7 +86,7 @@ class UpscaleSettings(ActionSection):
     )
     backend: UpscaleBackend = Field(
         "auto",
-        description="What runs the weights file; `auto`: .onnx onnxruntime, .pb dnn_superres, else spandrel.",
+        description="What reads the weights file; `auto`: .onnx onnx, .pb dnn_superres, else spandrel.",
     )
     scale: float = Field(4.0, gt=0.0, le=16.0, description="Output size / input size (above 0, up to 16).")
     target_size: tuple[Side, Side] | None = Field(
@@ -107,7 +107,7 @@ class UpscaleSettings(ActionSection):
     )
     precision: Precision = Field(
         "auto",
-        description="`auto`: the faster of bf16 and fp32 on CPUs, fp16 or bf16 on GPUs, else fp32.",
+        description="`auto`: bf16 on CPUs that are known to gain by it, fp16 or bf16 on GPUs, else fp32.",
     )
     color_match: bool = Field(
         True, description="Correct the network's low-frequency colour shift against the source."
@@ -129,6 +129,11 @@ class UpscaleSettings(ActionSection):
     @property
     def runs_network(self) -> bool:
         return self.model not in ("lanczos", "bicubic")
+
+    @field_validator("backend", mode="before")
+    @classmethod
+    def _former_name(cls, value: object) -> object:
+        return "onnx" if value == "onnxruntime" else value
 
     @field_validator("tile_size")
     @classmethod

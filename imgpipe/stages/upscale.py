@@ -37,7 +37,7 @@ class UpscaleStage:
 
     @cached_property
     def fingerprint(self) -> str:
-        return fingerprint(self._settings, self._model_dir)
+        return fingerprint(self._settings, self._model_dir, self._device)
 
     @property
     def concurrency(self) -> int:

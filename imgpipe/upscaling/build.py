@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from imgpipe.errors import ConfigError, PackagesMissing, WeightsMissing
-from imgpipe.inference.device import DeviceSetting, resolve_device
+from imgpipe.inference.device import DeviceSetting, resolve_device, resolve_precision
 from imgpipe.inference.weights import LocatedWeights, locate
 from imgpipe.settings import LimitSettings, UpscaleSettings
 from imgpipe.upscaling.upscaler import TargetSize, Upscaler
@@ -23,26 +23,26 @@ if TYPE_CHECKING:
 _CLASSICAL: Mapping[str, Kernel] = {"lanczos": "lanczos", "bicubic": "bicubic"}
 _FALLBACK: Kernel = "lanczos"
 
-#: Raised whenever the same settings and weights make other pictures.
+#: Increment when the same settings and weights make other pictures.
 CODE_VERSION = 7
 
-Backend = Literal["spandrel", "realesrgan", "dnn_superres", "onnxruntime"]
+Backend = Literal["spandrel", "realesrgan", "dnn_superres", "onnx"]
 
 #: What runs a weights file where ``upscale.backend`` is ``auto``; everything else is spandrel's.
-_BY_SUFFIX: Mapping[str, Backend] = {".onnx": "onnxruntime", ".pb": "dnn_superres"}
+_BY_SUFFIX: Mapping[str, Backend] = {".onnx": "onnx", ".pb": "dnn_superres"}
 
 #: What each backend imports beyond this package's own requirements, and how to get it.
 _NEEDED_PACKAGES: Mapping[Backend, tuple[str, ...]] = {
-    "spandrel": ("torch", "torchvision", "spandrel", "safetensors", "numba"),
+    "spandrel": ("torch", "torchvision", "spandrel", "safetensors"),
     "realesrgan": ("torch", "torchvision", "safetensors", "realesrgan", "basicsr"),
     "dnn_superres": (),
-    "onnxruntime": ("onnxruntime",),
+    "onnx": (),
 }
 _INSTALL: Mapping[Backend, str] = {
     "spandrel": "install imgpipe[cpu] or imgpipe[gpu]",
     "realesrgan": "install imgpipe[realesrgan], then `pip install --no-deps realesrgan basicsr`",
     "dnn_superres": "install opencv-contrib-python-headless",
-    "onnxruntime": "install imgpipe[cpu] or imgpipe[gpu]",
+    "onnx": "install imgpipe anew",
 }
 
 
@@ -72,11 +72,12 @@ def build_upscaler(
         return _classical(settings, _FALLBACK, what, limits)
 
 
-def fingerprint(settings: UpscaleSettings, model_dir: Path) -> str:
+def fingerprint(settings: UpscaleSettings, model_dir: Path, device: str = "auto") -> str:
     """sha256 (hex) over what the pictures depend on, except the sources; loads no network.
 
-    The tile size is not in it: exact tiles do not change the picture. Raises what :func:`build_upscaler`
-    raises where the weights cannot be had.
+    The tile size is not in it: exact tiles do not change the picture. Nor is what runs the network: runtimes
+    of one precision agree. ``precision: auto`` is what it means on ``device``. Raises what
+    :func:`build_upscaler` raises where the weights cannot be had.
     """
     size = settings.model_dump(include={"scale", "target_size", "min_dimensions"})
     facts: dict[str, Any] = {"code": CODE_VERSION, **size}
@@ -84,8 +85,10 @@ def fingerprint(settings: UpscaleSettings, model_dir: Path) -> str:
     try:
         if kernel is None:
             located = locate(settings.model, "upscaling", model_dir)
-            facts |= settings.model_dump(include={"precision", "halo", "color_match", "alpha", "tta"})
-            facts |= {"sha256": located.sha256, "backend": backend_for(settings, located.path)}
+            facts |= settings.model_dump(include={"halo", "color_match", "alpha", "tta"})
+            backend = backend_for(settings, located.path)
+            precision = _precision(settings, backend, device)
+            facts |= {"sha256": located.sha256, "backend": backend, "precision": precision}
     except WeightsMissing:
         if settings.fallback == "fail":
             raise
@@ -93,6 +96,18 @@ def fingerprint(settings: UpscaleSettings, model_dir: Path) -> str:
     if kernel is not None:
         facts = {"code": CODE_VERSION, **size, "kernel": kernel}
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def _precision(settings: UpscaleSettings, backend: Backend, device: str) -> str:
+    """What ``settings.precision`` means for ``backend`` on ``device``."""
+    if backend in ("onnx", "dnn_superres"):
+        return "the file's own"
+    if settings.precision != "auto":
+        return settings.precision
+    resolved = resolve_device(cast(DeviceSetting, device))
+    if backend == "realesrgan":
+        return "fp32" if resolved == "cpu" else "fp16"
+    return resolve_precision("auto", resolved)
 
 
 def _classical(
@@ -149,7 +164,7 @@ def _load(backend: Backend, located: LocatedWeights, settings: UpscaleSettings, 
         from imgpipe.upscaling import dnn_superres_network
 
         return dnn_superres_network.load_network(located, precision=settings.precision)
-    if backend == "onnxruntime":
+    if backend == "onnx":
         from imgpipe.upscaling import onnx_network
 
         return onnx_network.load_network(located, device=device, precision=settings.precision)

@@ -45,6 +45,7 @@ def load_network(located: LocatedWeights, *, precision: str) -> LoadedNetwork:
     return LoadedNetwork(
         network,
         backend="dnn_superres",
+        runtime="opencv",
         architecture=network.algorithm.upper(),
         receptive_field=field,
         memory=ASSUMED_MEMORY,

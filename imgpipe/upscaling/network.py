@@ -53,6 +53,28 @@ class Strip:
     whole: tuple[Native, Floats] | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Strips:
+    """How a window is cut into strips of about ``pixels`` source px, 0 = not at all.
+
+    ``halo_rows``: source rows that a strip needs on either side beyond those that it gives.
+    """
+
+    pixels: int = 0
+    halo_rows: int = 0
+
+    def of(self, height: int, width: int) -> Iterator[tuple[int, int, int, int]]:
+        """(start, stop, first, last) from top to bottom: rows that a strip gives, and rows that it needs."""
+        step = max(1, self.pixels // width) if self.pixels else height
+        for start in range(0, height, step):
+            stop = min(height, start + step)
+            yield start, stop, max(0, start - self.halo_rows), min(height, stop + self.halo_rows)
+
+
+#: All rows at once.
+WHOLE = Strips()
+
+
 class Network(Protocol):
     """A network on one device. Not thread-safe: the owner holds a lock."""
 
@@ -87,18 +109,18 @@ class LoadedNetwork:
     """A checked network with what tiling must know about it.
 
     ``multiple_of``: windows begin and end on multiples of it, source px. ``tileable``: False where the
-    architecture tiles inside or must see the whole picture. ``convolution``: ``amx`` where
-    the CPU's matrix unit computes them, else ``backend``. ``reasons``: what could not be had as asked.
+    architecture tiles inside or must see the whole picture. ``runtime``: what computes it: openvino,
+    torch, onnxruntime, opencv, or amx (the CPU's matrix unit). ``reasons``: what could not be had as asked.
     """
 
     network: Network
     backend: str
+    runtime: str
     architecture: str
     receptive_field: ReceptiveField
     memory: MemoryModel
     multiple_of: int = 1
     tileable: bool = True
-    convolution: str = "backend"
     reasons: tuple[str, ...] = ()
 
 

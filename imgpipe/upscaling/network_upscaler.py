@@ -134,7 +134,7 @@ class NetworkUpscaler:
         field = self._loaded.receptive_field
         return {
             "architecture": self._loaded.architecture,
-            "convolution": self._loaded.convolution,
+            "runtime": self._loaded.runtime,
             "network_scale": self._loaded.network.scale,
             "tiles": len(native.plan.rows) * len(native.plan.columns),
             "tile_px": native.plan.largest_tile_px,

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 import torch
 from torch import Tensor
 
-from imgpipe.errors import InferenceError, OutOfMemory
-from imgpipe.inference.torch_network import TorchNetwork, is_out_of_memory
+from imgpipe.inference.failures import translated
+from imgpipe.inference.memory_model import MemoryModel
+from imgpipe.inference.torch_network import TorchNetwork
 from imgpipe.upscaling.network import NATIVE_MAX, Floats, Strip
 
 
@@ -19,6 +19,8 @@ class QuantisingNetwork:
     Levels and means are made on the device: a GPU then hands over 6 bytes per pixel instead of 12, and a
     CPU works on rows that are still in its cache.
     """
+
+    runtime = "torch"
 
     def __init__(self, inner: TorchNetwork) -> None:
         self.inner = inner
@@ -37,10 +39,12 @@ class QuantisingNetwork:
 
     def strips(self, windows: Floats) -> Iterator[Strip]:
         """See :meth:`imgpipe.upscaling.network.Network.strips`."""
+        count, height, width, _ = windows.shape
+        what = f"{count} window(s) of {width} x {height} px"
         steps: Iterator[tuple[int, Tensor]] | None = None
         while True:
             # Entered anew for each step: a mode held open over a yield would leak into the caller.
-            with torch.inference_mode(), translated(windows, self.device):
+            with torch.inference_mode(), translated(what, self.device):
                 steps = self.inner.strips(windows) if steps is None else steps
                 step = next(steps, None)
                 strip = None if step is None else strip_of_rows(*step, self.scale)
@@ -48,27 +52,15 @@ class QuantisingNetwork:
                 return
             yield strip
 
+    def memory_model(self) -> MemoryModel:
+        """What a window takes."""
+        return self.inner.memory_model()
+
     def take_retries(self) -> int:
         return self.inner.take_retries()
 
     def release_cached_memory(self) -> None:
         self.inner.release_cached_memory()
-
-
-@contextmanager
-def translated(windows: Floats, device: str) -> Iterator[None]:
-    """Errors of torch and NumPy as ours."""
-    try:
-        yield
-    except (RuntimeError, MemoryError) as exc:
-        count, height, width, _ = windows.shape
-        what = f"{count} window(s) of {width} x {height} px"
-        if is_out_of_memory(exc):
-            reason = exc.with_traceback(None)  # its frames hold the tensors that did not fit
-            raise OutOfMemory(f"{what} do not fit into the memory of {device}") from reason
-        raise InferenceError(
-            f"the network failed on {what}: {exc}; if other images work, this is a defect worth reporting"
-        ) from exc
 
 
 def strip_of_rows(start: int, values: Tensor, scale: int) -> Strip:

@@ -55,6 +55,7 @@ def load_network(located: LocatedWeights, *, device: str, precision: str) -> Loa
     return LoadedNetwork(
         QuantisingNetwork(inner),
         backend="realesrgan",
+        runtime="torch",
         architecture=architecture,
         # A network that first packs pixels into channels sees up to a pack more.
         receptive_field=ReceptiveField(field.radius_px + padded_to - 1, field.source),

@@ -20,17 +20,23 @@ from torch import Tensor, nn
 
 from imgpipe.errors import InferenceError, ModelMismatch, WeightsRefused
 from imgpipe.inference.device import PrecisionSetting, resolve_precision
+from imgpipe.inference.failures import last_line
 from imgpipe.inference.memory_model import ASSUMED_MEMORY, MemoryModel
-from imgpipe.inference.torch_network import Form, TorchNetwork, cast_whole
+from imgpipe.inference.openvino_network import Graph, of_module
+from imgpipe.inference.torch_network import Form, TorchNetwork, cast_whole, peak_tensor_bytes
 from imgpipe.inference.weights import LocatedWeights
 from imgpipe.upscaling import receptive_field
+from imgpipe.upscaling.checked_network import CheckedNetwork
 from imgpipe.upscaling.cpu import cpu_network
-from imgpipe.upscaling.network import Floats, LoadedNetwork, ReceptiveField
+from imgpipe.upscaling.graph_loops import GraphLoops, with_levels
+from imgpipe.upscaling.network import NATIVE_MAX, Floats, LoadedNetwork, Network, ReceptiveField
 from imgpipe.upscaling.network_forms import (
     CompactForm,
     EsrganForm,
+    Parts,
     has_compact_form,
     has_esrgan_form,
+    parts_of,
 )
 from imgpipe.upscaling.quantising_network import QuantisingNetwork
 
@@ -41,6 +47,16 @@ SAFE_SUFFIXES = (".safetensors", ".pth")
 _CONVOLUTIONAL = ("Compact", "ESRGAN")
 
 _PROBE_WIDTH_PX, _PROBE_HEIGHT_PX = 20, 16
+
+#: (n, h, w) of pictures on which OpenVINO's network must agree with torch's: none has the size of the other.
+_COMPARED_SHAPES = ((1, 16, 20), (2, 29, 23))
+
+#: Largest difference there, in 0..1, by precision: rounding stays far below, a wrong conversion above.
+_AGREEMENT = {"fp32": 0.001, "bf16": 0.2, "fp16": 0.05}
+
+#: OpenVINO's working memory against the tensors of torch's fp32 module: measured 2.1 to 2.4 for
+#: animevideov3, 1.2 to 2.3 for the 6B network.
+_OPENVINO_FACTOR = 2.4
 
 
 def load_network(located: LocatedWeights, *, device: str, precision: PrecisionSetting) -> LoadedNetwork:
@@ -54,23 +70,87 @@ def load_network(located: LocatedWeights, *, device: str, precision: PrecisionSe
     _check_descriptor(descriptor, located)
     used, reasons = _possible_precision(descriptor, resolve_precision(precision, device))
     module, form = _module_and_form(descriptor)
-    of_torch = partial(TorchNetwork, module, scale=descriptor.scale, device=device, form=form)
-    inner = of_torch(precision="fp32" if device == "cpu" else used)
-    by_matrix_unit = cpu_network(module, used, QuantisingNetwork(inner)) if device == "cpu" else None
-    if by_matrix_unit is None and used != inner.precision:
-        inner = of_torch(precision=used)
-    _check_on_probe(inner, located.path)
+    scale = int(descriptor.scale)
+    _check_on_probe(module, scale, located.path)
+    network, more = _chosen(module, form, scale, device, used)
     return LoadedNetwork(
-        by_matrix_unit or QuantisingNetwork(inner),
+        network,
         backend="spandrel",
+        runtime=network.runtime,
         architecture=str(descriptor.architecture.id),
         receptive_field=_receptive_field(descriptor, module),
-        memory=by_matrix_unit.memory_model() if by_matrix_unit else _memory(inner),
+        memory=network.memory_model(),
         multiple_of=descriptor.size_requirements.multiple_of,
         tileable=descriptor.tiling == spandrel.ModelTiling.SUPPORTED,
-        convolution="amx" if by_matrix_unit else "backend",
-        reasons=reasons,
+        reasons=(*reasons, *more),
     )
+
+
+def _chosen(
+    module: nn.Module, form: Form, scale: int, device: str, precision: str
+) -> tuple[CheckedNetwork | QuantisingNetwork, tuple[str, ...]]:
+    """What runs ``module``, and why it is torch where a CPU should have another.
+
+    On CUDA it is torch; on a CPU its matrix unit where that can be, else OpenVINO, else torch.
+    """
+
+    def by_torch(precision: str) -> QuantisingNetwork:
+        inner = TorchNetwork(module, scale=scale, device=device, precision=precision, form=form)
+        return QuantisingNetwork(inner)
+
+    if device != "cpu":
+        return by_torch(precision), ()
+    full: CheckedNetwork | QuantisingNetwork
+    try:
+        converted = _Converted(module, scale)
+        full = converted.network("fp32", None)
+    except (ModelMismatch, InferenceError) as exc:
+        converted, why_torch = None, str(exc)
+        full = by_torch("fp32")
+    by_matrix_unit = cpu_network(module, precision, full)
+    if by_matrix_unit is not None:
+        return by_matrix_unit, ()
+    if converted is not None:
+        try:
+            return full if precision == "fp32" else converted.network(precision, full), ()
+        except (ModelMismatch, InferenceError) as exc:
+            why_torch = str(exc)
+    return by_torch(precision), (f"torch runs the network, not OpenVINO: {why_torch}",)
+
+
+class _Converted:
+    """A module as OpenVINO's models. Raises :class:`ModelMismatch` where there is no conversion."""
+
+    def __init__(self, module: nn.Module, scale: int) -> None:
+        self._module, self._scale, self._parts = module, scale, parts_of(module)
+        example = torch.zeros((1, 3, _PROBE_HEIGHT_PX, _PROBE_WIDTH_PX))
+        self._whole = []
+        with torch.inference_mode():
+            for part, _ in self._parts.whole:
+                self._whole.append(of_module(part, example))
+                example = part(example)
+            self._tail = with_levels(of_module(self._parts.tail, example), scale)
+
+    def network(self, precision: str, full: Network | None) -> CheckedNetwork:
+        """The network in ``precision``, compared with torch's at several sizes.
+
+        Raises :class:`ModelMismatch` and :class:`InferenceError` where OpenVINO cannot run it rightly.
+        """
+        whole = [
+            Graph(model, "fp32" if keeps_fp32 else precision)
+            for model, (_, keeps_fp32) in zip(self._whole, self._parts.whole, strict=True)
+        ]
+        memory = _memory(self._module, self._parts)
+        loops = GraphLoops(Graph(self._tail, precision), self._scale, memory, whole, self._parts.cut)
+        for shape in _COMPARED_SHAPES:
+            windows = np.random.default_rng(0).random((*shape, 3), dtype=np.float32)
+            with torch.inference_mode():
+                result = self._module(torch.from_numpy(windows).permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+            levels = np.concatenate([strip.levels for strip, _ in loops.strips(windows)], axis=1)
+            error = float(np.abs(levels / np.float32(NATIVE_MAX) - result.clamp(0, 1).numpy()).max())
+            if error > _AGREEMENT[precision]:
+                raise ModelMismatch(f"its result differs by {error:.2g} of 1 in {precision}")
+        return CheckedNetwork(loops, Graph.runtime, precision, full)
 
 
 def _read(path: Path) -> Any:
@@ -90,7 +170,7 @@ def _read(path: Path) -> Any:
     except Exception as exc:  # a hostile or damaged file can raise anything; all of it is the file's fault
         raise WeightsRefused(
             f"{path}: expected the state dict of a network that spandrel {spandrel.__version__} knows, "
-            f"got a file that does not load ({type(exc).__name__}: {_first_line(exc)}); "
+            f"got a file that does not load ({last_line(exc)}); "
             "fetch it again, or give a .safetensors of a supported architecture"
         ) from exc
     if not isinstance(descriptor, spandrel.ImageModelDescriptor):
@@ -176,36 +256,35 @@ def _receptive_field(descriptor: Any, module: nn.Module) -> ReceptiveField:
     )
 
 
-def _memory(network: TorchNetwork) -> MemoryModel:
+def _memory(module: nn.Module, parts: Parts) -> MemoryModel:
+    """What OpenVINO takes for a window, in any precision."""
+    form = EsrganForm(module, torch.float32, "cpu") if parts.whole else parts.tail
     try:
-        return network.memory_model()
+        return MemoryModel.of_peaks(partial(peak_tensor_bytes, form), _OPENVINO_FACTOR)
     except (NotImplementedError, RuntimeError):
         # Some architectures read values while they run, which tensors without values cannot give.
         return ASSUMED_MEMORY
 
 
-def _check_on_probe(network: TorchNetwork, path: Path) -> None:
+def _check_on_probe(module: nn.Module, scale: int, path: Path) -> None:
     """Run a small seeded picture: an untrained, transposed or mislabelled network shows here."""
-    shape = (_PROBE_HEIGHT_PX, _PROBE_WIDTH_PX, 3)
-    probe = np.random.default_rng(0).random(shape, dtype=np.float32)
+    probe = np.random.default_rng(0).random((1, 3, _PROBE_HEIGHT_PX, _PROBE_WIDTH_PX), dtype=np.float32)
     try:
-        result = network(probe)
-    except InferenceError as exc:
-        raise ModelMismatch(f"{path}: expected finite numbers on a probe picture: {exc}") from exc
+        with torch.inference_mode():
+            result = module(torch.from_numpy(probe))
     except RuntimeError as exc:
         raise ModelMismatch(
             f"{path}: expected a network that takes a picture of {_PROBE_WIDTH_PX} x {_PROBE_HEIGHT_PX} px, "
-            f"it failed with {type(exc).__name__}: {_first_line(exc)}; choose another upscale.model"
+            f"it failed with {last_line(exc)}; choose another upscale.model"
         ) from exc
-    finally:
-        network.take_retries()
-    expected = (_PROBE_HEIGHT_PX * network.scale, _PROBE_WIDTH_PX * network.scale, 3)
+    if not bool(torch.isfinite(result).all()):
+        raise ModelMismatch(
+            f"{path}: expected finite numbers on a probe picture, got NaN or infinity in fp32: the weights "
+            "are damaged; fetch the file again"
+        )
+    expected = (1, 3, _PROBE_HEIGHT_PX * scale, _PROBE_WIDTH_PX * scale)
     if tuple(result.shape) != expected:
         raise ModelMismatch(
-            f"{path}: expected an output of shape {expected} at scale {network.scale}, "
-            f"got {tuple(result.shape)}; the file's network is not what it says"
+            f"{path}: expected an output of shape {expected} at scale {scale}, got "
+            f"{tuple(result.shape)}; the file's network is not what it says"
         )
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().splitlines()[0][:200] if str(error).strip() else "no message"

@@ -6,8 +6,8 @@ from typing import Literal
 
 from imgpipe.errors import OutOfMemory
 from imgpipe.inference.device import available_memory_bytes
-from imgpipe.inference.tiling import SMALLEST_TILE_PX, TilePlan, plan_tiles, plan_within
 from imgpipe.upscaling.network import LoadedNetwork
+from imgpipe.upscaling.tiling import SMALLEST_TILE_PX, TilePlan, plan_tiles, plan_within
 
 #: Shares of the free memory that tiles may be planned for; the rest is for everything else.
 _GPU_SHARE = 0.7

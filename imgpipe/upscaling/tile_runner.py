@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from imgpipe.errors import OutOfMemory
-from imgpipe.inference.tiling import Span, TilePlan
 from imgpipe.upscaling.network import Floats, LoadedNetwork, Native, Network, Strip
 from imgpipe.upscaling.tile_planner import TilePlanner
+from imgpipe.upscaling.tiling import Span, TilePlan
 
 Tile = tuple[Span, Span]
 

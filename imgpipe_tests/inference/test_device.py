@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,7 @@ from imgpipe.errors import ConfigError, ModelError
 from imgpipe.inference import device as module
 from imgpipe.inference.device import (
     available_memory_bytes,
-    cpu_has_bf16,
+    bf16_pays,
     resolve_device,
     resolve_precision,
 )
@@ -69,43 +71,42 @@ def test_device_without_torch(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "expected"),
+    ("lines", "expected"),
     [
-        ("flags\t\t: fpu avx2 avx512f avx512_bf16 sha_ni", True),
-        ("flags\t\t: fpu avx2 amx_bf16 amx_tile", True),
-        ("flags\t\t: fpu avx2 avx512f avx512_vnni", False),
-        ("Features\t: fp asimd bf16 i8mm", True),
-        ("Features\t: fp asimd", False),
-        ("model name\t: the avx512_bf16 one", False),
+        ("vendor_id\t: AuthenticAMD\nflags\t\t: fpu avx2 avx512f avx512_bf16 sha_ni", True),
+        ("vendor_id\t: GenuineIntel\nflags\t\t: fpu avx2 avx512f avx512_bf16 sha_ni", False),
+        ("vendor_id\t: GenuineIntel\nflags\t\t: fpu avx2 avx512_bf16 amx_bf16 amx_tile", True),
+        ("vendor_id\t: AuthenticAMD\nflags\t\t: fpu avx2 avx512f avx512_vnni", False),
+        ("Features\t: fp asimd bf16 i8mm", False),
+        ("vendor_id\t: AuthenticAMD\nmodel name\t: the avx512_bf16 one", False),
     ],
 )
-def test_bf16_is_read_from_the_flags(line: str, expected: bool, tmp_path: Path) -> None:
-    write(tmp_path / "cpuinfo", f"processor\t: 0\n{line}")
-    assert cpu_has_bf16(tmp_path) is expected
+def test_bf16_is_read_from_the_flags(lines: str, expected: bool, tmp_path: Path) -> None:
+    write(tmp_path / "cpuinfo", f"processor\t: 0\n{lines}")
+    assert bf16_pays(tmp_path) is expected
 
 
-def test_bf16_without_proc_agrees_with_torch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    torch = pytest.importorskip("torch")
-    if not hasattr(torch.cpu, "get_capabilities"):
-        pytest.skip("torch before 2.10 does not tell")
-    assert cpu_has_bf16(tmp_path) is cpu_has_bf16()
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": False})
-    assert cpu_has_bf16(tmp_path) is False
-    monkeypatch.setattr(module.importlib.util, "find_spec", lambda name: None)
-    assert cpu_has_bf16(tmp_path) is False
+def test_the_cpus_precision_loads_no_runtime() -> None:
+    code = (
+        "import sys\nfrom imgpipe.inference.device import resolve_precision\n"
+        "resolve_precision('auto', 'cpu')\n"
+        "sys.exit(str({'torch', 'openvino', 'onnxruntime'} & set(sys.modules) or ''))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stderr.strip() == ""
+
+
+def test_without_proc_bf16_is_not_known_to_pay(tmp_path: Path) -> None:
+    assert bf16_pays(tmp_path) is False
 
 
 def test_precision_on_the_cpu(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    monkeypatch.setattr(module, "cpu_has_bf16", lambda: True)
-    monkeypatch.setattr("imgpipe.inference.cpu_speed.bf16_speedup", lambda: 1.9)
+    monkeypatch.setattr(module, "bf16_pays", lambda: True)
     assert resolve_precision("auto", "cpu") == "bf16"
     assert resolve_precision("fp32", "cpu") == "fp32"
     assert resolve_precision("bf16", "cpu") == "bf16"
     assert not caplog.records
-    monkeypatch.setattr("imgpipe.inference.cpu_speed.bf16_speedup", lambda: 0.6)  # a Xeon without its AMX
-    assert resolve_precision("auto", "cpu") == "fp32"
-    monkeypatch.setattr("imgpipe.inference.cpu_speed.bf16_speedup", lambda: 1.9)
-    monkeypatch.setattr(module, "cpu_has_bf16", lambda: False)
+    monkeypatch.setattr(module, "bf16_pays", lambda: False)
     assert resolve_precision("auto", "cpu") == "fp32"
     with caplog.at_level(logging.WARNING):
         assert resolve_precision("bf16", "cpu") == "bf16"

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from imgpipe.errors import InferenceError
-from imgpipe.inference.torch_network import TorchNetwork, is_out_of_memory, peak_tensor_bytes
+from imgpipe.inference.failures import is_out_of_memory
+from imgpipe.inference.torch_network import TorchNetwork, peak_tensor_bytes
 
 
 class Enlarge(nn.Module):

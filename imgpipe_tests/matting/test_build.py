@@ -37,7 +37,7 @@ def test_an_unknown_name_is_refused_even_with_a_fallback(tmp_path: Path) -> None
 def test_a_file_is_used_by_its_path(tmp_path: Path) -> None:
     path = write_graph(tmp_path / "mine.onnx", sigmoid_of(1, 1, 1), 32)
     matter = build_matter(RembgSettings(model=str(path)), model_dir=tmp_path, device="cpu")
-    assert (matter.model.name, matter.model.backend, matter.model.device) == ("mine", "onnxruntime", "cpu")
+    assert (matter.model.name, matter.model.backend, matter.model.device) == ("mine", "openvino", "cpu")
     assert matter.model.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
 
 

@@ -200,7 +200,7 @@ def test_cuda_that_is_not_active_is_an_error(tmp_path: Path) -> None:
     path = write_graph(tmp_path / "g.onnx", weighted(1, 0, 0), SIZE)
     with pytest.raises(ModelError, match="onnxruntime-gpu"):
         OnnxNetwork(path, CUSTOM, device="cuda")
-    assert OnnxNetwork(path, CUSTOM, device="auto").active == "cpu"
+    assert OnnxNetwork(path, CUSTOM, device="auto").device == "cpu"
 
 
 def test_cuda_that_is_offered_and_does_not_start_is_an_error(

@@ -90,7 +90,7 @@ def test_sizes_round_half_up() -> None:
 
 def test_importing_the_builder_loads_no_torch() -> None:
     code = (
-        "import sys, imgpipe.upscaling.build, imgpipe.upscaling.upscaler, imgpipe.inference.tiling\n"
+        "import sys, imgpipe.upscaling.build, imgpipe.upscaling.upscaler, imgpipe.upscaling.tiling\n"
         "print([name for name in ('torch', 'cv2', 'spandrel', 'PIL') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

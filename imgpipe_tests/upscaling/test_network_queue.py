@@ -60,7 +60,7 @@ class _Network:
 
 def _queue(network: _Network, batch: int = 8, tile: int = 0) -> NetworkQueue:
     field = ReceptiveField(2, "computed")
-    loaded = LoadedNetwork(network, "test", "test", field, MemoryModel.of_peaks(lambda w, h: w * h))
+    loaded = LoadedNetwork(network, "test", "test", "test", field, MemoryModel.of_peaks(lambda w, h: w * h))
     return NetworkQueue(loaded, TilePlanner(loaded, tile, 2, batch))
 
 

@@ -12,14 +12,12 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
-import torch
 from torch import nn
 
 from imgpipe.errors import InferenceError, LimitExceeded, OutOfMemory
 from imgpipe.images.image import Image
-from imgpipe.inference.torch_network import TorchNetwork
 from imgpipe.settings import LimitSettings
-from imgpipe.upscaling.network_forms import CompactForm
+from imgpipe.upscaling.graph_loops import GraphLoops
 from imgpipe.upscaling.network_upscaler import NetworkUpscaler
 from imgpipe.upscaling.upscaler import Upscaled
 from imgpipe_tests.upscaling.conftest import tiny_compact, tiny_rrdb
@@ -134,22 +132,22 @@ def test_too_large_a_result_is_refused_before_anything_runs(
     save: Save, build: Build, picture: Picture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     upscaler = build(save(tiny_compact(), "network"), LimitSettings(max_output_pixels=1000))
-    monkeypatch.setattr(TorchNetwork, "strips", lambda *_: pytest.fail("the network ran"))
+    monkeypatch.setattr(GraphLoops, "strips", lambda *_: pytest.fail("the network ran"))
     with pytest.raises(LimitExceeded, match="1,920 px"):
         upscaler.upscale(picture(12, 10))
 
 
 def _limit_memory(monkeypatch: pytest.MonkeyPatch, largest_pixels: int, shapes: list[Any]) -> None:
     """A device on which more than ``largest_pixels`` at once do not fit."""
-    real = TorchNetwork.strips
+    real = GraphLoops.strips
 
-    def strips(self: TorchNetwork, windows: npt.NDArray[np.float32]) -> Iterator[Any]:
+    def strips(self: GraphLoops, windows: npt.NDArray[np.float32]) -> Iterator[Any]:
         shapes.append(windows.shape[:3])
         if np.prod(shapes[-1]) > largest_pixels:
-            raise torch.OutOfMemoryError("CUDA out of memory.")
+            raise RuntimeError("std::bad_alloc")
         yield from real(self, windows)
 
-    monkeypatch.setattr(TorchNetwork, "strips", strips)
+    monkeypatch.setattr(GraphLoops, "strips", strips)
 
 
 def test_out_of_memory_halves_the_tile_and_remembers(
@@ -204,7 +202,7 @@ def test_another_failure_of_the_network_is_no_memory_matter(
     def fail(*_: object) -> Iterator[Any]:
         raise RuntimeError("illegal instruction")
 
-    monkeypatch.setattr(TorchNetwork, "strips", fail)
+    monkeypatch.setattr(GraphLoops, "strips", fail)
     with pytest.raises(InferenceError, match="illegal instruction"):
         upscaler.upscale(picture(40, 40))
 
@@ -227,20 +225,20 @@ def test_a_tile_with_nan_is_redone_in_fp32(
     path, image = save(tiny_compact(), "network"), picture(130, 50)
     upscaler = build(path, precision="bf16", tile_size=64)
     clean = upscaler.upscale(image)
-    seen: list[torch.dtype] = []
-    real = CompactForm.strips
+    seen: list[str] = []
+    real = GraphLoops.strips
 
-    def spoil_the_second(self: CompactForm, pixels: torch.Tensor) -> Iterator[tuple[int, torch.Tensor]]:
-        seen.append(self.convolutions[1].weight.dtype)
-        for start, rows in real(self, pixels):
-            if len(seen) == 2:
-                rows[0, 1, 40, 40] = float("nan")
-            yield start, rows
+    def spoil_the_second(self: GraphLoops, windows: npt.NDArray[np.float32]) -> Iterator[Any]:
+        seen.append(self._tail.precision)
+        if len(seen) == 2:
+            windows = windows.copy()
+            windows[0, 30, 30, 1] = float("nan")
+        yield from real(self, windows)
 
-    monkeypatch.setattr(CompactForm, "strips", spoil_the_second)
+    monkeypatch.setattr(GraphLoops, "strips", spoil_the_second)
     result = upscaler.upscale(image)
     monkeypatch.undo()
-    assert seen == [torch.bfloat16, torch.bfloat16, torch.float32, torch.bfloat16]
+    assert seen == ["bf16", "bf16", "fp32", "bf16"]
     assert result.details["fp32_retries"] == 1
     assert _difference(result.image, clean.image).mean() < 2, "the redone tile is right, only more precise"
     assert any("redone in fp32" in reason for reason in result.reasons)

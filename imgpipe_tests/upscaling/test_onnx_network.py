@@ -70,7 +70,7 @@ def test_a_known_graph_is_computed(scale: int, tmp_path: Path, picture: Picture)
     blurred = cv2.boxFilter(image.pixels.astype(np.float64), -1, (7, 7), borderType=cv2.BORDER_CONSTANT)
     expected = np.repeat(np.repeat(blurred, scale, 0), scale, 1)
     assert np.abs(result.image.pixels - expected).max() < 0.51
-    assert result.model.backend == "onnxruntime"
+    assert (result.model.backend, result.details["runtime"]) == ("onnx", "openvino")
     assert (result.model.precision, result.details["network_scale"]) == ("fp32", scale)
     assert (result.details["receptive_field_px"], result.details["receptive_field_source"]) == (3, "measured")
 
@@ -118,7 +118,7 @@ def test_the_backend_must_fit_the_file(tmp_path: Path) -> None:
     for backend in ("spandrel", "realesrgan", "dnn_superres"):
         with pytest.raises(ConfigError, match=f"upscale.backend={backend}"):
             _build(path, backend=backend)
-    settings = UpscaleSettings(model=str(path))
-    assert fingerprint(settings, tmp_path) == fingerprint(
-        settings.model_copy(update={"backend": "onnxruntime"}), tmp_path
+    settings, named, formerly = (
+        UpscaleSettings(model=str(path), backend=backend) for backend in ("auto", "onnx", "onnxruntime")
     )
+    assert fingerprint(settings, tmp_path) == fingerprint(named, tmp_path) == fingerprint(formerly, tmp_path)

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import nn
 
-    from imgpipe.upscaling.cpu.network import MatrixNetwork
+    from imgpipe.upscaling.checked_network import CheckedNetwork
     from imgpipe.upscaling.network import Network
 
 
-def cpu_network(module: nn.Module, precision: str, full: Network) -> MatrixNetwork | None:
+def cpu_network(module: nn.Module, precision: str, full: Network) -> CheckedNetwork | None:
     """``module`` in bf16 by the matrix unit, or None where that cannot be.
 
     The unit, ``precision`` (bf16 alone) and the network have to fit: spandrel's SRVGGNetCompact with 64
@@ -29,6 +29,14 @@ def cpu_network(module: nn.Module, precision: str, full: Network) -> MatrixNetwo
 
     if not is_usable():
         return None
-    from imgpipe.upscaling.cpu.network import matrix_network
+    from spandrel.architectures.Compact import Compact
+    from spandrel.architectures.ESRGAN import ESRGAN
 
-    return matrix_network(module, full)
+    from imgpipe.upscaling.checked_network import CheckedNetwork
+    from imgpipe.upscaling.cpu import compact, esrgan
+
+    if isinstance(module, Compact) and compact.fits(module):
+        return CheckedNetwork(compact.CompactLoops(module), "amx", precision, full)
+    if isinstance(module, ESRGAN) and esrgan.fits(module):
+        return CheckedNetwork(esrgan.EsrganLoops(module), "amx", precision, full)
+    return None

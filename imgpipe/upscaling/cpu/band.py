@@ -2,7 +2,7 @@
 
 Two buffers alternate: a layer reads its rows from one and writes to the other, from which the next layer
 reads them. The last two rows of each layer's input are kept for the next band, so that nothing is computed
-twice (see :mod:`imgpipe.upscaling.row_stream`). A task is a share of a layer's rows; a thread begins one as
+twice (fused layers: Alwani et al., 2016). A task is a share of a layer's rows; a thread begins one as
 soon as the rows that it reads are finished. No thread waits for a whole layer, and the GIL is taken once per
 band, not once per task.
 """

@@ -14,8 +14,7 @@ from imgpipe.upscaling.cpu.band import MOST_FACTOR, AmxChain, BandPlan, stream_s
 from imgpipe.upscaling.cpu.compiled import CHANNELS
 from imgpipe.upscaling.cpu.layers import Floats, aligned, aligned_copy, packed_filter
 from imgpipe.upscaling.network import Strip
-from imgpipe.upscaling.network_forms import CompactForm, has_compact_form
-from imgpipe.upscaling.row_stream import Layer
+from imgpipe.upscaling.network_forms import CompactForm, Layer, has_compact_form
 
 
 def fits(module: nn.Module) -> bool:

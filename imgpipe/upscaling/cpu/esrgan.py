@@ -18,16 +18,15 @@ from imgpipe.upscaling.cpu.compiled import CHANNELS
 from imgpipe.upscaling.cpu.dense import DENSE, GROWTH
 from imgpipe.upscaling.cpu.layers import Bfloats, Floats
 from imgpipe.upscaling.network import Strip
-from imgpipe.upscaling.network_forms import has_esrgan_form
+from imgpipe.upscaling.network_forms import has_esrgan_form, is_3x3
 from imgpipe.upscaling.quantising_network import strip_of_rows
-from imgpipe.upscaling.row_stream import can_stream
 
 #: Source pixels of a strip: in wide pictures still enough rows for each thread.
 _STRIP_PIXELS = 131_072
 
 
 class EsrganLoops:
-    """RRDBNet by :class:`_EsrganForm`; see :class:`imgpipe.upscaling.cpu.network.Loops`."""
+    """RRDBNet by :class:`_EsrganForm`; see :class:`imgpipe.upscaling.checked_network.Loops`."""
 
     def __init__(self, module: nn.Module) -> None:
         form = _EsrganForm(module).eval().requires_grad_(False)
@@ -145,7 +144,7 @@ def _has_plain_tail(module: nn.Module) -> bool:
     convolutions = [layer for layer in layers if isinstance(layer, nn.Conv2d)]
     upsamples = [layer for layer in layers if isinstance(layer, nn.Upsample)]
     return (
-        all(can_stream(each) and each.bias is not None for each in convolutions)
+        all(is_3x3(each) and each.bias is not None for each in convolutions)
         and all(each.in_channels == CHANNELS for each in convolutions)
         and all(each.out_channels == CHANNELS for each in convolutions[:-1])
         and all(each.mode == "nearest" and each.scale_factor == 2 for each in upsamples)
@@ -182,7 +181,7 @@ def _is_plain(block: nn.Module, slope: float) -> bool:
         layers = _layers(block, index)
         convolution = layers[0]
         outputs = CHANNELS if index == 5 else GROWTH
-        if not isinstance(convolution, nn.Conv2d) or not can_stream(convolution) or convolution.bias is None:
+        if not isinstance(convolution, nn.Conv2d) or not is_3x3(convolution) or convolution.bias is None:
             return False
         if (convolution.in_channels, convolution.out_channels) != (DENSE - (5 - index) * GROWTH, outputs):
             return False

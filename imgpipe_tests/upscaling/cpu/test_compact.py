@@ -60,7 +60,7 @@ def test_it_is_the_network(scale: int, count: int) -> None:
 def test_tiles_are_exact(save: Save, build: Build, picture: Picture) -> None:
     path, image = save(tiny_compact(features=64), "wide"), picture(133, 90)
     whole = build(path, tile_size=0, precision="bf16").upscale(image)
-    assert whole.details["convolution"] == "amx"
+    assert whole.details["runtime"] == "amx"
     assert whole.details["halo_px"] == 6, "the receptive field"
     assert whole.model.precision == "bf16"
     for tile, batch in ((32, 1), (45, 4), (64, 1)):

@@ -12,8 +12,8 @@ from spandrel.architectures.ESRGAN import ESRGAN
 from torch import nn
 
 from imgpipe.inference.memory_model import MemoryModel
+from imgpipe.upscaling.checked_network import CheckedNetwork
 from imgpipe.upscaling.cpu import cpu_network, matrix_unit
-from imgpipe.upscaling.cpu.network import MatrixNetwork
 from imgpipe.upscaling.network import Floats, Network, Strip, strip_of
 from imgpipe_tests.upscaling.conftest import lively, tiny_compact, tiny_rrdb
 
@@ -118,7 +118,7 @@ def test_memory_is_known_without_computing() -> None:
 
 
 def test_what_is_not_finite_is_computed_again_in_fp32() -> None:
-    network = MatrixNetwork(_FailsLate(), _Full())
+    network = CheckedNetwork(_FailsLate(), "amx", "bf16", _Full())
     strips = list(network.strips(np.zeros((3, 4, 5, 3), np.float32)))
     assert [strip.start for strip in strips] == [0, 0]
     assert strips[-1].levels.shape == (3, 8, 10, 3)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from imgpipe.inference.tiling import SMALLEST_TILE_PX, plan_tiles, plan_within
+from imgpipe.upscaling.tiling import SMALLEST_TILE_PX, plan_tiles, plan_within
 
 
 @settings(max_examples=150, deadline=None)

@@ -1,22 +1,18 @@
-"""A network by the matrix unit, with the same network in fp32 behind it."""
+"""A network whose results are checked, with the same network in fp32 behind it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Protocol
 
-from spandrel.architectures.Compact import Compact
-from spandrel.architectures.ESRGAN import ESRGAN
-from torch import nn
-
+from imgpipe.errors import InferenceError
+from imgpipe.inference.failures import translated
 from imgpipe.inference.memory_model import MemoryModel
-from imgpipe.upscaling.cpu import compact, esrgan
 from imgpipe.upscaling.network import Floats, Network, Strip
-from imgpipe.upscaling.quantising_network import translated
 
 
 class Loops(Protocol):
-    """What the two architectures do differently."""
+    """What computes the strips."""
 
     @property
     def scale(self) -> int:
@@ -26,19 +22,22 @@ class Loops(Protocol):
         """(strip, whether all of it is finite) from top to bottom; see :meth:`Network.strips`."""
 
     def memory_model(self) -> MemoryModel:
-        """What a window takes, px of the window to bytes."""
+        """What a window takes."""
 
 
-class MatrixNetwork:
-    """An :class:`imgpipe.upscaling.network.Network` in bf16.
+class CheckedNetwork:
+    """An :class:`imgpipe.upscaling.network.Network` around ``loops``, which are computed by ``runtime``.
 
     ``full``: the same network in fp32, for windows in which something is not finite.
     """
 
-    precision, device = "bf16", "cpu"
-
-    def __init__(self, loops: Loops, full: Network) -> None:
+    def __init__(
+        self, loops: Loops, runtime: str, precision: str, full: Network | None = None, *, device: str = "cpu"
+    ) -> None:
+        self.device = device
+        self.runtime = runtime
         self._loops = loops
+        self.precision = precision
         self._full = full
         self._retries = 0
 
@@ -48,14 +47,20 @@ class MatrixNetwork:
 
     def strips(self, windows: Floats) -> Iterator[Strip]:
         """See :meth:`imgpipe.upscaling.network.Network.strips`."""
-        with translated(windows, self.device):
+        count, height, width, _ = windows.shape
+        with translated(f"{count} window(s) of {width} x {height} px", self.device):
             for strip, finite in self._loops.strips(windows):
                 if not finite:
                     break
                 yield strip
             else:
                 return
-        self._retries += len(windows)
+        if self._full is None:
+            raise InferenceError(
+                f"the network gave NaN or infinity in {self.precision}: its weights are damaged or it needs "
+                "another input range; try another upscale.model"
+            )
+        self._retries += count
         yield from self._full.strips(windows)
 
     def memory_model(self) -> MemoryModel:
@@ -69,12 +74,3 @@ class MatrixNetwork:
 
     def release_cached_memory(self) -> None:
         """Does nothing: no memory is kept between calls."""
-
-
-def matrix_network(module: nn.Module, full: Network) -> MatrixNetwork | None:
-    """See :func:`imgpipe.upscaling.cpu.cpu_network`; None where there are no loops for ``module``."""
-    if isinstance(module, Compact) and compact.fits(module):
-        return MatrixNetwork(compact.CompactLoops(module), full)
-    if isinstance(module, ESRGAN) and esrgan.fits(module):
-        return MatrixNetwork(esrgan.EsrganLoops(module), full)
-    return None
