@@ -89,7 +89,7 @@ def test_a_toy_action_from_source_to_review_and_report(
     assert code == 1, text
     rows = workspace.rows(TINTED)
     assert {row.status for row in rows.values()} == {Status.OK}
-    assert rows["good.png"].output_key.startswith("tinted/art/")
+    assert rows["good.png"].output_key.startswith("rejected/tinted/art/")
     assert {row.status for row in workspace.rows().values()} == {Status.REJECTED}
     with open_instance() as instance:
         assert instance.get_latest_materialization_event(AssetKey(TINTED)) is not None
@@ -107,7 +107,9 @@ def test_a_toy_action_from_source_to_review_and_report(
     code, text = workspace.cli("run", *options)
     assert code == 0, text
     assert [name for asset, name in workspace.computed if asset == TINTED] == ["bad.png"]
-    model = workspace.rows(TINTED)["bad.png"].model
+    rows = workspace.rows(TINTED)
+    assert all(row.output_key.startswith("tinted/art/") for row in rows.values())
+    model = rows["bad.png"].model
     assert model is not None
     assert model.backend == "review"
 
