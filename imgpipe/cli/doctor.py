@@ -36,7 +36,7 @@ def doctor(assignments: Assignments = None) -> None:
     probes: list[tuple[str, Callable[[], Finding]]] = [
         ("imgpipe", _versions),
         ("device", lambda: _device(settings)),
-        ("onnxruntime", lambda: _providers(settings)),
+        ("onnx networks", lambda: _onnx(settings)),
         ("matting model", lambda: _model(settings, "matting")),
         ("upscaling model", lambda: _model(settings, "upscaling")),
         ("opencv", _opencv),
@@ -66,22 +66,30 @@ def _versions() -> Finding:
 
 
 def _device(settings: Settings) -> Finding:
-    import torch
-
     device = resolve_device(settings.device)
     precision = resolve_precision(settings.upscale.precision, device)
     free = available_memory_bytes(device) / 2**30
-    what = torch.cuda.get_device_name() if device.startswith("cuda") else platform.processor() or "CPU"
-    return True, f"{device} ({what}), precision {precision}, {free:.1f} GiB free, torch {torch.__version__}"
+    what = platform.processor() or "CPU"
+    if device.startswith("cuda"):
+        import torch
+
+        what = torch.cuda.get_device_name()
+    found = _version("torch") or "not installed"
+    return True, f"{device} ({what}), precision {precision}, {free:.1f} GiB free, torch {found}"
 
 
-def _providers(settings: Settings) -> Finding:
-    import onnxruntime
+def _onnx(settings: Settings) -> Finding:
+    from imgpipe.inference.onnx_file import missing_cuda
+    from imgpipe.inference.openvino_network import library
 
-    providers = onnxruntime.get_available_providers()
-    if settings.device == "cuda" and "CUDAExecutionProvider" not in providers:
-        return False, f"{providers}: device=cuda needs CUDAExecutionProvider; install imgpipe[gpu]"
-    return True, f"{onnxruntime.__version__}, {', '.join(providers)}"
+    if settings.device == "cpu":
+        return True, f"openvino {library().__version__}"
+    missing = missing_cuda()
+    if not missing:
+        return True, f"onnxruntime {_version('onnxruntime-gpu')} with CUDA"
+    if settings.device == "cuda":
+        return False, f"device=cuda needs onnxruntime with CUDA, but {missing}; install imgpipe[gpu]"
+    return True, f"openvino {library().__version__} on the CPU ({missing})"
 
 
 def _opencv() -> Finding:
@@ -123,7 +131,7 @@ def _model(settings: Settings, task: str) -> Finding:
         missing = missing_packages(backend)
         if missing:
             return False, f"{what}: {missing}"
-        what += f", run by {backend}"
+        what += f", read by {backend}"
     return True, what
 
 

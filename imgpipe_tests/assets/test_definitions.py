@@ -16,7 +16,18 @@ from imgpipe.assets.graph import build_definitions
 from imgpipe.config import Settings, load_settings
 
 ROOT = Path(__file__).resolve().parents[2]
-HEAVY = ("torch", "onnxruntime", "cv2", "rembg", "spandrel", "pymatting", "numba", "skimage", "torchvision")
+HEAVY = (
+    "torch",
+    "openvino",
+    "onnxruntime",
+    "cv2",
+    "rembg",
+    "spandrel",
+    "pymatting",
+    "numba",
+    "skimage",
+    "torchvision",
+)
 
 
 @pytest.fixture(autouse=True)

@@ -43,10 +43,8 @@ def test_what_runs_a_file_is_named_or_missed(tmp_path: Path, monkeypatch: pytest
     path = tmp_path / "network.onnx"
     path.write_bytes(b"x")
     settings = Settings(upscale=UpscaleSettings(model=str(path)))
-    assert doctor._model(settings, "upscaling")[1].endswith("run by onnxruntime")
-    monkeypatch.setattr(
-        "imgpipe.upscaling.build._NEEDED_PACKAGES", {"onnxruntime": ("a_package_nobody_has",)}
-    )
+    assert doctor._model(settings, "upscaling")[1].endswith("read by onnx")
+    monkeypatch.setattr("imgpipe.upscaling.build._NEEDED_PACKAGES", {"onnx": ("a_package_nobody_has",)})
     good, found = doctor._model(settings, "upscaling")
     assert good is False
-    assert "onnxruntime needs a_package_nobody_has; install imgpipe[cpu]" in found
+    assert "onnx needs a_package_nobody_has; install imgpipe" in found

@@ -154,6 +154,19 @@ def test_a_free_batch_takes_several_pictures_in_one_call(tmp_path: Path) -> None
     assert batched.matte_all([]) == []
 
 
+def test_openvino_and_onnxruntime_agree(tmp_path: Path) -> None:
+    values = np.random.default_rng(0).random((1, 3, SIZE, SIZE), dtype=np.float32)
+    for name, nodes in (("sigmoid", sigmoid_of(3, -2, 1)), ("distance", distance_from((0.2, 0.9, 0.4), 2.0))):
+        path = write_graph(tmp_path / f"{name}.onnx", nodes, SIZE)
+        ours = OnnxNetwork(path, CUSTOM, device="cpu")
+        assert ours.runtime == "openvino"
+        session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+        theirs = session.run(None, {session.get_inputs()[0].name: values})[0][0, 0]
+        difference = np.abs(ours.run([values[0]])[0] - theirs).max()
+        assert difference <= 1e-5, f"{name}: {difference:.1e}"
+        assert theirs.std() > 0.02
+
+
 def test_threads_share_a_session(tmp_path: Path) -> None:
     matter = _matter(write_graph(tmp_path / "g.onnx", sigmoid_of(3, -2, 1), SIZE), alpha_matting=True)
     images = [_ramp(40 + k, 60) for k in range(8)]
