@@ -64,7 +64,7 @@ class NoOpStage:
 
     def __init__(self, step: Step) -> None:
         self.fingerprint = f"no-op {next(_numbers)}"
-        self._outputs = {"noop.bin": bytes(1024)} if step.folder else {}
+        self._outputs = {"noop.bin": bytes(1024)} if step.action.folder else {}
 
     def run(self, inputs: Mapping[str, Image], rows: Mapping[str, ImageRow]) -> StageResult:
         return StageResult(outputs=self._outputs)

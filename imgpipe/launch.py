@@ -31,7 +31,7 @@ def dagster_home() -> Path:
 
 
 def prepare_home() -> Path:
-    """The folder of the instance, created where needed, with the shipped ``dagster.yaml`` unless it has one."""
+    """Create the instance's folder, with the shipped ``dagster.yaml`` unless it has one; returns it."""
     home = dagster_home()
     home.mkdir(parents=True, exist_ok=True)
     target = home / "dagster.yaml"

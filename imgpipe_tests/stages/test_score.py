@@ -12,6 +12,7 @@ from imgpipe.images.image import Image
 from imgpipe.records import ImageRow, Status, TileGrid
 from imgpipe.settings import QualitySettings
 from imgpipe.stages.catalogue import RAW, UPSCALED
+from imgpipe.stages.protocol import StageResult
 from imgpipe.stages.score import ScoreStage, _grid_on
 from imgpipe_tests.quality.defects import plant_seam
 from imgpipe_tests.quality.documents import validate
@@ -29,6 +30,13 @@ def row(picture: Image, *reasons: str, **details: Any) -> ImageRow:
         height=picture.height,
         details=details,
     )
+
+
+def _document(made: StageResult) -> dict[str, Any]:
+    data = made.outputs["quality.json"]
+    assert isinstance(data, bytes)
+    document: dict[str, Any] = json.loads(data)
+    return document
 
 
 @pytest.mark.parametrize(
@@ -56,7 +64,7 @@ def test_a_seam_is_found_where_the_picture_was_enhanced_before_it_was_upscaled()
     rows = {RAW: row(raw), "enhanced_images": row(enhanced), UPSCALED: row(result, tile_grid=grid.as_dict())}
     stage = ScoreStage(QualitySettings(diff=False), ("enhance", "upscale"))
     made = stage.run({"reference": raw, "result": result}, rows)
-    document = json.loads(made.outputs["quality.json"])
+    document = _document(made)
     assert made.status is Status.REJECTED
     lines = document["artifacts_detected"]["lines"]
     assert (lines["mode"], lines["detected"]) == ("grid", True)
@@ -75,7 +83,7 @@ def test_the_document_names_the_image_only_where_it_belongs_to_a_data_set() -> N
     found = []
     for one in (stage, stage.for_shard("art", "00007")):
         assert one.fingerprint == stage.fingerprint
-        document = json.loads(one.run(inputs, rows).outputs["quality.json"])
+        document = _document(one.run(inputs, rows))
         validate(document)
         assert document["notes"][0] == "first of 3 frames kept"
         assert document["reference"] == RAW
