@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 # One thread per test process: the processes share the cores.
 WORKERS ?= 2
-BENCHMARKS := codecs matting upscaling quality scale overhead end_to_end
+BENCHMARKS := image_codecs matting upscaling quality scale overhead end_to_end
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test ui check bench format fuzz clean

@@ -31,12 +31,13 @@ def values(
 
 def test_cost_is_the_clocks_share_of_the_configured_price() -> None:
     rows = [row("a", compute=1.0), row("b", compute=3.0)]
-    found = values(rows, computed=2, wall=9.0, **{"cost.price_per_hour": 2.0, "cost.currency": "EUR"})
+    price: dict[str, Any] = {"cost.price_per_hour": 2.0, "cost.currency": "EUR"}
+    found = values(rows, computed=2, wall=9.0, **price)
     assert found["cost_per_1000_images"] == pytest.approx(9.0 / 2 * 1000 / 3600 * 2.0)
     assert found["currency"] == "EUR"
     assert found["compute_seconds_per_image"] == pytest.approx(2.0)
     assert "cost_per_1000_images" not in values(rows, computed=2, wall=9.0)
-    assert "cost_per_1000_images" not in values(rows, computed=0, wall=9.0, **{"cost.price_per_hour": 2.0})
+    assert "cost_per_1000_images" not in values(rows, computed=0, wall=9.0, **price)
 
 
 def test_seconds_of_gpu_are_those_that_one_was_held() -> None:

@@ -81,8 +81,13 @@ def test_the_source_is_not_touched() -> None:
 def test_fingerprints_follow_the_settings() -> None:
     one = EnhanceStage(EnhanceSettings(), LIMITS).fingerprint
     assert one == EnhanceStage(EnhanceSettings(), LimitSettings(max_pixels=5)).fingerprint
-    others = [{"quality": 96}, {"target_bytes": 1000}, {"scale_factor": 2.0}, {"model": "bicubic"}]
-    assert len({EnhanceStage(EnhanceSettings(**o), LIMITS).fingerprint for o in others} | {one}) == 5
+    others = (
+        EnhanceSettings(quality=96),
+        EnhanceSettings(target_bytes=1000),
+        EnhanceSettings(scale_factor=2.0),
+        EnhanceSettings(model="bicubic"),
+    )
+    assert len({EnhanceStage(other, LIMITS).fingerprint for other in others} | {one}) == 5
 
 
 def test_limits_hold() -> None:

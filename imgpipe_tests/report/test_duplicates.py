@@ -56,7 +56,7 @@ def test_groups_equal_brute_force() -> None:
             if distance(values[i], values[j]) <= 4:
                 old, new = component[i], component[j]
                 component = [new if c == old else c for c in component]
-    expected = {}
+    expected: dict[int, list[int]] = {}
     for index, each in enumerate(component):
         expected.setdefault(each, []).append(index)
     wanted = sorted(members for members in expected.values() if len(members) > 1)

@@ -49,7 +49,8 @@ def _page(builder: DatasetBuilder, **options: Any) -> str:
 
 
 def _data(document: _Document) -> dict[str, Any]:
-    return json.loads(next(text for tag, text in document.raw if text.startswith("{")))
+    payload: dict[str, Any] = json.loads(next(text for tag, text in document.raw if text.startswith("{")))
+    return payload
 
 
 def _add_fallback(builder: DatasetBuilder, reason: str) -> None:
