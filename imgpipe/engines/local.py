@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,6 +20,7 @@ from typing import TYPE_CHECKING
 from imgpipe.engines.decoders import source_decoder
 from imgpipe.errors import PER_IMAGE_ERRORS, ImgpipeError, LimitExceeded, ObjectChanged
 from imgpipe.images.image import Image
+from imgpipe.inference.threads import bound_pools, usable_cores
 from imgpipe.records import ImageRow, Status
 from imgpipe.settings import IsolationSettings, LimitSettings
 from imgpipe.stages.protocol import Stage, StageResult
@@ -104,7 +104,8 @@ def run_items(
     """
     if not items:
         return []
-    cores = os.cpu_count() or 1
+    bound_pools()
+    cores = usable_cores()
     limit = workers or cores + 2
     slots = threading.BoundedSemaphore(stage.concurrency)
     tools = _Tools(stage, output, slots, source_decoder(isolation, min(limit, cores)))

@@ -5,7 +5,6 @@ Everything happens in float32 on strips of rows, on all cores; the result is rou
 
 from __future__ import annotations
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -13,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from imgpipe.images.image import Pixels
+from imgpipe.inference.threads import network_threads
 from imgpipe.upscaling.axis_filter import AxisFilter
 from imgpipe.upscaling.color_match import Floats, enlarged_rows
 from imgpipe.upscaling.network import NATIVE_MAX, Native
@@ -53,7 +53,7 @@ def finish(
             values += enlarged_rows(correction, width, height, rows) * full
         result[rows] = quantise(values, full)
 
-    with ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="imgpipe-finish") as pool:
+    with ThreadPoolExecutor(network_threads(), thread_name_prefix="imgpipe-finish") as pool:
         for _ in pool.map(work, range(0, height, strip_rows)):
             pass  # an exception of a strip is raised here
     return result
