@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from imgpipe.errors import PER_IMAGE_ERRORS, ImgpipeError, LimitExceeded, ObjectChanged
 from imgpipe.images.image import Image
+from imgpipe.inference.threads import bound_pools, usable_cores
 from imgpipe.pictures.decoders import source_decoder
 from imgpipe.records import ImageRow, Status
 from imgpipe.settings import IsolationSettings, LimitSettings
@@ -105,7 +105,8 @@ def run_items(
     """
     if not items:
         return []
-    limit = workers or (os.cpu_count() or 1) + 2
+    bound_pools()
+    limit = workers or usable_cores() + 2
     slots = threading.BoundedSemaphore(stage.concurrency)
     tools = _Tools(stage, output, slots, source_decoder(isolation, workers))
     rows: dict[int, ImageRow] = {}
