@@ -177,14 +177,14 @@ class LocalStore:
         path = self._path(folder.removesuffix("/")) if folder else self._root
         try:
             with os.scandir(path) as entries:
-                return sorted(
+                named = [
                     (
-                        (folder + key_part(entry.name) + ("/" if _is_folder(entry) else ""), entry)
-                        for entry in entries
-                        if not entry.name.startswith(".")
-                    ),
-                    key=lambda item: item[0],
-                )
+                        folder + key_part(entry.name) + ("/" if entry.is_dir(follow_symlinks=False) else ""),
+                        entry,
+                    )
+                    for entry in entries
+                    if not entry.name.startswith(".")
+                ]
         except OSError as exc:
             if exc.errno in _NOT_THERE and self._root.is_dir():
                 return []  # removed while listing, or a prefix that nothing has
@@ -192,6 +192,7 @@ class LocalStore:
             raise StoreUnavailable(
                 f"{path}: this folder cannot be listed: {exc.strerror}; check its permissions and disk"
             ) from exc
+        return sorted(named, key=lambda item: item[0])
 
     def _describe(self, key: str, entry: os.DirEntry[str]) -> SourceObject | None:
         try:
@@ -258,10 +259,6 @@ def _etag(info: os.stat_result) -> str:
     return f"{info.st_mtime_ns:x}-{info.st_size:x}"
 
 
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    return entry.is_dir(follow_symlinks=False)
-
-
 def _all_before(folder: str, start_after: str | None) -> bool:
     """Whether every key below ``folder`` is at or before ``start_after``."""
     return start_after is not None and start_after > folder and not start_after.startswith(folder)
@@ -282,8 +279,6 @@ def _claim(temporary: Path, path: Path) -> None:
     """Give the temporary file the name ``path``; FileExistsError where the name is taken."""
     try:
         path.hardlink_to(temporary)
-    except FileExistsError:
-        raise
     except OSError as exc:
         if exc.errno not in _NO_HARD_LINKS:
             raise
