@@ -13,7 +13,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: For pictures whose loss would end nothing but the command that asked for them.
+#: For commands on one picture: a decoder that crashes ends nothing else.
 NO_ISOLATION = IsolationSettings(mode="none")
 
 
@@ -108,33 +108,15 @@ def run_items(
     limit = workers or (os.cpu_count() or 1) + 2
     slots = threading.BoundedSemaphore(stage.concurrency)
     tools = _Tools(stage, output, slots, source_decoder(isolation, workers))
-    rows: dict[int, ImageRow] = {}
-    waiting = iter(enumerate(items))
     with ThreadPoolExecutor(limit, thread_name_prefix=f"imgpipe-{asset}") as pool:
-        running: dict[Future[ImageRow], int] = {}
-        for index, item in waiting:
-            running[pool.submit(_process, tools, asset, item)] = index
-            if len(running) >= limit:
-                _collect(running, rows, on_row)
-        while running:
-            _collect(running, rows, on_row)
-    return [rows[index] for index in range(len(items))]
-
-
-def _collect(
-    running: dict[Future[ImageRow], int], rows: dict[int, ImageRow], on_row: Callable[[ImageRow], None]
-) -> None:
-    done, _ = wait(running, return_when=FIRST_COMPLETED)
-    for future in done:
-        index = running.pop(future)
+        jobs = [pool.submit(_process, tools, asset, item) for item in items]
         try:
-            row = future.result()
+            for job in as_completed(jobs):
+                on_row(job.result())
         except BaseException:
-            for other in running:
-                other.cancel()
+            pool.shutdown(cancel_futures=True)
             raise
-        rows[index] = row
-        on_row(row)
+    return [job.result() for job in jobs]
 
 
 def _process(tools: _Tools, asset: str, item: WorkItem) -> ImageRow:

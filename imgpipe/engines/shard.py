@@ -26,7 +26,7 @@ from imgpipe.stages.score import ScoreStage
 from imgpipe.storage import keys
 from imgpipe.storage.manifests import read_manifest
 from imgpipe.storage.store import ImageStore
-from imgpipe.storage.tables import read_table, rows_digest, write_table
+from imgpipe.storage.tables import read_rows, read_table, rows_digest, write_table
 
 #: Called with (asset, shard, row, computed) for every finished row; ``computed`` is False where an earlier
 #: result was kept.
@@ -92,7 +92,7 @@ def run_shard(
     manifest = read_manifest(stores.output, dataset, shard)
     upstream, upstream_digest = _read_upstream(step, stores.output, dataset, shard)
     journal = Journal(stores.output, step.asset, dataset, shard)
-    previous = {**_read_previous(step, stores.output, dataset, shard), **journal.rows}
+    previous = {**(read_rows(stores.output, step.asset, dataset, shard) or {}), **journal.rows}
     decisions = read_decisions(stores.output, dataset, step.asset, shard)
     chosen = retry.chosen(stores.output, [one.asset for one in steps(settings)], dataset, shard)
     shard_plan = _Plan(step, stage, settings, stores, manifest, upstream, previous, decisions, retry, chosen)
@@ -165,14 +165,6 @@ def _read_upstream(
         tables[asset] = {row.image_id: row for row in rows}
         digests.append(meta["rows_digest"])
     return tables, combine_digests(digests)
-
-
-def _read_previous(step: Step, output: ImageStore, dataset: str, shard: str) -> dict[str, ImageRow]:
-    try:
-        rows, _ = read_table(output, step.asset, dataset, shard)
-    except ObjectMissing:
-        return {}
-    return {row.image_id: row for row in rows}
 
 
 def _compute_time(rows: Sequence[ImageRow]) -> dict[str, float]:
@@ -327,9 +319,8 @@ class _Plan:
     def _ref(self, asset: str, entry: ManifestEntry, rows: Mapping[str, ImageRow]) -> ObjectRef:
         limits = self.settings.limits
         row = rows.get(asset)
-        if (
-            row is None or row.output_store == "source"
-        ):  # The stage that reads the source has no row before it.
+        # The stage that reads the source has no row before it.
+        if row is None or row.output_store == "source":
             sha256 = "" if row is None else row.output_sha256
             return ObjectRef(
                 self.stores.source, entry.source_key, limits, entry.etag, sha256, entry.size_bytes

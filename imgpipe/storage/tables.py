@@ -79,18 +79,21 @@ def read_table(
     return [_row(values, names) for values in table.to_pylist()], _own(facts)
 
 
+def read_rows(store: ImageStore, asset: str, dataset: str, shard: str) -> dict[str, ImageRow] | None:
+    """image_id -> row, in the order they were written; ``None`` where there is no table."""
+    try:
+        rows, _ = read_table(store, asset, dataset, shard)
+    except ObjectMissing:
+        return None
+    return {row.image_id: row for row in rows}
+
+
 def read_standing(
     store: ImageStore, assets: Iterable[str], dataset: str, shard: str
 ) -> dict[str, dict[str, ImageRow]]:
     """asset -> image_id -> row, of those tables of a shard that exist already."""
-    found: dict[str, dict[str, ImageRow]] = {}
-    for asset in assets:
-        try:
-            rows, _ = read_table(store, asset, dataset, shard)
-        except ObjectMissing:
-            continue
-        found[asset] = {row.image_id: row for row in rows}
-    return found
+    found = {asset: read_rows(store, asset, dataset, shard) for asset in assets}
+    return {asset: rows for asset, rows in found.items() if rows is not None}
 
 
 def read_meta(store: ImageStore, asset: str, dataset: str, shard: str) -> dict[str, str] | None:
