@@ -27,7 +27,8 @@ from imgpipe.storage.manifests import list_shards
 from imgpipe.storage.tables import read_meta, read_table
 
 if TYPE_CHECKING:
-    from imgpipe.report.build import ReportResult, ShardRows
+    from imgpipe.report.build import ReportResult
+    from imgpipe.report.frame import ShardRows
 
 #: The asset that lists what waits for a decision.
 REVIEW_QUEUE = "review_queue"
@@ -111,7 +112,7 @@ def _over_all_shards(
 
 def finished_shards(settings: Settings, stores: Stores) -> Iterator["ShardRows"]:
     """The tables of every shard whose quality table stands, shard by shard."""
-    from imgpipe.report.build import ShardRows
+    from imgpipe.report.frame import ShardRows
 
     assets = [step.asset for step in steps(settings)]
     for shard in list_shards(stores.output, settings.dataset):
