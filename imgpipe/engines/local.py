@@ -38,9 +38,9 @@ NO_ISOLATION = IsolationSettings(mode="none")
 
 @dataclass(frozen=True, slots=True)
 class ObjectRef:
-    """One stored picture and how to know that it is still the one that was meant.
+    """One stored picture, and the etag, digest and size (bytes) that it is expected to have.
 
-    ``own``: we made it, so it is decoded here and not in a worker process.
+    ``own``: imgpipe wrote it, so it is decoded in this process and not in a worker process.
     """
 
     store: ImageStore
@@ -100,8 +100,8 @@ def run_items(
 ) -> list[ImageRow]:
     """Compute all items; rows in the order of ``items``, exactly one each.
 
-    An image's own fault becomes a row with ``status=error``. A :class:`ModelError` or
-    :class:`StoreUnavailable` is nobody's image: it stops the run, after the jobs in flight.
+    An error of one image becomes a row with ``status=error``. A :class:`ModelError` or
+    :class:`StoreUnavailable` stops the run, after the jobs in flight.
     """
     if not items:
         return []
@@ -129,7 +129,7 @@ def _process(tools: _Tools, asset: str, item: WorkItem) -> ImageRow:
     except ImgpipeError:
         raise
     except Exception as exc:
-        # A defect of ours must not cost the shard, nor be hidden: the row says so, the log has the trace.
+        # A defect of imgpipe must neither stop the shard nor be hidden: the log has the trace.
         log.exception("%s: unexpected error for %s", asset, item.base.source_key)
         return _error_row(item.base, asset, exc, clock)
 

@@ -14,10 +14,11 @@ from imgpipe.engines.journal import Journal
 from imgpipe.engines.local import ObjectRef, WorkItem, run_items
 from imgpipe.engines.placing import place_by_verdict
 from imgpipe.engines.retry import DUE, Retry
-from imgpipe.engines.review import replacement_ref, with_decisions
+from imgpipe.engines.review import with_decisions
 from imgpipe.errors import ObjectMissing
 from imgpipe.records import ImageRow, ManifestEntry, ShardManifest, Status, count_statuses
 from imgpipe.review.book import Decisions, read_decisions
+from imgpipe.review.decisions import replacement_for
 from imgpipe.stages.catalogue import QUALITY, RAW
 from imgpipe.stages.chain import Step, steps
 from imgpipe.stages.protocol import Stage
@@ -278,9 +279,12 @@ class _Plan:
         if not self.step.action.replaceable:
             return None
         source = self.upstream[self.step.roles[0][1]][entry.image_id].output_sha256
-        return replacement_ref(
-            self.decisions, entry.image_id, source, self.stores.output, self.settings.limits.for_own_files()
-        )
+        decision = replacement_for(self.decisions.of(entry.image_id), source)
+        if decision is None:
+            return None
+        # It may be as large as what it replaces, but it is untrusted: it is decoded in a worker process.
+        limits = self.settings.limits.for_own_files()
+        return ObjectRef(self.stores.output, decision.file_key, limits, sha256=decision.file_sha256)
 
     def _stage_hash(self, digests: Mapping[str, str]) -> str:
         text = json.dumps([self.stage.fingerprint, sorted(digests.items())])

@@ -14,7 +14,6 @@ from imgpipe.storage import keys
 from imgpipe.storage.parquet import from_parquet, to_parquet
 from imgpipe.storage.store import ImageStore
 
-FILENAME = "images.parquet"
 _FACTS = "imgpipe.report"
 
 
@@ -32,7 +31,7 @@ class ReportArchive:
 
 def archive_key(dataset: str) -> str:
     """Where the data set's ``images.parquet`` lies."""
-    return keys.report_key(dataset, FILENAME)
+    return keys.report_key(dataset, "images.parquet")
 
 
 def read_archive(output: ImageStore, dataset: str) -> ReportArchive | None:

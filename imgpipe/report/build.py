@@ -114,7 +114,7 @@ def build_report(
 def _summaries(frame: pd.DataFrame, metrics: Sequence[str]) -> dict[str, dict[str, float]]:
     finite = {name: frame[name][np.isfinite(frame[name])] for name in metrics}
     return {
-        name: {"mean": values.mean(), "p05": float(values.quantile(0.05)), "min": values.min()}
+        name: {"mean": float(values.mean()), "p05": float(values.quantile(0.05)), "min": float(values.min())}
         for name, values in finite.items()
         if len(values)
     }

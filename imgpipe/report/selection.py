@@ -47,14 +47,6 @@ def choose_images(frame: pd.DataFrame, worst: Mapping[str, Sequence[int]], limit
     good = [int(i) for i in range(len(frame)) if status[i] == Status.OK.value]
     good.sort(key=lambda i: hashlib.sha256(str(frame["image_id"].iloc[i]).encode()).digest())
     kept_for_good = min(len(good), int(limit * _GOOD_SHARE))
-    chosen: dict[int, None] = {}
     in_turn = (position for rank in zip_longest(*worst.values()) for position in rank if position is not None)
-    for position in (*in_turn, *bad):
-        if len(chosen) >= limit - kept_for_good:
-            break
-        chosen.setdefault(position)
-    for position in (*good, *bad):
-        if len(chosen) >= limit:
-            break
-        chosen.setdefault(position)
-    return list(chosen)
+    first = list(dict.fromkeys((*in_turn, *bad)))[: limit - kept_for_good]
+    return list(dict.fromkeys((*first, *good, *bad)))[:limit]

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from html import escape
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from imgpipe.metrics import Metric
@@ -85,14 +84,16 @@ def metric_trend_svg(shards: pd.DataFrame, metric: Metric, thresholds: Sequence[
         ),
     ]
     xs = _LEFT + (np.arange(len(shards)) + 0.5) * (WIDTH - _LEFT - RIGHT) / len(shards)
-    for run in _runs(known):
+    indices = np.flatnonzero(known)
+    # One line per run of neighbouring shards that have values.
+    for run in np.split(indices, np.flatnonzero(np.diff(indices) > 1) + 1):
         upper = [f"{xs[i]:.1f},{y_of(high[i]):.1f}" for i in run]
         lower = [f"{xs[i]:.1f},{y_of(low[i]):.1f}" for i in reversed(run)]
         parts.append(f'<polygon class="band" points="{" ".join(upper + lower)}"/>')
         line = " ".join(f"{xs[i]:.1f},{y_of(middle[i]):.1f}" for i in run)
         parts.append(f'<polyline class="median" points="{line}"/>')
     if len(shards) <= _MAX_POINTS:
-        for index in np.flatnonzero(known):
+        for index in indices:
             median = short_number(float(middle[index]), metric.digits + 1)
             said = f"{shards['shard'].iloc[index]}: median {median}"
             parts.append(
@@ -104,17 +105,6 @@ def metric_trend_svg(shards: pd.DataFrame, metric: Metric, thresholds: Sequence[
         for t in thresholds
     ]
     return "".join(parts + _shard_axis(shards)) + "</svg>"
-
-
-def _runs(known: npt.NDArray[np.bool_]) -> list[list[int]]:
-    """Indices of neighbouring shards that have values."""
-    runs: list[list[int]] = []
-    for index in np.flatnonzero(known):
-        if runs and runs[-1][-1] == index - 1:
-            runs[-1].append(int(index))
-        else:
-            runs.append([int(index)])
-    return runs
 
 
 def _shard_axis(shards: pd.DataFrame) -> list[str]:

@@ -35,7 +35,7 @@ _VERSION = 1
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """State between looks: the number of the last one, the walk, and where to go on (None: begin again)."""
+    """State between looks: number of the last one, the walk, and where it continues (None: at its start)."""
 
     tick: int = 0
     walk: str = ""
@@ -138,7 +138,7 @@ def _walk(source: ImageStore, settings: Settings) -> Walk:
 
 
 def _start(before: Cursor, walk: Walk) -> Position | None:
-    """Where to go on; ``None`` where a list was read to its end and is still the same."""
+    """Where the walk continues; ``None`` where a list was read to its end and has not changed."""
     if before.walk != walk.identity:
         return Position()
     if before.position is None and not walk.changes_by_itself:

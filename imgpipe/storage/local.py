@@ -238,7 +238,7 @@ class LocalStore:
             raise StoreUnavailable(f"{folder}: leads out of {self._root} by a link; replace it by a folder")
 
     def _translated(self, exc: OSError, key: str, *, writing: bool = False) -> StorageError:
-        """The error of our tree for one of the operating system."""
+        """imgpipe's error for an error of the operating system."""
         where, code = self.uri(key), exc.errno or 0
         if not self._root.is_dir():
             return StoreUnavailable(f"{self._root}: expected a folder, it is gone; mount or make it again")

@@ -1,4 +1,4 @@
-"""New sources whose shard is not full yet, and the shards that the look which wrote the list was to write."""
+"""The list of new sources that do not fill a shard yet, and the shards that its writer was about to write."""
 
 from __future__ import annotations
 

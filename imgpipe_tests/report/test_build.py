@@ -7,12 +7,9 @@ import pandas as pd
 import pytest
 
 from imgpipe.errors import StoreUnavailable
-from imgpipe.pictures.reader import PictureReader
 from imgpipe.report.archive import archive_key
-from imgpipe.report.build import build_report
-from imgpipe.settings import IsolationSettings, LimitSettings
 from imgpipe.storage.memory import MemoryStore
-from imgpipe_tests.report.datasets import ASSETS, DATASET, DatasetBuilder, drawing, good_scores
+from imgpipe_tests.report.datasets import DATASET, DatasetBuilder, drawing, good_scores
 
 
 def _table(builder: DatasetBuilder) -> pd.DataFrame:
@@ -135,11 +132,3 @@ def test_an_unfinished_report_leaves_the_old_page_with_all_its_pictures(
     second = builder.report()
     assert second.counts["n"] == 12
     assert "11 images in both, 1 new" in store.read(second.page_key).decode()
-
-
-def test_no_shards_at_all() -> None:
-    store = MemoryStore()
-    reader = PictureReader(store, store, LimitSettings(), IsolationSettings(mode="none"))
-    result = build_report(DATASET, [], reader, matte_asset=ASSETS[1])
-    assert result.counts["n"] == 0
-    assert store.exists(result.page_key)
