@@ -256,7 +256,9 @@ def _make_tables(settings: Any, folder: Path) -> None:
                 "fingerprint": wanted[step.asset],
                 "upstream_digest": upstream,
                 "rows_digest": f"rows of {step.asset}",
+                "review_digest": "",
                 "counts": json.dumps(count_statuses(rows)),
+                "compute": json.dumps({"images": len(rows), "seconds": 1.0}),
             }
             if number == 0:
                 write_table(output, step.asset, "scale", facts.shard, rows, meta=meta)

@@ -20,7 +20,7 @@ from imgpipe.cli.common import (
     out,
 )
 from imgpipe.cli.run import open_stores
-from imgpipe.engines.prune import delete, leftovers
+from imgpipe.engines.prune import leftovers
 
 _LISTED = 20
 
@@ -46,7 +46,7 @@ def prune(
         if files <= _LISTED:
             out.print(f"{escape(stores.output.uri(leftover.key))}  ({escape(leftover.source_key)})")
         if yes:
-            delete(stores, leftover)
+            stores.output.delete(leftover.key)
     if files > _LISTED:
         out.print(f"... and {files - _LISTED} more")
     said = "removed" if yes else "to remove"
