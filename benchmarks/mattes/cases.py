@@ -22,7 +22,7 @@ import numpy as np
 from imgpipe.images.decode import decode
 from imgpipe.samples import backgrounds
 from imgpipe.samples.canvas import Canvas
-from imgpipe.samples.cast import deal_characters
+from imgpipe.samples.cast import choose_characters
 from imgpipe.samples.character import draw_bust, draw_figure
 from imgpipe.samples.palette import tone
 from imgpipe.samples.pen import Pen
@@ -121,7 +121,7 @@ def _subject(name: str, edge: int) -> tuple[Float, Float]:
 
 
 def _drawn(number: int, edge: int) -> tuple[Float, Float]:
-    who = deal_characters(DRAWN_CHARACTERS, np.random.default_rng(_SEEDED))[number - 1]
+    who = choose_characters(DRAWN_CHARACTERS, np.random.default_rng(_SEEDED))[number - 1]
     canvas = Canvas(edge, edge)
     if number % 3 == 0:
         draw_figure(Pen(canvas, (edge * 0.5, edge * 0.33), edge * 0.17), who, _rng("drawn", number))

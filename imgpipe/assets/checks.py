@@ -1,8 +1,8 @@
 """Asset checks per partition.
 
-Checks with partitions are a preview API of Dagster; it is used in this module alone. With one
-partition in a run an ``AssetCheckResult`` carries the right one. In a run over several, it would be
-stored without any, so there one evaluation per partition is yielded instead.
+Checks with partitions are a preview API of Dagster; it is used in this module alone. In a run
+of one partition, an ``AssetCheckResult`` is stored with that partition. In a run of several, it would be
+stored without one, so one evaluation per partition is yielded instead.
 """
 
 # No postponed annotations here: Dagster reads those of the functions that it decorates.

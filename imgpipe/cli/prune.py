@@ -1,4 +1,4 @@
-"""``prune``: remove what was made of sources that were deleted."""
+"""``prune``: removes the outputs of deleted sources."""
 
 from __future__ import annotations
 
@@ -31,7 +31,9 @@ def prune(
     output: OutputUrl = None,
     config: ConfigFile = None,
     dataset: DatasetName = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Remove them; without it they are only listed.")] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Remove the files; without it they are only listed.")
+    ] = False,
     assignments: Assignments = None,
 ) -> None:
     """List, and with --yes remove, the outputs of sources that were deleted. Tables keep their rows."""
