@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
 
 from imgpipe.settings import S3Settings
 
@@ -22,6 +25,13 @@ for _name in list(os.environ):
 
 #: Why tests that run the loops of ``imgpipe.upscaling.cpu`` are skipped.
 NO_MATRIX_UNIT = "this CPU, kernel or compiler has no AMX-BF16"
+
+
+@event.listens_for(Engine, "connect")
+def _do_not_wait_for_the_disk(connection: object, record: object) -> None:
+    """Commits of Dagster's SQLite databases return before the disk has them, which takes most of a run."""
+    if isinstance(connection, sqlite3.Connection):
+        connection.execute("PRAGMA synchronous=OFF")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 from dagster import (
@@ -14,6 +15,7 @@ from dagster import (
     Definitions,
     ExecuteInProcessResult,
     RunRequest,
+    ScheduleEvaluationContext,
     SensorResult,
     SkipReason,
     build_schedule_context,
@@ -121,12 +123,15 @@ class Site:
     def tick(self, name: str) -> list[RunRequest] | RunRequest | SkipReason:
         """One tick of a schedule."""
         schedule: Any = self._repository.get_schedule_def(name)
-        with build_schedule_context(
-            instance=self.instance,
-            scheduled_execution_time=self.now,
-            repository_def=self._repository,
-            resources=self._resources(),
-        ) as context:
+        # A schedule's context opens its instance by reference, which one in memory does not have.
+        with (
+            mock.patch.object(ScheduleEvaluationContext, "instance", self.instance),
+            build_schedule_context(
+                scheduled_execution_time=self.now,
+                repository_def=self._repository,
+                resources=self._resources(),
+            ) as context,
+        ):
             result: list[RunRequest] | RunRequest | SkipReason = schedule(context)
         return result
 
@@ -172,11 +177,8 @@ class Site:
 
 @pytest.fixture
 def instance(tmp_path: Path) -> Iterator[DagsterInstance]:
-    """A persistent instance in a folder, as on one machine."""
-    home = tmp_path / "dagster"
-    home.mkdir()
-    (home / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
-    with DagsterInstance.from_config(str(home)) as made:
+    """An instance in memory, its compute logs in a folder of the test's own."""
+    with DagsterInstance.ephemeral(tempdir=str(tmp_path)) as made:
         yield made
 
 
