@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -24,6 +23,7 @@ from imgpipe.quality.score import MatteEvidence, score  # noqa: E402
 from imgpipe.records import ModelUse, Status, TileGrid  # noqa: E402
 from imgpipe.samples.drawings import Drawing, draw_samples  # noqa: E402
 from imgpipe.settings import QualitySettings, UpscaleSettings  # noqa: E402
+from imgpipe_tests.opencv_files import opencv_decode  # noqa: E402
 from imgpipe_tests.quality.defects import DEFECTS, MATTE_DEFECTS, plant  # noqa: E402
 from imgpipe_tests.quality.drawings import U8, area, draw, enlarge  # noqa: E402
 
@@ -131,7 +131,7 @@ def _large_drawings(count: int) -> Iterator[U8]:
 def _sample_pictures(seed: int) -> Iterator[U8]:
     for drawing in draw_samples(seed):
         if drawing.image.pixels.dtype == np.uint8 and drawing.image.channels == 3:
-            yield drawing.image.pixels
+            yield np.asarray(drawing.image.pixels, np.uint8)
 
 
 def real(options: Any, *, network: bool) -> Iterator[Specimen]:
@@ -153,7 +153,8 @@ def real(options: Any, *, network: bool) -> Iterator[Specimen]:
 
 
 def crops(path: Path) -> Iterator[tuple[str, U8]]:
-    pixels = np.ascontiguousarray(cv2.imread(str(path), cv2.IMREAD_COLOR)[..., ::-1])
+    stored = opencv_decode(path.read_bytes())
+    pixels = np.ascontiguousarray(stored[..., ::-1])
     width, height = CROP
     for top in range(0, pixels.shape[0] - height + 1, height):
         for left in range(0, pixels.shape[1] - width + 1, width):
@@ -194,7 +195,7 @@ def matte_specimens(seeds: int) -> Iterator[MatteSpecimen]:
             if _usable(drawing):
                 yield MatteSpecimen(
                     f"{drawing.name} {seed}",
-                    drawing.image.pixels,
+                    np.asarray(drawing.image.pixels, np.uint8),
                     np.asarray(drawing.foreground, np.uint8),
                     drawing.mask,
                 )

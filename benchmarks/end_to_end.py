@@ -149,10 +149,9 @@ def _drawn(size: tuple[int, int]) -> Iterator[Pixels]:
     from imgpipe.samples.drawings import draw_samples
 
     for drawing in draw_samples()[:6]:
-        pixels = np.ascontiguousarray(drawing.image.pixels[..., :3])
-        if pixels.dtype != np.uint8:
-            pixels = (pixels >> 8).astype(np.uint8)
-        yield cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
+        levels = drawing.image.pixels[..., :3]
+        pixels = (levels >> (drawing.image.bit_depth - 8)).astype(np.uint8)
+        yield np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def _weights(folder: Path, options: argparse.Namespace) -> Path:
@@ -249,7 +248,7 @@ def _busy(rows: dict[str, list[Any]]) -> dict[str, float]:
     totals: defaultdict[str, float] = defaultdict(float)
     for asset, members in rows.items():
         for row in members:
-            seconds = dict(row.seconds)
+            seconds: dict[str, float] = dict(row.seconds)
             own = seconds.pop("compute", 0.0)
             for name in ("read", "decode", "encode", "write"):
                 totals["decode" if name in ("read", "decode") else "encode"] += seconds.pop(name, 0.0)

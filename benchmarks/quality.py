@@ -19,6 +19,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,6 @@ import cv2
 import defect_bench
 import machine
 import numpy as np
-import skimage
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from imgpipe.images.image import Image
@@ -52,7 +52,7 @@ def main(arguments: list[str] | None = None) -> int:
     if options.peak_of:
         print(json.dumps(_peak(options.peak_of, options.size)))
         return 0
-    versions = {"opencv": cv2.__version__, "skimage": skimage.__version__, "numpy": np.__version__}
+    versions = {"opencv": cv2.__version__, "skimage": version("scikit-image"), "numpy": np.__version__}
     results: dict[str, Any] = {"machine": machine.describe(**versions)}
     if options.speed:
         results["speed"] = _speed(options)
@@ -161,8 +161,9 @@ def _verdict(name: str, size: int, repeat: int) -> dict[str, Any]:
     """Seconds of the whole verdict on a result of ``size``, of its parts, and of diff.png beside it."""
     source_px = max(1, round(size * VERDICTS[name]))
     clean, noisy = _pair(size)
-    source = Image(area(clean, size // source_px) if source_px < size else clean)
-    result = Image(enlarge(source.pixels, size // source_px) if source_px < size else noisy)
+    small = area(clean, size // source_px) if source_px < size else clean
+    source = Image(small)
+    result = Image(enlarge(small, size // source_px) if source_px < size else noisy)
     cuts = tuple(range(source_px // 4, source_px, source_px // 4))
     grid = None if "no tile grid" in name else TileGrid(cuts, cuts, size / source_px)
     matte = None
@@ -187,7 +188,7 @@ def _with_alpha(image: Image) -> Image:
     centre = image.width // 2, image.height // 2
     axes = round(image.width * 0.3), round(image.height * 0.41)
     cv2.ellipse(alpha, centre, axes, 20, 0, 360, 255, -1, cv2.LINE_AA)
-    return Image(np.dstack([image.pixels, alpha]))
+    return Image(np.dstack([image.pixels, alpha]).astype(np.uint8))
 
 
 def _print_verdicts(verdicts: dict[str, Any]) -> None:
@@ -228,7 +229,7 @@ def _peak(name: str, size: int) -> dict[str, float]:
     noisy = clean.copy()
     noisy[::2] ^= 1
     small = np.ascontiguousarray(clean[:64, :64])
-    _PEAKS[name](small, small ^ 1)  # what is loaded and allocated once is no extra
+    _PEAKS[name](small, small ^ np.uint8(1))  # what is loaded and allocated once is no extra
     before = machine.peak_rss_bytes()
     _PEAKS[name](clean, noisy)
     return {"extra_mb": (machine.peak_rss_bytes() - before) / 1e6}
@@ -287,6 +288,7 @@ def _pairs(count: int) -> Iterator[tuple[str, Any, Any]]:
         damaged = plant(names[number % len(names)], picture, number % 3, seed=number)
         if damaged is None:
             damaged = plant("noise", picture, number % 3, seed=number)
+        assert damaged is not None, "noise can be added to every picture"
         if number % 4 < 2:
             yield f"{what}, 8 bits", picture, damaged
         else:  # what a 16-bit file holds: values between the 8-bit ones, as float32 on 0..255

@@ -256,7 +256,9 @@ def _make_tables(settings: Any, folder: Path) -> None:
                 "fingerprint": wanted[step.asset],
                 "upstream_digest": upstream,
                 "rows_digest": f"rows of {step.asset}",
+                "review_digest": "",
                 "counts": json.dumps(count_statuses(rows)),
+                "compute": json.dumps({"images": len(rows), "seconds": 1.0}),
             }
             if number == 0:
                 write_table(output, step.asset, "scale", facts.shard, rows, meta=meta)
@@ -271,7 +273,7 @@ def _make_tables(settings: Any, folder: Path) -> None:
 def _row(row: Any, status: Any, asset: str, number: int) -> Any:
     digest = hashlib.sha256(f"{asset}{number}".encode()).hexdigest()
     name = f"illustration-{number:09d}-{digest[:20]}"
-    details = {"files": {asset: f"{asset}/scale/00000/{name}.png"}}
+    details: dict[str, Any] = {"files": {asset: f"{asset}/scale/00000/{name}.png"}}
     if asset == "quality_reports":
         details["checks"] = [
             {"name": f"check_{index}", "value": number / 7 + index, "threshold": 1.0, "passed": True}

@@ -85,7 +85,7 @@ def main(arguments: list[str] | None = None) -> int:
             if options.gpu_sizes:
                 results[name]["batches"] = upscaling_gpu.batches(name, path, options, device, real)
             if options.stage_images:
-                results[name]["stage"] = upscaling_gpu.stage(path, options, device, real)
+                results[name]["stage"] = upscaling_gpu.stage(path, options, real)
         print("\nquality")
         results["quality"] = _quality(networks["animevideov3"], options, device, real)
     machine.keep(results, "upscaling", _where(device), options.output)
@@ -163,9 +163,9 @@ def _precision(
     values = []
     for index in range(max(1, len(real))):
         image = Image(picture(width, height, real, index))
-        pair = [upscaler.upscale(image).image.pixels for upscaler in (full, low)]
-        if not np.array_equal(*pair):
-            values.append(_psnr(*pair))
+        wanted, found = (np.asarray(each.upscale(image).image.pixels, np.uint8) for each in (full, low))
+        if not np.array_equal(wanted, found):
+            values.append(_psnr(wanted, found))
     row = {
         "precision": chosen,
         "least_psnr_db": min(values, default=None),
@@ -206,7 +206,7 @@ def _speed(
         if isinstance(contender, str):
             skipped[f"RealESRGANer tile {tile}"] = contender
         else:
-            calls[f"RealESRGANer tile {tile}"] = lambda call=contender: call(pixels)
+            calls[f"RealESRGANer tile {tile}"] = partial(contender, pixels)
     best = in_turns(calls, options.rounds)
     rates: dict[str, float] = {}
     for (precision, edge), flops in product_flop.items():

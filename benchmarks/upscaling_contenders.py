@@ -122,7 +122,7 @@ def real_pictures(folders: Sequence[Path]) -> list[Pixels]:
         if pixels is None or pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8:
             continue
         height, width = (side // SCALE * SCALE for side in pixels.shape[:2])
-        found.append(np.ascontiguousarray(pixels[:height, :width, ::-1]))
+        found.append(np.ascontiguousarray(pixels[:height, :width, ::-1], np.uint8))
     return found
 
 

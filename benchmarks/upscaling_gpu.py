@@ -77,7 +77,8 @@ def batches(
 def _compiled_network(network: QuantisingNetwork, windows: Floats, mode: str) -> Callable[[], None]:
     """The module by itself: windows on the device in, enlarged ones there out."""
     inner = network.inner
-    module, device = inner._active, inner.device
+    module: Any = inner._active  # with ``strips``, which torch's type does not declare
+    device = inner.device
     pixels = torch.from_numpy(windows).permute(0, 3, 1, 2).to(device)
     compiled = torch.compile(
         lambda values: torch.cat([rows for _, rows in module.strips(values)], dim=2), mode=mode
@@ -111,7 +112,7 @@ def _batch_row(name: str, edge: int, best: dict[str, float], rate: float) -> dic
     return row
 
 
-def stage(path: Path, options: argparse.Namespace, device: str, real: Sequence[Pixels]) -> dict[str, Any]:
+def stage(path: Path, options: argparse.Namespace, real: Sequence[Pixels]) -> dict[str, Any]:
     """PNG files in, PNG files out, through the engine: images/s and how much of it the network was busy."""
     edge, count = options.stage_size, options.stage_images
     with tempfile.TemporaryDirectory() as folder:
@@ -123,7 +124,9 @@ def stage(path: Path, options: argparse.Namespace, device: str, real: Sequence[P
             image = picture(edge, edge, real, index)
             packed = cv2.imencode(".png", np.ascontiguousarray(image[..., ::-1]))[1].tobytes()
             source.write(f"{index}.png", packed, overwrite=False)
-        upscale = UpscaleStage(settings(str(path)), chosen.model_dir, device, chosen.limits.max_output_pixels)
+        upscale = UpscaleStage(
+            settings(str(path)), chosen.model_dir, options.device, chosen.limits.max_output_pixels
+        )
         upscale.load()
         items = [_item(f"{index}.png", source, chosen) for index in range(count)]
         run_items(upscale, "upscaled_images", items[:1], output)  # the first one warms up

@@ -68,25 +68,26 @@ def _list_actions(schema: dict[str, Any], settings: type[Settings]) -> None:
 
 
 class Settings(Section):
-    """One data set's configuration: given values over the defaults; :func:`load_settings` gathers them."""
+    """The configuration of one data set; :func:`load_settings` merges file, environment and overrides."""
 
     model_config = ConfigDict(json_schema_extra=_list_actions)
 
     source: str = Field("", description="Folder or s3://bucket/prefix with the raw images.")
-    output: str = Field("", description="Folder or s3://bucket/prefix that receives everything.")
+    output: str = Field("", description="Folder or s3://bucket/prefix for all results.")
     dataset: str = Field(
         "dataset",
         description="Name of the data set: lower-case letters of any script, digits and _, at most 63.",
     )
     shard_size: int = Field(1000, ge=1, le=100_000, description="Images per partition.")
     actions: tuple[str, ...] = Field(
-        ("rembg", "upscale"), description="What is done to every image, in this order, each at most once."
+        ("rembg", "upscale"), description="Actions applied to every image, in this order, each at most once."
     )
-    engine: Literal["local"] = Field("local", description="What runs a stage over a shard.")
+    engine: Literal["local"] = Field("local", description="Engine that runs a stage over a shard.")
     workers: int = Field(0, ge=0, le=256, description="Images in flight per stage; 0 = number of cores + 2.")
-    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where networks run.")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Device that networks run on.")
     model_dir: Path = Field(
-        Path("~/.cache/imgpipe/models"), description="Where weights are looked for and pulled to."
+        Path("~/.cache/imgpipe/models"),
+        description="Folder of the weights files; `imgpipe models pull` writes there.",
     )
     rembg: RembgSettings = RembgSettings()
     upscale: UpscaleSettings = UpscaleSettings()
@@ -126,7 +127,7 @@ class Settings(Section):
         if not value:
             raise ValueError("at least one action is needed, as in [rembg, upscale]")
         if len(set(value)) != len(value):
-            raise ValueError(f"each action may stand only once, got {list(value)}")
+            raise ValueError(f"each action may be listed only once, got {list(value)}")
         return value
 
     @field_validator("model_dir")
@@ -135,7 +136,7 @@ class Settings(Section):
         return value.expanduser()
 
     def require_source_and_output(self) -> Self:
-        """This object, once it is known where to read and write; raises :class:`ConfigError`."""
+        """This object; raises :class:`ConfigError` where ``source`` or ``output`` is not set."""
         for name in ("source", "output"):
             if not getattr(self, name):
                 raise ConfigError(
@@ -151,14 +152,14 @@ def find_config_file() -> Path | None:
     if named:
         path = Path(named)
         if not path.is_file():
-            raise ConfigError(f"IMGPIPE_CONFIG: expected a YAML file, {path} is none")
+            raise ConfigError(f"IMGPIPE_CONFIG: expected a YAML file, {path} is not a file")
         return path
     path = Path("imgpipe.yaml")
     return path if path.is_file() else None
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """The mapping in a YAML file; raises :class:`ConfigError` where it is none."""
+    """The mapping in a YAML file; raises :class:`ConfigError` for anything else."""
     try:
         value = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as exc:
@@ -185,7 +186,7 @@ def _read_value(name: str, text: str) -> Any:
     try:
         value = yaml.safe_load(text)
     except yaml.YAMLError as exc:
-        raise ConfigError(f"{name}: the value {text!r} is not readable: {exc}") from exc
+        raise ConfigError(f"{name}: the value {text!r} is not valid YAML: {exc}") from exc
     if name == "QUALITY_SAVE_FORMAT_PRIORITY" and isinstance(value, str):
         return [part.strip().upper() for part in value.split(",")]
     return value
@@ -209,7 +210,7 @@ def load_settings(overrides: Mapping[str, Any] | None = None, *, config: Path | 
     """
     _refuse_unknown_environment()
     if config is not None and not config.is_file():
-        raise ConfigError(f"--config: expected a YAML file, {config} is none")
+        raise ConfigError(f"--config: expected a YAML file, {config} is not a file")
     path = config or find_config_file()
     try:
         layers = (
@@ -232,7 +233,7 @@ def dump_settings(settings: Settings) -> str:
 
 
 def _merged(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> dict[str, Any]:
-    """Both mappings in one, sections merged key by key; where both have a value, ``upper``'s."""
+    """Merge two mappings, sections key by key; where both have a value, ``upper``'s is taken."""
     result = dict(lower)
     for key, value in upper.items():
         below = result.get(key)

@@ -7,19 +7,19 @@
     │   ├── WeightsCorrupt           the file's size or digest is not the registered one
     │   ├── WeightsRefused           a file that cannot be loaded safely, or is no known network
     │   ├── ModelMismatch            the network is not what its descriptor says (scale, channels, NaN)
-    │   └── PackagesMissing          what runs networks is not installed
-    ├── ImageError                   one image's fault: a row with status "error"
-    │   ├── UnsupportedFormat        bytes that are no image of the allow-list
+    │   └── PackagesMissing          the packages that run networks are not installed
+    ├── ImageError                   one image cannot be processed: a row with status "error"
+    │   ├── UnsupportedFormat        the bytes are no image format of the allow-list
     │   ├── DecodeError              empty, truncated or corrupt
     │   ├── EncodeError              the target format cannot hold this image
     │   └── LimitExceeded            larger, smaller or narrower than the limits allow
     ├── InferenceError               a network failed on one image although the image is good
     │   └── OutOfMemory              even the smallest tile does not fit
-    └── StorageError                 the store (exit code 3 unless it is one object's)
+    └── StorageError                 the object store (exit code 3 unless one object alone fails)
         ├── ObjectMissing            one object: a row
-        ├── ObjectChanged            one object: a row; it is not what was listed
-        ├── ObjectUnreadable         one object: a row; permission, I/O error on it alone
-        ├── ObjectExists             a write that must not overwrite
+        ├── ObjectChanged            one object: a row; it is not the version that was listed
+        ├── ObjectUnreadable         one object: a row; permission or I/O error
+        ├── ObjectExists             the object exists and overwriting was not asked for
         └── StoreUnavailable         the whole store: the run stops
 
 Backend errors are translated at the boundary with ``raise ... from exc``. Every message says what was
@@ -34,15 +34,15 @@ class ImgpipeError(Exception):
 
 
 class ConfigError(ImgpipeError):
-    """A setting or an argument cannot work; the message names it and says what would be valid."""
+    """A setting or an argument is invalid; the message names it and says what is valid."""
 
 
 class ModelError(ImgpipeError):
-    """Something about weights or networks."""
+    """An error of weights or networks."""
 
 
 class WeightsMissing(ModelError):
-    """A weights file is not present; the message says which, from where, where to put it, and the command."""
+    """A weights file is missing; the message names it, its source, its path and the command to get it."""
 
 
 class WeightsCorrupt(ModelError):
@@ -50,7 +50,7 @@ class WeightsCorrupt(ModelError):
 
 
 class WeightsRefused(ModelError):
-    """A weights file cannot be loaded safely or holds no network that is known."""
+    """A weights file cannot be loaded safely or holds no known network."""
 
 
 class ModelMismatch(ModelError):
@@ -62,7 +62,7 @@ class PackagesMissing(ModelError):
 
 
 class ImageError(ImgpipeError):
-    """One image's fault; it costs one row, never the run."""
+    """One image cannot be processed: it gets an error row, and the run goes on."""
 
 
 class UnsupportedFormat(ImageError):
@@ -70,19 +70,19 @@ class UnsupportedFormat(ImageError):
 
 
 class DecodeError(ImageError):
-    """The bytes claim to be an image but cannot be decoded completely."""
+    """The bytes begin like an image but cannot be decoded completely."""
 
 
 class EncodeError(ImageError):
-    """The image cannot be held by the target format without loss that was not asked for."""
+    """The target format cannot store the image without a loss that was not asked for."""
 
 
 class LimitExceeded(ImageError):
-    """The image, or what would be made of it, is outside the configured limits."""
+    """The image, or the result that would be computed from it, exceeds the configured limits."""
 
 
 class InferenceError(ImgpipeError):
-    """A network failed on an image that is itself good."""
+    """A network failed on an image that is valid."""
 
 
 class OutOfMemory(InferenceError):
@@ -90,7 +90,7 @@ class OutOfMemory(InferenceError):
 
 
 class StorageError(ImgpipeError):
-    """The object store."""
+    """An error of the object store."""
 
 
 class ObjectMissing(StorageError):
@@ -110,7 +110,7 @@ class ObjectExists(StorageError):
 
 
 class StoreUnavailable(StorageError):
-    """The store as a whole does not answer or refuses access."""
+    """The whole store does not answer or refuses access."""
 
 
 #: Errors that belong to one image: the engine writes a row for them and goes on.

@@ -25,7 +25,7 @@ _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
 def dagster_home() -> Path:
-    """``DAGSTER_HOME``, else :data:`DEFAULT_HOME` of the working directory; absolute, not yet made."""
+    """``DAGSTER_HOME``, else :data:`DEFAULT_HOME`; an absolute path that may not exist yet."""
     named = os.environ.get("DAGSTER_HOME")
     return Path(named).expanduser().absolute() if named else DEFAULT_HOME.absolute()
 
@@ -42,10 +42,10 @@ def prepare_home() -> Path:
 
 
 def remember_settings(settings: Settings) -> Path:
-    """Write the settings of this run beside the instance: ``imgpipe ui`` opens on them."""
+    """Write the settings of this run to the instance's folder, where ``imgpipe ui`` reads them."""
     path = prepare_home() / "imgpipe.yaml"
     path.write_text(
-        "# The settings of the last `imgpipe run`; `imgpipe ui` opens on them.\n" + dump_settings(settings),
+        "# The settings of the last `imgpipe run`; `imgpipe ui` uses them.\n" + dump_settings(settings),
         encoding="utf-8",
     )
     return path
@@ -53,7 +53,7 @@ def remember_settings(settings: Settings) -> Path:
 
 @contextmanager
 def open_instance() -> Iterator[DagsterInstance]:
-    """The instance of :func:`dagster_home`; everything written to it is seen in the UI."""
+    """The instance of :func:`dagster_home`; the UI shows everything that is written to it."""
     home = prepare_home()
     os.environ["DAGSTER_HOME"] = str(home)
     with DagsterInstance.from_config(str(home)) as instance:
@@ -71,12 +71,12 @@ class Launcher:
         self._definitions: Definitions = build_definitions(settings, on_row)
 
     def run_shard(self, shard: str, retry: Retry = DUE) -> Sequence[AssetCheckEvaluation]:
-        """All stages and checks of one shard. Raises what stopped the run, as it was raised in the asset."""
+        """Run all stages and checks of one shard; an error that stops the run is raised unchanged."""
         partition = keys.partition_key(self._settings.dataset, shard)
         return self._execute(SHARD_JOB, partition, retry.tags())
 
     def run_report(self) -> None:
-        """The data set's report."""
+        """Build the data set's report."""
         self._execute(REPORT_JOB, None, {})
 
     def _execute(

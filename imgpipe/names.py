@@ -1,8 +1,8 @@
 """Names of images and data sets: readable in every script, safe in paths, URLs and terminals.
 
-Kept are letters, digits and marks of every script (Unicode categories L, N and M) and ``_``. All else becomes
-``_``: separators, quotes, symbols and emoji, control and format characters (bidi overrides, zero-width
-joiners), and the letters and marks that show nothing (Hangul fillers, variation selectors).
+Letters, digits and marks of every script (Unicode categories L, N and M) and ``_`` are kept. Every other
+character becomes ``_``: separators, quotes, symbols and emoji, control and format characters (bidi overrides,
+zero-width joiners), and invisible letters and marks (Hangul fillers, variation selectors).
 
 The text is in normalisation form C (Unicode Standard Annex #15): equal-looking names become equal text, and
 unlike form KC it replaces no letter by another one (ﬁ stays one letter, half-width kana stay half-width).
@@ -23,10 +23,10 @@ _INVISIBLE = re.compile(
 
 
 def readable_name(text: str, max_bytes: int, *, also: str = "") -> str:
-    """A name made from any text: at most ``max_bytes`` of UTF-8, ``""`` where nothing of the text is kept.
+    """A name made from any text: at most ``max_bytes`` of UTF-8, ``""`` where no character is kept.
 
-    ``also``: further characters that are kept. It begins with a letter or digit, and no ``_`` or character of
-    ``also`` ends it. It is cut between code points.
+    ``also``: further characters that are kept. The name begins with a letter or digit, does not end with
+    ``_`` or a character of ``also``, and is cut between code points.
     """
     normal = unicodedata.normalize("NFC", text)
     kept = "".join(char if _is_kept(char) or char in also else "\0" for char in normal)
@@ -37,14 +37,14 @@ def readable_name(text: str, max_bytes: int, *, also: str = "") -> str:
 
 
 def is_file_name(text: str) -> bool:
-    """Whether all characters are kept ones, ``-`` or ``.``, the first one none of these two and no mark."""
+    """Whether every character is a kept one, ``-`` or ``.``, and the first is a letter, digit or ``_``."""
     if not text or not (text[0] == "_" or _is_alphanumeric(text[0])):
         return False
     return all(_is_kept(char) or char in "-." for char in text)
 
 
 def dataset_name(text: str) -> str:
-    """A data set's name made from any text; ``dataset`` where nothing of the text is kept."""
+    """A data set's name made from any text; ``dataset`` where no character is kept."""
     return readable_name(_folded(text)[:DATASET_LENGTH], 4 * DATASET_LENGTH) or "dataset"
 
 

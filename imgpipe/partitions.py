@@ -24,7 +24,7 @@ def unknown_partitions(settings: Settings, instance: DagsterInstance, shards: It
 
 
 def add_partitions(settings: Settings, instance: DagsterInstance, shards: Iterable[str]) -> None:
-    """Make the shards known to Dagster; known ones stay as they are."""
+    """Add the shards to Dagster's partitions; existing ones are not changed."""
     new = unknown_partitions(settings, instance, shards)
     if new:
         instance.add_dynamic_partitions(_name(settings), new)

@@ -136,6 +136,12 @@ class ImageRow:
     metrics: Mapping[str, float] = field(default_factory=dict)
     details: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def files(self) -> Mapping[str, str]:
+        """kind -> key in the output, of every file that the stage wrote for this image."""
+        files: Mapping[str, str] = self.details.get("files", {})
+        return files
+
 
 def count_statuses(rows: Iterable[ImageRow]) -> dict[str, int]:
     """Rows by status, all four always present, plus their number as ``n``."""

@@ -1,4 +1,4 @@
-"""One picture through all stages, in memory: what ``imgpipe image`` does, without Dagster."""
+"""Processes one picture through all stages in memory, without Dagster, for ``imgpipe image``."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Processed:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What decoding the source had to decide."""
+        """Notes made while decoding the source, such as "first of 3 frames kept"."""
         return self.rows[RAW].reasons
 
     @property
@@ -51,8 +51,8 @@ class Processed:
 def process_file(path: Path, settings: Settings, encoding: str) -> Processed:
     """Run the configured actions on one file and score what is returned.
 
-    ``encoding``: PNG, WEBP, JPEG or TIFF; the verdict is about those very bytes. Raises
-    :class:`ConfigError` where there is no file, and what stops a whole run.
+    ``encoding``: PNG, WEBP, JPEG or TIFF; the scores are computed on the file in this format. Raises
+    :class:`ConfigError` where the file does not exist, and the errors that stop a whole run.
     """
     store = MemoryStore()
     store.write(path.name, _read_file(path))
@@ -184,7 +184,7 @@ def _ref(store: MemoryStore, key: str, asset: str, settings: Settings) -> Object
 
 
 def _no_hash(digests: Mapping[str, str]) -> str:
-    return ""  # Nothing is kept from one call to the next.
+    return ""  # No result is reused between calls.
 
 
 def _read_file(path: Path) -> bytes:

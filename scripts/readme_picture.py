@@ -32,7 +32,7 @@ def checkerboard(height: int, width: int, cell_px: int) -> _Bytes:
 
 def on_checkerboard(image: Image) -> _Bytes:
     board = Image(checkerboard(image.height, image.width, max(4, image.width // 32)))
-    return np.floor(composite_over(image, board) + 0.5).astype(np.uint8)
+    return np.asarray(np.floor(composite_over(image, board) + 0.5), np.uint8)
 
 
 def panel(pixels: _Bytes, caption: str) -> _Bytes:

@@ -22,7 +22,7 @@ import numpy as np
 from imgpipe.images.decode import decode
 from imgpipe.samples import backgrounds
 from imgpipe.samples.canvas import Canvas
-from imgpipe.samples.cast import deal_characters
+from imgpipe.samples.cast import choose_characters
 from imgpipe.samples.character import draw_bust, draw_figure
 from imgpipe.samples.palette import tone
 from imgpipe.samples.pen import Pen
@@ -101,12 +101,13 @@ def network_mask(alpha: Float, rng: np.random.Generator) -> Pixels:
         interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR,
     )
     seen = cv2.GaussianBlur(seen, (0, 0), 2.0)
-    waver = cv2.GaussianBlur(rng.standard_normal(seen.shape).astype(np.float32), (0, 0), 12.0)
+    noise = np.asarray(rng.standard_normal(seen.shape), np.float32)
+    waver = cv2.GaussianBlur(noise, (0, 0), 12.0)
     level = 0.55 + 0.04 * waver / waver.std()
     sharp = np.clip((seen - level) * 2.2 + 0.5, 0.0, 1.0)
     sharp = cv2.GaussianBlur(sharp, (0, 0), 1.0)
     back = cv2.resize(sharp, (width, height), interpolation=cv2.INTER_AREA if scale > 1 else cv2.INTER_LINEAR)
-    return np.rint(np.clip(back, 0.0, 1.0) * 255).astype(np.uint8)
+    return np.asarray(np.rint(np.clip(back, 0.0, 1.0) * 255), np.uint8)
 
 
 # ---------------------------------------------------------------- subjects
@@ -120,7 +121,7 @@ def _subject(name: str, edge: int) -> tuple[Float, Float]:
 
 
 def _drawn(number: int, edge: int) -> tuple[Float, Float]:
-    who = deal_characters(DRAWN_CHARACTERS, np.random.default_rng(_SEEDED))[number - 1]
+    who = choose_characters(DRAWN_CHARACTERS, np.random.default_rng(_SEEDED))[number - 1]
     canvas = Canvas(edge, edge)
     if number % 3 == 0:
         draw_figure(Pen(canvas, (edge * 0.5, edge * 0.33), edge * 0.17), who, _rng("drawn", number))
@@ -192,7 +193,7 @@ def _background(kind: str, edge: int, rng: np.random.Generator) -> Float:
     gradient = first * (1 - across) + second * across
     if kind == "noisy":
         gradient = gradient + rng.normal(0, 0.03, gradient.shape)
-    return np.clip(gradient, 0.0, 1.0).astype(np.float32)
+    return np.asarray(np.clip(gradient, 0.0, 1.0), np.float32)
 
 
 def _drawn_background(edge: int, rng: np.random.Generator) -> Float:

@@ -81,7 +81,7 @@ def exact_alpha(colour: Pixels, trimap: Pixels, inverse_epsilon: int) -> Alpha:
     inner = matrix[unknown][:, unknown]
     right_side = -matrix[unknown][:, ~unknown] @ values[~unknown]
     values[unknown] = _refined(inner, right_side)
-    return np.clip(values.astype(np.float64), 0.0, 1.0).reshape(height, width)
+    return np.asarray(np.clip(values, 0.0, 1.0), np.float64).reshape(height, width)
 
 
 def _exact_weights(colours: np.ndarray[Any, Any], inverse_epsilon: int) -> np.ndarray[Any, Any]:

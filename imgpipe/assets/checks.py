@@ -1,8 +1,8 @@
 """Asset checks per partition.
 
-Checks with partitions are a preview API of Dagster; it is used in this module alone. With one
-partition in a run an ``AssetCheckResult`` carries the right one. In a run over several, it would be
-stored without any, so there one evaluation per partition is yielded instead.
+Checks with partitions are a preview API of Dagster; it is used in this module alone. In a run
+of one partition, an ``AssetCheckResult`` is stored with that partition. In a run of several, it would be
+stored without one, so one evaluation per partition is yielded instead.
 """
 
 # No postponed annotations here: Dagster reads those of the functions that it decorates.
@@ -23,7 +23,7 @@ from dagster import (
 )
 from dagster_shared.utils.warnings import PreviewWarning
 
-from imgpipe.assets.findings import DESCRIPTIONS, Finding, check_names, evaluate
+from imgpipe.assets.findings import DESCRIPTIONS, check_names, evaluate
 from imgpipe.assets.gallery import Gallery
 from imgpipe.config import Settings
 from imgpipe.partitions import shard_of, shard_partitions
@@ -62,12 +62,8 @@ def _checks_of(asset: str, settings: Settings) -> AssetChecksDefinition:
             rows, _ = read_table(opened.output, asset, settings.dataset, shard)
             gallery = Gallery(settings, opened, shard)
             for name in names:
-                finding = evaluate(name, rows, manifest, opened, gallery)
-                yield (
-                    _result(asset, name, finding)
-                    if len(keys) == 1
-                    else _evaluation(asset, name, finding, key)
-                )
+                result = evaluate(name, rows, manifest, opened, gallery)
+                yield result if len(keys) == 1 else _evaluation(asset, name, result, key)
         if len(keys) != 1:
             for spec in specs:
                 yield Output(None, output_name=spec.get_python_identifier())
@@ -75,24 +71,13 @@ def _checks_of(asset: str, settings: Settings) -> AssetChecksDefinition:
     return checks
 
 
-def _result(asset: str, name: str, finding: Finding) -> AssetCheckResult:
-    return AssetCheckResult(
-        asset_key=asset,
-        check_name=name,
-        passed=finding.passed,
-        severity=finding.severity,
-        description=finding.description,
-        metadata=dict(finding.metadata),
-    )
-
-
-def _evaluation(asset: str, name: str, finding: Finding, partition: str) -> AssetCheckEvaluation:
+def _evaluation(asset: str, name: str, result: AssetCheckResult, partition: str) -> AssetCheckEvaluation:
     return AssetCheckEvaluation(
         asset_key=AssetKey(asset),
         check_name=name,
-        passed=finding.passed,
-        severity=finding.severity,
-        description=finding.description,
-        metadata=dict(finding.metadata),
+        passed=result.passed,
+        severity=result.severity,
+        description=result.description,
+        metadata=result.metadata,
         partition=partition,
     )

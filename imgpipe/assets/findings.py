@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import statistics
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dagster import AssetCheckSeverity, MetadataValue
+from dagster import AssetCheckResult, AssetCheckSeverity, MetadataValue
 
 from imgpipe.assets.gallery import Gallery, Shown
-from imgpipe.assets.metadata import failing_table, table
+from imgpipe.assets.metadata import failing_table, table, why
 from imgpipe.engines.shard import Stores
 from imgpipe.metrics import CHECKS, LIMITS, limits_by_check
 from imgpipe.records import ImageRow, ShardManifest, Status, count_statuses
@@ -26,16 +27,8 @@ DESCRIPTIONS: Mapping[str, str] = {
     "models_as_configured": "The configured models were used; nothing fell back to another.",
 }
 _LISTED = 20
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """The result of one check on one partition."""
-
-    passed: bool
-    severity: AssetCheckSeverity
-    description: str
-    metadata: Mapping[str, MetadataValue[Any]]
+#: Whether the check passed, its severity, the result in words, and metadata.
+_Finding = tuple[bool, AssetCheckSeverity, str, Mapping[str, Any]]
 
 
 def check_names(asset: str) -> tuple[str, ...]:
@@ -51,17 +44,22 @@ def evaluate(
     manifest: ShardManifest,
     stores: Stores,
     gallery: Gallery | None = None,
-) -> Finding:
+) -> AssetCheckResult:
     """One check over one shard's finished table; with a ``gallery`` the failing images are shown."""
     if name in CHECKS:
-        return _score_finding(name, rows, stores, gallery)
-    if name == "rows_conserved":
-        return _rows_conserved(rows, manifest)
-    if name == "no_errors":
-        return _no_errors(rows, stores, gallery)
-    if name == "none_waiting":
-        return _none_waiting(rows, stores, gallery)
-    return _models_as_configured(rows)
+        found = _score_finding(name, rows, stores, gallery)
+    elif name == "rows_conserved":
+        found = _rows_conserved(rows, manifest)
+    elif name == "no_errors":
+        found = _no_errors(rows, stores, gallery)
+    elif name == "none_waiting":
+        found = _none_waiting(rows, stores, gallery)
+    else:
+        found = _models_as_configured(rows)
+    passed, severity, said, metadata = found
+    return AssetCheckResult(
+        check_name=name, passed=passed, severity=severity, description=said, metadata=metadata
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +84,7 @@ class _Measured:
     """What a check's thresholds read over a shard: threshold's name -> values, limits in force."""
 
     values: Mapping[str, list[float]]
-    limits: Mapping[str, list[float]]
+    limits: Mapping[str, set[float]]
     failures: Sequence[_Failure]
     accepted: int
 
@@ -94,7 +92,7 @@ class _Measured:
 def _measure(name: str, rows: Sequence[ImageRow]) -> _Measured:
     """Failures come worst first; those of images that a person accepted are counted, not listed."""
     values: dict[str, list[float]] = {}
-    limits: dict[str, list[float]] = {}
+    limits: dict[str, set[float]] = {}
     failures: list[_Failure] = []
     accepted: set[str] = set()
     belonging = limits_by_check()[name]
@@ -103,9 +101,7 @@ def _measure(name: str, rows: Sequence[ImageRow]) -> _Measured:
             if check["name"] not in belonging or check["value"] is None:
                 continue
             values.setdefault(check["name"], []).append(float(check["value"]))
-            known = limits.setdefault(check["name"], [])
-            if check["threshold"] not in known:
-                known.append(check["threshold"])
+            limits.setdefault(check["name"], set()).add(check["threshold"])
             if check["passed"] or check["severity"] == "info":
                 continue
             if verdict_of(row) is Verdict.ACCEPTED:
@@ -116,35 +112,32 @@ def _measure(name: str, rows: Sequence[ImageRow]) -> _Measured:
     return _Measured(values, limits, failures, len(accepted))
 
 
-def _score_finding(name: str, rows: Sequence[ImageRow], stores: Stores, gallery: Gallery | None) -> Finding:
+def _score_finding(name: str, rows: Sequence[ImageRow], stores: Stores, gallery: Gallery | None) -> _Finding:
     found = _measure(name, rows)
     failures = found.failures
     measured = max((len(numbers) for numbers in found.values.values()), default=0)
-    why: dict[str, list[str]] = {}
+    messages: dict[str, list[str]] = {}
     for failure in failures:
-        why.setdefault(failure.row.image_id, []).append(failure.check["message"])
-    metadata: dict[str, MetadataValue[Any]] = {
-        "images_measured": MetadataValue.int(measured),
-        "images_failed": MetadataValue.int(len(why)),
-        "images_accepted_in_review": MetadataValue.int(found.accepted),
-        "thresholds": MetadataValue.json({key: sorted(value) for key, value in found.limits.items()}),
+        messages.setdefault(failure.row.image_id, []).append(failure.check["message"])
+    metadata: dict[str, Any] = {
+        "images_measured": measured,
+        "images_failed": len(messages),
+        "images_accepted_in_review": found.accepted,
+        "thresholds": {key: sorted(value) for key, value in found.limits.items()},
     }
     for key, numbers in found.values.items():
         worst = max(numbers) if LIMITS[key].direction == "max" else min(numbers)
-        metadata[f"{key}_worst"] = MetadataValue.float(worst)
-        metadata[f"{key}_mean"] = MetadataValue.float(statistics.fmean(numbers))
+        metadata[f"{key}_worst"] = worst
+        metadata[f"{key}_mean"] = statistics.fmean(numbers)
     if failures:
         metadata["failing_images"] = _failure_table(failures, stores)
-    if failures and gallery is not None:
-        shown = [Shown(image_id, "; ".join(messages)) for image_id, messages in why.items()]
-        metadata |= gallery.metadata("failing_pictures", shown)
-    said = f"{len(why)} of {measured} images failed" if measured else "nothing to measure here"
+        metadata |= _pictures([Shown(key, "; ".join(each)) for key, each in messages.items()], gallery)
+    said = f"{len(messages)} of {measured} images failed" if measured else "nothing to measure here"
     if found.accepted:
         said += f"; {found.accepted} accepted in review"
     severe = not failures or any(failure.severe for failure in failures)
-    return Finding(
-        not failures, AssetCheckSeverity.ERROR if severe else AssetCheckSeverity.WARN, said, metadata
-    )
+    severity = AssetCheckSeverity.ERROR if severe else AssetCheckSeverity.WARN
+    return not failures, severity, said, metadata
 
 
 def _failure_table(failures: Sequence[_Failure], stores: Stores) -> MetadataValue[Any]:
@@ -167,7 +160,7 @@ def _failure_table(failures: Sequence[_Failure], stores: Stores) -> MetadataValu
     )
 
 
-def _rows_conserved(rows: Sequence[ImageRow], manifest: ShardManifest) -> Finding:
+def _rows_conserved(rows: Sequence[ImageRow], manifest: ShardManifest) -> _Finding:
     counts = count_statuses(rows)
     total = sum(counts[status.value] for status in Status)
     expected = {entry.image_id for entry in manifest.entries}
@@ -177,52 +170,47 @@ def _rows_conserved(rows: Sequence[ImageRow], manifest: ShardManifest) -> Findin
         f"{counts['n']} rows = {counts['ok']} ok + {counts['rejected']} rejected + {counts['error']} error "
         f"+ {counts['skipped']} skipped; the manifest has {len(expected)} images"
     )
-    metadata: dict[str, MetadataValue[Any]] = {
-        "counts": MetadataValue.json(counts),
-        "missing": MetadataValue.json(sorted(expected - found)[:_LISTED]),
-        "unexpected": MetadataValue.json(sorted(found - expected)[:_LISTED]),
+    metadata: dict[str, Any] = {
+        "counts": counts,
+        "missing": sorted(expected - found)[:_LISTED],
+        "unexpected": sorted(found - expected)[:_LISTED],
     }
-    return Finding(passed, AssetCheckSeverity.ERROR, said, metadata)
+    return passed, AssetCheckSeverity.ERROR, said, metadata
 
 
-def _no_errors(rows: Sequence[ImageRow], stores: Stores, gallery: Gallery | None) -> Finding:
+def _no_errors(rows: Sequence[ImageRow], stores: Stores, gallery: Gallery | None) -> _Finding:
     bad = [row for row in rows if row.status is Status.ERROR]
-    metadata: dict[str, MetadataValue[Any]] = {"images_failed": MetadataValue.int(len(bad))}
-    if bad:
-        metadata["failing_images"] = failing_table(bad, stores, _LISTED)
-    if bad and gallery is not None:
-        shown = [Shown(row.image_id, f"{row.error_class}: {row.error_message}") for row in bad]
-        metadata |= gallery.metadata("failing_pictures", shown)
-    return Finding(
-        not bad, AssetCheckSeverity.ERROR, f"{len(bad)} of {len(rows)} images ended in an error", metadata
-    )
+    metadata = {"images_failed": len(bad), **_failing(bad, stores, gallery)}
+    said = f"{len(bad)} of {len(rows)} images ended in an error"
+    return not bad, AssetCheckSeverity.ERROR, said, metadata
 
 
-def _none_waiting(rows: Sequence[ImageRow], stores: Stores, gallery: Gallery | None) -> Finding:
+def _none_waiting(rows: Sequence[ImageRow], stores: Stores, gallery: Gallery | None) -> _Finding:
     rejected = [row for row in rows if row.status is Status.REJECTED]
     waiting = [row for row in rejected if verdict_of(row) is None]
-    metadata: dict[str, MetadataValue[Any]] = {
-        "images_waiting": MetadataValue.int(len(waiting)),
-        "images_rejected": MetadataValue.int(len(rejected)),
+    metadata = {
+        "images_waiting": len(waiting),
+        "images_rejected": len(rejected),
+        **_failing(waiting, stores, gallery),
     }
-    if waiting:
-        metadata["failing_images"] = failing_table(waiting, stores, _LISTED)
-    if waiting and gallery is not None:
-        shown = [Shown(row.image_id, "; ".join(row.reasons)) for row in waiting]
-        metadata |= gallery.metadata("failing_pictures", shown)
     said = f"{len(waiting)} of {len(rejected)} rejected images wait for a decision"
-    return Finding(not waiting, AssetCheckSeverity.WARN, said, metadata)
+    return not waiting, AssetCheckSeverity.WARN, said, metadata
 
 
-def _models_as_configured(rows: Sequence[ImageRow]) -> Finding:
-    reasons: dict[str, int] = {}
-    for row in rows:
-        for reason in row.details.get("fallbacks", ()):
-            reasons[reason] = reasons.get(reason, 0) + 1
+def _models_as_configured(rows: Sequence[ImageRow]) -> _Finding:
+    reasons = Counter(reason for row in rows for reason in row.details.get("fallbacks", ()))
     said = "; ".join(f"{count} images: {reason}" for reason, count in reasons.items())
-    return Finding(
-        not reasons,
-        AssetCheckSeverity.WARN,
-        said or "every image was made by the configured models",
-        {"fallbacks": MetadataValue.json(reasons)},
-    )
+    said = said or "every image was made by the configured models"
+    metadata = {"fallbacks": dict(reasons)}
+    return not reasons, AssetCheckSeverity.WARN, said, metadata
+
+
+def _failing(rows: Sequence[ImageRow], stores: Stores, gallery: Gallery | None) -> dict[str, Any]:
+    if not rows:
+        return {}
+    pictures = _pictures([Shown(row.image_id, why(row)) for row in rows], gallery)
+    return {"failing_images": failing_table(rows, stores, _LISTED), **pictures}
+
+
+def _pictures(shown: Sequence[Shown], gallery: Gallery | None) -> dict[str, Any]:
+    return {} if gallery is None else gallery.metadata("failing_pictures", shown)

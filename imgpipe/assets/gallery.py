@@ -112,7 +112,7 @@ class Gallery:
         """(kind, key in the output) of every file that the rows of this image name."""
         for rows in self._tables.values():
             if image_id in rows:
-                yield from rows[image_id].details.get("files", {}).items()
+                yield from rows[image_id].files.items()
 
     def _file_list(self, chosen: Sequence[Shown]) -> str:
         return "\n".join(f"- {code_cell(key)}" for one in chosen for _, key in self._own_files(one.image_id))

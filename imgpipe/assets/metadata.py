@@ -24,40 +24,37 @@ PLOTTED_SCORES = ("psnr", "ssim", "psnr_y", "ssim_y")
 
 def shard_metadata(
     result: ShardResult, stores: Stores, settings: Settings, *, gpu: bool = False
-) -> dict[str, MetadataValue[Any]]:
+) -> dict[str, Any]:
     """Counts, scores, speed, time per step, cost, the worst images and where everything lies.
 
     ``gpu``: the step may use one. Its numbers plot over partitions and over time by themselves.
     """
     counts = result.counts
-    values: dict[str, MetadataValue[Any]] = {
-        "images": MetadataValue.int(counts["n"]),
-        **{status.value: MetadataValue.int(counts[status.value]) for status in Status},
-        "rejected_share": MetadataValue.float(_share(counts["rejected"], counts["n"])),
-        "error_share": MetadataValue.float(_share(counts["error"], counts["n"])),
-        "computed": MetadataValue.int(result.computed),
-        "kept_from_before": MetadataValue.int(result.kept),
-        "wall_seconds": MetadataValue.float(round(result.wall_seconds, 3)),
-        "table": MetadataValue.text(
-            stores.output.uri(keys.table_key(result.asset, result.dataset, result.shard))
-        ),
+    values: dict[str, Any] = {
+        "images": counts["n"],
+        **{status.value: counts[status.value] for status in Status},
+        "rejected_share": _share(counts["rejected"], counts["n"]),
+        "error_share": _share(counts["error"], counts["n"]),
+        "computed": result.computed,
+        "kept_from_before": result.kept,
+        "wall_seconds": round(result.wall_seconds, 3),
+        "table": stores.output.uri(keys.table_key(result.asset, result.dataset, result.shard)),
     }
     kinds = files_by_kind(result.rows)
     if kinds:
-        values["files"] = MetadataValue.json(kinds)
+        values["files"] = kinds
     values |= _speed(result)
     values |= _cost(result, settings.cost)
     values |= _seconds(result.rows)
     values |= _compute(result.rows, gpu=gpu)
     values |= _models(result.rows)
     if result.asset == RAW:
-        noted = sum(row.status is Status.OK and bool(row.reasons) for row in result.rows)
-        values["images_with_notes"] = MetadataValue.int(noted)
+        values["images_with_notes"] = sum(
+            row.status is Status.OK and bool(row.reasons) for row in result.rows
+        )
     if result.asset == QUALITY:
         values |= _scores(result.rows)
-        values["accepted_in_review"] = MetadataValue.int(
-            sum(verdict_of(row) is Verdict.ACCEPTED for row in result.rows)
-        )
+        values["accepted_in_review"] = sum(verdict_of(row) is Verdict.ACCEPTED for row in result.rows)
     bad = [row for row in result.rows if row.status in (Status.REJECTED, Status.ERROR)]
     if bad:
         values["not_ok"] = failing_table(bad, stores)
@@ -85,48 +82,53 @@ def failing_table(rows: Sequence[ImageRow], stores: Stores, limit: int = 50) -> 
                 "source": stores.source.uri(row.source_key),
                 "status": row.status.value,
                 "stage": row.stage_failed,
-                "why": "; ".join(row.reasons) or f"{row.error_class}: {row.error_message}",
+                "why": why(row),
             }
             for row in rows[:limit]
         ),
     )
 
 
+def why(row: ImageRow) -> str:
+    """Why an image was rejected or failed."""
+    return "; ".join(row.reasons) or f"{row.error_class}: {row.error_message}"
+
+
 def _share(part: int, whole: int) -> float:
     return part / whole if whole else 0.0
 
 
-def _speed(result: ShardResult) -> dict[str, MetadataValue[Any]]:
+def _speed(result: ShardResult) -> dict[str, Any]:
     if not result.computed or result.wall_seconds <= 0:
         return {}
     megapixels = sum(row.width * row.height for row in result.rows if row.status is not Status.SKIPPED) / 1e6
     share = result.computed / max(len(result.rows), 1)
     return {
-        "images_per_second": MetadataValue.float(round(result.computed / result.wall_seconds, 4)),
-        "megapixels_per_second": MetadataValue.float(round(megapixels * share / result.wall_seconds, 4)),
+        "images_per_second": round(result.computed / result.wall_seconds, 4),
+        "megapixels_per_second": round(megapixels * share / result.wall_seconds, 4),
     }
 
 
-def _seconds(rows: Sequence[ImageRow]) -> dict[str, MetadataValue[Any]]:
+def _seconds(rows: Sequence[ImageRow]) -> dict[str, Any]:
     totals: dict[str, float] = {}
     for row in rows:
         for name, seconds in row.seconds.items():
             totals[name] = totals.get(name, 0.0) + seconds
-    return {f"seconds_{name}": MetadataValue.float(round(total, 4)) for name, total in totals.items()}
+    return {f"seconds_{name}": round(total, 4) for name, total in totals.items()}
 
 
-def _cost(result: ShardResult, cost: CostSettings) -> dict[str, MetadataValue[Any]]:
+def _cost(result: ShardResult, cost: CostSettings) -> dict[str, Any]:
     """What 1,000 images of this step cost on a machine of the configured price, by the clock on the wall."""
     if cost.price_per_hour is None or not result.computed:
         return {}
     hours = result.wall_seconds / result.computed * 1000 / 3600
     return {
-        "cost_per_1000_images": MetadataValue.float(round(hours * cost.price_per_hour, 4)),
-        "currency": MetadataValue.text(cost.currency),
+        "cost_per_1000_images": round(hours * cost.price_per_hour, 4),
+        "currency": cost.currency,
     }
 
 
-def _compute(rows: Sequence[ImageRow], *, gpu: bool) -> dict[str, MetadataValue[Any]]:
+def _compute(rows: Sequence[ImageRow], *, gpu: bool) -> dict[str, Any]:
     """Seconds in the stage itself, without reading and writing, per image that it made.
 
     With ``gpu`` also the part of them that a GPU was held: 0 where the network ran on the CPU after all.
@@ -141,31 +143,31 @@ def _compute(rows: Sequence[ImageRow], *, gpu: bool) -> dict[str, MetadataValue[
             row.seconds["compute"] for row in made if row.model and row.model.device.startswith("cuda")
         )
         values["gpu_seconds_per_image"] = held / len(made)
-    return {name: MetadataValue.float(round(seconds, 6)) for name, seconds in values.items()}
+    return {name: round(seconds, 6) for name, seconds in values.items()}
 
 
-def _models(rows: Sequence[ImageRow]) -> dict[str, MetadataValue[Any]]:
+def _models(rows: Sequence[ImageRow]) -> dict[str, Any]:
     used = {row.model for row in rows if row.model is not None}
-    values: dict[str, MetadataValue[Any]] = {}
+    values: dict[str, Any] = {}
     if used:
-        values["models"] = MetadataValue.json([model.as_dict() for model in sorted(used, key=str)])
+        values["models"] = [model.as_dict() for model in sorted(used, key=str)]
     fallbacks = sorted({model.fallback_reason for model in used if model.fallback_reason})
     if fallbacks:
-        values["fallback"] = MetadataValue.text("; ".join(fallbacks))
+        values["fallback"] = "; ".join(fallbacks)
     return values
 
 
-def _scores(rows: Sequence[ImageRow]) -> dict[str, MetadataValue[Any]]:
+def _scores(rows: Sequence[ImageRow]) -> dict[str, Any]:
     import numpy as np
 
-    values: dict[str, MetadataValue[Any]] = {}
+    values: dict[str, Any] = {}
     for name in PLOTTED_SCORES:
         numbers = [row.metrics[name] for row in rows if name in row.metrics]
         if numbers:
-            values[f"{name}_mean"] = MetadataValue.float(round(statistics.fmean(numbers), 6))
-            values[f"{name}_median"] = MetadataValue.float(round(statistics.median(numbers), 6))
-            values[f"{name}_p05"] = MetadataValue.float(round(float(np.quantile(numbers, 0.05)), 6))
-            values[f"{name}_min"] = MetadataValue.float(round(min(numbers), 6))
+            values[f"{name}_mean"] = round(statistics.fmean(numbers), 6)
+            values[f"{name}_median"] = round(statistics.median(numbers), 6)
+            values[f"{name}_p05"] = round(float(np.quantile(numbers, 0.05)), 6)
+            values[f"{name}_min"] = round(min(numbers), 6)
     return values
 
 

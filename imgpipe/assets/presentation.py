@@ -24,7 +24,7 @@ _PACKAGE = Path(imgpipe.__file__).resolve().parent
 
 
 def owners(settings: Settings) -> list[str]:
-    """Who answers for the assets."""
+    """The configured owners."""
     return list(settings.assets.owners)
 
 

@@ -27,7 +27,8 @@ from imgpipe.storage.manifests import list_shards
 from imgpipe.storage.tables import read_meta, read_table
 
 if TYPE_CHECKING:
-    from imgpipe.report.build import ReportResult, ShardRows
+    from imgpipe.report.build import ReportResult
+    from imgpipe.report.frame import ShardRows
 
 #: The asset that lists what waits for a decision.
 REVIEW_QUEUE = "review_queue"
@@ -111,7 +112,7 @@ def _over_all_shards(
 
 def finished_shards(settings: Settings, stores: Stores) -> Iterator["ShardRows"]:
     """The tables of every shard whose quality table stands, shard by shard."""
-    from imgpipe.report.build import ShardRows
+    from imgpipe.report.frame import ShardRows
 
     assets = [step.asset for step in steps(settings)]
     for shard in list_shards(stores.output, settings.dataset):
@@ -121,23 +122,21 @@ def finished_shards(settings: Settings, stores: Stores) -> Iterator["ShardRows"]
         yield ShardRows(shard, tables)
 
 
-def _report_metadata(
-    result: "ReportResult", settings: Settings, stores: Stores
-) -> dict[str, MetadataValue[Any]]:
+def _report_metadata(result: "ReportResult", settings: Settings, stores: Stores) -> dict[str, Any]:
     return {
-        "images": MetadataValue.int(result.counts["n"]),
-        **{name: MetadataValue.int(n) for name, n in result.counts.items() if name != "n"},
+        "images": result.counts["n"],
+        **{name: n for name, n in result.counts.items() if name != "n"},
         **_score_metadata(result.metrics),
-        "near_duplicate_groups": MetadataValue.int(result.near_duplicate_groups),
-        "problems": MetadataValue.json(list(result.problems)),
-        "page": MetadataValue.text(result.page_url),
+        "near_duplicate_groups": result.near_duplicate_groups,
+        "problems": list(result.problems),
+        "page": result.page_url,
         "report": link_metadata(result.page_url, settings.s3),
-        "table": MetadataValue.text(result.table_url),
+        "table": result.table_url,
         **_overview(settings, stores),
     }
 
 
-def _overview(settings: Settings, stores: Stores) -> dict[str, MetadataValue[Any]]:
+def _overview(settings: Settings, stores: Stores) -> dict[str, Any]:
     from imgpipe.report.archive import read_archive
 
     archive = read_archive(stores.output, settings.dataset)
@@ -147,10 +146,10 @@ def _overview(settings: Settings, stores: Stores) -> dict[str, MetadataValue[Any
     return {"overview": MetadataValue.md(as_markdown(svg))}
 
 
-def _score_metadata(metrics: Mapping[str, Mapping[str, float]]) -> dict[str, MetadataValue[Any]]:
+def _score_metadata(metrics: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
     """Mean, fifth percentile and least value of the scores that plot over time."""
     return {
-        f"{name}_{part}": MetadataValue.float(metrics[name][part])
+        f"{name}_{part}": metrics[name][part]
         for name in PLOTTED_SCORES
         if name in metrics
         for part in ("mean", "p05", "min")
@@ -159,14 +158,14 @@ def _score_metadata(metrics: Mapping[str, Mapping[str, float]]) -> dict[str, Met
 
 def _queue_metadata(
     items: Sequence[QueueItem], waiting: Sequence[QueueItem], key: str, settings: Settings, stores: Stores
-) -> dict[str, MetadataValue[Any]]:
+) -> dict[str, Any]:
     states = Counter(item.state for item in items)
     stopped = Counter(item.asset for item in waiting)
-    values: dict[str, MetadataValue[Any]] = {
-        **{state.value: MetadataValue.int(states[state]) for state in State},
-        "outdated": MetadataValue.int(sum(item.outdated is not None for item in waiting)),
-        "stopped_at": MetadataValue.json(dict(stopped)),
-        "list": MetadataValue.text(stores.output.uri(key)),
+    values: dict[str, Any] = {
+        **{state.value: states[state] for state in State},
+        "outdated": sum(item.outdated is not None for item in waiting),
+        "stopped_at": dict(stopped),
+        "list": stores.output.uri(key),
     }
     if waiting:
         values["waiting_images"] = failing_table([item.final for item in waiting], stores, _LISTED)

@@ -1,1 +1,1 @@
-"""What happens by itself: the arrival sensor, scheduled backfills, and retries."""
+"""Automation: the arrival sensor, scheduled backfills, and retries."""

@@ -1,7 +1,7 @@
 """The arrival sensor: new, changed and deleted sources become partitions and runs.
 
-Each tick is one bounded look (:mod:`imgpipe.storage.arrivals`). A run's key is its partition and the digest
-of its manifest, so that asking twice for the same sources starts one run.
+Each tick is one bounded scan (:mod:`imgpipe.storage.arrivals`). The run key is the partition and the digest
+of its manifest, so that two requests for the same sources start one run.
 """
 
 # No postponed annotations here: Dagster reads those of the functions that it decorates.
@@ -33,7 +33,7 @@ _DIGEST_DIGITS = 16
 
 
 def build_arrival_sensor(settings: Settings) -> SensorDefinition:
-    """The sensor of this data set; it starts by itself where ``automation.enabled`` says so."""
+    """The sensor of this data set; running from the start where ``automation.enabled`` is set."""
 
     @sensor(
         name=ARRIVAL_SENSOR,
@@ -43,7 +43,7 @@ def build_arrival_sensor(settings: Settings) -> SensorDefinition:
             DefaultSensorStatus.RUNNING if settings.automation.enabled else DefaultSensorStatus.STOPPED
         ),
         description="Finds new, changed and deleted sources, seals shards that are full or due, and requests "
-        "a run for every shard that this touches.",
+        "a run for every affected shard.",
     )
     def arrival_sensor(context: SensorEvaluationContext, stores: ImageStores) -> SensorResult:
         opened = stores.open(settings)
@@ -63,7 +63,7 @@ def build_arrival_sensor(settings: Settings) -> SensorDefinition:
 
 
 def run_requests(settings: Settings, found: Look) -> Iterable[RunRequest]:
-    """One run per touched shard. With declarative conditions, new shards are requested by these."""
+    """One run per affected shard; with declarative conditions, Dagster requests the new shards itself."""
     for shard, digest in found.touched.items():
         if settings.automation.mode == "conditions" and shard in found.sealed:
             continue

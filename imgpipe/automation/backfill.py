@@ -1,4 +1,4 @@
-"""The backfill schedule: what is missing, outdated or failed is brought up to date, one partition a run."""
+"""The backfill schedule: requests one run per partition that is missing, outdated or failed."""
 
 # No postponed annotations here: Dagster reads those of the functions that it decorates.
 
@@ -33,7 +33,7 @@ _RANGE = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_
 
 
 def build_backfill_schedule(settings: Settings) -> ScheduleDefinition:
-    """The schedule of this data set; it starts by itself where ``automation.enabled`` says so."""
+    """The schedule of this data set; running from the start where ``automation.enabled`` is set."""
 
     @utc_schedule(
         settings,
@@ -41,7 +41,7 @@ def build_backfill_schedule(settings: Settings) -> ScheduleDefinition:
         SHARD_JOB,
         settings.automation.cron,
         "Requests runs for partitions that are missing, out of date (settings, model or code "
-        "changed) or have errors that may pass, the most urgent first, within the budget.",
+        "changed) or have errors that a retry may clear, the most urgent first, within the budget.",
     )
     def backfill_schedule(
         context: ScheduleEvaluationContext, stores: ImageStores
@@ -65,7 +65,7 @@ def build_backfill_schedule(settings: Settings) -> ScheduleDefinition:
 
 
 class _Queue:
-    """What is under way, and what that leaves of the budget."""
+    """The active runs, and what they leave of the budget."""
 
     def __init__(self, settings: Settings, instance: DagsterInstance, now: datetime) -> None:
         self._settings = settings
@@ -84,7 +84,7 @@ class _Queue:
         self._given_up = 0
 
     def idle(self, offered: Iterator[Candidate]) -> Iterator[Candidate]:
-        """Those that no run is under way for, and that did not fail too often as they are."""
+        """Candidates without an active run and with fewer failed runs than ``max_attempts``."""
         for candidate in offered:
             partition = keys.partition_key(self._settings.dataset, candidate.shard)
             if partition in self._busy or any(self._within(partition, *ends) for ends in self._ranges):
@@ -101,7 +101,7 @@ class _Queue:
             yield candidate
 
     def describe(self) -> str:
-        """Why nothing may be requested, for the tick's page."""
+        """Why nothing is requested, for the tick's page in the UI."""
         left = self.gpu_seconds_left
         budget = "no GPU budget" if left is None else f"{max(left, 0) / 60:.1f} GPU minutes left today"
         under_way = len(self._busy) + len(self._ranges)

@@ -1,4 +1,4 @@
-"""Everything that happens by itself, added to the assets of a data set."""
+"""Adds jobs, sensors and schedules to the assets of a data set."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from imgpipe.config import Settings
 
 
 def automated(definitions: Definitions, settings: Settings) -> Definitions:
-    """The definitions with what ``settings.automation.mode`` asks for; the job for failed images always."""
+    """The definitions with the retry job, and the sensors and schedules of ``settings.automation.mode``."""
     jobs = [build_retry_job(settings)]
     match settings.automation.mode:
         case "off":

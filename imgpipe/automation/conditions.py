@@ -1,12 +1,12 @@
 """Declarative automation in place of the backfill schedule (``automation.mode: conditions``).
 
-Every image asset is materialized for a partition as soon as the partition is there or what it is made from
-was made again; Dagster's own sensor evaluates this, and its history shows why in the UI. The arrival
-sensor still adds partitions and requests runs for changed sources, which conditions cannot see.
+Every image asset is materialized for a partition as soon as the partition exists or one of its inputs was
+materialized again; Dagster's sensor evaluates this, and its history in the UI shows the reasons. The arrival
+sensor still adds partitions and requests runs for changed sources, which conditions do not detect.
 
-What the schedule does and conditions do not: they know nothing of settings, models or the stages' code (a
-change of these needs a backfill from the UI, `imgpipe run`, or the schedule), of errors that may pass, of
-priorities or of budgets; and they launch a run per asset where several become due one after the other.
+Unlike the schedule, conditions do not consider settings, models or the stages' code (a change of these needs
+a backfill from the UI, `imgpipe run`, or the schedule), errors that a retry may clear, priorities or budgets;
+and they launch one run per asset where several become due one after the other.
 """
 
 from __future__ import annotations
@@ -52,12 +52,12 @@ def with_conditions(definitions: Definitions, settings: Settings) -> Definitions
 
 
 def shard_condition() -> AutomationCondition[AssetKey | AssetCheckKey]:
-    """Missing or with newer upstreams, once these are there and none of it is under way."""
+    """True for a missing asset or one older than its upstreams, once these exist and none is in progress."""
     return AutomationCondition.eager()
 
 
 def build_conditions_sensor(settings: Settings) -> AutomationConditionSensorDefinition:
-    """Evaluates the conditions; its runs carry our tags."""
+    """The sensor that evaluates the conditions; its runs carry imgpipe's tags."""
     return AutomationConditionSensorDefinition(
         CONDITIONS_SENSOR,
         target=AssetSelection.assets(*(step.asset for step in steps(settings)), REPORT),

@@ -1,4 +1,4 @@
-"""Jobs beside the one that makes a shard."""
+"""Jobs in addition to the shard job."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ RETRY_FAILED_JOB = "retry_failed_job"
 
 
 def build_retry_job(settings: Settings) -> UnresolvedAssetJobDefinition:
-    """Tries the failed images of a partition again and keeps everything else, outdated or not.
+    """Retries the failed images of a partition and keeps all others, outdated or not.
 
-    A tag ``imgpipe/retry_reason`` on the run narrows it to images in whose error or reasons that text stands.
+    A run tag ``imgpipe/retry_reason`` limits it to images whose error or reasons contain that text.
     """
     return define_asset_job(
         RETRY_FAILED_JOB,
         selection=AssetSelection.assets(*(step.asset for step in steps(settings))),
-        description="Images with status error or rejected once more; all others are kept as they are. Tag "
-        "the run with imgpipe/retry_reason to choose among them by the text of their error or reasons.",
+        description="Retries images with status error or rejected and keeps all others. A run tag "
+        "imgpipe/retry_reason limits it to images whose error or reasons contain that text.",
         tags={
             **Retry(Mode.FAILED).tags(),
             DATASET: settings.dataset,

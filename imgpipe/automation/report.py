@@ -1,4 +1,4 @@
-"""The report schedule: the data set's report and review queue are made again once tables have changed."""
+"""The report schedule: rebuilds the data set's report and review queue when tables have changed."""
 
 # No postponed annotations here: Dagster reads those of the functions that it decorates.
 
@@ -29,14 +29,14 @@ _GOOD = [*UNDER_WAY, DagsterRunStatus.SUCCESS]
 
 
 def build_report_schedule(settings: Settings) -> ScheduleDefinition:
-    """The schedule of this data set's report; it starts by itself where ``automation.enabled`` says so."""
+    """The schedule of this data set's report; running from the start where ``automation.enabled`` is set."""
 
     @utc_schedule(
         settings,
         REPORT_SCHEDULE,
         REPORT_JOB,
         settings.automation.report_cron,
-        "Makes the report and the review queue again where tables or decisions have changed.",
+        "Rebuilds the report and the review queue where tables or decisions have changed.",
     )
     def report_schedule(context: ScheduleEvaluationContext, stores: ImageStores) -> RunRequest | SkipReason:
         digest = tables_digest(stores.open(settings).output, settings)

@@ -1,4 +1,4 @@
-"""What the schedules of a data set have in common."""
+"""Shared code of the schedules."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ UNDER_WAY = (
 def utc_schedule(
     settings: Settings, name: str, job_name: str, cron: str, description: str
 ) -> Callable[[Callable[..., Any]], ScheduleDefinition]:
-    """The decorator of a schedule in UTC; it starts by itself where ``automation.enabled`` says so."""
+    """The decorator of a schedule in UTC; running from the start where ``automation.enabled`` is set."""
     return schedule(
         cron_schedule=cron,
         name=name,

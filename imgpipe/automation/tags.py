@@ -1,4 +1,4 @@
-"""Tags of the runs that are requested here: for the run queue's limits, filters in the UI, and ourselves."""
+"""Tags of requested runs, for the run queue's limits, filters in the UI, and imgpipe itself."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from imgpipe.engines.status import State
 from imgpipe.resources.retries import RETRIES_TAG
 
 DATASET = "imgpipe/dataset"
-#: What asked for the run: ``arrival``, ``backfill``, ``report``, ``retry`` or ``conditions``.
+#: What requested the run: ``arrival``, ``backfill``, ``report``, ``retry`` or ``conditions``.
 TRIGGER = "imgpipe/trigger"
 #: Why: ``arrived``, or the shard's state.
 WHY = "imgpipe/why"
-#: Manifest, settings, models and code, as :class:`~imgpipe.engines.backfill.Candidate` has it; of a report
-#: run, the tables that it was asked for.
+#: Digest of manifest, settings, models and code (:class:`~imgpipe.engines.backfill.Candidate`); for a report
+#: run, digest of its tables.
 SIGNATURE = "imgpipe/signature"
 #: Estimated GPU time of the run, seconds.
 GPU_SECONDS = "imgpipe/gpu_seconds"
 _PRIORITY = "dagster/priority"
 
-#: What the run queue takes first; a person's own runs have priority 0.
+#: Priorities in the run queue; runs that a person starts have 0.
 PRIORITIES = {
     "arrived": -1,
     State.MISSING.value: -2,

@@ -1,4 +1,4 @@
-"""The command line: wiring only; ``imgpipe --help`` explains all of it."""
+"""The command line: registers the commands."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ app.command("ui")(ui.ui)
 def main() -> None:
     """Entry point of the ``imgpipe`` script."""
     end = _End()
-    atexit.register(end.leave)  # The first to be registered is the last to be called.
+    atexit.register(end.leave)  # Registered first, called last.
     try:
         app()
     except SystemExit as exc:
@@ -50,16 +50,16 @@ def main() -> None:
 
 
 class _End:
-    """Leaves at once when everything is done and everything else registered has been called.
+    """Ends the process by ``os._exit`` after all other exit handlers.
 
-    Taking torch and its memory apart object by object takes the interpreter two seconds.
+    Otherwise the interpreter takes two seconds to free torch's objects one by one.
     """
 
     def __init__(self) -> None:
         self.code: object = None
 
     def leave(self) -> None:
-        if isinstance(self.code, int):  # Not after an exception: the interpreter still has to show it.
+        if isinstance(self.code, int):  # Not after an exception: the interpreter still prints it.
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(self.code)

@@ -1,4 +1,4 @@
-"""``calibrate``: thresholds proposed from what a data set's images measured."""
+"""``calibrate``: proposes thresholds from the measurements of a data set."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def calibrate(
 ) -> None:
     """Propose thresholds from a data set's own distribution, and write them as a profile.
 
-    The profile is used by --config FILE or --set quality.profile=FILE.
+    Use the profile by --config FILE or --set quality.profile=FILE.
     """
     from imgpipe.quality.calibration import calibrate as propose
 
@@ -125,12 +125,12 @@ def _print_table(found: Calibration, dataset: str, base: str, reject_rate: float
 
 
 def _print_histograms(found: Calibration, rows: list[ImageRow]) -> None:
-    """Bars per metric; N stands at the threshold now, P at the proposed one."""
+    """Bars per metric; N marks the current threshold, P the proposed one."""
     import numpy as np
 
     from imgpipe.quality.calibration import text_histogram
 
-    out.print("N: threshold now, P: proposed")
+    out.print("N: current threshold, P: proposed")
     for one in found.proposals:
         if one.proposed == one.current:
             continue

@@ -1,4 +1,4 @@
-"""What all commands share: options, the console, and how errors become exit codes."""
+"""Shared by all commands: options, the console, and exit codes of errors."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ err = Console(stderr=True, highlight=False, soft_wrap=True)
 Assignments = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any setting, as in upscale.scale=2.")
 ]
-SourceUrl = Annotated[str | None, typer.Option(help="Where the images are: folder or s3://…")]
-OutputUrl = Annotated[str | None, typer.Option(help="Where results go: folder or s3://…")]
+SourceUrl = Annotated[str | None, typer.Option(help="Source images: folder or s3://…")]
+OutputUrl = Annotated[str | None, typer.Option(help="Results: folder or s3://…")]
 ConfigFile = Annotated[
     Path | None, typer.Option(help="YAML file; default: IMGPIPE_CONFIG, else ./imgpipe.yaml.")
 ]
@@ -36,18 +36,18 @@ DatasetName = Annotated[
     str | None, typer.Option(help="Name of the data set; default: made from the source's name.")
 ]
 ShardSize = Annotated[int | None, typer.Option(help="Images per partition.")]
-EngineName = Annotated[str | None, typer.Option(help="What runs a stage over a shard: local.")]
+EngineName = Annotated[str | None, typer.Option(help="Engine that runs a stage over a shard: local.")]
 
 
 def exit_code_of(error: ImgpipeError) -> int:
-    """2 for settings and models, 3 for storage, 1 for what is an image's own fault."""
+    """2 for settings and models, 3 for storage, 1 for errors of an image."""
     if isinstance(error, ConfigError | ModelError):
         return EXIT_USAGE
     return EXIT_INFRASTRUCTURE if isinstance(error, StorageError) else EXIT_IMAGES
 
 
 def exits(command: Callable[P, R]) -> Callable[P, R]:
-    """Our own errors become one clear message and the exit code of their kind."""
+    """Print an error of imgpipe as one message and exit with the code of its kind."""
 
     @functools.wraps(command)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -109,7 +109,7 @@ def settings_from(overrides: Mapping[str, Any], config: Path | None = None) -> S
 
 
 def absolute_url(url: str) -> str:
-    """A folder as an absolute path, so that the UI finds it from anywhere; other URLs as they are."""
+    """A folder as an absolute path, for the UI, which has another working directory; other URLs unchanged."""
     return url if not url or "://" in url else str(Path(url).expanduser().absolute())
 
 

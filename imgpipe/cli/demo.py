@@ -1,4 +1,4 @@
-"""``demo``: the main job on drawings that the project makes itself."""
+"""``demo``: the main job on sample drawings."""
 
 from __future__ import annotations
 
@@ -40,10 +40,9 @@ _UPSCALERS = ("realesrgan-anime-6b", "realesr-animevideov3")
 def demo(
     output: Annotated[Path, typer.Option(help="Folder for drawings and results.")] = Path("demo-output"),
 ) -> None:
-    """Draw sample images, run the main job on them, and say what was used and where to look.
+    """Draw sample images, run the main job on them, and print the models used and where the results are.
 
-    Ends with exit code 0 when the job finished, also where images were rejected: the demo shows
-    what that looks like.
+    The exit code is 0 when the job finished, also where images were rejected.
     """
     from imgpipe.samples.drawings import draw_samples
     from imgpipe.samples.files import write_samples
@@ -69,7 +68,7 @@ def demo(
 
 
 def demo_settings(output: Path) -> Settings:
-    """The default settings on the demo's folders, with the models that this machine has."""
+    """The default settings with the demo's folders and the models that are present."""
     base = settings_from({})
     upscaler = next((name for name in _UPSCALERS if _is_here(name, base)), _UPSCALERS[0])
     return settings_from(
@@ -86,7 +85,7 @@ def demo_settings(output: Path) -> Settings:
 
 
 def say_what_is_used(settings: Settings) -> None:
-    """Which models this machine has; where one is missing, what takes its place."""
+    """Print which models are used, and what replaces those whose weights are missing."""
     for task, model, instead in (
         ("matting", settings.rembg.model, "classical"),
         ("upscaling", settings.upscale.model, "lanczos"),
@@ -124,7 +123,7 @@ def images_table(rows: dict[str, dict[str, ImageRow]], samples: list[Drawing], s
 
 
 def reasons_of(rows: Iterable[ImageRow]) -> Iterator[str]:
-    """One line, with markup, for every image whose row says anything."""
+    """One line, with markup, for every image whose row has reasons or an error."""
     for row in rows:
         said = "; ".join(row.reasons) or row.error_message
         if said:

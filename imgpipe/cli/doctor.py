@@ -93,7 +93,7 @@ def _onnx(settings: Settings) -> Finding:
 
 
 def _opencv() -> Finding:
-    """Two OpenCV packages write into one folder: what is found there is a mixture, or one half's."""
+    """Several OpenCV packages install into one folder and overwrite each other's files."""
     import cv2
 
     installed = [name for name in _OPENCV_PACKAGES if _version(name)]

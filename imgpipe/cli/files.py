@@ -14,9 +14,9 @@ from imgpipe.storage.opening import open_store
 
 @exits
 def files(
-    image_id: Annotated[str, typer.Argument(metavar="IMAGE_ID", help="As tables and the report name it.")],
-    output: Annotated[str | None, typer.Option(help="Where results are: folder or s3://…")] = None,
-    dataset: Annotated[str | None, typer.Option(help="Where to look; default: every data set.")] = None,
+    image_id: Annotated[str, typer.Argument(metavar="IMAGE_ID", help="As in the tables and the report.")],
+    output: Annotated[str | None, typer.Option(help="Results: folder or s3://…")] = None,
+    dataset: Annotated[str | None, typer.Option(help="Data set to search; default: all.")] = None,
 ) -> None:
     """List every file of an image with its kind and the asset that made it."""
     settings = settings_from({} if output is None else {"output": output})

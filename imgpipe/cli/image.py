@@ -20,9 +20,9 @@ _FORMATS = {".png": "PNG", ".webp": "WEBP", ".jpg": "JPEG", ".jpeg": "JPEG", ".t
 
 @exits
 def image(
-    source: Annotated[Path, typer.Argument(metavar="IN", help="Picture to work on.")],
+    source: Annotated[Path, typer.Argument(metavar="IN", help="Picture to process.")],
     target: Annotated[
-        Path, typer.Argument(metavar="OUT", help="Where the result goes; the ending names the format.")
+        Path, typer.Argument(metavar="OUT", help="Result file; its extension sets the format.")
     ],
     actions: Annotated[
         str | None,
@@ -31,14 +31,14 @@ def image(
         ),
     ] = None,
     assignments: Assignments = None,
-    report: Annotated[Path | None, typer.Option(help="Where quality.json goes.")] = None,
+    report: Annotated[Path | None, typer.Option(help="File to write quality.json to.")] = None,
     config: Annotated[Path | None, typer.Option(help="YAML file with settings.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT where it exists.")] = False,
     only_mask: Annotated[
         bool, typer.Option("--only-mask", help="Write the alpha as a grey picture instead of the cutout.")
     ] = False,
     background: Annotated[
-        str | None, typer.Option(help="Put the result on a colour (as in #ffffff) or a picture's file.")
+        str | None, typer.Option(help="Composite the result over a colour (#ffffff) or a picture's file.")
     ] = None,
 ) -> None:
     """Process one picture without Dagster: the same stages, the same scores."""
@@ -73,16 +73,18 @@ def image(
 
 @exits
 def score(
-    source: Annotated[Path, typer.Argument(metavar="SOURCE", help="The picture before.")],
-    result: Annotated[Path, typer.Argument(metavar="RESULT", help="The picture after, of any size.")],
+    source: Annotated[Path, typer.Argument(metavar="SOURCE", help="Original picture.")],
+    result: Annotated[Path, typer.Argument(metavar="RESULT", help="Processed picture, of any size.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print quality.json's object.")] = False,
-    diff: Annotated[Path | None, typer.Option(help="Where the heat map of differences goes (PNG).")] = None,
+    diff: Annotated[
+        Path | None, typer.Option(help="PNG file to write the heat map of differences to.")
+    ] = None,
     assignments: Assignments = None,
     matte: Annotated[
         bool, typer.Option("--matte", help="SOURCE is the true matte: print the errors of RESULT's alpha.")
     ] = False,
 ) -> None:
-    """Say whether RESULT harmed SOURCE; exit code 0 ok, 1 rejected.
+    """Score RESULT against SOURCE; exit code 0 ok, 1 rejected.
 
     With --matte: SAD, MSE, Grad and Conn (Rhemann et al. 2009), IoU and the error along the border. A
     picture's alpha is its matte; one without alpha is taken as a grey mask.

@@ -16,9 +16,7 @@ from imgpipe.inference.download import pull as pull_weights
 from imgpipe.inference.download import verify as verify_weights
 from imgpipe.inference.weights import REGISTRY
 
-app = typer.Typer(
-    help="Weights files: names, licences, sizes, digests, where they lie.", no_args_is_help=True
-)
+app = typer.Typer(help="Weights files: names, licences, sizes, digests, paths.", no_args_is_help=True)
 
 ModelDir = Annotated[
     Path | None, typer.Option("--model-dir", help="Folder of the weights; default: IMGPIPE_MODEL_DIR.")

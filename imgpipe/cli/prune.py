@@ -1,4 +1,4 @@
-"""``prune``: remove what was made of sources that were deleted."""
+"""``prune``: removes the outputs of deleted sources."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from imgpipe.cli.common import (
     out,
 )
 from imgpipe.cli.run import open_stores
-from imgpipe.engines.prune import delete, leftovers
+from imgpipe.engines.prune import leftovers
 
 _LISTED = 20
 
@@ -31,7 +31,9 @@ def prune(
     output: OutputUrl = None,
     config: ConfigFile = None,
     dataset: DatasetName = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Remove them; without it they are only listed.")] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Remove the files; without it they are only listed.")
+    ] = False,
     assignments: Assignments = None,
 ) -> None:
     """List, and with --yes remove, the outputs of sources that were deleted. Tables keep their rows."""
@@ -46,7 +48,7 @@ def prune(
         if files <= _LISTED:
             out.print(f"{escape(stores.output.uri(leftover.key))}  ({escape(leftover.source_key)})")
         if yes:
-            delete(stores, leftover)
+            stores.output.delete(leftover.key)
     if files > _LISTED:
         out.print(f"... and {files - _LISTED} more")
     said = "removed" if yes else "to remove"

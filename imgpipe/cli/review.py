@@ -1,4 +1,4 @@
-"""``review``: the manual-fix queue."""
+"""``review``: the queue of images that need a decision."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from imgpipe.storage.manifests import list_datasets
 from imgpipe.storage.opening import open_store
 from imgpipe.storage.store import ImageStore
 
-app = typer.Typer(no_args_is_help=True, help="Look after images that were rejected or failed.")
+app = typer.Typer(no_args_is_help=True, help="Review images that were rejected or failed.")
 
 
 def _replaceable() -> dict[str, str]:
@@ -44,20 +44,20 @@ class Wanted(StrEnum):
     ERROR = "error"
 
 
-Source = Annotated[str | None, typer.Option("--source", help="Where the images are: folder or s3://…")]
-Output = Annotated[str | None, typer.Option("--output", help="Where results are: folder or s3://…")]
+Source = Annotated[str | None, typer.Option("--source", help="Source images: folder or s3://…")]
+Output = Annotated[str | None, typer.Option("--output", help="Results: folder or s3://…")]
 Config = Annotated[
     Path | None, typer.Option("--config", help="YAML file; default: as for `run`, else the last run's.")
 ]
 Dataset = Annotated[str | None, typer.Option("--dataset", help="Name of the data set.")]
 Note = Annotated[str, typer.Option("--note", help="Why; kept in the image's history.")]
-Run = Annotated[bool, typer.Option("--run", help="Bring the data set up to date at once.")]
-Images = Annotated[list[str], typer.Argument(metavar="IMAGE_ID...", help="As `review list` names them.")]
+Run = Annotated[bool, typer.Option("--run", help="Run the data set afterwards.")]
+Images = Annotated[list[str], typer.Argument(metavar="IMAGE_ID...", help="As in `review list`.")]
 
 
 @dataclass(frozen=True, slots=True)
-class _Desk:
-    """What every command needs: settings, the opened output, the names of the tables."""
+class _Context:
+    """Shared by the commands: settings, the opened output, the names of the tables."""
 
     settings: Settings
     output: ImageStore
@@ -67,7 +67,9 @@ class _Desk:
         return find_image(self.output, self.settings.dataset, self.assets, image_id)
 
     def reviewer(self) -> Reviewer:
-        return Reviewer(self.output, _user(self.settings), replaceable_places(self.settings))
+        settings = self.settings
+        places, limits = replaceable_places(settings), settings.limits.for_own_files()
+        return Reviewer(self.output, _user(settings), places, limits, settings.isolation)
 
 
 @app.command("list")
@@ -84,22 +86,24 @@ def list_queue(
     assignments: Assignments = None,
 ) -> None:
     """List the images that wait for a decision, with their reasons."""
-    desk = _desk(source, output, config, dataset, assignments)
+    context = _context(source, output, config, dataset, assignments)
     items = [
         item
-        for item in read_queue(desk.output, desk.settings.dataset, desk.assets, everything=everything)
+        for item in read_queue(
+            context.output, context.settings.dataset, context.assets, everything=everything
+        )
         if (status is None or item.final.status.value == status.value)
         and (reason is None or any(reason.lower() in text.lower() for text in item.reasons))
     ]
     if as_json:
         typer.echo(json.dumps([item.as_dict() for item in items], indent=2))
     else:
-        _print_queue(items, desk.settings.dataset)
+        _print_queue(items, context.settings.dataset)
     raise typer.Exit(EXIT_OK)
 
 
 def _deciding(name: str, decide: Callable[[Reviewer, QueueItem, str], list[Decision]]) -> None:
-    """Register a command that decides about images; ``decide`` brings its help."""
+    """Register a command that decides about images; ``decide``'s docstring is its help."""
 
     @exits
     def command(
@@ -112,24 +116,24 @@ def _deciding(name: str, decide: Callable[[Reviewer, QueueItem, str], list[Decis
         run: Run = False,
         assignments: Assignments = None,
     ) -> None:
-        desk = _desk(source, output, config, dataset, assignments)
-        _decide(desk, image_ids, lambda who, item: decide(who, item, note), run)
+        context = _context(source, output, config, dataset, assignments)
+        _decide(context, image_ids, lambda who, item: decide(who, item, note), run)
 
     app.command(name, help=decide.__doc__)(command)
 
 
 def accept(who: Reviewer, item: QueueItem, note: str) -> list[Decision]:
-    """The result is good as it is: the next run goes on with it. Holds until the result changes."""
+    """Accept the result: the next run continues with it. Valid until the result changes."""
     return [who.accept(item, note)]
 
 
 def reject(who: Reviewer, item: QueueItem, note: str) -> list[Decision]:
-    """The result is not to be used, also where its scores are good. Takes it off the list."""
+    """Reject the result, also where its scores are good, and remove it from the list."""
     return [who.reject(item, note)]
 
 
 def withdraw(who: Reviewer, item: QueueItem, note: str) -> list[Decision]:
-    """Take back what was decided: the next run makes and judges these images by itself again."""
+    """Withdraw decisions: the next run processes and judges these images automatically again."""
     return who.withdraw(item, note)
 
 
@@ -148,14 +152,14 @@ _deciding("withdraw", withdraw)
 @app.command()
 @exits
 def replace(
-    image_id: Annotated[str, typer.Argument(metavar="IMAGE_ID", help="As `review list` names it.")],
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="The fixed picture.")],
+    image_id: Annotated[str, typer.Argument(metavar="IMAGE_ID", help="As in `review list`.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Corrected picture.")],
     stage: Annotated[
         str | None,
         typer.Option(
             parser=_replaceable_asset,
             metavar=f"[{'|'.join(_replaceable())}]",
-            help="Whose output it replaces; default: the one that was stopped.",
+            help="Stage whose output it replaces; default: the one that rejected or failed it.",
         ),
     ] = None,
     source: Source = None,
@@ -166,47 +170,43 @@ def replace(
     run: Run = False,
     assignments: Assignments = None,
 ) -> None:
-    """Put a fixed picture in place of a stage's output; the next run goes on from it."""
-    desk = _desk(source, output, config, dataset, assignments)
+    """Replace a stage's output by a corrected picture; the next run continues from it."""
+    context = _context(source, output, config, dataset, assignments)
     data = _read(file)
 
     def put(who: Reviewer, item: QueueItem) -> list[Decision]:
-        limits, isolation = desk.settings.limits.for_own_files(), desk.settings.isolation
-        name = str(file)
-        return [
-            who.replace(item, data, name=name, limits=limits, isolation=isolation, asset=stage, note=note)
-        ]
+        return [who.replace(item, data, name=str(file), asset=stage, note=note)]
 
-    _decide(desk, [image_id], put, run)
+    _decide(context, [image_id], put, run)
 
 
 def _decide(
-    desk: _Desk,
+    context: _Context,
     image_ids: list[str],
     decide: Callable[[Reviewer, QueueItem], list[Decision]],
     run_now: bool,
 ) -> None:
-    """All images are looked up before the first decision is written."""
-    who = desk.reviewer()
-    items = [desk.find(image_id) for image_id in dict.fromkeys(image_ids)]
+    """Find all images before the first decision is written."""
+    who = context.reviewer()
+    items = [context.find(image_id) for image_id in dict.fromkeys(image_ids)]
     for item in items:
         for decision in decide(who, item):
             out.print(f"{escape(item.image_id)}: {escape(decision.said)} ({decision.asset})")
     if run_now:
         from imgpipe.cli.run import run
 
-        raise typer.Exit(run(desk.settings))
-    out.print("takes effect with the next `imgpipe run`, for these images alone")
+        raise typer.Exit(run(context.settings))
+    out.print("takes effect with the next `imgpipe run`, for these images only")
     raise typer.Exit(EXIT_OK)
 
 
-def _desk(
+def _context(
     source: str | None,
     output: str | None,
     config: Path | None,
     dataset: str | None,
     assignments: list[str] | None,
-) -> _Desk:
+) -> _Context:
     given = {"source": source, "output": output, "dataset": dataset}
     overrides = {key: value for key, value in given.items() if value is not None}
     overrides |= parse_assignments(assignments or [])
@@ -216,7 +216,7 @@ def _desk(
     store = open_store(settings.output, settings.s3)
     if "dataset" not in settings.model_fields_set and not settings.source:
         settings = settings.model_copy(update={"dataset": _only_dataset(store)})
-    return _Desk(settings, store, tuple(step.asset for step in steps(settings)))
+    return _Context(settings, store, tuple(step.asset for step in steps(settings)))
 
 
 def _last_run() -> Path | None:

@@ -86,7 +86,7 @@ def run_command(
 
 
 def run(settings: Settings, retry: Retry = EVERYTHING) -> int:
-    """Bring the data set up to date, and report; the exit code."""
+    """Bring the data set up to date and build its report; returns the exit code."""
     evaluations = materialize_pending(settings, retry)
     stores = open_stores(settings)
     print_checks(evaluations)
@@ -103,7 +103,7 @@ def plan(settings: Settings) -> int:
 
 
 def status(settings: Settings) -> int:
-    """Show every shard: what is made, stale, failed or missing, and its counts."""
+    """Show every shard with its counts and the assets that are stale, failed or missing."""
     stores = open_stores(settings)
     wanted: dict[str, str] | None
     try:
@@ -115,12 +115,12 @@ def status(settings: Settings) -> int:
     print_statuses(settings, statuses)
     deleted = sum(status.deleted for status in statuses)
     if deleted:
-        out.print(f"{deleted} sources were deleted; what was made of them is kept until `imgpipe prune`")
+        out.print(f"{deleted} sources were deleted; their outputs are kept until `imgpipe prune`")
     return _exit_code(total_counts(statuses))
 
 
 def report(settings: Settings) -> int:
-    """Make the data set's report from the tables that stand."""
+    """Build the data set's report from the existing tables."""
     from imgpipe.launch import Launcher, open_instance
 
     stores = open_stores(settings)
@@ -139,17 +139,17 @@ def open_stores(settings: Settings) -> Stores:
 
 
 def materialize_pending(settings: Settings, retry: Retry = EVERYTHING) -> list[AssetCheckEvaluation]:
-    """Plan, seal and bring every pending shard up to date; the check results of what was run.
+    """Plan, seal and bring every pending shard up to date; returns the check results of the run.
 
-    Where ``retry`` takes on failed images only, nothing is planned: no source is added or followed.
+    With a ``retry`` of failed images only, nothing is planned: new and changed sources are not considered.
     """
     stores = open_stores(settings)
-    wanted = fingerprints(settings)  # Missing weights are told before anything is listed or written.
+    wanted = fingerprints(settings)  # Missing weights are reported before anything is listed or written.
     if retry.mode is not Mode.FAILED:
         print_plan(seal_plan(settings, stores))
     statuses = list(shard_statuses(settings, stores, wanted))
     pending = [status for status in statuses if _is_due(status, retry, settings, stores)]
-    # Images that failed may never reach a network.
+    # A shard of failed images may not need a network.
     if any(status.state is not State.FAILED for status in pending):
         warm_up(settings)
     with starting():
@@ -189,7 +189,7 @@ def seal_plan(settings: Settings, stores: Stores) -> Plan:
 
 @contextmanager
 def row_progress(settings: Settings, pending: Sequence[ShardStatus]) -> Iterator[RowListener]:
-    """A bar per asset over all images of the pending shards, moved by the yielded listener.
+    """A bar per asset over all images of the pending shards, advanced by the yielded listener.
 
     Failures are printed as they happen.
     """
@@ -248,7 +248,7 @@ def print_statuses(settings: Settings, statuses: Sequence[ShardStatus]) -> None:
 
 
 def print_checks(evaluations: Sequence[AssetCheckEvaluation]) -> None:
-    """One line per check over the partitions that were just run; of what failed, the first says why."""
+    """One line per check over the partitions of this run, with the description of its first failure."""
     if not evaluations:
         return
     table = Table(title="checks", box=SIMPLE)

@@ -1,4 +1,4 @@
-"""``ui``: the Dagster UI on what the last run produced."""
+"""``ui``: starts the Dagster UI with the last run's instance."""
 
 from __future__ import annotations
 

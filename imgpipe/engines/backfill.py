@@ -11,7 +11,6 @@ from imgpipe.config import Settings
 from imgpipe.engines.retry import may_pass
 from imgpipe.engines.shard import Stores
 from imgpipe.engines.status import ShardStatus, State
-from imgpipe.records import ImageRow
 from imgpipe.stages.catalogue import QUALITY
 from imgpipe.storage import keys
 from imgpipe.storage.tables import read_table
@@ -85,11 +84,7 @@ def _images_to_do(settings: Settings, stores: Stores, status: ShardStatus) -> in
     if status.state is not State.FAILED:
         return status.images
     rows, _ = read_table(stores.output, QUALITY, settings.dataset, status.shard)
-    return sum(_worth_it(row, settings) for row in rows)
-
-
-def _worth_it(row: ImageRow, settings: Settings) -> bool:
-    return may_pass(row, settings.automation.max_attempts)
+    return sum(may_pass(row, settings.automation.max_attempts) for row in rows)
 
 
 def _seconds_per_image(statuses: Sequence[ShardStatus], gpu_assets: Collection[str]) -> float | None:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from imgpipe.errors import ConfigError, ObjectMissing
+from imgpipe.errors import ConfigError
 from imgpipe.records import ImageRow, Status
 from imgpipe.stages.catalogue import CATALOGUE, RAW, kind_of
 from imgpipe.storage.manifests import list_datasets, list_shards, read_manifest
 from imgpipe.storage.store import ImageStore
-from imgpipe.storage.tables import read_table
+from imgpipe.storage.tables import read_standing
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +44,7 @@ def image_files(output: ImageStore, image_id: str, dataset: str | None = None) -
 
 def files_by_kind(rows: Sequence[ImageRow]) -> dict[str, int]:
     """How many files of each kind a table names."""
-    counts: dict[str, int] = {}
-    for row in rows:
-        for name in row.details.get("files", {}):
-            counts[kind_of(name)] = counts.get(kind_of(name), 0) + 1
-    return counts
+    return dict(Counter(kind_of(name) for row in rows for name in row.files))
 
 
 def delete_replaced(output: ImageStore, previous: Mapping[str, ImageRow], rows: Sequence[ImageRow]) -> None:
@@ -58,20 +55,16 @@ def delete_replaced(output: ImageStore, previous: Mapping[str, ImageRow], rows: 
     """
     for row in rows:
         before = previous.get(row.image_id)
-        files = row.details.get("files", {})
-        if before is not None and (files or row.status is Status.REJECTED):
-            for key in set(before.details.get("files", {}).values()) - set(files.values()):
+        if before is not None and (row.files or row.status is Status.REJECTED):
+            for key in set(before.files.values()) - set(row.files.values()):
                 output.delete(key)
 
 
 def _files(output: ImageStore, dataset: str, shard: str, image_id: str) -> Iterator[ImageFile]:
-    for asset in (action.asset for action in CATALOGUE.values()):
-        try:
-            rows, _ = read_table(output, asset, dataset, shard)
-        except ObjectMissing:
-            continue  # Not made yet, or not among the actions.
-        row = next(row for row in rows if row.image_id == image_id)
+    assets = (action.asset for action in CATALOGUE.values())
+    for asset, rows in read_standing(output, assets, dataset, shard).items():
+        row = rows[image_id]
         if asset == RAW:
             yield ImageFile("source", asset, row.source_key)
-        for name, key in row.details.get("files", {}).items():
+        for name, key in row.files.items():
             yield ImageFile(kind_of(name), asset, output.uri(key))

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import time
 
-from imgpipe.errors import ObjectMissing
 from imgpipe.records import ImageRow
 from imgpipe.storage import keys
 from imgpipe.storage.store import ImageStore
-from imgpipe.storage.tables import read_table, write_table
+from imgpipe.storage.tables import read_rows, write_table
 
 #: How often the rows so far are written, seconds.
 JOURNAL_SECONDS = 60.0
@@ -23,20 +22,16 @@ class Journal:
     def __init__(self, output: ImageStore, asset: str, dataset: str, shard: str) -> None:
         self._output = output
         self._place = (f"unfinished_{asset}", dataset, shard)
-        self._rows = self._read()
-        self._on_disk = bool(self._rows)
+        #: Rows that an earlier attempt left and rows added since, by image id.
+        self.rows = read_rows(output, *self._place) or {}
+        self._on_disk = bool(self.rows)
         self._written_at = time.monotonic()
-
-    @property
-    def rows(self) -> dict[str, ImageRow]:
-        """Rows that an earlier attempt left and rows added since, by image id."""
-        return self._rows
 
     def add(self, row: ImageRow) -> None:
         """Note a finished row; write all of them when it is time."""
-        self._rows[row.image_id] = row
+        self.rows[row.image_id] = row
         if time.monotonic() - self._written_at >= JOURNAL_SECONDS:
-            write_table(self._output, *self._place, list(self._rows.values()), meta={})
+            write_table(self._output, *self._place, list(self.rows.values()), meta={})
             self._on_disk = True
             self._written_at = time.monotonic()
 
@@ -44,10 +39,3 @@ class Journal:
         """Delete the journal: the table has been written."""
         if self._on_disk:
             self._output.delete(keys.table_key(*self._place))
-
-    def _read(self) -> dict[str, ImageRow]:
-        try:
-            rows, _ = read_table(self._output, *self._place)
-        except ObjectMissing:
-            return {}
-        return {row.image_id: row for row in rows}

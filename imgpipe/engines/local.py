@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from imgpipe.errors import PER_IMAGE_ERRORS, ImgpipeError, LimitExceeded, ObjectChanged
 from imgpipe.images.image import Image
+from imgpipe.inference.threads import bound_pools, usable_cores
 from imgpipe.pictures.decoders import source_decoder
 from imgpipe.records import ImageRow, Status
 from imgpipe.settings import IsolationSettings, LimitSettings
@@ -32,15 +32,15 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: For pictures whose loss would end nothing but the command that asked for them.
+#: For commands on one picture: a decoder that crashes ends nothing else.
 NO_ISOLATION = IsolationSettings(mode="none")
 
 
 @dataclass(frozen=True, slots=True)
 class ObjectRef:
-    """One stored picture and how to know that it is still the one that was meant.
+    """One stored picture, and the etag, digest and size (bytes) that it is expected to have.
 
-    ``own``: we made it, so it is decoded here and not in a worker process.
+    ``own``: imgpipe wrote it, so it is decoded in this process and not in a worker process.
     """
 
     store: ImageStore
@@ -100,41 +100,24 @@ def run_items(
 ) -> list[ImageRow]:
     """Compute all items; rows in the order of ``items``, exactly one each.
 
-    An image's own fault becomes a row with ``status=error``. A :class:`ModelError` or
-    :class:`StoreUnavailable` is nobody's image: it stops the run, after the jobs in flight.
+    An error of one image becomes a row with ``status=error``. A :class:`ModelError` or
+    :class:`StoreUnavailable` stops the run, after the jobs in flight.
     """
     if not items:
         return []
-    limit = workers or (os.cpu_count() or 1) + 2
+    bound_pools()
+    limit = workers or usable_cores() + 2
     slots = threading.BoundedSemaphore(stage.concurrency)
     tools = _Tools(stage, output, slots, source_decoder(isolation, workers))
-    rows: dict[int, ImageRow] = {}
-    waiting = iter(enumerate(items))
     with ThreadPoolExecutor(limit, thread_name_prefix=f"imgpipe-{asset}") as pool:
-        running: dict[Future[ImageRow], int] = {}
-        for index, item in waiting:
-            running[pool.submit(_process, tools, asset, item)] = index
-            if len(running) >= limit:
-                _collect(running, rows, on_row)
-        while running:
-            _collect(running, rows, on_row)
-    return [rows[index] for index in range(len(items))]
-
-
-def _collect(
-    running: dict[Future[ImageRow], int], rows: dict[int, ImageRow], on_row: Callable[[ImageRow], None]
-) -> None:
-    done, _ = wait(running, return_when=FIRST_COMPLETED)
-    for future in done:
-        index = running.pop(future)
+        jobs = [pool.submit(_process, tools, asset, item) for item in items]
         try:
-            row = future.result()
+            for job in as_completed(jobs):
+                on_row(job.result())
         except BaseException:
-            for other in running:
-                other.cancel()
+            pool.shutdown(cancel_futures=True)
             raise
-        rows[index] = row
-        on_row(row)
+    return [job.result() for job in jobs]
 
 
 def _process(tools: _Tools, asset: str, item: WorkItem) -> ImageRow:
@@ -147,7 +130,7 @@ def _process(tools: _Tools, asset: str, item: WorkItem) -> ImageRow:
     except ImgpipeError:
         raise
     except Exception as exc:
-        # A defect of ours must not cost the shard, nor be hidden: the row says so, the log has the trace.
+        # A defect of imgpipe must neither stop the shard nor be hidden: the log has the trace.
         log.exception("%s: unexpected error for %s", asset, item.base.source_key)
         return _error_row(item.base, asset, exc, clock)
 

@@ -44,7 +44,7 @@ def place_by_verdict(
     outdated: list[str] = []
     with ThreadPoolExecutor(_THREADS, "imgpipe-placing") as pool:
         for asset, table in upstream.items():
-            concerned = [row for row in table.values() if row.image_id in rejected and _files(row)]
+            concerned = [row for row in table.values() if row.image_id in rejected and row.files]
             placed = pool.map(lambda row: _copied(output, row, rejected[row.image_id]), concerned)
             moved = {new.image_id: new for old, new in zip(concerned, placed, strict=True) if new is not old}
             if moved:
@@ -52,7 +52,7 @@ def place_by_verdict(
                 current = [moved.get(row.image_id, row) for row in rows]
                 write_table(output, asset, dataset, shard, current, meta=meta)
             for row in concerned:
-                before, now = (set(_files(one).values()) for one in (row, moved.get(row.image_id, row)))
+                before, now = (set(one.files.values()) for one in (row, moved.get(row.image_id, row)))
                 if rejected[row.image_id]:  # A crash before deleting leaves the good copy.
                     before |= {keys.placed_key(key, rejected=False) for key in now}
                 outdated += before - now
@@ -61,13 +61,12 @@ def place_by_verdict(
 
 def _copied(output: ImageStore, row: ImageRow, rejected: bool) -> ImageRow:
     """The row with its files at their new keys, once they are copied; the row itself where nothing moves."""
-    files = _files(row)
-    moved = {kind: keys.placed_key(key, rejected=rejected) for kind, key in files.items()}
-    if moved == files:
+    moved = {kind: keys.placed_key(key, rejected=rejected) for kind, key in row.files.items()}
+    if moved == row.files:
         return row
     try:
         for kind, key in moved.items():
-            output.write(key, output.read(files[kind]), overwrite=True)
+            output.write(key, output.read(row.files[kind]), overwrite=True)
     except ObjectMissing:
         return row
     return replace(
@@ -75,8 +74,3 @@ def _copied(output: ImageStore, row: ImageRow, rejected: bool) -> ImageRow:
         output_key=keys.placed_key(row.output_key, rejected=rejected),
         details={**row.details, "files": moved},
     )
-
-
-def _files(row: ImageRow) -> Mapping[str, str]:
-    files: Mapping[str, str] = row.details.get("files", {})
-    return files

@@ -1,4 +1,4 @@
-"""Finds the outputs of deleted sources, and deletes them on request."""
+"""Finds the outputs of deleted sources. Tables keep the rows, which record what became of the source."""
 
 from __future__ import annotations
 
@@ -41,8 +41,3 @@ def leftovers(stores: Stores, dataset: str) -> Iterator[Leftover]:
                     source_key = gone.get(keys.image_of(found.key))
                     if source_key is not None:
                         yield Leftover(source_key, shard, found.key, found.size_bytes)
-
-
-def delete(stores: Stores, leftover: Leftover) -> None:
-    """Delete the file. Tables keep the rows, which record what became of the source."""
-    stores.output.delete(leftover.key)

@@ -20,12 +20,11 @@ from imgpipe.errors import (
     EncodeError,
     ImageError,
     LimitExceeded,
-    ObjectMissing,
     UnsupportedFormat,
 )
 from imgpipe.records import ImageRow, Status
 from imgpipe.storage.store import ImageStore
-from imgpipe.storage.tables import read_table
+from imgpipe.storage.tables import read_rows
 
 #: Names of the error classes that a retry cannot cure.
 PERMANENT = frozenset(
@@ -87,11 +86,9 @@ class Retry:
         if self.mode is not Mode.FAILED:
             return None
         for asset in reversed(assets):
-            try:
-                rows, _ = read_table(output, asset, dataset, shard)
-            except ObjectMissing:
-                continue
-            return frozenset(row.image_id for row in rows if self.asks_for(row))
+            rows = read_rows(output, asset, dataset, shard)
+            if rows is not None:
+                return frozenset(image_id for image_id, row in rows.items() if self.asks_for(row))
         return frozenset()
 
 

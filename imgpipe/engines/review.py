@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from imgpipe.config import Settings
-from imgpipe.engines.local import ObjectRef
 from imgpipe.records import ImageRow, Status
 from imgpipe.review.book import Decisions
 from imgpipe.review.deciding import Place
@@ -20,7 +19,6 @@ from imgpipe.review.decisions import (
     with_replacement,
     with_verdict,
 )
-from imgpipe.settings import LimitSettings
 from imgpipe.stages.catalogue import QUALITY
 from imgpipe.stages.chain import Step, steps
 from imgpipe.storage.store import ImageStore
@@ -36,19 +34,6 @@ def replaceable_places(settings: Settings) -> dict[str, Place]:
         for place, action in enumerate(chain)
         if action.replaceable
     }
-
-
-def replacement_ref(
-    decisions: Decisions, image_id: str, input_sha256: str, output: ImageStore, limits: LimitSettings
-) -> ObjectRef | None:
-    """The file that a person put in place of the stage's output on this input, if any.
-
-    It may be as large as what it replaces, but it is untrusted: it is decoded in a worker process.
-    """
-    decision = replacement_for(decisions.of(image_id), input_sha256)
-    if decision is None:
-        return None
-    return ObjectRef(output, decision.file_key, limits, sha256=decision.file_sha256)
 
 
 def with_decisions(

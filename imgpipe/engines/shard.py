@@ -14,10 +14,11 @@ from imgpipe.engines.journal import Journal
 from imgpipe.engines.local import ObjectRef, WorkItem, run_items
 from imgpipe.engines.placing import place_by_verdict
 from imgpipe.engines.retry import DUE, Retry
-from imgpipe.engines.review import replacement_ref, with_decisions
+from imgpipe.engines.review import with_decisions
 from imgpipe.errors import ObjectMissing
 from imgpipe.records import ImageRow, ManifestEntry, ShardManifest, Status, count_statuses
 from imgpipe.review.book import Decisions, read_decisions
+from imgpipe.review.decisions import replacement_for
 from imgpipe.stages.catalogue import QUALITY, RAW
 from imgpipe.stages.chain import Step, steps
 from imgpipe.stages.protocol import Stage
@@ -26,7 +27,7 @@ from imgpipe.stages.score import ScoreStage
 from imgpipe.storage import keys
 from imgpipe.storage.manifests import read_manifest
 from imgpipe.storage.store import ImageStore
-from imgpipe.storage.tables import read_table, rows_digest, write_table
+from imgpipe.storage.tables import read_rows, read_table, rows_digest, write_table
 
 #: Called with (asset, shard, row, computed) for every finished row; ``computed`` is False where an earlier
 #: result was kept.
@@ -92,7 +93,7 @@ def run_shard(
     manifest = read_manifest(stores.output, dataset, shard)
     upstream, upstream_digest = _read_upstream(step, stores.output, dataset, shard)
     journal = Journal(stores.output, step.asset, dataset, shard)
-    previous = {**_read_previous(step, stores.output, dataset, shard), **journal.rows}
+    previous = {**(read_rows(stores.output, step.asset, dataset, shard) or {}), **journal.rows}
     decisions = read_decisions(stores.output, dataset, step.asset, shard)
     chosen = retry.chosen(stores.output, [one.asset for one in steps(settings)], dataset, shard)
     shard_plan = _Plan(step, stage, settings, stores, manifest, upstream, previous, decisions, retry, chosen)
@@ -165,14 +166,6 @@ def _read_upstream(
         tables[asset] = {row.image_id: row for row in rows}
         digests.append(meta["rows_digest"])
     return tables, combine_digests(digests)
-
-
-def _read_previous(step: Step, output: ImageStore, dataset: str, shard: str) -> dict[str, ImageRow]:
-    try:
-        rows, _ = read_table(output, step.asset, dataset, shard)
-    except ObjectMissing:
-        return {}
-    return {row.image_id: row for row in rows}
 
 
 def _compute_time(rows: Sequence[ImageRow]) -> dict[str, float]:
@@ -286,9 +279,12 @@ class _Plan:
         if not self.step.action.replaceable:
             return None
         source = self.upstream[self.step.roles[0][1]][entry.image_id].output_sha256
-        return replacement_ref(
-            self.decisions, entry.image_id, source, self.stores.output, self.settings.limits.for_own_files()
-        )
+        decision = replacement_for(self.decisions.of(entry.image_id), source)
+        if decision is None:
+            return None
+        # It may be as large as what it replaces, but it is untrusted: it is decoded in a worker process.
+        limits = self.settings.limits.for_own_files()
+        return ObjectRef(self.stores.output, decision.file_key, limits, sha256=decision.file_sha256)
 
     def _stage_hash(self, digests: Mapping[str, str]) -> str:
         text = json.dumps([self.stage.fingerprint, sorted(digests.items())])
@@ -327,9 +323,8 @@ class _Plan:
     def _ref(self, asset: str, entry: ManifestEntry, rows: Mapping[str, ImageRow]) -> ObjectRef:
         limits = self.settings.limits
         row = rows.get(asset)
-        if (
-            row is None or row.output_store == "source"
-        ):  # The stage that reads the source has no row before it.
+        # The stage that reads the source has no row before it.
+        if row is None or row.output_store == "source":
             sha256 = "" if row is None else row.output_sha256
             return ObjectRef(
                 self.stores.source, entry.source_key, limits, entry.etag, sha256, entry.size_bytes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -97,14 +98,13 @@ def _shard_status(
             continue
         digests[step.asset] = meta["rows_digest"]
         counts = json.loads(meta["counts"])
-        if "compute" in meta:  # Tables of earlier versions have no such entry.
-            measured = json.loads(meta["compute"])
-            compute[step.asset] = (measured["images"], measured["seconds"])
+        measured = json.loads(meta["compute"])
+        compute[step.asset] = (measured["images"], measured["seconds"])
         above = [digests.get(asset, "") for asset in step.upstream]
         if (
             meta["manifest_digest"] != facts.digest
             or meta["upstream_digest"] != combine_digests(above)
-            or meta.get("review_digest", "") != reviewed.get((step.asset, shard), "")
+            or meta["review_digest"] != reviewed.get((step.asset, shard), "")
             or (wanted is not None and meta["fingerprint"] != wanted[step.asset])
         ):
             states[step.asset] = State.STALE
@@ -117,10 +117,8 @@ def _shard_status(
 
 def total_counts(statuses: Sequence[ShardStatus]) -> dict[str, int]:
     """Counts by status over all shards whose quality table stands."""
-    totals: dict[str, int] = {}
+    totals: Counter[str] = Counter()
     for status in statuses:
-        if status.states.get(QUALITY) is State.MISSING:
-            continue
-        for name, count in status.counts.items():
-            totals[name] = totals.get(name, 0) + count
-    return totals
+        if status.states.get(QUALITY) is not State.MISSING:
+            totals.update(status.counts)
+    return dict(totals)

@@ -1,13 +1,13 @@
-"""At least this large: one proportional enlargement before segmentation."""
+"""Enlarges a picture proportionally to a minimum size, before segmentation."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
 
-from imgpipe.enhancement.resample import resample
-from imgpipe.errors import ImageError, LimitExceeded
+from imgpipe.errors import ImageError, LimitExceeded, OutOfMemory
 from imgpipe.images.image import Image
+from imgpipe.pixels.resize import Kernel, resize
 from imgpipe.settings import EnhanceSettings, LimitSettings
 
 
@@ -50,6 +50,21 @@ def enhance(image: Image, settings: EnhanceSettings, limits: LimitSettings) -> E
         )
     reasons = _reasons(image.width, image.height, factor, settings)
     return Enhanced(resample(image, width, height, settings.model), float(factor), reasons)
+
+
+def resample(image: Image, width: int, height: int, kernel: Kernel) -> Image:
+    """``image`` at ``width`` x ``height`` px, by :func:`imgpipe.pixels.resize.resize`.
+
+    Raises :class:`ImageError` for sizes below 1 px and :class:`OutOfMemory`, which names the settings of
+    enhancement.
+    """
+    try:
+        return resize(image, width, height, kernel)
+    except MemoryError as exc:
+        raise OutOfMemory(
+            f"{image.width}x{image.height} px resized to {width}x{height} px do not fit into the host's "
+            "memory; run fewer workers, or lower enhance.scale_factor, min_width and min_height"
+        ) from exc
 
 
 def _factor(width: int, height: int, settings: EnhanceSettings) -> Fraction:

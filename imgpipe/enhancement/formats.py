@@ -1,4 +1,4 @@
-"""Which format a picture is saved in, and how: the rules.
+"""The rules for the format and the quality that a picture is saved in.
 
 | picture          | PNG      | WEBP                      | JPEG                      |
 |------------------|----------|---------------------------|---------------------------|
@@ -27,12 +27,10 @@ LOWEST_QUALITY = 90
 #: Formats that can be smaller than lossless ones.
 LOSSY = ("WEBP", "JPEG")
 
-_KEEP_16_BITS = ("PNG",)
-
 
 @dataclass(frozen=True, slots=True)
 class Encoding:
-    """A format and how hard it tries. ``quality`` 90..100, ``None`` = lossless; ``effort`` (lossless only)
+    """A format and its options. ``quality`` 90..100, ``None`` = lossless; ``effort`` (lossless only)
     trades time for bytes."""
 
     format: str
@@ -62,7 +60,7 @@ def write(image: Image, encoding: Encoding) -> bytes:
 def fit_bit_depth(image: Image, priority: Sequence[str]) -> tuple[Image, tuple[str, ...]]:
     """``image`` as it can be saved, and what that cost: 8 bits instead of 16 only where every format of the
     priority has no more, each value rounded to nearest (v / 257)."""
-    if image.bit_depth == 8 or any(name in _KEEP_16_BITS for name in priority):
+    if image.bit_depth == 8 or "PNG" in priority:
         return image, ()
     reason = (
         f"16 bits per channel reduced to 8: enhance.save_format_priority=[{', '.join(priority)}] has no "

@@ -1,4 +1,4 @@
-"""A picture as a file: the format by rule and priority, the size by request."""
+"""Saves a picture: format by rule and priority, size (bytes) where one is asked for."""
 
 from __future__ import annotations
 

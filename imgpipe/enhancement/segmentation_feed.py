@@ -1,4 +1,4 @@
-"""What a segmentation network (SAM and the like) is given: plain 8-bit sRGB."""
+"""The input of a segmentation network (such as SAM): plain 8-bit sRGB."""
 
 from __future__ import annotations
 

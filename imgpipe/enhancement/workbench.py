@@ -1,11 +1,11 @@
-"""One picture, encoded again and again: every attempt is recorded, every format passed over says why."""
+"""Encodes one picture repeatedly; records every attempt, and why a format was not used."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from imgpipe.enhancement.enhance import resample
 from imgpipe.enhancement.formats import Encoding, write
-from imgpipe.enhancement.resample import resample
 from imgpipe.errors import EncodeError
 from imgpipe.images.image import Image
 from imgpipe.pixels.resize import Kernel

@@ -1,10 +1,10 @@
-"""What a picture's border says about its background.
+"""Model of the background, fitted to the picture's border.
 
-The background's colour is modelled per Lab channel as a polynomial of position, which holds flat fills,
+The background's colour is modelled per Lab channel as a polynomial of position, which represents flat fills,
 gradients of several stops along an axis and vignettes. The subject often touches the border too (a figure cut
 off at the bottom), so the fit is robust: it starts from several choices of sides and keeps the one that
-explains most of the border. Colours that this surface leaves over but that hold a corner of the picture (a
-ground line, say) become further background colours.
+explains most of the border. Colours that this surface does not explain but that fill a corner of the picture
+(such as a ground line) become further background colours.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Distance = npt.NDArray[np.float32]
 Values = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
 
-#: Colour differences (CIE76) that no smooth background shows: quantisation, JPEG, dithering.
+#: Least noise (CIE76) that is assumed even for a smooth background: quantisation, JPEG, dithering.
 NOISE_FLOOR = 1.0
 
 #: A border pixel farther than this from the surface is not explained by it.
@@ -52,7 +52,7 @@ class Border:
         height, width = lab.shape[:2]
         result = np.empty((height, width), np.float32)
         xs, ys = _axis(width), _axis(height)
-        for row in range(height):  # row by row: the surface needs no memory of the picture's size
+        for row in range(height):  # row by row: no array of the picture's size for the surface
             surface = _terms(xs, np.full(width, ys[row])) @ self.coefficients
             nearest = np.sum((lab[row] - surface) ** 2, axis=1)
             for colour in self.extra if with_extra else ():
@@ -64,7 +64,7 @@ class Border:
 @dataclass(frozen=True, slots=True)
 class Levels:
     """Distances (CIE76) to the background model: up to ``low`` a pixel is background, from ``high`` on it is
-    not. ``decisive``: 0..1, how far the distance alone may decide; a noisy border takes that from it."""
+    not. ``decisive``: 0..1, weight of the distance in the decision; lower for a noisy border."""
 
     low: float
     high: float

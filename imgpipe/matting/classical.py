@@ -1,9 +1,9 @@
-"""Matting without weights: the background is what the border looks like.
+"""Matting without weights: pixels with the colours of the border are background.
 
 Border model in Lab -> distance of every pixel to it -> GrabCut (Rother et al. 2004) at reduced size, seeded
 from that distance, where the distance alone does not decide -> connected components and holes -> the same
-refinement as for networks. It is honest about itself: a confidence from how well the border is explained and
-how clearly the subject stands apart, and a refusal where the border is no background.
+refinement as for networks. It reports a confidence, from how well the border is explained and how clearly
+the subject differs from it, and refuses pictures whose border is not background.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ from imgpipe.settings import RembgSettings
 #: GrabCut works on a picture whose longer side is at most this, px.
 WORKING_SIDE_PX = 512
 
-#: A source whose own alpha is below half of its maximum on this share of the picture brings its mask along.
+#: A source whose own alpha is below half of its maximum on this share of the picture is used as mask.
 OWN_ALPHA_SHARE = 0.01
 
 #: Parts of the picture's area: smaller subjects are noise, larger ones leave no background.
 SUBJECT_SHARE_MINIMUM = 5e-4
 
-#: Shares of the largest component's area: what counts as a subject of its own, and what as noise; and how
-#: close to a subject smaller parts must lie, as a share of the picture's longer side.
+#: Shares of the largest component's area from which a part is a subject of its own, and below which it is
+#: noise; and the distance up to which smaller parts belong to a subject, as a share of the longer side.
 _LARGE_PART, _SPECK, _CLOSE = 0.25, 1e-4, 0.02
 
 #: Shares of the subject's area between which an enclosed area may show the background.
 _SMALL_HOLE, _LARGE_HOLE = 0.002, 0.12
 
-#: Alpha from which on a pixel is wholly subject: anything below inside of it is a hole or a doubt.
+#: From this alpha on a pixel is wholly subject; lower values inside of the subject are holes or uncertain.
 _FULL = 0.95
 
 _GRABCUT_ROUNDS = 4
@@ -56,15 +56,15 @@ class ClassicalMatter:
         self._settings = settings
 
     def matte(self, image: Image) -> Matte:
-        """Cut out what stands apart from the border of ``image``."""
+        """Cut out what differs from the border of ``image``."""
         started = time.perf_counter()
         coarse = find_subject(image, self._settings.confidence_minimum)
         return finish(image, coarse, self._settings, {"segment": time.perf_counter() - started})
 
 
 def find_subject(image: Image, confidence_minimum: float = 0.0) -> CoarseMatte:
-    """The coarse alpha of what is not background, with a confidence, a refusal or a distrust: a confidence
-    below ``confidence_minimum``."""
+    """Coarse alpha of what is not background, with a confidence; ``distrust`` is set where that is below
+    ``confidence_minimum``, ``refusal`` where there is no subject."""
     own = _own_alpha(image)
     if own is not None:
         return own
@@ -81,7 +81,7 @@ def find_subject(image: Image, confidence_minimum: float = 0.0) -> CoarseMatte:
 
 
 def _own_alpha(image: Image) -> CoarseMatte | None:
-    """The source's alpha as the mask, where it has one worth the name."""
+    """The source's alpha as the mask, where enough of the source is transparent."""
     if image.alpha is None:
         return None
     coverage = image.alpha.astype(np.float32) / np.float32(image.max_value)
@@ -117,8 +117,8 @@ def _grabcut(lab: Lab, distance: Distance, levels: Levels) -> Alpha | None:
     if min(np.count_nonzero(seeds == cv2.GC_PR_FGD), np.count_nonzero(seeds == cv2.GC_BGD)) < 32:
         return None
     picture = np.clip(lab * (2.55, 1.0, 1.0) + (0.0, 128.0, 128.0), 0, 255).astype(np.uint8)
-    rectangle = (0, 0, 1, 1)  # not looked at: the seeds say where the subject is
-    cv2.setRNGSeed(_SEED)  # OpenCV keeps one generator per thread: no other thread's draw comes between
+    rectangle = (0, 0, 1, 1)  # ignored with GC_INIT_WITH_MASK
+    cv2.setRNGSeed(_SEED)  # OpenCV has one generator per thread, so other threads do not change it
     cv2.grabCut(
         picture,
         seeds,
@@ -150,8 +150,8 @@ def _combine(distance: Distance, cut: Alpha | None, levels: Levels) -> Alpha:
 
 
 def _keep_parts(alpha: Alpha) -> Alpha:
-    """Without what lies apart: the largest component stays, with others of at least a quarter of its area and
-    with smaller ones close to those."""
+    """``alpha`` without detached parts: the largest component is kept, with others of at least a quarter of
+    its area and with smaller ones close to those."""
     count, labels, stats, _ = cv2.connectedComponentsWithStats((alpha > 0.1).astype(np.uint8))
     if count == 1:
         return alpha
@@ -167,11 +167,11 @@ def _keep_parts(alpha: Alpha) -> Alpha:
 
 
 def _fill_holes(alpha: Alpha, surface_distance: Distance, levels: Levels) -> Alpha:
-    """With the enclosed areas filled that are more likely subject than background seen through it.
+    """``alpha`` with those enclosed areas filled that are more likely subject than background.
 
-    Enclosed is, too, what touches one side of the picture between two parts of the subject, as a garment does
-    at the lower side of a portrait. Areas inside that are neither clearly subject nor clearly background are
-    filled as well.
+    An area that touches one side of the picture between two parts of the subject also counts as enclosed,
+    such as a garment at the lower side of a portrait. Areas inside that are neither clearly subject nor
+    clearly background are filled as well.
     """
     count, found, stats, _ = cv2.connectedComponentsWithStats(
         (alpha < _FULL).astype(np.uint8), connectivity=4

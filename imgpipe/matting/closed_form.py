@@ -7,15 +7,15 @@ leaves a quadratic energy ``alpha' L alpha``, where the window with colours ``c_
     L_ij += delta_ij - (1 + (c_i - m)' (C + eps/9 I)^-1 (c_j - m)) / 9
 
 Known pixels are boundary conditions: with ``U`` unknown and ``K`` known, ``L_UU x_U = -L_UK x_K``. So only
-windows that touch an unknown pixel are ever looked at, and cost and memory follow the unknown band and not
+windows that touch an unknown pixel are used, and cost and memory grow with the unknown band and not with
 the picture. Bands that share no window are independent systems and are solved one after the other.
 
 A first guess ``p`` can be given weight: a term ``w (2 p_i - 1)^8 (x_i - p_i)^2`` per unknown pixel. The
 Laplacian has soft modes, whole regions that hardly touch another of their colour, whose value it hardly
-decides; there, and where the picture's grain would decide, the network's mask knows better. The eighth power
-leaves the weight to pixels that the mask is sure of: its blurred edge says nothing of the edge's place.
+determines; there, and where the picture's noise would determine it, the network's mask is more reliable. The
+eighth power gives weight only to mask values near 0 or 1: the mask's blurred edge does not locate the edge.
 
-pymatting's solver has the same equations. It inverts the covariance through its determinant, which in a
+pymatting's solver solves the same equations. It inverts the covariance through its determinant, which in a
 flat or two-coloured window is lost to rounding (relative error of order 1), so that on flat-coloured drawings
 its alpha can be off by all of 0..1; with a larger epsilon, or on noisy pictures, both agree.
 """
@@ -36,7 +36,7 @@ from imgpipe.matting.matte import Alpha
 from imgpipe.matting.solver import solve_band
 from imgpipe.matting.trimap import BACKGROUND, FOREGROUND, UNKNOWN, Mask, Trimap
 
-#: See the module: what a first guess between 0 and 1 is worth.
+#: The exponent of the prior's weight, see the module.
 _SURENESS = 8
 
 #: Small bands are solved together until they hold this many unknowns; it changes cost, not results.
@@ -49,7 +49,7 @@ _NEIGHBOURS = np.ones((3, 3), np.uint8)
 class ClosedForm:
     """``alpha``: float32 (height, width) 0..1, exactly 0 and 1 on known pixels.
 
-    ``bands``: connected bands that were looked at; ``one_sided``: those that touch only background or only
+    ``bands``: connected bands that were solved; ``one_sided``: those that touch only background or only
     subject; ``iterations``: of conjugate gradients, all groups; ``unsolved``: unknown pixels whose value
     is the prior's because the solver did not reach its tolerance.
     """

@@ -1,4 +1,4 @@
-"""What is made of a finished cutout: a picture on another background, and its mask."""
+"""Composites a finished cutout on another background, and extracts its mask."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def _covering(picture: Image, width: int, height: int) -> Image:
 def _in_profile(picture: Image, icc: bytes | None) -> Image:
     """``picture`` in colour, in the RGB profile ``icc`` (``None`` = sRGB)."""
     if icc_space(icc) != "RGB":
-        icc = None  # a profile that does not fit its picture is taken for sRGB, as everywhere
+        icc = None  # a profile that does not fit its picture is taken for sRGB, as in other stages
     own = picture.icc
     space = icc_space(own)
     if space == ("GRAY" if picture.channels > 2 else "RGB"):

@@ -1,4 +1,4 @@
-"""How far the classical backend believes its own mask.
+"""Confidence of the classical backend in its mask.
 
 Each part is a ramp between a value seen on wrong masks and one seen on right ones, measured on drawings with
 known mattes; the product is the confidence.
@@ -22,10 +22,10 @@ from imgpipe.matting.trimap import Mask
 #: Parts smaller than this share of the subject are specks, as of stars, windows, screen tone.
 _SPECK = 1e-3
 
-#: A border of which the background explains this share leaves no room for other things behind the subject.
+#: From this explained share of the border on, no other objects are expected behind the subject.
 _NOTHING_ELSE = 0.9
 
-#: Noise (CIE76) that lines cannot be told from.
+#: Noise (CIE76) from which lines cannot be distinguished.
 _LINES_DROWN = 2.0
 
 #: From this share of lined contour on, a subject counts as drawn with lines.
@@ -41,15 +41,15 @@ WHY_UNSURE: Mapping[str, str] = {
     "one_subject": "what differs from the background is scattered over the picture",
     "agreement": "border colours and GrabCut find different subjects",
     "clear": "much of the picture is neither clearly background nor clearly subject",
-    "no_specks": "the background is full of small things, of which some may hang on the subject",
-    "outline": "part of the contour has no line and the rest has one, as where a cloud hangs on a figure",
+    "no_specks": "the background has many small objects, some of which may be attached to the subject",
+    "outline": "part of the contour has no line and the rest has one, as where a cloud touches a figure",
 }
 
 
 def confidence_parts(
     subject: Mask, lab: Lab, distance: Distance, cut: Alpha | None, border: Border, levels: Levels
 ) -> dict[str, float]:
-    """What the confidence is the product of, each 0..1.
+    """The factors of the confidence, each 0..1.
 
     ``subject``: the mask; ``lab``: the picture; ``distance``: of each pixel to the border's colours; ``cut``:
     GrabCut's mask at the working size, where there is one.
@@ -95,7 +95,7 @@ def _mask_parts(subject: Mask, cut: Alpha | None) -> dict[str, float]:
 
 
 def _speck_share(subject: Mask, off_background: Mask) -> float:
-    """Area of the small things that are neither background nor part of the mask, as a share of the mask's."""
+    """Area of the small parts that are neither background nor part of the mask, as a share of the mask's."""
     area = max(int(np.count_nonzero(subject)), 1)
     touching = cv2.dilate(subject.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
     _, _, stats, _ = cv2.connectedComponentsWithStats((off_background & ~touching).astype(np.uint8))
@@ -108,7 +108,7 @@ def _outline_part(subject: Mask, lab: Lab, border: Border) -> float:
         return 1.0
     outline = outline_of(subject, lab)
     if outline.lined < _DRAWN_WITH_LINES * (outline.lined + outline.unlined):
-        return 1.0  # not drawn with lines: their absence says nothing
+        return 1.0  # not drawn with lines: missing lines are no evidence
     return _ramp(outline.unlined, 0.10, 0.03)
 
 

@@ -1,7 +1,7 @@
 """The subject's own colours under a soft edge.
 
 A soft edge pixel shows ``C = alpha F + (1 - alpha) B``. Storing C beside alpha leaves the old background in
-the cutout. Smooth estimates of F alone lose what edges of drawings consist of: a dark line of one or two
+the cutout. A smooth estimate of F loses the edges of drawings: a dark line of one or two
 pixels, half of it soft. But where the background beside it is even, B is known, and F follows from C. So F
 is the maximum of its posterior, in the manner of Chuang et al. 2001 ("A Bayesian Approach to Digital
 Matting"), with everything Gaussian and per pixel:
@@ -40,8 +40,8 @@ def decontaminate(colour: Pixels, alpha: Alpha, soft: Mask, *, absent: Mask | No
     """``colour`` with the estimated foreground on ``soft`` pixels; every other pixel is untouched.
 
     ``colour``: uint8 or uint16 (height, width, 3). ``alpha``: float32 (height, width) 0..1, of the matte
-    alone, without the source's. ``soft``: where alpha is partial. ``absent``: pixels without a colour of
-    their own, from which nothing is learnt.
+    alone, without the source's. ``soft``: where alpha is partial. ``absent``: fully transparent pixels
+    of the source, which are not used.
     """
     result = colour.copy()
     if not soft.any():

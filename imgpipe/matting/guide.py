@@ -1,7 +1,7 @@
-"""The picture that closed-form matting looks at: the visible one, without its noise.
+"""The guide image of closed-form matting: the visible picture without its noise.
 
-Closed-form matting takes alpha for a linear function of colour in every 3x3 window, so that grain in the
-picture becomes grain in alpha. Where the known pixels beside the unknown band show noise, the band is
+Closed-form matting takes alpha for a linear function of colour in every 3x3 window, so that noise in the
+picture becomes noise in alpha. Where the known pixels beside the unknown band show noise, the band is
 smoothed by a bilateral filter (Tomasi and Manduchi 1998), which keeps edges that are stronger than the noise.
 """
 
@@ -14,13 +14,13 @@ import numpy.typing as npt
 from imgpipe.images.image import Pixels
 from imgpipe.matting.trimap import BACKGROUND, FOREGROUND, UNKNOWN, Mask, Trimap
 
-#: Standard deviations, in levels of 255: below them what is seen is rounding, above them texture.
+#: Standard deviations, in levels of 255: below the first it is rounding, above the second texture.
 NOISE_255 = (0.7, 12.0)
 
 #: Context that the noise is measured in, px around the unknown band.
 _NEAR_PX = 16
 
-#: Fewer known pixels on a side say nothing about its noise; more than the second are not looked at.
+#: Least number of known pixels of a side for an estimate, and the most that are used.
 _SAMPLES = (200, 200_000)
 
 #: The bilateral filter's window, its spatial sigma (px), and its range sigma in those of the noise.
@@ -37,7 +37,7 @@ Float = npt.NDArray[np.float32]
 
 
 def guide_of(colour: Pixels, trimap: Trimap) -> tuple[Pixels, float]:
-    """What matting should look at, and the noise it was freed from (0: ``colour`` itself is returned).
+    """The guide image, and the noise that was removed (0: ``colour`` itself is returned).
 
     ``colour``: uint8 or uint16 (height, width, 3); the guide has its dtype and differs from it only on and
     around unknown pixels. The noise is a standard deviation in levels of 255.
@@ -57,7 +57,7 @@ def guide_of(colour: Pixels, trimap: Trimap) -> tuple[Pixels, float]:
 
 def noise_255(colour: Pixels, trimap: Trimap) -> float:
     """The standard deviation of the noise beside the unknown band, levels of 255: the larger one of subject
-    and background, each robust against what is drawn there; 0 where neither can be measured."""
+    and background, each estimated robustly against drawn structure; 0 where neither can be measured."""
     reach = np.ones((2 * _NEAR_PX + 1, 2 * _NEAR_PX + 1), np.uint8)
     near = cv2.dilate((trimap == UNKNOWN).astype(np.uint8), reach) > 0
     sigmas = []
@@ -91,7 +91,7 @@ def _smoothed(colour: Pixels, top: int, bottom: int, noise: float) -> Pixels:
     margin = _DIAMETER_PX // 2
     first, last = max(0, top - margin), min(colour.shape[0], bottom + margin)
     strip = colour[first:last]
-    # Rows that end inside the picture are filtered with their neighbours, so that strips leave no trace.
+    # Rows that end inside the picture are filtered with their neighbours, so that the strips do not show.
     picture = strip if strip.dtype == np.uint8 else _levels(strip)
     smooth = cv2.bilateralFilter(np.ascontiguousarray(picture), _DIAMETER_PX, _RANGE * noise, _SPACE_PX)
     kept = smooth[top - first : bottom - first]

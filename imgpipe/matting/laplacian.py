@@ -75,8 +75,8 @@ def window_weights(colours: Float, epsilon: float = EPSILON) -> Float:
     """Each window's share of the Laplacian: (windows, 9, 3) colours in 0..1 -> (windows, 9, 9).
 
     With ``C + eps/9 I = R R'`` (Cholesky) and ``y_i = R^-1 (c_i - m)`` the quadratic form is ``y_i' y_j``.
-    The covariance of flat or two-coloured windows, the rule in drawings, is singular but for epsilon;
-    its determinant would be lost to rounding, the Cholesky factor is not.
+    The covariance of flat or two-coloured windows, the rule in drawings, is singular without
+    epsilon; rounding would destroy its determinant but not its Cholesky factor.
     """
     centred = colours - colours.mean(axis=1, keepdims=True)
     whitened = _whiten(centred, epsilon / _WINDOW)
@@ -131,7 +131,7 @@ def _split(
     from scipy.sparse import csr_matrix
 
     neighbours = unknowns[:, None] + _offsets(_STENCIL, width)
-    # Entries that would lie outside the picture are zero: no window put anything there.
+    # Entries outside the picture are zero: no window contributes to them.
     np.clip(neighbours, 0, number.size - 1, out=neighbours)
     columns = np.where(stencil != 0.0, number[neighbours], -2)
     known = columns == -1

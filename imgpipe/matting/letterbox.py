@@ -1,4 +1,4 @@
-"""Placing a picture of any shape inside a network's square, and taking the answer out again."""
+"""Fits a picture of any shape into a network's square input, and crops the output to it."""
 
 from __future__ import annotations
 

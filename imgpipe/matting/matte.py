@@ -1,4 +1,4 @@
-"""What matting hands to its callers."""
+"""The result types of matting."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Matte:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CoarseMatte:
-    """A backend's first answer, before the border is refined.
+    """A backend's coarse alpha, before the border is refined.
 
     ``alpha``: float32 (height, width) 0..1. ``refusal``: the evidence that there is no subject; empty where
     there is one. ``distrust``: why the cutout is made but not trusted; empty where it is. ``final``: the

@@ -1,6 +1,6 @@
-"""How each matting network wants to be fed and what it answers.
+"""Input and output format of each matting network.
 
-``author`` is how the network's authors feed it; ``rembg`` is how the rembg package (2.0.86) does, which
+``author`` is the preprocessing of the network's authors; ``rembg`` that of the rembg package (2.0.86), which
 squashes every picture to the network's square, divides by the picture's own maximum and stretches the
 answer to its own minimum and maximum.
 
@@ -44,7 +44,7 @@ class MattingModel:
     """One network: float32 input (batch, 3, size, size) RGB, first output (batch, 1, size, size), the
     probability of the subject in 0..1 (the sigmoid is part of the graph).
 
-    ``size``: 0 = the graph says it. ``rembg_clips``: rembg clips this model's stretched mask to 0..1.
+    ``size``: 0 = read from the graph. ``rembg_clips``: rembg clips this model's stretched mask to 0..1.
     """
 
     name: str

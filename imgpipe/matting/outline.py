@@ -1,7 +1,7 @@
-"""Whether a mask's contour is drawn in the way that the rest of it is.
+"""Measures which part of a mask's contour carries a drawn line.
 
 Drawings close their shapes with dark lines. Where most of a subject's contour carries such a line and a
-stretch does not, the stretch most likely belongs to something else that hangs on the mask: a cloud behind a
+stretch does not, the stretch most likely belongs to something else attached to the mask: a cloud behind a
 figure, or a garment of the background's colour that was cut away. Only contours that are bright on both sides
 are judged, since a dark line is not seen on dark.
 """

@@ -18,11 +18,11 @@ from imgpipe.matting.trimap import FOREGROUND, UNKNOWN, Mask, Trimap, make_trima
 from imgpipe.records import Status
 from imgpipe.settings import RembgSettings
 
-#: How much a coarse alpha that is sure of itself counts beside the colours. Measured over 48 cases: from
+#: Weight of a coarse alpha near 0 or 1 relative to the colours. Measured over 48 cases: from
 #: 0.003 to 0.01 the errors differ by a tenth; without it the mean square error is 1.5 times as large.
 PRIOR_WEIGHT = 5e-3
 
-#: Alpha nearer to 0 or 1 than this is that: it rounds to it in 8 bits anyway.
+#: Alpha nearer to 0 or 1 than this is set to it; in 8 bits it would round to it.
 _SNAP = 0.5 / 255
 
 
@@ -36,7 +36,7 @@ class _Refined:
 def finish(image: Image, coarse: CoarseMatte, settings: RembgSettings, seconds: dict[str, float]) -> Matte:
     """The cutout of ``image`` from a backend's coarse alpha.
 
-    ``seconds``: what the backend took; ``refine`` and ``foreground`` are added. A coarse matte with a
+    ``seconds``: time of the backend's steps; ``refine`` and ``foreground`` are added. A coarse matte with a
     ``refusal`` becomes a ``REJECTED`` matte whose alpha is 0 everywhere.
     """
     if coarse.refusal:

@@ -30,11 +30,11 @@ _MAX_REFINEMENTS = 50
 _TIE = 1e-11
 
 #: The incomplete factorisation drops entries below the first; the shifts, tried in turn, are added to its
-#: diagonal and lie above that, since what is dropped makes nearly singular pivots negative.
+#: diagonal and lie above that, since dropped entries make nearly singular pivots negative.
 _DROP = 1e-3
 _SHIFTS = (5e-3, 1e-1, 1.0)
 
-#: Room for the incomplete factor, times the matrix's entries; untouched pages cost nothing.
+#: Room for the incomplete factor, times the matrix's entries; unused pages take no memory.
 _FILL = 8
 
 Preconditioner = Callable[[Float], Float]
@@ -61,7 +61,7 @@ def solve_single(system: BandSystem, guess: Float) -> BandSolution:
     """Conjugate gradients in double precision on a complete factor in single precision."""
     try:
         factor = _factor(system.matrix.astype(np.float32))
-    except RuntimeError:  # singular in single precision: told by ``converged``
+    except RuntimeError:  # singular in single precision: reported as converged=False
         return BandSolution(guess, 0, converged=False)
 
     def precondition(residual: Float) -> Float:
@@ -73,13 +73,13 @@ def solve_single(system: BandSystem, guess: Float) -> BandSolution:
 
 
 def solve_double(system: BandSystem, guess: Float) -> BandSolution:
-    """By a complete factor in double precision; what no known pixel determines keeps its guess."""
+    """Solve with a complete factor in double precision; undetermined values keep their guess."""
     from scipy.sparse import identity
 
     tied = system.matrix + _TIE * identity(system.unknowns.size, format="csr")
     try:
         values = np.asarray(_factor(tied).solve(system.right_side + _TIE * guess), np.float64)
-    except RuntimeError:  # exactly singular: told by ``converged``
+    except RuntimeError:  # exactly singular: reported as converged=False
         return BandSolution(guess, 0, converged=False)
     finite = bool(np.isfinite(values).all())
     return BandSolution(values if finite else guess, 0, converged=finite)
@@ -92,7 +92,7 @@ def solve_incomplete(system: BandSystem, guess: Float) -> BandSolution:
     matrix = system.matrix
     try:
         factor = ichol(matrix, discard_threshold=_DROP, shifts=_SHIFTS, max_nnz=_FILL * matrix.nnz)
-    except ValueError:  # no incomplete factor exists: told by ``converged``
+    except ValueError:  # no incomplete factor exists: reported as converged=False
         return BandSolution(guess, 0, converged=False)
     return _iterate(system, guess, factor, MAX_ITERATIONS)
 
@@ -124,6 +124,6 @@ def _iterate(system: BandSystem, guess: Float, precondition: Preconditioner, mos
             maxiter=most,
             callback=count,
         )
-    except ValueError:  # not within ``most`` steps: told by ``converged``
+    except ValueError:  # not within ``most`` steps: reported as converged=False
         return BandSolution(guess, steps, converged=False)
     return BandSolution(np.asarray(values, np.float64), steps, converged=True)

@@ -1,6 +1,6 @@
-"""What a source's own alpha means for matting.
+"""Use of a source's own alpha in matting.
 
-Matting has to look at what is visible, so a source with alpha is composited over one colour, chosen far from
+Matting needs the visible picture, so a source with alpha is composited over one colour, chosen far from
 the colours along its own soft edges. The matte found there and the source's alpha are then combined:
 multiplied where the source is evenly translucent, but not multiplied twice along one and the same contour.
 """
@@ -30,7 +30,7 @@ def colour_of(image: Image) -> Pixels:
 
 
 def absent_of(image: Image) -> Mask | None:
-    """Fully transparent pixels, whose colours mean nothing; ``None`` where there are none."""
+    """Fully transparent pixels, whose colours are undefined; ``None`` where there are none."""
     if image.alpha is None:
         return None
     absent = image.alpha == 0

@@ -1,4 +1,4 @@
-"""From a network's soft mask to what is certain and what is not.
+"""Makes a trimap from a network's soft mask: certain and unknown pixels.
 
 The certain areas are shrunk by a distance before matting, because a network's border is off by some pixels.
 Shrinking by a fixed distance deletes everything thinner than twice that distance: hair strands stop being
@@ -33,7 +33,7 @@ _THIN_DEPTH = 0.6
 
 def scaled_erosion_px(erode_size: float, height: int, width: int) -> float:
     """``erode_size`` (px of a 1024 px picture) in px of this picture; unless it is 0, at least 3 px, an
-    antialiased edge and a pixel to spare on each side, at any size."""
+    antialiased edge and one more pixel on each side, at any size."""
     if erode_size == 0:
         return 0.0
     return max(_ANTIALIASED_EDGE_PX, erode_size * max(height, width) / REFERENCE_SIDE_PX)
@@ -46,8 +46,8 @@ def make_trimap(
 
     ``coarse``: float32 (height, width) 0..1. The thresholds are on its 0..255 scale, both exclusive:
     above ``foreground_threshold``, below ``background_threshold``. ``erosion_px``: how far the certain
-    subject is shrunk; the certain background is shrunk by twice that, because networks rather miss a strand
-    than invent one. The picture's border shrinks neither. Raises :class:`ConfigError` for
+    subject is shrunk; the certain background is shrunk by twice that, because networks omit strands more
+    often than they invent them. The picture's border shrinks neither. Raises :class:`ConfigError` for
     thresholds that cannot be met.
     """
     if not 0 <= background_threshold < foreground_threshold <= 254:

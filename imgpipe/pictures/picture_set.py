@@ -1,4 +1,4 @@
-"""Which pictures there are of one image, found in its rows."""
+"""Finds the pictures of one image in its rows."""
 
 from __future__ import annotations
 

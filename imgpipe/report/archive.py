@@ -11,10 +11,9 @@ import pandas as pd
 
 from imgpipe.errors import ObjectMissing
 from imgpipe.storage import keys
-from imgpipe.storage.parquet import from_parquet, metadata_dict, to_parquet
+from imgpipe.storage.parquet import from_parquet, to_parquet
 from imgpipe.storage.store import ImageStore
 
-FILENAME = "images.parquet"
 _FACTS = "imgpipe.report"
 
 
@@ -32,7 +31,7 @@ class ReportArchive:
 
 def archive_key(dataset: str) -> str:
     """Where the data set's ``images.parquet`` lies."""
-    return keys.report_key(dataset, FILENAME)
+    return keys.report_key(dataset, "images.parquet")
 
 
 def read_archive(output: ImageStore, dataset: str) -> ReportArchive | None:
@@ -42,9 +41,8 @@ def read_archive(output: ImageStore, dataset: str) -> ReportArchive | None:
         data = output.read(key)
     except ObjectMissing:
         return None
-    table = from_parquet(data, output.uri(key))
-    facts = json.loads(metadata_dict(table.schema).get(_FACTS, "{}"))
-    return ReportArchive(table.to_pandas(), facts)
+    table, metadata = from_parquet(data, output.uri(key))
+    return ReportArchive(table.to_pandas(), json.loads(metadata.get(_FACTS, "{}")))
 
 
 def write_archive(output: ImageStore, dataset: str, archive: ReportArchive) -> None:

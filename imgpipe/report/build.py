@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -11,15 +10,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from imgpipe.errors import ConfigError, ObjectUnreadable
+from imgpipe.errors import ObjectUnreadable
 from imgpipe.pictures.picture_set import PictureSet, find_pictures
 from imgpipe.pictures.reader import PictureReader, for_each_image
 from imgpipe.report.archive import ReportArchive, archive_key, read_archive, write_archive
-from imgpipe.report.content import PageContent
 from imgpipe.report.drift import compare_frames, frame_digest
 from imgpipe.report.duplicates import group_near_duplicates
 from imgpipe.report.frame import (
     ImageLine,
+    PageContent,
     ShardRows,
     build_checks_frame,
     build_frame,
@@ -29,33 +28,29 @@ from imgpipe.report.frame import (
 from imgpipe.report.metrics import in_reading_order
 from imgpipe.report.page import render_page
 from imgpipe.report.payload import counts_by_status
-from imgpipe.report.pictures import KINDS, ThumbnailMaker, Thumbnails
+from imgpipe.report.pictures import FOLDER, KINDS, ThumbnailMaker, Thumbnails
 from imgpipe.report.selection import choose_images, worst_per_check
 from imgpipe.storage import keys
 from imgpipe.storage.parquet import printable
 from imgpipe.storage.store import ImageStore
 
-__all__ = ["ReportResult", "ShardRows", "build_report"]
-
 #: Images shown per check in the gallery.
 WORST_PER_CHECK = 12
 #: Near-duplicates that get a thumbnail of their source beyond ``max_thumbnails``.
 _MAX_SHOWN_DUPLICATES = 48
-_THUMB_PREFIX = "thumbs/"
 
 
 @dataclass(frozen=True, slots=True)
 class ReportResult:
     """The contents of a report and its place.
 
-    ``counts``: images by status and ``n``. ``metrics``: score -> ``n, mean, min, p05, p50, p95, max`` over
-    its finite values, for scores that have any. ``thumbnails``: images with thumbnails;
+    ``counts``: images by status and ``n``. ``metrics``: score -> ``mean``, ``p05`` (fifth percentile) and
+    ``min`` of its finite values, for scores that have any. ``thumbnails``: images with thumbnails;
     ``thumbnail_files_written``: new files. ``problems``: what could not be read for the report, in words.
     """
 
     counts: Mapping[str, int]
     page_key: str
-    table_key: str
     page_url: str
     table_url: str
     metrics: Mapping[str, Mapping[str, float]]
@@ -63,7 +58,6 @@ class ReportResult:
     thumbnail_files_written: int
     near_duplicate_groups: int
     problems: tuple[str, ...]
-    seconds: float
 
 
 def build_report(
@@ -74,30 +68,22 @@ def build_report(
     matte_asset: str,
     max_thumbnails: int = 400,
     max_hashes: int = 2000,
-    previous: ReportArchive | None = None,
 ) -> ReportResult:
     """Write the report of a data set; the previous one stays complete until the last write.
 
     ``reader``: opens the pictures; the report is written to its output. ``matte_asset``: the asset whose main
     pictures are cutouts. ``max_thumbnails``: images that get thumbnails (up to six small files each).
     ``max_hashes``: sources that are decoded to find near-duplicates, at most; hashes of the previous report
-    are kept, so that later reports cover more. ``previous``: the report to compare with, by default the
-    stored one.
+    are kept, so that later reports cover more.
 
-    Raises :class:`ConfigError` for a shard without tables or negative limits, and StoreUnavailable.
+    Raises :class:`ConfigError` for a shard without tables, and StoreUnavailable.
     """
-    start = time.perf_counter()
-    if max_thumbnails < 0 or max_hashes < 0:
-        raise ConfigError(
-            f"report: expected limits of 0 or more, got max_thumbnails={max_thumbnails} "
-            f"and max_hashes={max_hashes}"
-        )
     output = reader.output
     lines = collect_lines(shards)
     frame, checks = build_frame(lines), build_checks_frame(lines)
     metrics = in_reading_order(metric_names(lines))
     problems: list[str] = []
-    before = previous or _read_previous(output, dataset, problems)
+    before = _read_previous(output, dataset, problems)
     facts = _facts(frame, metrics, before)
     worst = worst_per_check(checks, WORST_PER_CHECK)
     chosen = choose_images(frame, worst, max_thumbnails)
@@ -112,42 +98,26 @@ def build_report(
     page_key = keys.report_key(dataset, "index.html")
     output.write(page_key, printable(render_page(content)).encode(), overwrite=True)
     _delete_unused(output, dataset, maker.existing, frame)
-    page_url, table_url = output.uri(page_key), output.uri(archive_key(dataset))
     return ReportResult(
         counts={"n": len(frame), **counts_by_status(frame)},
         page_key=page_key,
-        table_key=archive_key(dataset),
-        page_url=page_url,
-        table_url=table_url,
+        page_url=output.uri(page_key),
+        table_url=output.uri(archive_key(dataset)),
         metrics=_summaries(frame, metrics),
         thumbnails=sum(1 for position in chosen if made[position].paths),
         thumbnail_files_written=sum(each.written for each in made.values()),
         near_duplicate_groups=int(groups.nunique()),
         problems=tuple(problems),
-        seconds=time.perf_counter() - start,
     )
 
 
-def summarise(values: np.ndarray[Any, np.dtype[np.float64]]) -> dict[str, float]:
-    """``n, mean, min, p05, p50, p95, max`` of the finite values; only ``n`` where there are none."""
-    finite = values[np.isfinite(values)]
-    if not len(finite):
-        return {"n": 0.0}
-    low, middle, high = np.quantile(finite, [0.05, 0.5, 0.95])
-    return {
-        "n": float(len(finite)),
-        "mean": float(finite.mean()),
-        "min": float(finite.min()),
-        "p05": float(low),
-        "p50": float(middle),
-        "p95": float(high),
-        "max": float(finite.max()),
-    }
-
-
 def _summaries(frame: pd.DataFrame, metrics: Sequence[str]) -> dict[str, dict[str, float]]:
-    found = {name: summarise(frame[name].to_numpy(np.float64)) for name in metrics}
-    return {name: summary for name, summary in found.items() if summary["n"]}
+    finite = {name: frame[name][np.isfinite(frame[name])] for name in metrics}
+    return {
+        name: {"mean": float(values.mean()), "p05": float(values.quantile(0.05)), "min": float(values.min())}
+        for name, values in finite.items()
+        if len(values)
+    }
 
 
 def _read_previous(output: ImageStore, dataset: str, problems: list[str]) -> ReportArchive | None:
@@ -176,7 +146,7 @@ def _facts(frame: pd.DataFrame, metrics: Sequence[str], before: ReportArchive | 
 
 
 def _existing(output: ImageStore, dataset: str) -> frozenset[str]:
-    return frozenset(item.key for item in output.list(keys.report_prefix(dataset) + _THUMB_PREFIX))
+    return frozenset(item.key for item in output.list(keys.report_key(dataset, FOLDER) + "/"))
 
 
 def _kept_hashes(frame: pd.DataFrame, before: ReportArchive | None) -> dict[int, str]:

@@ -44,9 +44,7 @@ def compare_frames(before: pd.DataFrame, after: pd.DataFrame, metrics: Sequence[
         "metrics": [
             change
             for name in metrics
-            if name in old
-            for change in [_metric_change(name, old[name], new_common[name])]
-            if change is not None
+            if name in old and (change := _metric_change(name, old[name], new_common[name])) is not None
         ],
     }
 

@@ -37,11 +37,6 @@ def dhash(rgb: npt.NDArray[np.uint8]) -> int | None:
     return int.from_bytes(np.packbits(bits).tobytes(), "big")
 
 
-def distance(a: int, b: int) -> int:
-    """Number of bits that differ."""
-    return (a ^ b).bit_count()
-
-
 def group_near_duplicates(hashes: pd.Series, max_distance: int = MAX_DISTANCE) -> pd.Series:
     """Group numbers (0, 1, ...) for an index -> hash series (hexadecimal text; missing values allowed).
 
@@ -52,28 +47,20 @@ def group_near_duplicates(hashes: pd.Series, max_distance: int = MAX_DISTANCE) -
     known = hashes.dropna()
     unique = pd.Series(known.unique())
     values = np.array([int(text, 16) for text in unique], dtype=np.uint64)
-    component = _connect(values, max_distance)
-    by_hash = dict(zip(unique, component, strict=True))
+    by_hash = dict(zip(unique, _components(values, max_distance), strict=True))
     groups = known.map(by_hash)
-    sizes = groups.value_counts()
-    groups = groups[groups.map(sizes) > 1]
-    order = {number: rank for rank, number in enumerate(dict.fromkeys(groups))}
-    return groups.map(order).astype("int64")
+    groups = groups[groups.duplicated(keep=False)]
+    return pd.Series(pd.factorize(groups)[0], groups.index, dtype="int64")
 
 
-def _connect(values: npt.NDArray[np.uint64], max_distance: int) -> npt.NDArray[np.int64]:
-    """Component of every hash, named by its first member, where hashes within ``max_distance`` are joined."""
-    pairs = _close_pairs(values, max_distance)
-    component = np.arange(len(values))
-    while len(pairs):
-        # Every component takes the smallest name among its neighbours, then the name that this one has
-        # by now, until nothing changes.
-        np.minimum.at(component, pairs.max(axis=1), pairs.min(axis=1))
-        while not np.array_equal(component, component[component]):
-            component = component[component]
-        pairs = component[pairs]
-        pairs = pairs[pairs[:, 0] != pairs[:, 1]]
-    return component
+def _components(values: npt.NDArray[np.uint64], max_distance: int) -> npt.NDArray[np.int32]:
+    """Number of every hash's component, where hashes within ``max_distance`` are joined."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    first, second = _close_pairs(values, max_distance).T
+    links = coo_array((np.ones(len(first), np.int8), (first, second)), shape=(len(values), len(values)))
+    return np.asarray(connected_components(links, directed=False)[1])
 
 
 def _close_pairs(values: npt.NDArray[np.uint64], max_distance: int) -> npt.NDArray[np.int64]:

@@ -19,36 +19,14 @@ from imgpipe.storage.parquet import printable
 _STEPS = ("read", "decode", "compute", "encode", "write")
 
 _TEXT_COLUMNS = (
-    "image_id",
-    "source_key",
-    "shard",
-    "etag",
-    "status",
-    "stage_failed",
-    "error_class",
-    "error_message",
-    "reasons",
-    "notes",
-    "failed_checks",
-    "fallbacks",
-    "stage_hash",
-    "quality_json_key",
-    "source_sha256",
-    "source_format",
+    *("image_id", "source_key", "shard", "etag", "status", "stage_failed", "error_class", "error_message"),
+    *("reasons", "notes", "failed_checks", "fallbacks", "stage_hash", "quality_json_key"),
+    *("source_sha256", "source_format", "checks"),
 )
 _NUMBER_COLUMNS = ("attempts", "source_width", "source_height", "source_bit_depth", "source_size_bytes")
 CHECK_COLUMNS = (
-    "position",
-    "image_id",
-    "shard",
-    "name",
-    "metric",
-    "value",
-    "threshold",
-    "margin",
-    "passed",
-    "severity",
-    "message",
+    *("position", "image_id", "name", "metric"),
+    *("value", "threshold", "margin", "passed", "severity"),
 )
 
 
@@ -68,6 +46,25 @@ class ImageLine:
     assets: tuple[str, ...]
     final: ImageRow
     stages: Mapping[str, ImageRow]
+
+
+@dataclass(frozen=True, slots=True)
+class PageContent:
+    """Everything that the page shows.
+
+    ``frame``, ``checks``, ``lines``: see :mod:`imgpipe.report.frame`; ``worst``: check -> line numbers;
+    ``shown``: line numbers with thumbnails; ``facts``: see :class:`ReportArchive`.
+    """
+
+    dataset: str
+    frame: pd.DataFrame
+    checks: pd.DataFrame
+    lines: Sequence[ImageLine]
+    metrics: Sequence[str]
+    worst: Mapping[str, Sequence[int]]
+    shown: Sequence[int]
+    facts: Mapping[str, Any]
+    problems: Sequence[str]
 
 
 def collect_lines(shards: Iterable[ShardRows]) -> list[ImageLine]:
@@ -112,10 +109,8 @@ def build_frame(lines: Sequence[ImageLine]) -> pd.DataFrame:
     frame = pd.DataFrame(
         [{name: printable(v) if isinstance(v, str) else v for name, v in row.items()} for row in flat]
     )
-    for column in (*_TEXT_COLUMNS, "checks"):
-        frame[column] = frame[column].astype("string") if column in frame else pd.Series(dtype="string")
-    for column in _NUMBER_COLUMNS:
-        frame[column] = frame[column].astype("int64") if column in frame else pd.Series(dtype="int64")
+    types = {**dict.fromkeys(_TEXT_COLUMNS, "string"), **dict.fromkeys(_NUMBER_COLUMNS, "int64")}
+    frame = frame.reindex(columns=frame.columns.union(list(types), sort=False)).astype(types)
     names = metric_names(lines)
     scores = [{**_check_values(line.final), **line.final.metrics} for line in lines]
     columns = {
@@ -145,7 +140,6 @@ def build_checks_frame(lines: Sequence[ImageLine]) -> pd.DataFrame:
         {
             "position": position,
             "image_id": line.final.image_id,
-            "shard": line.shard,
             "name": check["name"],
             "metric": metric_of(check["name"]),
             "value": float(check["value"]),
@@ -153,7 +147,6 @@ def build_checks_frame(lines: Sequence[ImageLine]) -> pd.DataFrame:
             "margin": check_margin(check["name"], float(check["value"]), float(check["threshold"])),
             "passed": bool(check["passed"]),
             "severity": str(check["severity"]),
-            "message": str(check["message"]),
         }
         for position, line in enumerate(lines)
         for check in checks_of(line.final)

@@ -21,8 +21,8 @@ _TAIL = 0.005
 #: More thresholds than this (many profiles in one data set) are drawn as their extremes.
 _MAX_LINES = 4
 
-WIDTH, _HEIGHT = 360.0, 170.0
-_LEFT, _RIGHT, _TOP, _BOTTOM = 34.0, 8.0, 20.0, 30.0
+WIDTH, RIGHT = 360.0, 8.0
+_HEIGHT, _LEFT, _TOP, _BOTTOM = 170.0, 34.0, 20.0, 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +80,12 @@ def histogram_svg(histogram: Histogram, metric: Metric, thresholds: Sequence[flo
     edges = histogram.edges
     tallest = max(1, int(np.sum(list(histogram.counts.values()), axis=0).max()))
     parts = [open_chart(f"Distribution of {metric.label}, {histogram.total} images", _HEIGHT)]
-    parts += _count_axis(tallest)
+    parts += frame_lines(_LEFT, _TOP, _HEIGHT - _BOTTOM, "0", str(tallest))
     for index in range(len(edges) - 1):
         parts += _bar(histogram, index, metric, tallest)
-    parts += _value_axis(edges, metric.unit, metric.digits, histogram)
+    parts += _value_axis(histogram, metric)
     for threshold in drawn_thresholds(thresholds):
-        x = _LEFT + (threshold - edges[0]) / (edges[-1] - edges[0]) * (WIDTH - _LEFT - _RIGHT)
+        x = _LEFT + (threshold - edges[0]) / (edges[-1] - edges[0]) * (WIDTH - _LEFT - RIGHT)
         anchor = "end" if x > WIDTH * 0.7 else "start"
         shift = -3 if anchor == "end" else 3
         parts.append(
@@ -119,8 +119,23 @@ def open_chart(label: str, height: float) -> str:
     )
 
 
+def frame_lines(left: float, top: float, base: float, low: str, high: str) -> list[str]:
+    """The axis at ``base`` and a line at ``top`` (px), with the values that they stand for."""
+    return [
+        f'<line class="axis" x1="{left}" x2="{WIDTH - RIGHT}" y1="{base}" y2="{base}"/>',
+        f'<line class="grid" x1="{left}" x2="{WIDTH - RIGHT}" y1="{top}" y2="{top}"/>',
+        tick(left - 4, top + 4, "end", high),
+        tick(left - 4, base, "end", low),
+    ]
+
+
+def tick(x: float, y: float, anchor: str, text: str) -> str:
+    """A value beside an axis."""
+    return f'<text class="tick" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(text)}</text>'
+
+
 def _bar(histogram: Histogram, index: int, metric: Metric, tallest: int) -> list[str]:
-    step = (WIDTH - _LEFT - _RIGHT) / (len(histogram.edges) - 1)
+    step = (WIDTH - _LEFT - RIGHT) / (len(histogram.edges) - 1)
     x, per_image = _LEFT + index * step, (_HEIGHT - _TOP - _BOTTOM) / tallest
     low, high = float(histogram.edges[index]), float(histogram.edges[index + 1])
     counts = {status: int(count[index]) for status, count in histogram.counts.items()}
@@ -150,27 +165,15 @@ def _bar(histogram: Histogram, index: int, metric: Metric, tallest: int) -> list
     return parts
 
 
-def _count_axis(tallest: int) -> list[str]:
-    base = _HEIGHT - _BOTTOM
-    return [
-        f'<line class="axis" x1="{_LEFT}" x2="{WIDTH - _RIGHT}" y1="{base}" y2="{base}"/>',
-        f'<line class="grid" x1="{_LEFT}" x2="{WIDTH - _RIGHT}" y1="{_TOP}" y2="{_TOP}"/>',
-        f'<text class="tick" x="{_LEFT - 4}" y="{_TOP + 4}" text-anchor="end">{tallest}</text>',
-        f'<text class="tick" x="{_LEFT - 4}" y="{base}" text-anchor="end">0</text>',
-    ]
-
-
-def _value_axis(edges: npt.NDArray[np.float64], unit: str, digits: int, histogram: Histogram) -> list[str]:
-    marks = []
+def _value_axis(histogram: Histogram, metric: Metric) -> list[str]:
+    edges, marks = histogram.edges, []
     for share, anchor in ((0.0, "start"), (0.5, "middle"), (1.0, "end")):
         value = float(edges[0] + share * (edges[-1] - edges[0]))
         before = (
             "≤" if share == 0 and histogram.open_low else "≥" if share == 1 and histogram.open_high else ""
         )
-        x = _LEFT + share * (WIDTH - _LEFT - _RIGHT)
-        text = f"{before}{short_number(value, digits)}" + (f" {unit}" if share == 0.5 and unit else "")
-        marks.append(
-            f'<text class="tick" x="{x:.1f}" y="{_HEIGHT - _BOTTOM + 13:.1f}" text-anchor="{anchor}">'
-            f"{escape(text)}</text>"
-        )
+        x = _LEFT + share * (WIDTH - _LEFT - RIGHT)
+        unit = f" {metric.unit}" if share == 0.5 and metric.unit else ""
+        text = f"{before}{short_number(value, metric.digits)}{unit}"
+        marks.append(tick(x, _HEIGHT - _BOTTOM + 13, anchor, text))
     return marks

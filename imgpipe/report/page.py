@@ -14,7 +14,7 @@ from html import escape
 from importlib import resources
 
 from imgpipe.report import sections
-from imgpipe.report.content import PageContent
+from imgpipe.report.frame import PageContent
 from imgpipe.report.payload import build_payload, to_script_json
 from imgpipe.report.reasons import reasons
 

@@ -7,18 +7,16 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
 from imgpipe.records import Status
-from imgpipe.report.frame import ImageLine, checks_of, failed_checks
+from imgpipe.report.frame import ImageLine, PageContent, checks_of, failed_checks
 from imgpipe.report.metrics import describe, is_upper_bound, metric_of
 from imgpipe.report.pictures import KINDS
-
-if TYPE_CHECKING:
-    from imgpipe.report.content import PageContent
 
 _STATUSES = [status.value for status in Status]
 #: Significant digits of a score in the page; the Parquet file has all of them.
@@ -29,14 +27,10 @@ class _Table:
     """Texts by number, each once; number 0 is the empty text."""
 
     def __init__(self) -> None:
-        self.texts: list[str] = [""]
-        self._numbers = {"": 0}
+        self.numbers = {"": 0}
 
     def number(self, text: str) -> int:
-        if text not in self._numbers:
-            self._numbers[text] = len(self.texts)
-            self.texts.append(text)
-        return self._numbers[text]
+        return self.numbers.setdefault(text, len(self.numbers))
 
 
 def build_payload(content: PageContent) -> dict[str, Any]:
@@ -72,11 +66,13 @@ def build_payload(content: PageContent) -> dict[str, Any]:
             "files": [_files(line, texts) for line in lines],
             "values": {name: [_number(value) for value in frame[name]] for name in metrics},
         },
-        "texts": texts.texts,
-        "limits": [json.loads(text or "{}") for text in limits.texts],
+        "texts": list(texts.numbers),
+        "limits": [json.loads(text or "{}") for text in limits.numbers],
         "thumbs": _thumbs(frame),
         "worst": content.worst,
-        "near": [group for group in _groups(frame["duplicate_group"]) if set(group) not in same_bytes],
+        "near": [
+            group for group in _groups(frame["duplicate_group"].dropna()) if set(group) not in same_bytes
+        ],
         "exact": exact,
         "hashed": int(frame["dhash"].notna().sum()),
     }
@@ -148,24 +144,20 @@ def _thumbs(frame: pd.DataFrame) -> dict[str, dict[str, str]]:
     return found
 
 
-def _groups(numbers: pd.Series) -> list[list[int]]:
-    known = numbers.dropna()
-    return [[int(i) for i in members] for members in known.groupby(known).groups.values()]
+def _groups(known: pd.Series) -> list[list[int]]:
+    """Line numbers of equal values, in order of first appearance."""
+    return [[int(i) for i in members] for members in known.groupby(known, sort=False).groups.values()]
 
 
 def _exact_groups(frame: pd.DataFrame) -> list[list[int]]:
     """Images whose source files are the same bytes."""
     known = frame["source_sha256"]
-    known = known[(known != "") & known.duplicated(keep=False)]
-    return [[int(i) for i in members] for members in known.groupby(known, sort=False).groups.values()]
+    return _groups(known[(known != "") & known.duplicated(keep=False)])
 
 
 def count_texts(texts: Iterable[str]) -> Sequence[tuple[str, int]]:
     """Distinct texts with their number, most frequent first."""
-    counts: dict[str, int] = {}
-    for text in texts:
-        counts[text] = counts.get(text, 0) + 1
-    return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    return sorted(Counter(texts).items(), key=lambda item: (-item[1], item[0]))
 
 
 def counts_by_status(frame: pd.DataFrame) -> Mapping[str, int]:

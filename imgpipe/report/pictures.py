@@ -22,7 +22,7 @@ from imgpipe.storage import keys
 
 #: Increment when the same pictures get other thumbnails.
 _CODE_VERSION = 2
-_FOLDER = "thumbs"
+FOLDER = "thumbs"
 #: In the order in which they are shown.
 KINDS = ("source", "result", "matte", "diff", "detail_source", "detail_result")
 
@@ -55,7 +55,7 @@ def planned_paths(pictures: PictureSet) -> dict[str, str]:
         shown |= {"diff": pair, "detail_source": pair, "detail_result": pair}
     image_id = pictures.source.image_id
     return {
-        kind: f"{_FOLDER}/{image_id}.{kind}.{_digest(kind, shown[kind])}.webp"
+        kind: f"{FOLDER}/{image_id}.{kind}.{_digest(kind, shown[kind])}.webp"
         for kind in KINDS
         if kind in shown
     }

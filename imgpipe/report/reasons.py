@@ -6,15 +6,12 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from html import escape
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 from imgpipe.records import Status
-from imgpipe.report.frame import failed_checks
+from imgpipe.report.frame import PageContent, failed_checks
 from imgpipe.report.metrics import describe, is_upper_bound, metric_of
 from imgpipe.report.payload import count_texts
-
-if TYPE_CHECKING:
-    from imgpipe.report.content import PageContent
 
 _LISTED_REASONS = 20
 #: Reasons in the order in which they are listed.

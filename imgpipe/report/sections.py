@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from imgpipe.records import Status
 from imgpipe.report.drift import is_quiet
-from imgpipe.report.frame import picture_stages
+from imgpipe.report.frame import PageContent, picture_stages
 from imgpipe.report.histogram import build_histogram, histogram_svg, short_number
 from imgpipe.report.metrics import describe
 from imgpipe.report.payload import count_texts, counts_by_status
 from imgpipe.report.trend import metric_trend_svg, shard_table, status_trend_svg
-
-if TYPE_CHECKING:
-    from imgpipe.report.content import PageContent
 
 #: Scores that are drawn per shard.
 _TRENDS = ("psnr_y", "ssim_y", "worst_window", "color_shift_255", "detail_ratio", "edge_pixel_loss")
@@ -70,10 +67,8 @@ def models(content: PageContent) -> str:
         )
     if not rows:
         return "<p>No picture was made by a model.</p>"
-    return _fallback_banner(content) + (
-        '<div class="scroll"><table class="plain"><thead><tr><th>Stage<th>Model<th>Backend<th>Runs as'
-        f"<th>sha256<th class=num>Images</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
-    )
+    head = "<th>Stage<th>Model<th>Backend<th>Runs as<th>sha256<th class=num>Images"
+    return _fallback_banner(content) + _table(head, rows)
 
 
 def drift(content: PageContent) -> str:
@@ -102,28 +97,23 @@ def shards(content: PageContent) -> str:
         return "<p>There is no shard yet.</p>"
     names = [name for name in _TRENDS if name in content.frame]
     table = shard_table(content.frame, names)
-    figures = [f"<figure><figcaption><b>Status</b></figcaption>{status_trend_svg(table)}</figure>"]
+    figures = [_captioned("<b>Status</b>", status_trend_svg(table))]
     for name in names:
         info = describe(name)
         svg = metric_trend_svg(table, info, _thresholds(content, name))
         if svg is not None:
-            caption = f"<b>{escape(info.label)}</b> {_unit(info.unit)}"
-            figures.append(f"<figure><figcaption>{caption}</figcaption>{svg}</figure>")
+            figures.append(_captioned(f"<b>{escape(info.label)}</b> {_unit(info.unit)}", svg))
     return f'<div class="charts">{"".join(figures)}</div>'
 
 
 def about(content: PageContent) -> str:
     """Meaning of the scores, and problems met while the report was made."""
-    rows = "".join(
+    rows = [
         f"<tr><th scope=row>{escape(describe(name).label)}</th><td><code>{escape(name)}</code></td>"
         f"<td>{escape(describe(name).meaning)}</td></tr>"
         for name in (*content.metrics, "seconds_total")
-    )
-    return (
-        _problem_list(content.problems)
-        + '<div class="scroll"><table class="plain"><thead><tr><th>Score<th>Name<th>Meaning</tr></thead>'
-        f"<tbody>{rows}</tbody></table></div>"
-    )
+    ]
+    return _problem_list(content.problems) + _table("<th>Score<th>Name<th>Meaning", rows)
 
 
 def _status_tile(status: Status, count: int, total: int) -> str:
@@ -165,10 +155,10 @@ def _fallback_banner(content: PageContent) -> str:
     said = count_texts(text for text in content.frame["fallbacks"] if text)
     if not said:
         return '<p class="note good">Every picture was made by the configured models.</p>'
-    items = "".join(f"<li><b>{_count(count, 'image')}</b>: {escape(text)}</li>" for text, count in said)
-    return (
-        '<div class="note warn" role="note"><b>Not every picture was made by the configured models.</b>'
-        f'<ul>{items}</ul><button type="button" data-reason="fallback">Show these images</button></div>'
+    return _warning(
+        "Not every picture was made by the configured models.",
+        [f"<b>{_count(count, 'image')}</b>: {escape(text)}" for text, count in said],
+        '<button type="button" data-reason="fallback">Show these images</button>',
     )
 
 
@@ -192,10 +182,7 @@ def _figure(content: PageContent, name: str) -> str:
         facts += f", {failed:,} of {histogram.total:,} outside"
     if histogram.infinite:
         facts += f", {histogram.infinite:,} infinite not drawn"
-    return (
-        f"<figure><figcaption><b>{escape(info.label)}</b> {_unit(info.unit)}<span>{facts}</span></figcaption>"
-        f"{svg}</figure>"
-    )
+    return _captioned(f"<b>{escape(info.label)}</b> {_unit(info.unit)}<span>{facts}</span>", svg)
 
 
 def _transitions(transitions: Sequence[dict[str, Any]]) -> str:
@@ -233,23 +220,33 @@ def _metric_changes(changes: Sequence[dict[str, Any]]) -> str:
         )
     if not rows:
         return "<p>No score is different.</p>"
-    return (
-        '<div class="scroll"><table class="plain"><thead><tr><th>Score<th class=num>Mean before'
-        "<th class=num>Mean now<th class=num>Change<th class=num>Change / spread<th class=num>Images changed"
-        f"<th class=num>Largest<th>Image</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
-    )
+    numbers = ("Mean before", "Mean now", "Change", "Change / spread", "Images changed", "Largest")
+    return _table("<th>Score" + "".join(f"<th class=num>{name}" for name in numbers) + "<th>Image", rows)
 
 
 def _problem_list(problems: Sequence[str]) -> str:
     if not problems:
         return ""
-    items = "".join(f"<li>{escape(text)}</li>" for text in problems[:_LISTED_PROBLEMS])
-    left = len(problems) - _LISTED_PROBLEMS
-    more = f"<li>… and {left} more</li>" if left > 0 else ""
+    items = [escape(text) for text in problems[:_LISTED_PROBLEMS]]
+    if len(problems) > _LISTED_PROBLEMS:
+        items.append(f"… and {len(problems) - _LISTED_PROBLEMS} more")
+    return _warning("Not everything could be read while this report was made.", items)
+
+
+def _table(head: str, rows: Sequence[str]) -> str:
     return (
-        '<div class="note warn" role="note"><b>Not everything could be read while this report was made.</b>'
-        f"<ul>{items}{more}</ul></div>"
+        f'<div class="scroll"><table class="plain"><thead><tr>{head}</tr></thead>'
+        f"<tbody>{''.join(rows)}</tbody></table></div>"
     )
+
+
+def _captioned(caption: str, svg: str) -> str:
+    return f"<figure><figcaption>{caption}</figcaption>{svg}</figure>"
+
+
+def _warning(title: str, items: Sequence[str], after: str = "") -> str:
+    listed = "".join(f"<li>{item}</li>" for item in items)
+    return f'<div class="note warn" role="note"><b>{title}</b><ul>{listed}</ul>{after}</div>'
 
 
 def _count(number: int, what: str) -> str:

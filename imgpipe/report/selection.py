@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from itertools import zip_longest
 
 import pandas as pd
 
@@ -46,20 +47,6 @@ def choose_images(frame: pd.DataFrame, worst: Mapping[str, Sequence[int]], limit
     good = [int(i) for i in range(len(frame)) if status[i] == Status.OK.value]
     good.sort(key=lambda i: hashlib.sha256(str(frame["image_id"].iloc[i]).encode()).digest())
     kept_for_good = min(len(good), int(limit * _GOOD_SHARE))
-    chosen: dict[int, None] = {}
-    for position in (*_in_turn(list(worst.values())), *bad):
-        if len(chosen) >= limit - kept_for_good:
-            break
-        chosen.setdefault(position)
-    for position in (*good, *bad):
-        if len(chosen) >= limit:
-            break
-        chosen.setdefault(position)
-    return list(chosen)
-
-
-def _in_turn(lists: Sequence[Sequence[int]]) -> Iterator[int]:
-    for rank in range(max((len(each) for each in lists), default=0)):
-        for each in lists:
-            if rank < len(each):
-                yield each[rank]
+    in_turn = (position for rank in zip_longest(*worst.values()) for position in rank if position is not None)
+    first = list(dict.fromkeys((*in_turn, *bad)))[: limit - kept_for_good]
+    return list(dict.fromkeys((*first, *good, *bad)))[:limit]

@@ -62,13 +62,7 @@ def premultiplied(image: Image) -> tuple[Bytes8, Bytes8 | None]:
 
 def area_thumbnail(image: Image, size: tuple[int, int], *, on_checkerboard: bool = True) -> Bytes8:
     """The picture at ``size`` = (width, height), transparent parts over a checkerboard or white."""
-    colour, alpha = premultiplied(image)
-    small = np.asarray(cv2.resize(colour, size, interpolation=cv2.INTER_AREA), np.uint8)
-    if alpha is not None:
-        small_alpha = cv2.resize(alpha, size, interpolation=cv2.INTER_AREA)
-        ground = checkerboard(size) if on_checkerboard else np.full_like(small, 255)
-        small = over(small, np.asarray(small_alpha, np.uint8), ground)
-    return _to_srgb(small, image)
+    return _shown(image, size, cv2.INTER_AREA, on_checkerboard=on_checkerboard)
 
 
 def over(premultiplied_rgb: Bytes8, alpha: Bytes8, ground: Bytes8) -> Bytes8:
@@ -121,13 +115,8 @@ def hottest_region(
 def crop_thumbnail(image: Image, box: tuple[int, int, int, int], size: tuple[int, int]) -> Bytes8:
     """A part of the picture at ``size`` without any smoothing: pixels stay squares."""
     left, top, width, height = box
-    pixels = image.pixels[top : top + height, left : left + width]
-    colour, alpha = premultiplied(replace(image, pixels=pixels))
-    shown = np.asarray(cv2.resize(colour, size, interpolation=cv2.INTER_NEAREST), np.uint8)
-    if alpha is not None:
-        shown_alpha = cv2.resize(alpha, size, interpolation=cv2.INTER_NEAREST)
-        shown = over(shown, np.asarray(shown_alpha, np.uint8), checkerboard(size))
-    return _to_srgb(shown, image)
+    part = replace(image, pixels=image.pixels[top : top + height, left : left + width])
+    return _shown(part, size, cv2.INTER_NEAREST, on_checkerboard=True)
 
 
 def encode_webp(rgb: Bytes8, *, fine: bool = False) -> bytes:
@@ -144,6 +133,15 @@ def encode_webp(rgb: Bytes8, *, fine: bool = False) -> bytes:
 def whole_as_webp(image: Image, max_side: int = MAX_SIDE_PX) -> bytes:
     """The whole picture inside ``max_side`` px, as WebP bytes."""
     return encode_webp(area_thumbnail(image, fit_size(image.width, image.height, max_side)))
+
+
+def _shown(image: Image, size: tuple[int, int], interpolation: int, *, on_checkerboard: bool) -> Bytes8:
+    colour, alpha = premultiplied(image)
+    shown = np.asarray(cv2.resize(colour, size, interpolation=interpolation), np.uint8)
+    if alpha is not None:
+        alpha = np.asarray(cv2.resize(alpha, size, interpolation=interpolation), np.uint8)
+        shown = over(shown, alpha, checkerboard(size) if on_checkerboard else np.full_like(shown, 255))
+    return _to_srgb(shown, image)
 
 
 def _to_srgb(rgb: Bytes8, image: Image) -> Bytes8:

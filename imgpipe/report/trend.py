@@ -6,18 +6,16 @@ from collections.abc import Sequence
 from html import escape
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from imgpipe.metrics import Metric
 from imgpipe.records import Status
-from imgpipe.report.histogram import STACK, WIDTH, open_chart, short_number
+from imgpipe.report.histogram import RIGHT, STACK, WIDTH, frame_lines, open_chart, short_number, tick
 
 #: Up to this many shards every point is drawn, with its value as a tooltip.
 _MAX_POINTS = 120
 
-_HEIGHT = 150.0
-_LEFT, _RIGHT, _TOP, _BOTTOM = 40.0, 8.0, 10.0, 22.0
+_HEIGHT, _LEFT, _TOP, _BASE = 150.0, 40.0, 10.0, 128.0
 
 
 def shard_table(frame: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:
@@ -41,15 +39,16 @@ def shard_table(frame: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:
 
 def status_trend_svg(shards: pd.DataFrame) -> str:
     """Share of every status per shard, as stacked columns."""
-    count = len(shards)
-    step = (WIDTH - _LEFT - _RIGHT) / max(count, 1)
-    height = _HEIGHT - _TOP - _BOTTOM
-    parts = [open_chart("Share of images by status, per shard", _HEIGHT), *_frame_lines("0 %", "100 %")]
+    step = (WIDTH - _LEFT - RIGHT) / len(shards)
+    parts = [
+        open_chart("Share of images by status, per shard", _HEIGHT),
+        *frame_lines(_LEFT, _TOP, _BASE, "0 %", "100 %"),
+    ]
     for index, row in enumerate(shards.to_dict("records")):
-        y = _HEIGHT - _BOTTOM
+        y = _BASE
         parts.append("<g>")
         for status in STACK:
-            share = row[status.value] / max(row["n"], 1) * height
+            share = row[status.value] / row["n"] * (_BASE - _TOP)
             if share:
                 y -= share
                 parts.append(
@@ -76,21 +75,25 @@ def metric_trend_svg(shards: pd.DataFrame, metric: Metric, thresholds: Sequence[
         bottom, top = bottom - margin, top + margin
 
     def y_of(value: float) -> float:
-        return _TOP + (top - value) / (top - bottom) * (_HEIGHT - _TOP - _BOTTOM)
+        return _TOP + (top - value) / (top - bottom) * (_BASE - _TOP)
 
     parts = [
         open_chart(f"{metric.label} per shard: median and range from 5 to 95 per cent", _HEIGHT),
-        *_frame_lines(short_number(bottom, metric.digits), short_number(top, metric.digits)),
+        *frame_lines(
+            _LEFT, _TOP, _BASE, short_number(bottom, metric.digits), short_number(top, metric.digits)
+        ),
     ]
-    xs = _LEFT + (np.arange(len(shards)) + 0.5) * (WIDTH - _LEFT - _RIGHT) / len(shards)
-    for run in _runs(known):
+    xs = _LEFT + (np.arange(len(shards)) + 0.5) * (WIDTH - _LEFT - RIGHT) / len(shards)
+    indices = np.flatnonzero(known)
+    # One line per run of neighbouring shards that have values.
+    for run in np.split(indices, np.flatnonzero(np.diff(indices) > 1) + 1):
         upper = [f"{xs[i]:.1f},{y_of(high[i]):.1f}" for i in run]
         lower = [f"{xs[i]:.1f},{y_of(low[i]):.1f}" for i in reversed(run)]
         parts.append(f'<polygon class="band" points="{" ".join(upper + lower)}"/>')
         line = " ".join(f"{xs[i]:.1f},{y_of(middle[i]):.1f}" for i in run)
         parts.append(f'<polyline class="median" points="{line}"/>')
     if len(shards) <= _MAX_POINTS:
-        for index in np.flatnonzero(known):
+        for index in indices:
             median = short_number(float(middle[index]), metric.digits + 1)
             said = f"{shards['shard'].iloc[index]}: median {median}"
             parts.append(
@@ -98,42 +101,14 @@ def metric_trend_svg(shards: pd.DataFrame, metric: Metric, thresholds: Sequence[
                 f"<title>{escape(said)}</title></circle>"
             )
     parts += [
-        f'<line class="threshold" x1="{_LEFT}" x2="{WIDTH - _RIGHT}" y1="{y_of(t):.1f}" y2="{y_of(t):.1f}"/>'
+        f'<line class="threshold" x1="{_LEFT}" x2="{WIDTH - RIGHT}" y1="{y_of(t):.1f}" y2="{y_of(t):.1f}"/>'
         for t in thresholds
     ]
     return "".join(parts + _shard_axis(shards)) + "</svg>"
 
 
-def _runs(known: npt.NDArray[np.bool_]) -> list[list[int]]:
-    """Indices of neighbouring shards that have values."""
-    runs: list[list[int]] = []
-    for index in np.flatnonzero(known):
-        if runs and runs[-1][-1] == index - 1:
-            runs[-1].append(int(index))
-        else:
-            runs.append([int(index)])
-    return runs
-
-
-def _frame_lines(bottom: str, top: str) -> list[str]:
-    base = _HEIGHT - _BOTTOM
-    return [
-        f'<line class="axis" x1="{_LEFT}" x2="{WIDTH - _RIGHT}" y1="{base}" y2="{base}"/>',
-        f'<line class="grid" x1="{_LEFT}" x2="{WIDTH - _RIGHT}" y1="{_TOP}" y2="{_TOP}"/>',
-        f'<text class="tick" x="{_LEFT - 4}" y="{_TOP + 4}" text-anchor="end">{escape(top)}</text>',
-        f'<text class="tick" x="{_LEFT - 4}" y="{base}" text-anchor="end">{escape(bottom)}</text>',
-    ]
-
-
 def _shard_axis(shards: pd.DataFrame) -> list[str]:
-    if not len(shards):
-        return []
-    y = _HEIGHT - _BOTTOM + 13
-    names = [str(name) for name in shards["shard"]]
-    if len(names) == 1:
-        middle = (_LEFT + WIDTH - _RIGHT) / 2
-        return [f'<text class="tick" x="{middle}" y="{y}" text-anchor="middle">{escape(names[0])}</text>']
-    return [
-        f'<text class="tick" x="{_LEFT}" y="{y}" text-anchor="start">{escape(names[0])}</text>',
-        f'<text class="tick" x="{WIDTH - _RIGHT}" y="{y}" text-anchor="end">{escape(names[-1])}</text>',
-    ]
+    first, last = shards["shard"].iloc[0], shards["shard"].iloc[-1]
+    if len(shards) == 1:
+        return [tick((_LEFT + WIDTH - RIGHT) / 2, _BASE + 13, "middle", first)]
+    return [tick(_LEFT, _BASE + 13, "start", first), tick(WIDTH - RIGHT, _BASE + 13, "end", last)]

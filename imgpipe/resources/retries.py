@@ -1,7 +1,7 @@
-"""Retries of steps after infrastructure failures, and only then.
+"""Retries of steps, after infrastructure failures only.
 
-A bad image is a row and never fails a step. What does fail one is either the store, which may come back, or
-settings and models, which no waiting repairs.
+A bad image becomes an error row and never fails its step. A step fails because of the store, where a retry
+can help, or because of settings and models, where it cannot.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ _LONGEST_SECONDS = 600.0
 
 @contextmanager
 def infrastructure_retries(tags: Mapping[str, str], retry_number: int) -> Iterator[None]:
-    """Around a step's work: a :class:`StoreUnavailable` becomes a request to try again, as the tags allow.
+    """Turn a :class:`StoreUnavailable` of a step into a retry request, as often as the tags allow.
 
-    ``retry_number``: how often this step was tried again before (0 at first). After the last retry, and for
-    every other error, the error itself passes.
+    ``retry_number``: number of retries so far (0 at first). Other errors, and this one after the last retry,
+    are raised unchanged.
     """
     said = tags.get(RETRIES_TAG, "0")
     if not said.isdecimal():

@@ -17,8 +17,8 @@ from imgpipe.storage.opening import open_store
 class ImageStores(ConfigurableResource[Stores]):
     """Opens the source and the output of the configured data set, once per run.
 
-    ``s3`` makes the client where a URL is on S3; :meth:`S3Resource.get_client` builds a new one at
-    every call, so the one that it made is kept.
+    ``s3`` makes the client where a URL is on S3; :meth:`S3Resource.get_client` makes a new one at every
+    call, so the first one is kept.
     """
 
     s3: ResourceDependency[S3Resource]
@@ -44,5 +44,5 @@ class ImageStores(ConfigurableResource[Stores]):
 
 
 def s3_resource(settings: S3Settings) -> S3Resource:
-    """dagster-aws's resource with our address and region; credentials from the environment."""
+    """dagster-aws's resource with the configured endpoint and region; credentials from the environment."""
     return S3Resource(endpoint_url=settings.endpoint_url, region_name=settings.region, max_attempts=5)

@@ -1,1 +1,1 @@
-"""The manual-fix queue: which images wait for a person, and what that person decided."""
+"""Manual review: the queue of images that need a decision, and the decisions."""

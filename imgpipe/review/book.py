@@ -1,7 +1,7 @@
-"""Decisions as stored: one small object each, never overwritten, so that a history cannot lose an entry.
+"""Stored decisions: one small object each, never overwritten, so that a history cannot lose an entry.
 
-Two people who decide about the same image at the same moment get two entries: the number is claimed by
-whoever writes it first, and the other one is told.
+The key holds the entry's number. When two people decide about one image at the same time, the first write
+takes the number and the second one raises :class:`ObjectExists`.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ class Decisions:
     digest: str = ""
 
     def of(self, image_id: str) -> tuple[Decision, ...]:
-        """The history of one image, empty where nobody decided anything."""
+        """The history of one image, empty where there are no decisions."""
         return self.histories.get(image_id, ())
 
 
 def read_decisions(output: ImageStore, dataset: str, asset: str, shard: str) -> Decisions:
-    """The decisions of one shard; raises ObjectUnreadable for a file that is none of ours."""
+    """The decisions of one shard; raises ObjectUnreadable for a file that is no decision."""
     found = [item.key for item in output.list(keys.decision_prefix(dataset, asset, shard))]
     names = [key for key in found if keys.decision_of(key) is not None]
     histories: dict[str, list[Decision]] = defaultdict(list)
@@ -50,7 +50,7 @@ def read_decisions(output: ImageStore, dataset: str, asset: str, shard: str) -> 
 
 
 def decision_digests(output: ImageStore, dataset: str) -> dict[tuple[str, str], str]:
-    """(asset, shard) -> :attr:`Decisions.digest` of everything decided in a data set, from one listing."""
+    """(asset, shard) -> :attr:`Decisions.digest` of all decisions of a data set, from one listing."""
     names: dict[tuple[str, str], list[str]] = defaultdict(list)
     for item in output.list(keys.review_prefix(dataset)):
         place = keys.decision_of(item.key)
@@ -60,7 +60,7 @@ def decision_digests(output: ImageStore, dataset: str) -> dict[tuple[str, str], 
 
 
 def record(output: ImageStore, decision: Decision, file: bytes | None = None) -> None:
-    """Store a decision, the file that it hands in first.
+    """Store a decision, after the file that it refers to.
 
     Raises ObjectExists where somebody else has decided about this image since its history was read.
     """
@@ -96,5 +96,5 @@ def _read(output: ImageStore, key: str) -> Decision:
 
 
 def _digest(names: list[str]) -> str:
-    """Entries are never overwritten, so their names say all."""
+    """Digest of the keys: entries are never overwritten, so equal keys mean equal decisions."""
     return hashlib.sha256("\n".join(sorted(names)).encode()).hexdigest() if names else ""

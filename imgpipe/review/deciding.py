@@ -1,4 +1,4 @@
-"""Making decisions: checked against what there is, then recorded."""
+"""Checks decisions against the tables and records them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _PROPORTION_SLACK = 0.01
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """What a picture must be to stand in for an asset's: transparent somewhere, as large as its input."""
+    """Requirements on a replacement: some pixels are transparent; it has the size of the input."""
 
     cut_out: bool
     same_size: bool
@@ -34,32 +34,38 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Reviewer:
-    """Who decides, and where that is written. ``places``: the assets whose pictures can be replaced."""
+    """Records the decisions of one person in ``output``.
+
+    ``places``: the assets whose pictures can be replaced. ``limits``, ``isolation``: how their
+    replacements are decoded.
+    """
 
     output: ImageStore
     name: str
     places: Mapping[str, Place]
+    limits: LimitSettings
+    isolation: IsolationSettings
 
     def accept(self, item: QueueItem, note: str = "") -> Decision:
-        """The result is good as it is; raises :class:`ConfigError` where there is none to accept."""
+        """Accept the result; raises :class:`ConfigError` where the image ended in an error."""
         if item.final.status is Status.ERROR:
             raise ConfigError(
                 f"{item.image_id}: {item.asset} ended in an error, so there is no result to accept "
-                f"({'; '.join(item.reasons)}); hand in a picture with `imgpipe review replace`, repair the "
+                f"({'; '.join(item.reasons)}); provide a picture with `imgpipe review replace`, repair the "
                 "source, or take it off the list with `imgpipe review reject`"
             )
         return self._decide(item, Verdict.ACCEPTED, note)
 
     def reject(self, item: QueueItem, note: str = "") -> Decision:
-        """The result is not to be used; of an error: it is known and nobody needs to look again."""
+        """Reject the result; for an error: mark it as seen."""
         return self._decide(item, Verdict.REJECTED, note)
 
     def withdraw(self, item: QueueItem, note: str = "") -> list[Decision]:
-        """Take back what holds for this image; raises :class:`ConfigError` where nothing does."""
+        """Withdraw the decisions in force for this image; raises :class:`ConfigError` if there are none."""
         holding = [asset for asset in item.rows if item.holding(asset)]
         if not holding:
             raise ConfigError(
-                f"{item.image_id}: no decision holds for its present result; nothing to withdraw"
+                f"{item.image_id}: no decision is in force for its current result; nothing to withdraw"
             )
         return [self._record(item, asset, Verdict.WITHDRAWN, note) for asset in holding]
 
@@ -69,40 +75,28 @@ class Reviewer:
         data: bytes,
         *,
         name: str,
-        limits: LimitSettings,
-        isolation: IsolationSettings,
         asset: str | None = None,
         note: str = "",
     ) -> Decision:
-        """Put a picture in place of what ``asset`` made (default: the one that was stopped).
+        """Replace the output of ``asset`` (default: the asset that rejected or failed the image).
 
-        ``data``: a file of any format that sources may have; ``isolation``: where it is decoded. Raises
-        :class:`ImageError` where it cannot be decoded, :class:`ConfigError` where it cannot take that place.
+        ``data``: a file of any format that sources may have, ``name``: its name in messages. Raises
+        :class:`ImageError` where it cannot be decoded, :class:`ConfigError` where it is no valid replacement.
         """
         from imgpipe.images.isolation import open_decoder
         from imgpipe.images.sniff import sniff
 
         asset = asset or self._stopped_at(item)
         before = self._input_of(item, asset)
-        with open_decoder(isolation, 1) as decoder:
-            picture = decoder.decode(data, name=name, limits=limits)
+        with open_decoder(self.isolation, 1) as decoder:
+            picture = decoder.decode(data, name=name, limits=self.limits)
         check_replacement(picture, before, self.places[asset], name)
-        digest = hashlib.sha256(data).hexdigest()
-        file_key = keys.handed_in_key(
-            item.dataset,
-            asset,
-            item.shard,
-            item.image_id,
-            self._next_number(item, asset),
-            digest,
-            sniff(data, name).lower(),
-        )
-        return self._record(item, asset, Verdict.REPLACED, note, file=data, file_key=file_key, sha256=digest)
+        return self._record(item, asset, Verdict.REPLACED, note, data, sniff(data, name).lower())
 
     def _decide(self, item: QueueItem, verdict: Verdict, note: str) -> Decision:
         if item.final.status is Status.SKIPPED or not item.subject(item.asset):
             raise ConfigError(
-                f"{item.image_id}: {item.asset} has judged nothing here (status {item.final.status.value}); "
+                f"{item.image_id}: {item.asset} has no result here (status {item.final.status.value}); "
                 "only results and errors can be decided about"
             )
         return self._record(item, item.asset, verdict, note)
@@ -126,14 +120,10 @@ class Reviewer:
         if before is None or before.status is not Status.OK:
             why = "is missing" if before is None else f"is {before.status.value}"
             raise ConfigError(
-                f"{item.image_id}: a picture in place of {asset} would not be used, because what it is made "
-                f"from {why}; decide about the earlier stage first"
+                f"{item.image_id}: a replacement for {asset} would not be used, because its input {why}; "
+                f"decide about the earlier stage first"
             )
         return before
-
-    def _next_number(self, item: QueueItem, asset: str) -> int:
-        history = item.histories.get(asset, ())
-        return history[-1].number + 1 if history else 1
 
     def _record(
         self,
@@ -141,18 +131,24 @@ class Reviewer:
         asset: str,
         verdict: Verdict,
         note: str,
-        *,
         file: bytes | None = None,
-        file_key: str = "",
-        sha256: str = "",
+        extension: str = "",
     ) -> Decision:
-        before = item.before(asset)
+        """``file``, ``extension``: the replacement and the extension of its format."""
+        before, history = item.before(asset), item.histories.get(asset, ())
+        number = history[-1].number + 1 if history else 1
+        file_key = sha256 = ""
+        if file is not None:
+            sha256 = hashlib.sha256(file).hexdigest()
+            file_key = keys.handed_in_key(
+                item.dataset, asset, item.shard, item.image_id, number, sha256, extension
+            )
         decision = Decision(
             dataset=item.dataset,
             asset=asset,
             shard=item.shard,
             image_id=item.image_id,
-            number=self._next_number(item, asset),
+            number=number,
             verdict=verdict,
             by=self.name,
             at=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -168,7 +164,7 @@ class Reviewer:
 
 
 def check_replacement(picture: Image, before: ImageRow, place: Place, name: str) -> None:
-    """Raises :class:`ConfigError` where a picture cannot stand in for what a stage makes of ``before``."""
+    """Raises :class:`ConfigError` if a picture cannot replace a stage's output for the input ``before``."""
     if place.same_size and (picture.width, picture.height) != (before.width, before.height):
         raise ConfigError(
             f"{name}: expected {before.width}x{before.height} px, the size of the picture that was cut out, "

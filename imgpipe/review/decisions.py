@@ -1,7 +1,7 @@
-"""What a person decided about a picture, as frozen values, and what follows for its row.
+"""Decisions about a picture, as frozen values, and their effect on its row.
 
-A decision is about bytes: an image stays accepted as long as the very same result is judged. Once the
-result changes, the decision stays in the history and the image is looked at again.
+A decision applies to bytes: an image stays accepted as long as its result has the same sha256. When the
+result changes, the decision stays in the history and the image is queued again.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from imgpipe.records import ImageRow, Status
 
 #: Key of a row's ``details`` that holds the decision in force, and of quality.json.
 REVIEW = "review"
-#: Key of a row's ``details`` that says that its picture was handed in by a person.
+#: Key of a row's ``details`` that records that a person provided its picture.
 REPLACED = "replaced"
 
 
@@ -34,8 +34,8 @@ class Decision:
     """One entry of an image's history at one asset.
 
     ``number``: 1, 2, ... in the order in which they were made. ``at``: UTC, ISO 8601. ``reasons``: what the
-    row said when it was decided. ``output_sha256``: the result that was looked at; ``input_sha256``: the
-    picture that the asset's stage was given. ``file_key``, ``file_sha256``: the file that replaces the
+    row said when it was decided. ``output_sha256``: the result that was judged; ``input_sha256``: the
+    input of the asset's stage. ``file_key``, ``file_sha256``: the file that replaces the
     stage's output, for :attr:`Verdict.REPLACED`.
     """
 
@@ -55,7 +55,7 @@ class Decision:
     file_sha256: str = ""
 
     def as_dict(self) -> dict[str, Any]:
-        """As JSON holds it."""
+        """As a JSON object."""
         return {**asdict(self), "verdict": self.verdict.value, "reasons": list(self.reasons)}
 
     @classmethod
@@ -72,10 +72,10 @@ class Decision:
 
 
 def subject_sha256(row: ImageRow, scored: ImageRow | None = None) -> str:
-    """What a verdict on a row is about: the picture that it describes, or ``scored`` where it scores one.
+    """sha256 that a verdict on a row applies to: of its picture, or of the one of ``scored`` that it scores.
 
     For an error, which has no picture: a digest of the source's version and the error. Empty where the
-    step made and judged nothing.
+    step produced and judged nothing.
     """
     if row.status is Status.ERROR:
         text = f"{row.source_key}\n{row.etag}\n{row.stage_failed}\n{row.error_class}"
@@ -86,7 +86,7 @@ def subject_sha256(row: ImageRow, scored: ImageRow | None = None) -> str:
 
 
 def verdict_on(history: Iterable[Decision], output_sha256: str) -> Decision | None:
-    """The last word about exactly these bytes; ``None`` where there is none or it was withdrawn."""
+    """The last decision about exactly these bytes; ``None`` where there is none or it was withdrawn."""
     about = [
         one for one in history if one.output_sha256 == output_sha256 and one.verdict is not Verdict.REPLACED
     ]
@@ -95,7 +95,7 @@ def verdict_on(history: Iterable[Decision], output_sha256: str) -> Decision | No
 
 
 def replacement_for(history: Iterable[Decision], input_sha256: str) -> Decision | None:
-    """The file that stands in for a stage's output on this input; ``None`` where the stage runs."""
+    """The decision whose file replaces a stage's output for this input; ``None`` where the stage runs."""
     ends = (Verdict.REPLACED, Verdict.WITHDRAWN)
     about = [one for one in history if one.input_sha256 == input_sha256 and one.verdict in ends]
     last = about[-1] if about else None
@@ -103,10 +103,10 @@ def replacement_for(history: Iterable[Decision], input_sha256: str) -> Decision 
 
 
 def with_verdict(row: ImageRow, decision: Decision | None, asset: str) -> ImageRow:
-    """The row as the decision makes it; without one, as it was before any.
+    """The row with the decision applied; with ``None``, the row without any decision.
 
-    Accepted: ``ok``, the reasons stay as warnings. Rejected: ``rejected`` at ``asset``, with who and why
-    among the reasons. The row itself where nothing changes.
+    Accepted: ``ok``, the reasons stay as warnings. Rejected: ``rejected`` at ``asset``, with author and note
+    among the reasons. The same object where nothing changes.
     """
     plain = without_verdict(row)
     if decision is None:
@@ -138,7 +138,7 @@ def with_verdict(row: ImageRow, decision: Decision | None, asset: str) -> ImageR
 
 
 def with_replacement(row: ImageRow, decision: Decision | None) -> ImageRow:
-    """A replaced picture's row, saying whose file it is; any other row as it is."""
+    """The row of a replaced picture with the author of its file; any other row unchanged."""
     if REPLACED not in row.details or decision is None:
         return row
     said = {
@@ -167,6 +167,6 @@ def without_verdict(row: ImageRow) -> ImageRow:
 
 
 def verdict_of(row: ImageRow) -> Verdict | None:
-    """The decision that a finished row carries."""
+    """The verdict that a finished row records."""
     review = row.details.get(REVIEW)
     return None if review is None else Verdict(review["verdict"])

@@ -1,4 +1,4 @@
-"""Which images wait for a person, found by laying decisions beside the tables that stand."""
+"""The images that need a decision, found by comparing decisions with the existing tables."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ class State(StrEnum):
 class QueueItem:
     """One image of the queue.
 
-    ``asset``: where it was stopped, or the last one. ``rows``: its rows by asset, in chain order.
-    ``histories``: everything that was ever decided about it, by asset, oldest first.
+    ``asset``: the one that rejected or failed it, else the last one. ``rows``: by asset, in chain order.
+    ``histories``: all decisions about it, by asset, oldest first.
     """
 
     dataset: str
@@ -53,7 +53,7 @@ class QueueItem:
 
     @property
     def final(self) -> ImageRow:
-        """What became of the image."""
+        """The row of the last asset."""
         return list(self.rows.values())[-1]
 
     @property
@@ -62,7 +62,7 @@ class QueueItem:
 
     @property
     def reasons(self) -> tuple[str, ...]:
-        """Why it is here, in words."""
+        """Why it is in the queue, in words."""
         row = self.final
         return row.reasons or ((f"{row.error_class}: {row.error_message}",) if row.error_class else ())
 
@@ -73,7 +73,7 @@ class QueueItem:
 
     @property
     def outdated(self) -> Decision | None:
-        """The last decision that was about another result than the one that waits."""
+        """The last decision about an earlier result, where the current one is waiting."""
         if self.state is not State.WAITING:
             return None
         past = [
@@ -91,7 +91,7 @@ class QueueItem:
         return tuple(decision for decision in (replaced, verdict) if decision is not None)
 
     def subject(self, asset: str) -> str:
-        """sha256 of what a verdict at ``asset`` would be about; empty where there is nothing."""
+        """sha256 that a verdict at ``asset`` would apply to; empty where there is nothing to judge."""
         return _subject(self.rows, asset)
 
     def before(self, asset: str) -> ImageRow | None:
@@ -99,7 +99,7 @@ class QueueItem:
         return _before(self.rows, asset)
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """As a JSON object."""
         row = self.final
         return {
             "image_id": row.image_id,
@@ -118,10 +118,10 @@ class QueueItem:
 def read_queue(
     output: ImageStore, dataset: str, assets: Sequence[str], *, everything: bool = False
 ) -> Iterator[QueueItem]:
-    """Every image that waits, shard by shard; with ``everything`` also what is decided.
+    """Iterate over the waiting images, shard by shard; with ``everything`` also over decided ones.
 
-    ``assets``: names of the chain's tables in order, the last one scores. A shard counts as far as its
-    tables stand.
+    ``assets``: names of the chain's tables in order, the last one scores. Of a shard, the tables that
+    exist are read.
     """
     digests = decision_digests(output, dataset)
     for shard in list_shards(output, dataset):
@@ -190,7 +190,7 @@ def _good(dataset: str, shard: str, image_id: str, tables: Mapping[str, Mapping[
 
 
 def _applied(rows: Mapping[str, ImageRow], asset: str, history: Sequence[Decision]) -> bool:
-    """Whether the row shows what was decided last about what it describes."""
+    """Whether the row shows the last decisions about its picture."""
     row = rows.get(asset)
     before = _before(rows, asset)
     if row is None or before is None:

@@ -1,4 +1,4 @@
-"""What stands behind the subjects. Each returns (height, width, 3) sRGB, uint8 unless its name says 16."""
+"""Backgrounds of the drawings. Each returns (height, width, 3) sRGB, uint8 unless its name says 16."""
 
 from __future__ import annotations
 

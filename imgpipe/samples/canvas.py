@@ -1,4 +1,4 @@
-"""A painter's canvas: flat shapes and tapered strokes, exact coverage by supersampling.
+"""Canvas for flat shapes and tapered strokes, with exact coverage by supersampling.
 
 Everything is painted without antialiasing at :data:`SUPERSAMPLING` times the size, on a colour and a coverage
 plane. Reducing both by area gives antialiased colour and the exact share of each pixel that was painted.
@@ -129,7 +129,7 @@ class Canvas:
         *,
         clip: Plane | None = None,
     ) -> None:
-        """Shapes that melt into one: all borders first, then all areas over them."""
+        """Merge shapes: draw all borders first, then all areas over them."""
         kept = list(shapes)
         for shape in kept:
             self.outline(shape, line, width_px * 2, clip=clip)

@@ -1,4 +1,4 @@
-"""Who appears in the drawings: characters dealt from shuffled decks, so that no two look alike."""
+"""Chooses the characters' features by drawing without replacement, so that no two look alike."""
 
 from __future__ import annotations
 
@@ -40,13 +40,17 @@ _ACCESSORIES: tuple[Accessory, ...] = (
 )  # fmt: skip
 
 
-def deal_characters(count: int, rng: np.random.Generator) -> list[Character]:
-    """``count`` characters; a look comes back only when its deck is used up."""
-    hues = _deal(_SCHEMES, count, rng)
-    skins = _deal((SKINS[0], SKINS[0], SKINS[1], SKINS[0], SKINS[2], SKINS[1], SKINS[3]), count, rng)
-    styles, bangs = _deal(_STYLES, count, rng), _deal(_BANGS, count, rng)
-    outfits, eyes, mouths = _deal(_OUTFITS, count, rng), _deal(_EYES, count, rng), _deal(_MOUTHS, count, rng)
-    accessories = _deal(_ACCESSORIES, count, rng)
+def choose_characters(count: int, rng: np.random.Generator) -> list[Character]:
+    """``count`` characters; a feature repeats only after all its values have been drawn."""
+    hues = _choose(_SCHEMES, count, rng)
+    skins = _choose((SKINS[0], SKINS[0], SKINS[1], SKINS[0], SKINS[2], SKINS[1], SKINS[3]), count, rng)
+    styles, bangs = _choose(_STYLES, count, rng), _choose(_BANGS, count, rng)
+    outfits, eyes, mouths = (
+        _choose(_OUTFITS, count, rng),
+        _choose(_EYES, count, rng),
+        _choose(_MOUTHS, count, rng),
+    )
+    accessories = _choose(_ACCESSORIES, count, rng)
     return [
         Character(
             hair=tone(*hues[k][0]),
@@ -66,8 +70,8 @@ def deal_characters(count: int, rng: np.random.Generator) -> list[Character]:
     ]
 
 
-def _deal(deck: Sequence[T], count: int, rng: np.random.Generator) -> list[T]:
-    dealt: list[T] = []
-    while len(dealt) < count:
-        dealt += [deck[int(k)] for k in rng.permutation(len(deck))]
-    return dealt[:count]
+def _choose(values: Sequence[T], count: int, rng: np.random.Generator) -> list[T]:
+    chosen: list[T] = []
+    while len(chosen) < count:
+        chosen += [values[int(k)] for k in rng.permutation(len(values))]
+    return chosen[:count]

@@ -175,7 +175,7 @@ def draw_flower(
 
 
 def draw_accessory_behind(pen: Pen, accessory: Accessory, hair: Tone) -> None:
-    """What the bangs later cover: animal ears."""
+    """Accessories behind the bangs: animal ears."""
     if accessory != "cat_ears":
         return
     for side in (-1.0, 1.0):
@@ -184,7 +184,7 @@ def draw_accessory_behind(pen: Pen, accessory: Accessory, hair: Tone) -> None:
 
 
 def draw_accessory(pen: Pen, accessory: Accessory, accent: Tone) -> None:
-    """What lies over the hair."""
+    """Accessories over the hair."""
     if accessory == "ribbon":
         _bow(pen, (0.72, -0.86), 0.34, accent)
     elif accessory == "flower":

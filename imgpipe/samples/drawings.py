@@ -1,4 +1,4 @@
-"""The sample drawings, with their exact mattes: what the demo runs on and what tests measure against."""
+"""The sample drawings with their exact mattes, for the demo and as ground truth of tests."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from imgpipe.images.icc import srgb_profile
 from imgpipe.images.image import Image, Pixels
 from imgpipe.samples import backgrounds
 from imgpipe.samples.canvas import Canvas, Plane
-from imgpipe.samples.cast import deal_characters
+from imgpipe.samples.cast import choose_characters
 from imgpipe.samples.character import Character, draw_bust, draw_figure
 from imgpipe.samples.objects import draw_cat, draw_lantern
 from imgpipe.samples.palette import tone
@@ -23,7 +23,7 @@ from imgpipe.samples.pen import Pen
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Drawing:
-    """One drawing and everything it was made of.
+    """One drawing and its components.
 
     ``image``: the picture, upright; 8 or 16 bits, grey, RGB or RGBA (straight alpha).
     ``mask``: (h, w) uint8, the subject's exact alpha, antialiased 0..255.
@@ -52,7 +52,7 @@ def draw_samples(seed: int = 0) -> list[Drawing]:
     The seed chooses the characters (colours, hair, clothes, face, pose) and the details of the
     backgrounds; names, sizes and file formats are always the same.
     """
-    cast = deal_characters(len(_RECIPES), np.random.default_rng([seed, 0]))
+    cast = choose_characters(len(_RECIPES), np.random.default_rng([seed, 0]))
     return [
         recipe(who, np.random.default_rng([seed, number]))
         for number, (recipe, who) in enumerate(zip(_RECIPES, cast, strict=True), start=1)

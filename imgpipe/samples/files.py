@@ -17,7 +17,7 @@ from imgpipe.images.encode import EXTENSIONS, encode
 from imgpipe.images.image import Image, Pixels
 from imgpipe.samples.drawings import Drawing, draw_samples, exif_block
 
-#: Below this quality a JPEG is meant to be bad: colours at half size, as old pictures from the web are.
+#: Below this quality a JPEG has 4:2:0 chroma subsampling, like old web pictures.
 _GOOD_JPEG_QUALITY = 90
 
 
@@ -25,8 +25,9 @@ def write_samples(folder: Path, masks: Path | None = None, *, seed: int = 0) -> 
     """Write every drawing into ``folder`` and return the files in order; the bytes depend on ``seed`` alone.
 
     ``masks``: a folder (neither ``folder`` nor below it, where they would be taken for sources) that receives
-    each exact matte as ``<name>.png``, 8-bit grey. A file that already has its bytes is left alone, with its
-    time; another of the same name is replaced. Raises :class:`ConfigError` where a folder cannot be used.
+    each exact matte as ``<name>.png``, 8-bit grey. A file that already has these bytes is not written
+    again and keeps its time; another of the same name is replaced. Raises :class:`ConfigError` where a
+    folder cannot be used.
     """
     if masks is not None and masks.resolve().is_relative_to(folder.resolve()):
         raise ConfigError(

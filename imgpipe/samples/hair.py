@@ -18,7 +18,7 @@ Bangs = Literal["straight", "parted", "swept"]
 _BACK_CROWN = [(-1.02, 0.35), (-1.10, -0.25), (-0.92, -0.88), (-0.42, -1.24), (0.0, -1.30),
                (0.42, -1.24), (0.92, -0.88), (1.10, -0.25), (1.02, 0.35)]  # fmt: skip
 
-#: How many points a lock has, to tell it from a plain shape.
+#: Number of points of a lock, which distinguishes it from a plain shape.
 _LOCK_POINTS = len(lock((0, 0), (0, 1), 1, 0))
 
 #: The part of the hair that lies on the skull, with the hairline as its lower border.
@@ -40,7 +40,7 @@ _BANGS: dict[Bangs, list[tuple[float, float]]] = {
               (0.80, 0.20)],
 }  # fmt: skip
 
-#: How far down the locks beside the face hang.
+#: Lower end of the locks beside the face.
 _SIDE_LOCKS: dict[Style, float] = {
     "long": 1.25, "bob": 0.92, "twintails": 1.0, "ponytail": 0.85, "short": 0.45, "spiky": 0.40,
 }  # fmt: skip
@@ -53,7 +53,7 @@ _EDGE: dict[Style, tuple[float, float]] = {
 
 
 def draw_back(pen: Pen, hair: Tone, style: Style, rng: np.random.Generator) -> None:
-    """What hangs behind head and body."""
+    """Hair behind head and body."""
     shapes = _back_shapes(style, rng)
     pen.group(shapes, mix(hair.base, hair.shade, 0.5) if style == "spiky" else hair.shade, hair.line)
     inside = pen.mask(*shapes)

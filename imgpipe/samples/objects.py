@@ -1,4 +1,4 @@
-"""Subjects that are no persons: a paper lantern and a round cat."""
+"""Subjects other than persons: a paper lantern and a round cat."""
 
 from __future__ import annotations
 

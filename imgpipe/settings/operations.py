@@ -1,4 +1,4 @@
-"""How a data set is operated: what happens by itself, and what people see and decide."""
+"""Settings of automation, the Dagster UI, cost estimates and review."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from imgpipe.settings.section import Section
 
 
 class AutomationSettings(Section):
-    """What happens by itself: finding new sources, sealing shards, and backfills."""
+    """Automation: finding new sources, sealing shards, and backfills."""
 
     mode: Literal["schedule", "conditions", "off"] = Field(
         "schedule",
@@ -20,10 +20,10 @@ class AutomationSettings(Section):
         "Dagster's declarative conditions, or nothing.",
     )
     enabled: bool = Field(
-        False, description="Sensors and schedule start with the code location; else switch them on in the UI."
+        False, description="Start sensors and schedules with the code location; false: start them in the UI."
     )
     prefixes: tuple[str, ...] = Field(
-        ("",), description="Where new sources are looked for: beginnings of keys below `source`."
+        ("",), description="Key prefixes below `source` that are scanned for sources."
     )
     source_list: str | None = Field(
         None,
@@ -32,16 +32,16 @@ class AutomationSettings(Section):
         "folder that holds the dated ones), read in place of listing `source`.",
     )
     source_list_complete: bool = Field(
-        True, description="What `source_list` does not name is deleted; false: it is left alone."
+        True, description="Sources that `source_list` does not name are deleted; false: they are kept."
     )
     interval_seconds: int = Field(
-        60, ge=1, le=86_400, description="Shortest time between two looks of the arrival sensor, seconds."
+        60, ge=1, le=86_400, description="Shortest time between two scans of the arrival sensor, seconds."
     )
     objects_per_tick: int = Field(
         100_000,
         ge=1,
         le=10_000_000,
-        description="Sources that one look compares; the next one goes on there.",
+        description="Sources compared in one scan; the next scan continues after them.",
     )
     max_wait_seconds: float = Field(
         3600.0, ge=0.0, description="Longest wait of a new source for its shard to fill, seconds."
@@ -49,12 +49,12 @@ class AutomationSettings(Section):
     cron: str = Field(
         "*/15 * * * *",
         min_length=1,
-        description="When the backfill schedule looks, as a cron expression in UTC.",
+        description="When the backfill schedule runs, as a cron expression in UTC.",
     )
     report_cron: str = Field(
         "0 * * * *",
         min_length=1,
-        description="When the report is made again if tables or decisions have changed, cron in UTC.",
+        description="When the report is rebuilt if tables or decisions have changed, cron in UTC.",
     )
     max_partitions_per_tick: int = Field(
         10, ge=1, le=10_000, description="Partitions that the backfill schedule keeps queued or running."
@@ -62,10 +62,10 @@ class AutomationSettings(Section):
     gpu_minutes_per_day: float | None = Field(
         None,
         gt=0,
-        description="GPU minutes per UTC day for backfills, estimated from recorded times; null = any.",
+        description="GPU minutes per UTC day for backfills, estimated from recorded times; null = unlimited.",
     )
     newest_first: bool = Field(
-        True, description="Among equally urgent partitions the newest come first, else the oldest."
+        True, description="Order of equally urgent partitions: newest first; false: oldest first."
     )
     max_attempts: int = Field(
         3,
@@ -77,7 +77,7 @@ class AutomationSettings(Section):
         3,
         ge=0,
         le=20,
-        description="Retries of a step, each after twice the wait, when the store does not answer.",
+        description="Retries of a step when the store does not answer; each waits twice as long.",
     )
 
     @field_validator("prefixes")
@@ -92,14 +92,14 @@ class AutomationSettings(Section):
         return tuple(ordered)
 
     @model_validator(mode="after")
-    def _one_way_to_look(self) -> Self:
+    def _list_or_prefixes(self) -> Self:
         if self.source_list is not None and self.prefixes != ("",):
             raise ValueError("source_list replaces listing by prefixes; set one of the two")
         return self
 
 
 class AssetSettings(Section):
-    """What the assets say of themselves in the Dagster UI."""
+    """What the Dagster UI shows of the assets."""
 
     owners: tuple[str, ...] = Field(
         (), description="Owners of every asset: e-mail addresses, or teams as in `team:art`."
@@ -113,23 +113,23 @@ class AssetSettings(Section):
     code_url: str | None = Field(
         None,
         pattern=r"^https?://\S+$",
-        description="Address of the source tree that links to code lead to, "
+        description="URL of the source tree for the links to code, "
         "as in https://host/imgpipe/blob/main; null = the installed files.",
     )
 
     @field_validator("owners")
     @classmethod
-    def _who_can_be_asked(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+    def _valid_owners(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for owner in value:
             if not re.fullmatch(r"team:\S+|[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+\.[A-Za-z]{2,7}", owner):
                 raise ValueError(f"an owner is an e-mail address or team:name, {owner!r} is neither")
         if len(set(value)) != len(value):
-            raise ValueError(f"each owner may stand only once, got {list(value)}")
+            raise ValueError(f"each owner may be listed only once, got {list(value)}")
         return value
 
 
 class CostSettings(Section):
-    """What computing costs, for estimates in the UI."""
+    """Price of computing, for cost estimates in the UI."""
 
     price_per_hour: float | None = Field(
         None, ge=0, le=100_000, description="Price of the machine per hour; null = no estimates."
@@ -138,6 +138,6 @@ class CostSettings(Section):
 
 
 class ReviewSettings(Section):
-    """Decisions of people about single images."""
+    """Review of single images by people."""
 
-    user: str = Field("", max_length=200, description="Name to decide under; empty = the login name.")
+    user: str = Field("", max_length=200, description="Name recorded with decisions; empty = the login name.")

@@ -1,4 +1,4 @@
-"""What is done to a picture: matting, enlarging, and the optional step before segmentation."""
+"""Settings of the actions: matting, upscaling, and the optional step before segmentation."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class RembgSettings(ActionSection):
         0.1,
         ge=0.0,
         le=1.0,
-        description="A network whose largest probability is below this has found no subject (0..1).",
+        description="No subject is reported where the network's largest probability is below this (0..1).",
     )
     guard_iou: float = Field(
         0.8,
@@ -59,7 +59,7 @@ class RembgSettings(ActionSection):
         0.6,
         ge=0.0,
         le=1.0,
-        description="Mattes that `classical` is less sure of are rejected (0..1).",
+        description="Mattes of `classical` with a lower confidence are rejected (0..1).",
     )
 
     @property
@@ -77,7 +77,7 @@ class RembgSettings(ActionSection):
 
 
 class UpscaleSettings(ActionSection):
-    """Enlarging."""
+    """Upscaling."""
 
     model: str = Field(
         "realesrgan-anime-6b",
@@ -86,16 +86,16 @@ class UpscaleSettings(ActionSection):
     )
     backend: UpscaleBackend = Field(
         "auto",
-        description="What reads the weights file; `auto`: .onnx onnx, .pb dnn_superres, else spandrel.",
+        description="Reader of the weights file; `auto`: .onnx onnx, .pb dnn_superres, else spandrel.",
     )
     scale: float = Field(4.0, gt=0.0, le=16.0, description="Output size / input size (above 0, up to 16).")
     target_size: tuple[Side, Side] | None = Field(
         None,
-        description="[width, height] in px: as large as fits into it, aspect kept, in place of `scale`.",
+        description="[width, height] in px that the result just fits into, aspect kept; replaces `scale`.",
     )
     min_dimensions: tuple[Side, Side] | None = Field(
         None,
-        description="[width, height] in px that the result reaches at least, by more than `scale` if needed.",
+        description="Least [width, height] in px; enlarged by more than `scale` where needed.",
     )
     tile_size: Literal["auto"] | Annotated[int, Field(ge=0, le=16384)] = Field(
         "auto",
@@ -116,7 +116,7 @@ class UpscaleSettings(ActionSection):
         "lanczos", description="How a network's alpha is enlarged: Lanczos without ringing, or the network."
     )
     tta: bool = Field(
-        False, description="Average over the 8 turns and mirrorings of each tile: 8 times the time."
+        False, description="Average over the 8 rotations and reflections of each tile: 8 times the time."
     )
     batch_size: Literal["auto"] | Annotated[int, Field(ge=1, le=64)] = Field(
         "auto", description="Tiles computed at once (1..64), or `auto`: 1 on a CPU, by memory on a GPU."
@@ -150,22 +150,22 @@ class UpscaleSettings(ActionSection):
 
 
 class EnhanceSettings(ActionSection):
-    """The optional step before segmentation: at least this size, saved by rule."""
+    """The optional step before segmentation: a least size, and a file format chosen by rules."""
 
     min_width: int = Field(800, ge=1, le=65535, description="Least width of the result, px.")
     min_height: int = Field(1440, ge=1, le=65535, description="Least height of the result, px.")
     scale_factor: float = Field(
-        1.5, ge=1.0, le=16.0, description="Least enlargement; more where the least size asks for it."
+        1.5, ge=1.0, le=16.0, description="Least factor; larger where the least size needs it."
     )
     target_bytes: int | None = Field(
         None,
         ge=1000,
-        description="File size to reach by format, quality and scale, bytes; null = as it comes.",
+        description="Largest file in bytes, met by format, quality and scale; null = no limit.",
     )
-    model: Literal["lanczos", "bicubic"] = Field("lanczos", description="How it is enlarged.")
+    model: Literal["lanczos", "bicubic"] = Field("lanczos", description="Resampling kernel.")
     save_format_priority: tuple[Literal["PNG", "WEBP", "JPEG", "JXL"], ...] = Field(
         ("PNG", "WEBP", "JPEG"),
-        description="Formats in the order in which they are tried; JXL (lossless) needs its plugin.",
+        description="Formats in the order they are tried; JXL (lossless) needs its plugin.",
     )
     quality: int = Field(95, ge=90, le=100, description="Quality of lossy formats, at least 90 (90..100).")
 

@@ -1,4 +1,4 @@
-"""Scores and verdicts: configured thresholds and severities, and profiles from files."""
+"""Settings of scoring: thresholds, severities, and profiles from files."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class QualitySettings(Section):
         default_factory=dict,
         description=(
             "What a failed check means, by threshold or check (`psnr: warn`): `error` rejects the image, "
-            "`warn` and `info` only say so."
+            "`warn` and `info` are only reported."
         ),
     )
     diff: bool = Field(True, description="Write diff.png, the heat map of differences, per image.")
@@ -60,7 +60,9 @@ class QualitySettings(Section):
         known = {**checks, **{name: (name,) for name in LIMITS}}
         unknown = [name for name in value if name not in known]
         if unknown:
-            raise ValueError(f"{unknown[0]!r} is no check and no threshold; {suggest(unknown[0], known)}")
+            raise ValueError(
+                f"{unknown[0]!r} is neither a check nor a threshold; {suggest(unknown[0], known)}"
+            )
         groups_first = sorted(value, key=lambda name: name not in checks)
         return {threshold: value[name] for name in groups_first for threshold in known[name]}
 
@@ -70,14 +72,14 @@ class QualitySettings(Section):
         for name, number in value.items():
             limit = LIMITS.get(name)
             if limit is None:
-                raise ValueError(f"{name!r} is no threshold; {suggest(name, LIMITS)}")
+                raise ValueError(f"{name!r} is not a threshold; {suggest(name, LIMITS)}")
             if not limit.lowest <= number <= limit.highest:
                 raise ValueError(f"{name} must lie in {limit.lowest:g}..{limit.highest:g}, got {number:g}")
         return dict(value)
 
 
 def _read_profile(path: Path) -> dict[str, Any]:
-    """The ``quality`` section of a profile's file; ValueError where there is none."""
+    """The ``quality`` section of a profile's file; raises ValueError where there is none."""
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as exc:

@@ -1,4 +1,4 @@
-"""How sources are reached, and what is refused of them."""
+"""Settings of reading sources: limits, isolated decoding, and S3."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from imgpipe.settings.section import Section
 
 
 class LimitSettings(Section):
-    """What is refused before it is decoded."""
+    """Limits on images; a source outside of them is refused before it is decoded."""
 
     max_pixels: int = Field(
         100_000_000, ge=1, le=4_000_000_000, description="Largest source picture, px (width x height)."
@@ -24,11 +24,11 @@ class LimitSettings(Section):
     )
     min_side: int = Field(1, ge=1, le=65535, description="Shortest side of a source, px.")
     animated: Literal["first_frame", "reject"] = Field(
-        "first_frame", description="Animated sources: keep the first frame, recorded, or make an error row."
+        "first_frame", description="Animated sources: keep the first frame and note it, or make an error row."
     )
 
     def for_own_files(self) -> LimitSettings:
-        """Limits for pictures that we made ourselves: only their size in memory is bounded again."""
+        """Limits for pictures that imgpipe wrote: only their size in memory is limited."""
         return LimitSettings(
             max_pixels=self.max_output_pixels,
             max_output_pixels=self.max_output_pixels,
@@ -42,7 +42,7 @@ class IsolationSettings(Section):
 
     mode: Literal["process", "none"] = Field(
         "process",
-        description="Decode sources in worker processes, so that a crash costs one image, or in this one.",
+        description="Decode in worker processes, where a crash fails one image, or in this process.",
     )
     timeout_seconds: float = Field(60.0, gt=0, le=3600, description="Longest time for one image, seconds.")
     max_memory_bytes: int = Field(
@@ -53,9 +53,9 @@ class IsolationSettings(Section):
 
 
 class S3Settings(Section):
-    """How S3 is reached; credentials come from the usual AWS places, never from this file."""
+    """Access to S3; credentials come from the AWS environment or profile, never from these settings."""
 
     endpoint_url: str | None = Field(
-        None, description="Address of an S3-compatible server (MinIO and friends); empty for AWS."
+        None, description="Address of an S3-compatible server (such as MinIO); empty for AWS."
     )
     region: str | None = Field(None, description="Region name; empty for the environment's.")

@@ -14,7 +14,6 @@ waiting sources that were sealed meanwhile, by that look or by ``imgpipe plan``,
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
 
@@ -36,7 +35,7 @@ _VERSION = 1
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """State between looks: the number of the last one, the walk, and where to go on (None: begin again)."""
+    """State between looks: number of the last one, the walk, and where it continues (None: at its start)."""
 
     tick: int = 0
     walk: str = ""
@@ -107,10 +106,10 @@ def look(
     recovered = _recover(waiting, before, sealed, output, dataset)
     comparison = Comparison(sealed, own_prefix=output_inside(source.url, output.url))
     walk = _walk(source, settings)
-    round_ = _compare(walk, _start(before, walk), comparison, waiting, settings, now)
+    position, compared, new = _compare(walk, _start(before, walk), comparison, waiting, settings, now)
     due, left = _split(waiting, settings, now)
     plan = make_plan(output, sealed, comparison, due)
-    after = Cursor(max(before.tick, waiting.tick) + 1, walk.identity, round_.position)
+    after = Cursor(max(before.tick, waiting.tick) + 1, walk.identity, position)
     if plan.files or waiting.seen != noted:
         _write(output, plan, waiting.seen, left, after.tick, sealed.next_index)
     digests = {shard: sealed.facts[shard].digest for shard in recovered}
@@ -120,24 +119,15 @@ def look(
         cursor=after.to_json(),
         touched={shard: digests[shard] for shard in sorted(digests, key=keys.shard_index)},
         sealed=plan.new_shards,
-        compared=round_.compared,
-        new=round_.new,
+        compared=compared,
+        new=new,
         changed=plan.changed,
         returned=plan.returned,
         deleted=plan.deleted,
         waiting=len(left),
         ignored=plan.ignored,
-        ended=round_.position is None,
+        ended=position is None,
     )
-
-
-@dataclass(frozen=True, slots=True)
-class _Round:
-    """Where one look ended, and the number of sources it listed and of those that it saw first."""
-
-    position: Position | None
-    compared: int
-    new: int
 
 
 def _walk(source: ImageStore, settings: Settings) -> Walk:
@@ -148,7 +138,7 @@ def _walk(source: ImageStore, settings: Settings) -> Walk:
 
 
 def _start(before: Cursor, walk: Walk) -> Position | None:
-    """Where to go on; ``None`` where a list was read to its end and is still the same."""
+    """Where the walk continues; ``None`` where a list was read to its end and has not changed."""
     if before.walk != walk.identity:
         return Position()
     if before.position is None and not walk.changes_by_itself:
@@ -163,8 +153,11 @@ def _compare(
     waiting: Waiting,
     settings: Settings,
     now: datetime,
-) -> _Round:
-    """Walk on from ``start``; new sources join ``waiting``, those that are gone again leave it."""
+) -> tuple[Position | None, int, int]:
+    """Walk on from ``start``; new sources join ``waiting``, those that are gone again leave it.
+
+    Returns where to go on, the number of sources listed, and of those seen for the first time.
+    """
     position, compared, new = start, 0, 0
     earlier = tuple(waiting.seen)
     for window in walk.windows(start, settings.automation.objects_per_tick) if start else ():
@@ -177,7 +170,7 @@ def _compare(
             waiting.note(item, now)
         compared += len(window.listed)
         position = window.next
-    return _Round(position, compared, new)
+    return position, compared, new
 
 
 def _recover(
@@ -210,15 +203,15 @@ def _split(
 def _write(
     output: ImageStore,
     plan: Plan,
-    seen: Mapping[str, tuple[SourceObject, datetime]],
-    left: Mapping[str, tuple[SourceObject, datetime]],
+    seen: dict[str, tuple[SourceObject, datetime]],
+    left: dict[str, tuple[SourceObject, datetime]],
     tick: int,
     next_index: int,
 ) -> None:
     """First the waiting list with what is about to happen, then the manifests, then what goes on waiting."""
     touched = tuple(plan.files)
     if touched:
-        write_waiting(output, plan.dataset, Waiting(dict(seen), tick, touched, next_index))
+        write_waiting(output, plan.dataset, Waiting(seen, tick, touched, next_index))
     seal(plan, output)
-    after = Waiting(dict(left), tick, touched, next_index + len(plan.new_shards))
+    after = Waiting(left, tick, touched, next_index + len(plan.new_shards))
     write_waiting(output, plan.dataset, after)

@@ -177,14 +177,14 @@ class LocalStore:
         path = self._path(folder.removesuffix("/")) if folder else self._root
         try:
             with os.scandir(path) as entries:
-                return sorted(
+                named = [
                     (
-                        (folder + key_part(entry.name) + ("/" if _is_folder(entry) else ""), entry)
-                        for entry in entries
-                        if not entry.name.startswith(".")
-                    ),
-                    key=lambda item: item[0],
-                )
+                        folder + key_part(entry.name) + ("/" if entry.is_dir(follow_symlinks=False) else ""),
+                        entry,
+                    )
+                    for entry in entries
+                    if not entry.name.startswith(".")
+                ]
         except OSError as exc:
             if exc.errno in _NOT_THERE and self._root.is_dir():
                 return []  # removed while listing, or a prefix that nothing has
@@ -192,6 +192,7 @@ class LocalStore:
             raise StoreUnavailable(
                 f"{path}: this folder cannot be listed: {exc.strerror}; check its permissions and disk"
             ) from exc
+        return sorted(named, key=lambda item: item[0])
 
     def _describe(self, key: str, entry: os.DirEntry[str]) -> SourceObject | None:
         try:
@@ -237,7 +238,7 @@ class LocalStore:
             raise StoreUnavailable(f"{folder}: leads out of {self._root} by a link; replace it by a folder")
 
     def _translated(self, exc: OSError, key: str, *, writing: bool = False) -> StorageError:
-        """The error of our tree for one of the operating system."""
+        """imgpipe's error for an error of the operating system."""
         where, code = self.uri(key), exc.errno or 0
         if not self._root.is_dir():
             return StoreUnavailable(f"{self._root}: expected a folder, it is gone; mount or make it again")
@@ -256,10 +257,6 @@ class LocalStore:
 
 def _etag(info: os.stat_result) -> str:
     return f"{info.st_mtime_ns:x}-{info.st_size:x}"
-
-
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    return entry.is_dir(follow_symlinks=False)
 
 
 def _all_before(folder: str, start_after: str | None) -> bool:
@@ -282,8 +279,6 @@ def _claim(temporary: Path, path: Path) -> None:
     """Give the temporary file the name ``path``; FileExistsError where the name is taken."""
     try:
         path.hardlink_to(temporary)
-    except FileExistsError:
-        raise
     except OSError as exc:
         if exc.errno not in _NO_HARD_LINKS:
             raise

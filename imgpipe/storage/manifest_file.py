@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from imgpipe.errors import ObjectUnreadable
 from imgpipe.records import ManifestEntry, ShardManifest
-from imgpipe.storage.parquet import from_parquet, metadata_dict, to_parquet
+from imgpipe.storage.parquet import from_parquet, read_footer, to_parquet
 
 SCHEMA_VERSION = "1"
 
@@ -56,42 +56,19 @@ def manifest_to_bytes(manifest: ShardManifest) -> bytes:
 
 def manifest_from_bytes(data: bytes, uri: str, dataset: str, shard: str) -> ShardManifest:
     """The manifest; raises :class:`ObjectUnreadable` where the bytes are not that shard's."""
-    table = from_parquet(data, uri)
-    _require_manifest_of(metadata_dict(table.schema), uri, dataset, shard)
+    table, facts = from_parquet(data, uri)
+    _require_manifest_of(facts, uri, dataset, shard)
     columns = [table.column(name).to_pylist() for name in ManifestEntry.__slots__]
     entries = (ManifestEntry(*values) for values in zip(*columns, strict=True))
     return ShardManifest(dataset, shard, tuple(entries))
 
 
 def facts_from_bytes(data: bytes, uri: str, dataset: str, shard: str) -> ManifestFacts:
-    """A manifest's facts from its footer; files without them are read whole. Errors as above."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        metadata = pq.read_metadata(pa.BufferReader(data))
-    except (pa.ArrowException, OSError, ValueError) as exc:
-        raise ObjectUnreadable(f"{uri}: expected a Parquet file ({exc}); delete it and run again") from exc
-    facts = {key.decode(): value.decode() for key, value in (metadata.metadata or {}).items()}
+    """A manifest's facts from its footer. Errors as above."""
+    images, facts = read_footer(data, uri)
     _require_manifest_of(facts, uri, dataset, shard)
-    if "imgpipe.digest" in facts:
-        return ManifestFacts(
-            shard,
-            metadata.num_rows,
-            int(facts["imgpipe.absent"]),
-            facts["imgpipe.digest"],
-            facts["imgpipe.first_key"],
-            facts["imgpipe.last_key"],
-        )
-    return facts_of(manifest_from_bytes(data, uri, dataset, shard))
-
-
-def facts_of(manifest: ShardManifest) -> ManifestFacts:
-    """The same facts from the entries."""
-    names = [entry.source_key for entry in manifest.entries]
-    absent = sum(not entry.present for entry in manifest.entries)
-    first, last = (min(names), max(names)) if names else ("", "")
-    return ManifestFacts(manifest.shard, len(names), absent, manifest.digest, first, last)
+    digest, first, last = (facts[f"imgpipe.{name}"] for name in ("digest", "first_key", "last_key"))
+    return ManifestFacts(shard, images, int(facts["imgpipe.absent"]), digest, first, last)
 
 
 def entries_between(
@@ -100,8 +77,8 @@ def entries_between(
     """The entries with ``low`` < key <= ``high``; ``None`` is no bound. Only these become objects."""
     import pyarrow.compute as pc
 
-    table = from_parquet(data, uri)
-    _require_manifest_of(metadata_dict(table.schema), uri, dataset, shard)
+    table, facts = from_parquet(data, uri)
+    _require_manifest_of(facts, uri, dataset, shard)
     names = table.column("source_key")
     inside = pc.is_valid(names)
     if low is not None:
@@ -118,20 +95,22 @@ def entries_between(
 
 
 def _footer(manifest: ShardManifest) -> dict[str, str]:
-    facts = facts_of(manifest)
+    names = [entry.source_key for entry in manifest.entries]
     return {
-        "imgpipe.schema_version": SCHEMA_VERSION,
-        "imgpipe.dataset": manifest.dataset,
-        "imgpipe.shard": manifest.shard,
-        "imgpipe.digest": facts.digest,
-        "imgpipe.absent": str(facts.absent),
-        "imgpipe.first_key": facts.first_key,
-        "imgpipe.last_key": facts.last_key,
+        **_identity(manifest.dataset, manifest.shard),
+        "imgpipe.digest": manifest.digest,
+        "imgpipe.absent": str(sum(not entry.present for entry in manifest.entries)),
+        "imgpipe.first_key": min(names, default=""),
+        "imgpipe.last_key": max(names, default=""),
     }
 
 
+def _identity(dataset: str, shard: str) -> dict[str, str]:
+    return {"imgpipe.schema_version": SCHEMA_VERSION, "imgpipe.dataset": dataset, "imgpipe.shard": shard}
+
+
 def _require_manifest_of(facts: dict[str, str], uri: str, dataset: str, shard: str) -> None:
-    expected = {"imgpipe.schema_version": SCHEMA_VERSION, "imgpipe.dataset": dataset, "imgpipe.shard": shard}
+    expected = _identity(dataset, shard)
     found = {name: facts.get(name) for name in expected}
     if found != expected:
         raise ObjectUnreadable(f"{uri}: expected a manifest with {expected}, found {found}; restore the file")

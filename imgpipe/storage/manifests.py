@@ -18,7 +18,7 @@ from imgpipe.records import ManifestEntry, ShardManifest, SourceObject
 from imgpipe.storage import keys
 from imgpipe.storage.comparison import Comparison, updated
 from imgpipe.storage.manifest_file import manifest_from_bytes, manifest_to_bytes
-from imgpipe.storage.sealed import SealedShards
+from imgpipe.storage.sealed import SealedShards, list_manifests
 from imgpipe.storage.store import ImageStore
 from imgpipe.storage.walk import Position, StoreWalk
 
@@ -126,8 +126,7 @@ def seal(plan: Plan, output: ImageStore) -> tuple[str, ...]:
 
 def list_shards(output: ImageStore, dataset: str) -> list[str]:
     """Names of the data set's sealed shards, in order."""
-    names = (keys.shard_of_manifest(found.key) for found in output.list(keys.manifest_prefix(dataset)))
-    return sorted((name for name in names if name is not None), key=keys.shard_index)
+    return [shard for shard, _ in list_manifests(output, dataset)]
 
 
 def list_datasets(output: ImageStore) -> list[str]:
@@ -165,15 +164,13 @@ def _batches(found: Iterator[SourceObject], size: int) -> Iterator[tuple[SourceO
 
 
 def _entries(batch: Sequence[SourceObject]) -> tuple[ManifestEntry, ...]:
-    entries = tuple(
-        ManifestEntry(found.key, keys.image_id(found.key), found.etag, found.size_bytes) for found in batch
-    )
-    seen: dict[str, str] = {}
-    for entry in entries:
-        other = seen.setdefault(entry.image_id.casefold(), entry.source_key)
-        if other != entry.source_key:
+    entries: dict[str, ManifestEntry] = {}
+    for found in batch:
+        entry = ManifestEntry(found.key, keys.image_id(found.key), found.etag, found.size_bytes)
+        other = entries.setdefault(entry.image_id.casefold(), entry)
+        if other is not entry:
             raise StorageError(
-                f"{other!r} and {entry.source_key!r}: both get the image id {entry.image_id}; "
+                f"{other.source_key!r} and {entry.source_key!r}: both get the image id {entry.image_id}; "
                 "expected different ids within a shard: rename one of the two sources"
             )
-    return entries
+    return tuple(entries.values())

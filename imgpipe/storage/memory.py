@@ -1,4 +1,4 @@
-"""A store in memory: the small twin of the others, for tests and trials."""
+"""A store in memory, for commands on one image and for tests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From what the user typed to a store."""
+"""Opens the store at an address."""
 
 from __future__ import annotations
 

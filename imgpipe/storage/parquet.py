@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from imgpipe.errors import ObjectUnreadable
 
@@ -20,31 +21,20 @@ def to_parquet(table: pa.Table) -> bytes:
     return bytes(sink.getvalue().to_pybytes())
 
 
-def from_parquet(data: bytes, uri: str) -> pa.Table:
-    """The table; raises :class:`ObjectUnreadable` naming ``uri`` where the bytes are none."""
-    import pyarrow as pa
+def from_parquet(data: bytes, uri: str) -> tuple[pa.Table, dict[str, str]]:
+    """The table and its key-value metadata; raises :class:`ObjectUnreadable` naming ``uri``."""
     import pyarrow.parquet as pq
 
-    try:
-        return pq.read_table(pa.BufferReader(data))
-    except (pa.ArrowException, OSError, ValueError) as exc:
-        raise _unreadable(uri, exc) from exc
+    table = _read(pq.read_table, data, uri)
+    return table, _texts(table.schema.metadata)
 
 
-def metadata_of(data: bytes, uri: str) -> dict[str, str]:
-    """The key-value metadata alone, without reading the rows; errors as in :func:`from_parquet`."""
-    import pyarrow as pa
+def read_footer(data: bytes, uri: str) -> tuple[int, dict[str, str]]:
+    """Number of rows and key-value metadata without reading the rows; errors as in :func:`from_parquet`."""
     import pyarrow.parquet as pq
 
-    try:
-        return metadata_dict(pq.read_schema(pa.BufferReader(data)))
-    except (pa.ArrowException, OSError, ValueError) as exc:
-        raise _unreadable(uri, exc) from exc
-
-
-def metadata_dict(schema: pa.Schema) -> dict[str, str]:
-    """A schema's key-value metadata as text."""
-    return {key.decode(): value.decode() for key, value in (schema.metadata or {}).items()}
+    footer = _read(pq.read_metadata, data, uri)
+    return footer.num_rows, _texts(footer.metadata)
 
 
 def printable(text: str) -> str:
@@ -52,5 +42,14 @@ def printable(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def _unreadable(uri: str, exc: Exception) -> ObjectUnreadable:
-    return ObjectUnreadable(f"{uri}: expected a Parquet file ({exc}); delete it and run again")
+def _read(reader: Callable[[pa.BufferReader], Any], data: bytes, uri: str) -> Any:
+    import pyarrow as pa
+
+    try:
+        return reader(pa.BufferReader(data))
+    except (pa.ArrowException, OSError, ValueError) as exc:
+        raise ObjectUnreadable(f"{uri}: expected a Parquet file ({exc}); delete it and run again") from exc
+
+
+def _texts(metadata: Mapping[bytes, bytes] | None) -> dict[str, str]:
+    return {key.decode(): value.decode() for key, value in (metadata or {}).items()}

@@ -1,4 +1,4 @@
-"""S3, and what speaks like it, as an object store.
+"""S3 and S3-compatible servers as an object store.
 
 One PUT is one object, complete or absent. Writing without overwriting sends ``If-None-Match: *``, which AWS,
 MinIO and other current servers answer with 412 where the key is taken; a server that ignores the header
@@ -40,7 +40,7 @@ from imgpipe.storage.store import check_key, is_hidden
 _ATTEMPTS = 4
 _PAUSE_SECONDS = 0.1
 _BROKEN_BODY = (IncompleteReadError, ReadTimeoutError, ResponseStreamingError, FlexibleChecksumError)
-#: What browsers must know about the files that we write.
+#: Content types of the files that imgpipe writes, for browsers.
 _CONTENT_TYPES = {
     "png": "image/png",
     "jpg": "image/jpeg",
@@ -188,7 +188,7 @@ class S3Store:
             return bytes(body.read())
 
     def _was_ours(self, exc: ClientError, key: str, data: bytes) -> bool:
-        """Whether the object that is in the way came from this very call.
+        """Whether the existing object was written by this call.
 
         A PUT whose answer got lost is repeated by botocore, and the repetition meets its own object.
         """

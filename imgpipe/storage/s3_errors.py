@@ -1,4 +1,4 @@
-"""What botocore raises, as errors of our tree."""
+"""Translates botocore's exceptions into imgpipe's error tree."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def _from_answer(exc: ClientError, url: str, uri: str, *, of_object: bool) -> St
 
 
 def _from_transport(exc: BotoCoreError, url: str) -> StoreUnavailable:
-    """What happened before, or instead of, an answer."""
+    """Errors without an answer of the server: credentials, region, network."""
     if isinstance(exc, _CREDENTIAL_ERRORS):
         return StoreUnavailable(f"{url}: no usable AWS credentials ({exc}); {_CREDENTIAL_HELP}")
     if isinstance(exc, boto.NoRegionError):

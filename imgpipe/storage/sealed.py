@@ -7,7 +7,6 @@ and read again where a manifest's etag changed.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -26,7 +25,6 @@ _READERS = 16
 _BATCH = 64
 
 _known: dict[tuple[str, str], dict[str, tuple[str, ManifestFacts]]] = {}
-_lock = threading.Lock()
 
 
 class SealedShards:
@@ -35,10 +33,9 @@ class SealedShards:
     def __init__(self, output: ImageStore, dataset: str) -> None:
         self._output = output
         self.dataset = dataset
-        found = sorted(_manifests(output, dataset), key=lambda item: keys.shard_index(item[0]))
+        found = list_manifests(output, dataset)
         place = (output.url, dataset)
-        with _lock:
-            known = _known.get(place, {})
+        known = _known.get(place, {})
         fresh = {
             shard: known[shard] for shard, item in found if shard in known and known[shard][0] == item.etag
         }
@@ -46,8 +43,7 @@ class SealedShards:
         with ThreadPoolExecutor(_READERS, thread_name_prefix="manifests") as pool:
             for (shard, item), facts in zip(missing, pool.map(self._read_facts, missing), strict=True):
                 fresh[shard] = (item.etag, facts)
-        with _lock:
-            _known[place] = fresh
+        _known[place] = fresh
         self.facts: dict[str, ManifestFacts] = {shard: fresh[shard][1] for shard, _ in found}
 
     @property
@@ -84,8 +80,10 @@ class SealedShards:
         return entries_between(self._output.read(key), self._output.uri(key), self.dataset, shard, low, high)
 
 
-def _manifests(output: ImageStore, dataset: str) -> Iterator[tuple[str, SourceObject]]:
-    for found in output.list(keys.manifest_prefix(dataset)):
-        shard = keys.shard_of_manifest(found.key)
-        if shard is not None:
-            yield shard, found
+def list_manifests(output: ImageStore, dataset: str) -> list[tuple[str, SourceObject]]:
+    """(shard, its manifest's object) of every sealed shard, in shard order."""
+    listed = (
+        (keys.shard_of_manifest(found.key), found) for found in output.list(keys.manifest_prefix(dataset))
+    )
+    sealed = [(shard, found) for shard, found in listed if shard is not None]
+    return sorted(sealed, key=lambda item: keys.shard_index(item[0]))

@@ -79,7 +79,7 @@ class ListWalk:
                 row += chunk.num_rows
                 budget -= max(chunk.num_rows, 1)
                 ended = row >= objects.num_rows
-                listed = [SourceObject(*values) for values in zip(*_columns(chunk), strict=True)]
+                listed = [SourceObject(row["key"], row["size"], row["etag"]) for row in chunk.to_pylist()]
                 high = None if ended and last_file else listed[-1].key if listed else low
                 shown = [found for found in listed if not is_hidden(found.key)]
                 if high is None or listed:
@@ -166,10 +166,8 @@ def _read(file: _File) -> pa.Table:
         result = result.filter(pc.starts_with(result.column("key"), file.strip))
         cut = pc.utf8_slice_codeunits(result.column("key"), len(file.strip))
         result = result.set_column(0, "key", cut)
-    whole = pc.and_(
-        pc.not_equal(result.column("key"), ""), pc.invert(pc.ends_with(result.column("key"), "/"))
-    )
-    result = result.filter(whole)
+    folder_or_empty = pc.match_substring_regex(result.column("key"), "(^|/)$")
+    result = result.filter(pc.invert(folder_or_empty))
     if any(result.column(name).null_count for name in chosen):
         raise ConfigError(f"{file.uri}: expected a key, a size and an etag in every row; some are empty")
     return result.sort_by("key")
@@ -181,7 +179,7 @@ def _load(file: _File) -> pa.Table:
 
     data = file.store.read(file.key)
     if file.columns is None and not file.key.endswith((".csv", ".csv.gz")):
-        return from_parquet(data, file.uri)
+        return from_parquet(data, file.uri)[0]
     names = list(file.columns) if file.columns else None
     try:
         stream = pa.input_stream(
@@ -207,8 +205,3 @@ def _as_text(names: list[str] | None) -> dict[str, Any]:
 
 def _find(table: pa.Table, names: tuple[str, ...]) -> str | None:
     return next((name for name in names if name in table.column_names), None)
-
-
-def _columns(table: pa.Table) -> tuple[list[str], list[int], list[str]]:
-    key, size, etag = (table.column(name).to_pylist() for name in ("key", "size", "etag"))
-    return key, size, etag

@@ -1,4 +1,4 @@
-"""What an object store is: six verbs, the same for a folder, S3 and memory.
+"""The protocol of an object store: the same six operations for a folder, S3 and memory.
 
 Keys are relative, ``/``-separated names as in ``matted/demo/00000/girl-1f3a9c0b2d.png``. Objects are read
 and written whole; a writer's bytes are seen completely or not at all.

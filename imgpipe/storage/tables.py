@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from imgpipe.errors import ConfigError, ObjectMissing, ObjectUnreadable
 from imgpipe.records import ImageRow, ModelUse, Status
 from imgpipe.storage import keys
-from imgpipe.storage.parquet import from_parquet, metadata_dict, metadata_of, printable, to_parquet
+from imgpipe.storage.parquet import from_parquet, printable, read_footer, to_parquet
 from imgpipe.storage.store import ImageStore
 
 if TYPE_CHECKING:
@@ -43,6 +43,8 @@ _INTEGERS = {"attempts", "width", "height", "bit_depth", "size_bytes"}
 _PLAIN = tuple(
     name for name in FIXED_COLUMNS if name not in _MODEL and name not in ("status", "reasons", "details")
 )
+#: Metadata that pandas and Arrow write.
+_FOREIGN = ("pandas", "ARROW:schema")
 
 
 def write_table(
@@ -60,7 +62,7 @@ def write_table(
     stay. Values in ``details`` must be JSON's (numpy numbers and arrays are converted, tuples become lists).
     """
     for name in meta:
-        if name.startswith("imgpipe.") or name in ("pandas", "ARROW:schema"):
+        if name.startswith("imgpipe.") or name in _FOREIGN:
             raise ConfigError(f"table metadata: expected a name of your own, {name!r} is reserved")
     table = _to_arrow(rows, meta)
     store.write(keys.table_key(asset, dataset, shard), to_parquet(table), overwrite=True)
@@ -71,24 +73,27 @@ def read_table(
 ) -> tuple[list[ImageRow], dict[str, str]]:
     """The rows, in the order they were written, and the caller's metadata; raises ObjectMissing."""
     key = keys.table_key(asset, dataset, shard)
-    table = from_parquet(store.read(key), store.uri(key))
-    facts = metadata_dict(table.schema)
+    table, facts = from_parquet(store.read(key), store.uri(key))
     _require_version(facts, store.uri(key))
-    return _to_rows(table, json.loads(facts["imgpipe.columns"])), _own(facts)
+    names = json.loads(facts["imgpipe.columns"])
+    return [_row(values, names) for values in table.to_pylist()], _own(facts)
+
+
+def read_rows(store: ImageStore, asset: str, dataset: str, shard: str) -> dict[str, ImageRow] | None:
+    """image_id -> row, in the order they were written; ``None`` where there is no table."""
+    try:
+        rows, _ = read_table(store, asset, dataset, shard)
+    except ObjectMissing:
+        return None
+    return {row.image_id: row for row in rows}
 
 
 def read_standing(
     store: ImageStore, assets: Iterable[str], dataset: str, shard: str
 ) -> dict[str, dict[str, ImageRow]]:
     """asset -> image_id -> row, of those tables of a shard that exist already."""
-    found: dict[str, dict[str, ImageRow]] = {}
-    for asset in assets:
-        try:
-            rows, _ = read_table(store, asset, dataset, shard)
-        except ObjectMissing:
-            continue
-        found[asset] = {row.image_id: row for row in rows}
-    return found
+    found = {asset: read_rows(store, asset, dataset, shard) for asset in assets}
+    return {asset: rows for asset, rows in found.items() if rows is not None}
 
 
 def read_meta(store: ImageStore, asset: str, dataset: str, shard: str) -> dict[str, str] | None:
@@ -98,7 +103,7 @@ def read_meta(store: ImageStore, asset: str, dataset: str, shard: str) -> dict[s
         data = store.read(key)
     except ObjectMissing:
         return None
-    facts = metadata_of(data, store.uri(key))
+    _, facts = read_footer(data, store.uri(key))
     _require_version(facts, store.uri(key))
     return _own(facts)
 
@@ -177,38 +182,29 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"details: expected JSON values, got {type(value).__name__}: {value!r}")
 
 
-def _to_rows(table: pa.Table, names: Mapping[str, Mapping[str, str]]) -> list[ImageRow]:
-    values = {name: table.column(name).to_pylist() for name in table.column_names}
+def _row(values: dict[str, Any], names: Mapping[str, Mapping[str, str]]) -> ImageRow:
     if "output_store" not in values:  # Older tables: only raw_images named a key of the source.
-        pairs = zip(values["source_key"], values["output_key"], strict=True)
-        values["output_store"] = ["source" if made == source else "output" for source, made in pairs]
-    return [_row(values, index, names) for index in range(table.num_rows)]
-
-
-def _row(values: Mapping[str, list[Any]], index: int, names: Mapping[str, Mapping[str, str]]) -> ImageRow:
-    measured = {
-        field: {
-            name: values[column][index]
-            for name, column in mapping.items()
-            if values[column][index] is not None
-        }
+        values["output_store"] = "source" if values["output_key"] == values["source_key"] else "output"
+    measured: dict[str, Any] = {
+        field: {name: values[column] for name, column in mapping.items() if values[column] is not None}
         for field, mapping in names.items()
     }
-    model = {field: values[column][index] for column, field in _MODEL.items()}
+    model = {field: values[column] for column, field in _MODEL.items()}
     return ImageRow(
-        **{name: values[name][index] for name in _PLAIN},
-        status=Status(values["status"][index]),
-        reasons=tuple(values["reasons"][index]),
+        **{name: values[name] for name in _PLAIN},
+        **measured,
+        status=Status(values["status"]),
+        reasons=tuple(values["reasons"]),
         model=None if model["name"] is None else ModelUse(**model),
-        details=json.loads(values["details"][index]),
-        seconds=measured["seconds"],
-        metrics=measured["metrics"],
+        details=json.loads(values["details"]),
     )
 
 
 def _own(facts: Mapping[str, str]) -> dict[str, str]:
     return {
-        name: value for name, value in facts.items() if not name.startswith("imgpipe.") and name != "pandas"
+        name: value
+        for name, value in facts.items()
+        if not name.startswith("imgpipe.") and name not in _FOREIGN
     }
 
 

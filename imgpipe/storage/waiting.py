@@ -1,4 +1,4 @@
-"""New sources whose shard is not full yet, and the shards that the look which wrote the list was to write."""
+"""The list of new sources that do not fill a shard yet, and the shards that its writer was about to write."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from imgpipe.errors import ObjectMissing, ObjectUnreadable
 from imgpipe.records import SourceObject
 from imgpipe.storage import keys
-from imgpipe.storage.parquet import from_parquet, metadata_dict, to_parquet
+from imgpipe.storage.parquet import from_parquet, to_parquet
 from imgpipe.storage.store import ImageStore
 
 
@@ -55,18 +55,16 @@ def read_waiting(output: ImageStore, dataset: str) -> Waiting:
 
     key = keys.waiting_key(dataset)
     try:
-        table = from_parquet(output.read(key), output.uri(key))
+        table, facts = from_parquet(output.read(key), output.uri(key))
     except ObjectMissing:
         return Waiting()
-    facts = metadata_dict(table.schema)
     try:
-        rows = table.to_pylist()
         seen = {
             row["source_key"]: (
                 SourceObject(row["source_key"], row["size_bytes"], row["etag"]),
                 datetime.fromtimestamp(row["seen_at"], UTC),
             )
-            for row in rows
+            for row in table.to_pylist()
         }
         return Waiting(
             seen,

@@ -16,7 +16,7 @@ WINDOW = 50_000
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """Where to go on: in ``part`` (number of a prefix or file), behind ``after``, at ``row`` of a file."""
+    """Where a walk continues: ``part`` (number of a prefix or file), key ``after``, ``row`` of a file."""
 
     part: int = 0
     after: str | None = None
@@ -96,10 +96,10 @@ class StoreWalk:
 
 
 def _before(prefix: str) -> str | None:
-    """A text before every key that starts with the prefix."""
+    """A text that sorts before every key with this prefix."""
     return prefix[:-1] if prefix else None
 
 
 def _behind(prefix: str) -> str | None:
-    """A text at or behind every key that starts with the prefix."""
+    """A text that sorts after every key with this prefix."""
     return prefix[:-1] + chr(ord(prefix[-1]) + 1) if prefix else None

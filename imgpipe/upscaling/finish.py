@@ -5,7 +5,6 @@ Everything happens in float32 on strips of rows, on all cores; the result is rou
 
 from __future__ import annotations
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -13,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from imgpipe.images.image import Pixels
+from imgpipe.inference.threads import network_threads
 from imgpipe.pixels.axis_filter import AxisFilter
 from imgpipe.pixels.bilinear import enlarged_rows
 from imgpipe.pixels.strips import spans
@@ -55,7 +55,7 @@ def finish(
         values += 0.5  # with the cast, which cuts off, this rounds half up
         result[rows] = np.clip(values, 0.0, full, out=values)
 
-    with ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="imgpipe-finish") as pool:
+    with ThreadPoolExecutor(network_threads(), thread_name_prefix="imgpipe-finish") as pool:
         for _ in pool.map(work, spans(0, height, strip_rows)):
             pass  # an exception of a strip is raised here
     return result

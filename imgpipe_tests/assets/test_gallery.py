@@ -1,4 +1,4 @@
-"""Pictures in Markdown: small, of the stored files, and honest about what cannot be read."""
+"""Pictures in Markdown: small, made from the stored files; files that cannot be read are named."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import base64
 import re
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 
@@ -15,6 +14,7 @@ from imgpipe.images.encode import encode
 from imgpipe.images.image import Image
 from imgpipe.records import ImageRow, Status
 from imgpipe_tests.end_to_end.conftest import write_drawing
+from imgpipe_tests.opencv_files import opencv_decode
 from imgpipe_tests.pictures.overlaps import Overlaps
 from imgpipe_tests.review.space import Space
 
@@ -24,7 +24,7 @@ _PICTURE = re.compile(r"!\[(\w+)\]\(data:image/webp;base64,([A-Za-z0-9+/=]+)\)")
 def pictures(markdown: str) -> list[tuple[str, np.ndarray]]:
     """(label, RGB) of every inline picture, in order."""
     return [
-        (label, cv2.imdecode(np.frombuffer(base64.b64decode(text), np.uint8), cv2.IMREAD_COLOR)[..., ::-1])
+        (label, opencv_decode(base64.b64decode(text))[..., ::-1])
         for label, text in _PICTURE.findall(markdown)
     ]
 
@@ -49,7 +49,7 @@ def test_source_result_and_difference_of_the_stored_files_are_shown(space: Space
     shown = pictures(text)
     assert [label for label, _ in shown] == ["source", "result", "difference"]
     assert all(picture.shape == (112, 128, 3) for _, picture in shown)
-    source = cv2.imread(str(Path(space.source) / "a.png"))[..., ::-1]
+    source = opencv_decode(Path(space.source, "a.png").read_bytes())[..., ::-1]
     assert np.abs(shown[0][1].astype(int) - source).mean() < 4
     corner = shown[1][1][:16, :16].reshape(-1, 3)  # The background was cut out: a checkerboard of two greys.
     assert np.ptp(corner.mean(axis=1)) > 20

@@ -14,6 +14,7 @@ import pandas as pd
 
 from imgpipe.assets.overview import as_markdown, overview_svg
 from imgpipe.storage.memory import MemoryStore
+from imgpipe_tests.opencv_files import opencv_decode
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -72,8 +73,7 @@ def test_the_worst_are_shown_from_the_reports_thumbnails_and_nothing_from_outsid
     images = list(ET.fromstring(svg).iter(f"{SVG}image"))  # noqa: S314 -- our own
     assert len(images) == 11  # Six images, one of whose pictures is missing.
     first = base64.b64decode(images[0].attrib["href"].partition(",")[2])
-    shown = cv2.imdecode(np.frombuffer(first, np.uint8), cv2.IMREAD_COLOR)
-    assert shown[..., 2].mean() > 200
+    assert opencv_decode(first)[..., 2].mean() > 200
     assert "ObjectMissing" in svg
     assert "30.0 dB, rejected" in texts(svg)
     addresses = set(re.findall(r'(?:href|src|url)\s*=?\s*["(]([^")]{0,20})', svg))

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from dagster import AssetCheckSeverity, AssetKey, DagsterInstance, ExecuteInProcessResult
 
@@ -89,7 +90,7 @@ def _rewritten(row: ImageRow, defect: str | None, stores: Stores, settings: Sett
     if defect is None:
         return row
     picture = decode(stores.output.read(row.output_key), name=row.output_key, limits=settings.limits)
-    damaged = plant(defect, picture.pixels, grid=GRID, seed=1)
+    damaged = plant(defect, np.asarray(picture.pixels, np.uint8), grid=GRID, seed=1)
     assert damaged is not None
     data = encode(replace(picture, pixels=damaged))
     stores.output.write(row.output_key, data, overwrite=True)

@@ -227,6 +227,7 @@ def _assert_checks_belong_to_their_partitions(site: Site) -> None:
         event = record.event.dagster_event if record.event else None
         if event is not None and event.event_type is DagsterEventType.ASSET_CHECK_EVALUATION:
             evaluation = event.asset_check_evaluation_data
+            assert evaluation.partition is not None
             latest.setdefault(evaluation.partition, evaluation)
     expected = {f"art-{m.shard}": len(m.entries) for m in read_manifests(site.stores.output, "art")}
     assert set(latest) == set(expected)

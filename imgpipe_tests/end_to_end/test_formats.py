@@ -12,6 +12,7 @@ from PIL import Image as PillowImage
 
 from imgpipe.records import Status
 from imgpipe_tests.end_to_end.conftest import Workspace
+from imgpipe_tests.opencv_files import opencv_decode
 
 pytestmark = pytest.mark.shared
 
@@ -26,7 +27,7 @@ KINDS = {
 
 def described(path: Path) -> dict[str, Any]:
     """Channels and depth as OpenCV sees them, metadata as Pillow does."""
-    pixels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    pixels = opencv_decode(path.read_bytes(), cv2.IMREAD_UNCHANGED)
     with PillowImage.open(path) as opened:
         exif = dict(opened.getexif())
         xmp = opened.info.get("xmp") or opened.info.get("XML:com.adobe.xmp")
@@ -85,8 +86,8 @@ def test_sixteen_bits_and_alpha_survive_matting(workspace: Workspace, shared: Pa
         "rembg.alpha_matting=false",
     )
     row = workspace.rows("matted_images")[name]
-    before = cv2.imread(str(source), cv2.IMREAD_UNCHANGED)
-    after = cv2.imread(str(Path(workspace.output, row.output_key)), cv2.IMREAD_UNCHANGED)
+    before = opencv_decode(source.read_bytes(), cv2.IMREAD_UNCHANGED)
+    after = opencv_decode(Path(workspace.output, row.output_key).read_bytes(), cv2.IMREAD_UNCHANGED)
     assert after.dtype == np.uint16
     assert after.shape == before.shape
     assert (after[..., 3] <= before[..., 3]).all()  # What the source left out never comes back.

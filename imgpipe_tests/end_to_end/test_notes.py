@@ -16,7 +16,8 @@ from imgpipe.config import load_settings
 from imgpipe.engines.shard import Stores, run_shard
 from imgpipe.images.encode import encode
 from imgpipe.pictures.reader import PictureReader
-from imgpipe.report.build import ShardRows, build_report
+from imgpipe.report.build import build_report
+from imgpipe.report.frame import ShardRows
 from imgpipe.stages.build import build_stage
 from imgpipe.stages.catalogue import MATTED, QUALITY, RAW
 from imgpipe.stages.chain import steps

@@ -52,7 +52,7 @@ def over(image: npt.NDArray[np.uint8], background: float) -> tuple[Float, Float]
 
 
 def luma(rgb: Float) -> Float:
-    return rgb @ np.array([0.299, 0.587, 0.114])
+    return np.asarray(rgb @ np.array([0.299, 0.587, 0.114]), np.float64)
 
 
 def weighted_psnr(a: Float, b: Float, weight: Float) -> float:
@@ -78,7 +78,7 @@ def second_opinion(before: npt.NDArray[np.uint8], after: npt.NDArray[np.uint8]) 
     worst: dict[str, float] = {}
     for background in (0.0, 255.0):
         (a, wa), (b, wb) = over(before, background), over(after, background)
-        b = cv2.resize(b, size, interpolation=cv2.INTER_AREA)
+        b = np.asarray(cv2.resize(b, size, interpolation=cv2.INTER_AREA), np.float64)
         weight = np.maximum(wa, cv2.resize(wb, size, interpolation=cv2.INTER_AREA))
         found = {
             "psnr": weighted_psnr(a, b, weight),

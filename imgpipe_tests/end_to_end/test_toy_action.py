@@ -70,7 +70,7 @@ ROW = Action(
 
 
 def _eight_bits(pixels: np.ndarray) -> np.ndarray:
-    return np.clip(pixels, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(pixels, 0, 255), np.uint8)
 
 
 def test_a_toy_action_from_source_to_review_and_report(

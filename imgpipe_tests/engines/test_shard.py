@@ -2,66 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-
-import numpy as np
 import pytest
 
 from imgpipe.config import Settings
 from imgpipe.engines.shard import Stores, run_shard
 from imgpipe.errors import ObjectMissing, StoreUnavailable
-from imgpipe.images.encode import encode
-from imgpipe.images.image import Image
 from imgpipe.records import ImageRow, Status
-from imgpipe.settings import IsolationSettings
 from imgpipe.stages.catalogue import RAW
 from imgpipe.stages.chain import Step, steps
-from imgpipe.stages.protocol import StageResult
 from imgpipe.stages.read import ReadStage
 from imgpipe.storage import keys
-from imgpipe.storage.manifests import plan, seal
 from imgpipe.storage.memory import MemoryStore
 from imgpipe.storage.tables import read_table
+from imgpipe_tests.engines.levels import MATTE, READ, SCORE, SETTINGS, Cutout, flat, replan
 
-SETTINGS = Settings(dataset="art", actions=("rembg",), workers=1, isolation=IsolationSettings(mode="none"))
-READ, MATTE, SCORE = steps(SETTINGS)
 COUNT = 6
-
-
-@dataclass
-class Cutout:
-    """Adds an opaque alpha channel; stops or rejects where a test says so."""
-
-    fingerprint: str = "cutout-1"
-    concurrency: int = 1
-    stop_at: int = -1
-    rejected: tuple[int, ...] = ()
-    seen: list[int] = field(default_factory=list)
-
-    def run(self, inputs: Mapping[str, Image], rows: Mapping[str, ImageRow]) -> StageResult:
-        pixels = inputs["source"].pixels
-        level = int(pixels[0, 0, 0])
-        if level == self.stop_at:
-            raise StoreUnavailable("the store is gone")
-        self.seen.append(level)
-        opaque = np.full((*pixels.shape[:2], 1), 255, np.uint8)
-        status = Status.REJECTED if level in self.rejected else Status.OK
-        reasons = ("not this one",) if level in self.rejected else ()
-        return StageResult({"matted": Image(np.dstack([pixels, opaque]))}, status, reasons)
+GONE = {4: StoreUnavailable("the store is gone")}
 
 
 @pytest.fixture
 def stores() -> Stores:
     made = Stores(MemoryStore("source"), MemoryStore("output"))
     for level in range(COUNT):
-        made.source.write(f"{level}.png", encode(Image(np.full((5, 4, 3), level, np.uint8))))
+        made.source.write(f"{level}.png", flat(level))
     replan(made)
     return made
-
-
-def replan(stores: Stores) -> None:
-    seal(plan(stores.source, stores.output, dataset="art", shard_size=100), stores.output)
 
 
 def read(stores: Stores) -> None:
@@ -92,7 +57,7 @@ def test_a_crash_costs_only_what_was_not_noted_yet(stores: Stores, monkeypatch: 
     monkeypatch.setattr("imgpipe.engines.journal.JOURNAL_SECONDS", 0.0)
     read(stores)
     with pytest.raises(StoreUnavailable):
-        run_shard(MATTE, Cutout(stop_at=4), SETTINGS, stores, "00000")
+        run_shard(MATTE, Cutout(failures=GONE), SETTINGS, stores, "00000")
     assert not stores.output.exists(keys.table_key("matted_images", "art", "00000"))
     again = Cutout()
     result = run_shard(MATTE, again, SETTINGS, stores, "00000")
@@ -106,7 +71,7 @@ def test_a_noted_row_of_other_settings_is_not_kept(stores: Stores, monkeypatch: 
     monkeypatch.setattr("imgpipe.engines.journal.JOURNAL_SECONDS", 0.0)
     read(stores)
     with pytest.raises(StoreUnavailable):
-        run_shard(MATTE, Cutout(stop_at=4), SETTINGS, stores, "00000")
+        run_shard(MATTE, Cutout(failures=GONE), SETTINGS, stores, "00000")
     again = Cutout(fingerprint="cutout-2")
     run_shard(MATTE, again, SETTINGS, stores, "00000")
     assert sorted(again.seen) == list(range(COUNT))
@@ -139,7 +104,7 @@ def test_a_source_that_comes_back_and_one_that_was_swapped_are_done_again(stores
 
 
 def test_a_source_swapped_after_planning_is_an_error_row_not_a_wrong_picture(stores: Stores) -> None:
-    stores.source.write("1.png", encode(Image(np.full((5, 4, 3), 99, np.uint8))), overwrite=True)
+    stores.source.write("1.png", flat(99), overwrite=True)
     result = run_shard(READ, ReadStage(SETTINGS.limits), SETTINGS, stores, "00000")
     (row,) = [row for row in result.rows if row.status is Status.ERROR]
     assert (row.source_key, row.error_class) == ("1.png", "ObjectChanged")

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from imgpipe.enhancement import enhance as module
-from imgpipe.enhancement.enhance import enhance, plan_size
-from imgpipe.errors import ImageError, LimitExceeded
+from imgpipe.enhancement.enhance import enhance, plan_size, resample
+from imgpipe.errors import ImageError, LimitExceeded, OutOfMemory
 from imgpipe.images.image import Image
 from imgpipe.pixels.resize import resize
 from imgpipe.settings import EnhanceSettings, LimitSettings
@@ -128,6 +128,15 @@ def test_limits_hold_before_anything_is_computed(monkeypatch: pytest.MonkeyPatch
         enhance(Image(waves(10, 10)), at_limit, LimitSettings(max_output_pixels=399))
     monkeypatch.undo()
     assert enhance(Image(waves(10, 10)), at_limit, LimitSettings(max_output_pixels=400)).image.width == 20
+
+
+def test_no_memory_is_one_pictures_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any) -> Image:
+        raise MemoryError
+
+    monkeypatch.setattr(module, "resize", refuse)
+    with pytest.raises(OutOfMemory, match="run fewer workers"):
+        resample(Image(waves(5, 5)), 10, 10, "lanczos")
 
 
 def test_impossible_sizes() -> None:

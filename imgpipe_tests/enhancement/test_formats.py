@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from imgpipe.enhancement.formats import Encoding, encoding_for, fit_bit_depth, write
-from imgpipe.errors import EncodeError
+from imgpipe.enhancement.formats import Encoding, encoding_for, fit_bit_depth
 from imgpipe.images.image import Image
 from imgpipe_tests.enhancement.pictures import tagged, waves
 
@@ -27,21 +26,6 @@ def test_how_a_format_holds_a_picture(channels: int, name: str, expected: Encodi
     assert encoding.lossless == (expected.quality is None)
 
 
-@pytest.mark.parametrize("channels", [2, 4])
-def test_jpeg_never_holds_alpha(channels: int) -> None:
-    image = Image(waves(8, 8, channels))
-    with pytest.raises(EncodeError, match="without alpha"):
-        write(image, encoding_for(image, "JPEG", 95))
-
-
-@pytest.mark.parametrize("priority", [("PNG",), ("JPEG", "PNG"), ("WEBP", "JPEG", "PNG")])
-def test_sixteen_bits_stay_where_any_format_keeps_them(priority: tuple[str, ...]) -> None:
-    image = tagged(waves(8, 8, 4, 16))
-    kept, reasons = fit_bit_depth(image, priority)
-    assert kept is image
-    assert reasons == ()
-
-
 def test_sixteen_bits_become_eight_where_no_format_has_them() -> None:
     codes = np.arange(65536, dtype=np.uint16).reshape(256, 256, 1)
     reduced, reasons = fit_bit_depth(tagged(codes), ("WEBP", "JPEG"))
@@ -52,8 +36,3 @@ def test_sixteen_bits_become_eight_where_no_format_has_them() -> None:
     assert len(reasons) == 1
     assert "[WEBP, JPEG]" in reasons[0]
     assert "add PNG" in reasons[0]
-
-
-def test_eight_bits_are_left_alone() -> None:
-    image = Image(waves(8, 8))
-    assert fit_bit_depth(image, ("JPEG",)) == (image, ())

@@ -52,12 +52,6 @@ def test_always_plain_rgb_of_the_same_size(channels: int, depth: int) -> None:
     assert not np.shares_memory(feed.pixels, image.pixels)
 
 
-def test_sixteen_bits_are_rounded() -> None:
-    codes = np.arange(65536, dtype=np.uint16).reshape(256, 256, 1)
-    feed = segmentation_feed(Image(np.repeat(codes, 3, axis=2)))
-    assert np.array_equal(feed.pixels[..., :1], np.floor(codes / 257 + 0.5).astype(np.uint8))
-
-
 @pytest.mark.parametrize("hidden", [0, 99, 255])
 def test_transparent_is_white_whatever_lies_under_it(hidden: int) -> None:
     image = Image(disc(40, 12, hidden))

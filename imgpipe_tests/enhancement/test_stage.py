@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import numpy as np
 import pytest
 
-from imgpipe.errors import LimitExceeded
 from imgpipe.images.decode import decode
 from imgpipe.images.image import Image
 from imgpipe.records import Status
@@ -71,21 +69,13 @@ def test_the_record_is_json_and_tells_every_attempt() -> None:
     assert result.main_image.bit_depth == 16
 
 
-def test_the_source_is_not_touched() -> None:
-    source = tagged(waves(40, 60, 4))
-    before = source.pixels.copy()
-    run(source, scale_factor=1.0, target_bytes=2_000)
-    assert np.array_equal(source.pixels, before)
-
-
 def test_fingerprints_follow_the_settings() -> None:
     one = EnhanceStage(EnhanceSettings(), LIMITS).fingerprint
     assert one == EnhanceStage(EnhanceSettings(), LimitSettings(max_pixels=5)).fingerprint
-    others = [{"quality": 96}, {"target_bytes": 1000}, {"scale_factor": 2.0}, {"model": "bicubic"}]
-    assert len({EnhanceStage(EnhanceSettings(**o), LIMITS).fingerprint for o in others} | {one}) == 5
-
-
-def test_limits_hold() -> None:
-    stage = EnhanceStage(EnhanceSettings(), LimitSettings(max_output_pixels=1000))
-    with pytest.raises(LimitExceeded, match="max_output_pixels"):
-        stage.run({"source": Image(waves(40, 60))}, {})
+    others = (
+        EnhanceSettings(quality=96),
+        EnhanceSettings(target_bytes=1000),
+        EnhanceSettings(scale_factor=2.0),
+        EnhanceSettings(model="bicubic"),
+    )
+    assert len({EnhanceStage(other, LIMITS).fingerprint for other in others} | {one}) == 5

@@ -14,6 +14,7 @@ from imgpipe.enhancement import workbench as module
 from imgpipe.enhancement.formats import Encoding
 from imgpipe.enhancement.saving import Saved, save
 from imgpipe.enhancement.target_size import MAX_ATTEMPTS
+from imgpipe.errors import EncodeError
 from imgpipe.images.decode import decode
 from imgpipe.images.image import Image
 from imgpipe.settings import EnhanceSettings, LimitSettings
@@ -212,7 +213,7 @@ def test_any_law_of_growth(
 
     def pretend(image: Image, encoding: Encoding) -> bytes:
         if encoding.format == "JPEG" and image.has_alpha:
-            raise module.EncodeError("JPEG: expected an image without alpha")
+            raise EncodeError("JPEG: expected an image without alpha")
         return bytes(size(encoding, max(image.width, image.height)))
 
     def shrink(image: Image, width: int, height: int, kernel: Any) -> Image:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "codecs.py"
+SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "image_codecs.py"
 
 
 @pytest.mark.skipif(not SCRIPT.is_file(), reason="benchmarks/ is not part of this installation")

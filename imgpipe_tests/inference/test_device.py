@@ -64,7 +64,7 @@ def test_device(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_device_without_torch(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert resolve_device("auto") == "cpu"
     with pytest.raises(ConfigError, match=r"imgpipe\[gpu\]"):
         resolve_device("cuda")

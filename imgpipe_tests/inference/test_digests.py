@@ -92,7 +92,7 @@ def test_an_unwritable_folder_is_reported(
     def refuse(**_: object) -> tuple[int, str]:
         raise PermissionError(13, "Permission denied")  # root may write anywhere, so the folder cannot say it
 
-    monkeypatch.setattr(digests.tempfile, "mkstemp", refuse)
+    monkeypatch.setattr("tempfile.mkstemp", refuse)
     with caplog.at_level(logging.WARNING):
         assert remembered_sha256(path) == hashlib.sha256(b"abc").hexdigest()
     assert "cannot be remembered" in caplog.text

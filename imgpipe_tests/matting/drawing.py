@@ -30,14 +30,14 @@ def make_scene(seed: int, background: str, side: int = 320) -> Scene:
     premultiplied, alpha = _character(rng, side)
     behind = _background(rng, background, side)
     picture = premultiplied + (1 - alpha[..., None]) * behind
-    foreground = premultiplied / np.maximum(alpha, 1e-6)[..., None]
+    foreground = np.divide(premultiplied, np.maximum(alpha, 1e-6)[..., None], dtype=np.float32)
     return Scene(np.rint(picture * 255).astype(np.uint8), alpha, foreground)
 
 
 def as_a_network_would(alpha: Float, blur_px: float = 1.5, bias: float = 0.04) -> Float:
     """The truth blurred and slightly eroded."""
     blurred = cv2.GaussianBlur(alpha, (0, 0), blur_px)
-    return np.clip((blurred - bias) / (1 - 2 * bias) * 1.0, 0, 1).astype(np.float32)
+    return np.asarray(np.clip((blurred - bias) / (1 - 2 * bias), 0, 1), np.float32)
 
 
 def _character(rng: np.random.Generator, side: int) -> tuple[Float, Float]:
@@ -81,9 +81,9 @@ def _background(rng: np.random.Generator, kind: str, side: int) -> Float:
     blend = (ys if rng.random() < 0.5 else (xs + ys) / 2)[..., None]
     gradient = first * (1 - blend) + second * blend
     if kind == "gradient":
-        return gradient.astype(np.float32)
+        return np.asarray(gradient, np.float32)
     if kind == "noisy":
-        return np.clip(gradient + rng.normal(0, 0.02, (side, side, 3)), 0, 1).astype(np.float32)
+        return np.asarray(np.clip(gradient + rng.normal(0, 0.02, (side, side, 3)), 0, 1), np.float32)
     drawn = np.ascontiguousarray(gradient, np.float32)
     for _ in range(60):
         centre = tuple(int(v) for v in rng.integers(0, side, 2))

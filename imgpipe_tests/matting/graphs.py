@@ -63,8 +63,8 @@ def distance_from(colour: tuple[float, float, float], reach: float) -> Callable[
     def nodes() -> Nodes:
         constants = [
             numpy_helper.from_array(np.array(colour, np.float32).reshape(1, 3, 1, 1), "colour"),
-            numpy_helper.from_array(np.float32(reach), "reach"),
-            numpy_helper.from_array(np.float32(1), "one"),
+            numpy_helper.from_array(np.array(reach, np.float32), "reach"),
+            numpy_helper.from_array(np.array(1, np.float32), "one"),
         ]
         made = [
             helper.make_node("Sub", ["img", "colour"], ["difference"]),

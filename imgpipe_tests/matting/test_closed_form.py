@@ -13,6 +13,7 @@ from imgpipe.matting.closed_form import solve_closed_form
 from imgpipe.matting.laplacian import EPSILON, window_weights
 from imgpipe.matting.trimap import make_trimap, scaled_erosion_px
 from imgpipe_tests.matting.drawing import BACKGROUNDS, as_a_network_would, make_scene
+from imgpipe_tests.opencv_files import opencv_decode
 
 
 def _trimap(coarse: np.ndarray) -> np.ndarray:
@@ -59,8 +60,10 @@ def test_agrees_at_sixteen_bits() -> None:
 
 
 def test_agrees_on_a_real_picture(shared: Path) -> None:
-    picture = cv2.imread(str(shared / "data/anime/anime-girl-1.jpg"))[:, 200:650, ::-1]
-    published = cv2.imread(str(shared / "data/anime/anime-girl-1.isnet-anime.png"), cv2.IMREAD_UNCHANGED)
+    folder = shared / "data/anime"
+    picture = opencv_decode((folder / "anime-girl-1.jpg").read_bytes())[:, 200:650, ::-1]
+    matted = (folder / "anime-girl-1.isnet-anime.png").read_bytes()
+    published = opencv_decode(matted, cv2.IMREAD_UNCHANGED)
     colour = np.ascontiguousarray(picture)
     trimap = _trimap(published[:, 200:650, 3].astype(np.float32) / 255)
     solved = solve_closed_form(colour, trimap, epsilon=1e-5)

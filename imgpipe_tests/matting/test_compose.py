@@ -11,21 +11,23 @@ from imgpipe.images.icc import is_srgb, srgb_profile
 from imgpipe.images.image import Image
 from imgpipe.matting.compose import composite_on, mask_of
 
+Depth = type[np.uint8] | type[np.uint16]
 
-def _cutout(dtype: type = np.uint8, channels: int = 4, side: tuple[int, int] = (40, 30)) -> Image:
+
+def _cutout(dtype: Depth = np.uint8, channels: int = 4, side: tuple[int, int] = (40, 30)) -> Image:
     rng = np.random.default_rng(1)
     full = int(np.iinfo(dtype).max)
-    pixels = rng.integers(0, full, (*side, channels), endpoint=True).astype(dtype)
+    pixels: np.ndarray = rng.integers(0, full, (*side, channels), endpoint=True).astype(dtype)
     pixels[:10, :, -1], pixels[10:20, :, -1] = 0, full
     return Image(pixels, exif=b"exif", xmp=b"xmp", source_format="PNG")
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 @pytest.mark.parametrize("channels", [2, 4])
-def test_a_colour_shows_where_the_cutout_does_not(dtype: type, channels: int) -> None:
+def test_a_colour_shows_where_the_cutout_does_not(dtype: Depth, channels: int) -> None:
     cutout = _cutout(dtype, channels)
     result = composite_on(cutout, (10, 200, 30))
-    assert (result.pixels.dtype, result.channels) == (dtype, 3)
+    assert (result.pixels.dtype, result.channels) == (np.dtype(dtype), 3)
     assert (result.exif, result.xmp, result.source_format) == (b"exif", b"xmp", "PNG")
     depth = 257 if dtype == np.uint16 else 1
     np.testing.assert_array_equal(result.pixels[:10], np.full((10, 30, 3), (10, 200, 30)) * depth)
@@ -126,10 +128,10 @@ def test_tiny_cutouts_are_defined(shape: tuple[int, int]) -> None:
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 @pytest.mark.parametrize("channels", [2, 4])
-def test_the_mask_is_the_alpha(dtype: type, channels: int) -> None:
+def test_the_mask_is_the_alpha(dtype: Depth, channels: int) -> None:
     cutout = _cutout(dtype, channels)
     mask = mask_of(cutout)
-    assert (mask.channels, mask.pixels.dtype, mask.icc, mask.exif) == (1, dtype, None, None)
+    assert (mask.channels, mask.pixels.dtype, mask.icc, mask.exif) == (1, np.dtype(dtype), None, None)
     np.testing.assert_array_equal(mask.pixels[..., 0], cutout.alpha)
 
 

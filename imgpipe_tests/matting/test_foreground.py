@@ -7,9 +7,10 @@ from imgpipe_tests.matting.drawing import make_scene
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_a_known_blend_is_unmixed(dtype: type) -> None:
+def test_a_known_blend_is_unmixed(dtype: type[np.uint8] | type[np.uint16]) -> None:
     full = int(np.iinfo(dtype).max)
-    alpha = np.clip((np.arange(60, dtype=np.float32) - 25) / 10, 0, 1)[None].repeat(40, axis=0)
+    ramp = np.clip((np.arange(60, dtype=np.float32) - 25) / 10, 0, 1)
+    alpha = np.asarray(ramp[None].repeat(40, axis=0), np.float32)
     subject, behind = np.array([0.8, 0.2, 0.2]), np.array([0.1, 0.5, 0.9])
     picture = alpha[..., None] * subject + (1 - alpha[..., None]) * behind
     colour = np.rint(picture * full).astype(dtype)

@@ -15,7 +15,7 @@ def _textbook(colours: np.ndarray) -> np.ndarray:
         for row in range(3):
             if row != pivot:
                 augmented[row] -= augmented[row, pivot] * augmented[pivot]
-    return (np.eye(9) - (1 + centred @ augmented[:, 3:]) / 9).astype(np.float64)
+    return np.asarray(np.eye(9) - (1 + centred @ augmented[:, 3:]) / 9, np.float64)
 
 
 @pytest.mark.parametrize("kind", ["random", "flat", "grey", "two colours", "near flat"])

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -17,6 +18,7 @@ from imgpipe.matting.onnx_model import OnnxMatter, OnnxNetwork
 from imgpipe.records import ModelUse, Status
 from imgpipe.settings import RembgSettings
 from imgpipe_tests.matting.graphs import distance_from, sigmoid_of, weighted, write_graph
+from imgpipe_tests.opencv_files import opencv_decode
 
 SIZE = 64
 
@@ -66,22 +68,24 @@ def test_every_model_is_fed_as_its_authors_do(tmp_path: Path, name: str) -> None
 
 @pytest.mark.parametrize("name", ["isnet-anime", "u2net", "isnet-general-use"])
 @pytest.mark.parametrize("file", ["anime-girl-1.jpg", "frame-048.png"])
-def test_rembg_mode_makes_rembgs_mask(tmp_path: Path, shared: Path, name: str, file: str) -> None:
+def test_rembg_mode_makes_rembgs_mask(
+    tmp_path: Path, shared: Path, name: str, file: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from rembg.sessions.dis_anime import DisSession
     from rembg.sessions.dis_general_use import DisSession as GeneralSession
     from rembg.sessions.u2net import U2netSession
 
-    theirs_by_name = {"isnet-anime": DisSession, "isnet-general-use": GeneralSession, "u2net": U2netSession}
+    session_types: dict[str, Any] = {
+        "isnet-anime": DisSession,
+        "isnet-general-use": GeneralSession,
+        "u2net": U2netSession,
+    }
     contract = MODELS[name]
     path = write_graph(tmp_path / "g.onnx", sigmoid_of(2.0, -3.0, 2.5, -0.3), contract.size)
 
-    class Session(theirs_by_name[name]):  # type: ignore[misc]
-        @classmethod
-        def download_models(cls, *args: object, **kwargs: object) -> str:
-            return str(path)
-
+    monkeypatch.setattr(session_types[name], "download_models", lambda *args, **kwargs: str(path))
     options = onnxruntime.SessionOptions()
-    session = Session(name, options, providers=["CPUExecutionProvider"])
+    session = session_types[name](name, options, providers=["CPUExecutionProvider"])
     picture = PillowImage.open(shared / "data/anime" / file).convert("RGB")
     theirs = np.asarray(session.predict(picture)[0])
     matter = _matter(path, contract, preprocess="rembg")
@@ -137,7 +141,7 @@ def test_a_network_that_sees_colour_cuts_out_a_disc(tmp_path: Path) -> None:
     canvas = np.full((4 * 150, 4 * 200, 3), 255, np.uint8)
     cv2.circle(canvas, (400, 300), 180, (200, 40, 60), -1)
     truth = cv2.resize((canvas[..., 1] == 40).astype(np.float32), (200, 150), interpolation=cv2.INTER_AREA)
-    picture = cv2.resize(canvas, (200, 150), interpolation=cv2.INTER_AREA)
+    picture = np.asarray(cv2.resize(canvas, (200, 150), interpolation=cv2.INTER_AREA), np.uint8)
     # The padding is black, far from white: only un-letterboxing keeps it out of the answer.
     matte = _matter(path, alpha_matting=True).matte(Image(picture))
     error = np.abs(matte.alpha - truth)
@@ -236,8 +240,10 @@ def test_the_real_weights_when_present(name: str, shared: Path) -> None:
     path = Path(folder) / f"{name}.onnx"
     if not folder or not path.is_file():
         pytest.skip(f"{name}.onnx is not in IMGPIPE_TEST_MODEL_DIR ({folder or 'unset'})")
-    picture = cv2.imread(str(shared / "data/anime/anime-girl-1.jpg"))[..., ::-1]
-    published = cv2.imread(str(shared / "data/anime/anime-girl-1.isnet-anime.png"), cv2.IMREAD_UNCHANGED)
+    drawings = shared / "data/anime"
+    picture = opencv_decode((drawings / "anime-girl-1.jpg").read_bytes())[..., ::-1]
+    matted = (drawings / "anime-girl-1.isnet-anime.png").read_bytes()
+    published = opencv_decode(matted, cv2.IMREAD_UNCHANGED)
     image = Image(np.ascontiguousarray(picture))
     matter = _matter(path, MODELS[name], alpha_matting=True)
     matte = matter.matte(image)

@@ -8,7 +8,9 @@ from imgpipe.matting.outline import outline_of
 SKY, SKIN, LINE, CLOUD = (150, 205, 245), (250, 215, 190), (60, 30, 40), (255, 255, 255)
 
 
-def _figure(*, line: bool = True, cloud: bool = False, sky: tuple[int, int, int] = SKY) -> tuple:
+def _figure(
+    *, line: bool = True, cloud: bool = False, sky: tuple[int, int, int] = SKY
+) -> tuple[np.ndarray, np.ndarray]:
     picture = np.full((400, 400, 3), sky, np.uint8)
     mask = np.zeros((400, 400), np.uint8)
     if cloud:

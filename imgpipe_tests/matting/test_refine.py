@@ -12,6 +12,7 @@ from imgpipe.matting.refine import finish
 from imgpipe.records import Status
 from imgpipe.settings import RembgSettings
 from imgpipe_tests.matting.drawing import as_a_network_would, make_scene
+from imgpipe_tests.opencv_files import opencv_decode
 
 
 def _finish(image: Image, alpha: np.ndarray, **settings: object) -> Matte:
@@ -46,10 +47,12 @@ def test_the_cutout_composites_back_to_the_source() -> None:
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
-def test_depth_channels_and_opaque_pixels_are_the_sources(dtype: type, channels: int) -> None:
+def test_depth_channels_and_opaque_pixels_are_the_sources(
+    dtype: type[np.uint8] | type[np.uint16], channels: int
+) -> None:
     rng = np.random.default_rng(channels)
     full = int(np.iinfo(dtype).max)
-    pixels = rng.integers(0, full, (60, 50, channels), endpoint=True).astype(dtype)
+    pixels: np.ndarray = rng.integers(0, full, (60, 50, channels), endpoint=True).astype(dtype)
     if channels in (2, 4):
         pixels[..., -1] = full
     image = Image(pixels, icc=b"profile", exif=b"exif", xmp=b"xmp", source_format="PNG")
@@ -135,8 +138,10 @@ def test_tiny_pictures_are_defined(shape: tuple[int, int], value: float) -> None
 
 
 def test_a_real_matte_is_refined(shared: Path) -> None:
-    picture = cv2.imread(str(shared / "data/anime/anime-girl-1.jpg"))[..., ::-1]
-    published = cv2.imread(str(shared / "data/anime/anime-girl-1.isnet-anime.png"), cv2.IMREAD_UNCHANGED)
+    folder = shared / "data/anime"
+    picture = opencv_decode((folder / "anime-girl-1.jpg").read_bytes())[..., ::-1]
+    matted = (folder / "anime-girl-1.isnet-anime.png").read_bytes()
+    published = opencv_decode(matted, cv2.IMREAD_UNCHANGED)
     coarse = published[..., 3].astype(np.float32) / 255
     matte = _finish(Image(np.ascontiguousarray(picture)), coarse)
     assert matte.details["refinement"] == "closed-form"

@@ -23,7 +23,8 @@ from imgpipe.quality.document import Making, StoredPicture, Subject, build_docum
 from imgpipe.quality.findings import Findings
 from imgpipe.quality.score import score
 from imgpipe.records import ImageRow, ManifestEntry, ShardManifest, Status
-from imgpipe.report.build import ShardRows, build_report
+from imgpipe.report.build import build_report
+from imgpipe.report.frame import ShardRows
 from imgpipe.settings import IsolationSettings, LimitSettings, QualitySettings
 from imgpipe.storage.memory import MemoryStore
 from imgpipe_tests.quality.documents import validate

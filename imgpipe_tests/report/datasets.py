@@ -150,13 +150,14 @@ class DatasetBuilder:
         picture = drawing(seed) if picture is None else picture
         matted = cutout(picture)
         size = (picture.shape[1] * scale, picture.shape[0] * scale)
-        upscaled = cv2.resize(matted, size, interpolation=cv2.INTER_CUBIC) if result is None else result
+        if result is None:
+            result = np.asarray(cv2.resize(matted, size, interpolation=cv2.INTER_CUBIC), np.uint8)
         self.source.write(key, png(picture), overwrite=True)
         etag = next(o.etag for o in self.source.list(key) if o.key == key)
         base = ImageRow(key, image_id, etag, Status.OK, attempts=1, seconds={"read": 0.01, "compute": 0.1})
         raw = replace(self._row(base, png(picture), key, picture.shape, None), output_store="source")
         made = []
-        for folder, pixels, model in (("matted", matted, MATTER), ("upscaled", upscaled, LANCZOS)):
+        for folder, pixels, model in (("matted", matted, MATTER), ("upscaled", result, LANCZOS)):
             data, place = png(pixels), keys.image_key(folder, DATASET, shard, image_id, "png")
             self.output.write(place, data, overwrite=True)
             made.append(self._row(base, data, place, pixels.shape, model))

@@ -19,14 +19,6 @@ def test_table_and_facts_come_back() -> None:
     assert found.frame["dhash"].isna().tolist() == [False, True]
 
 
-def test_pandas_reads_the_file_without_us(tmp_path: object) -> None:
-    import io
-
-    store = MemoryStore()
-    write_archive(store, "demo", ReportArchive(pd.DataFrame({"image_id": ["a"]})))
-    assert pd.read_parquet(io.BytesIO(store.read(archive_key("demo"))))["image_id"].tolist() == ["a"]
-
-
 def test_none_and_damaged() -> None:
     store = MemoryStore()
     assert read_archive(store, "demo") is None

@@ -36,17 +36,14 @@ BIG = 10_000
 
 
 class _Site:
-    """A folder served on loopback, with every request that came."""
+    """A folder served on loopback."""
 
     def __init__(self, folder: Path) -> None:
-        self.paths: list[str] = []
-        site = self
+        class Quiet(http.server.SimpleHTTPRequestHandler):
+            def log_message(self, *args: object) -> None:
+                pass
 
-        class Handler(http.server.SimpleHTTPRequestHandler):
-            def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-                site.paths.append(self.path)
-
-        handler = functools.partial(Handler, directory=str(folder))
+        handler = functools.partial(Quiet, directory=str(folder))
         self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self.address = f"http://127.0.0.1:{self._server.server_port}"
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)

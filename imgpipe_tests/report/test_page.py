@@ -49,7 +49,8 @@ def _page(builder: DatasetBuilder, **options: Any) -> str:
 
 
 def _data(document: _Document) -> dict[str, Any]:
-    return json.loads(next(text for tag, text in document.raw if text.startswith("{")))
+    payload: dict[str, Any] = json.loads(next(text for tag, text in document.raw if text.startswith("{")))
+    return payload
 
 
 def _add_fallback(builder: DatasetBuilder, reason: str) -> None:
@@ -162,10 +163,11 @@ def test_an_empty_data_set_has_a_page() -> None:
 
 
 def test_drift_is_told_in_words(builder: DatasetBuilder) -> None:
-    _page(builder)
+    assert "first report of this data set" in _page(builder)
     row = builder.tables["00000"][ASSETS[-1]][0]
     builder.tables["00000"][ASSETS[-1]][0] = scored(row, {**row.metrics, "psnr_y": 20.0})
     text = _Document(_page(builder)).text
+    assert f"{20 - row.metrics['psnr_y']:+.3f}" in text
     assert "11 images in both, 0 new, 0 gone." in text
     assert "ok → rejected" in text
     # The same rows again: the page keeps saying what had changed before.

@@ -8,9 +8,8 @@ import PIL.Image
 import pytest
 
 from imgpipe.pictures.picture_set import PictureSet, find_pictures
-from imgpipe.records import Status
 from imgpipe.report.frame import ImageLine, collect_lines
-from imgpipe.report.pictures import ThumbnailMaker, planned_paths
+from imgpipe.report.pictures import ThumbnailMaker
 from imgpipe.storage import keys
 from imgpipe_tests.report.datasets import ASSETS, DATASET, DatasetBuilder, drawing, good_scores, png
 
@@ -65,27 +64,6 @@ def test_another_result_gets_other_names_and_only_those_are_made(one: DatasetBui
     same = {kind for kind, path in first.paths.items() if second.paths[kind] == path}
     assert same == {"source", "matte"}
     assert second.written == 4
-
-
-def test_a_stage_that_failed_leaves_the_pictures_before_it(one: DatasetBuilder) -> None:
-    line = _line(one)
-    failed = replace(line.stages["upscaled_images"], status=Status.ERROR, output_key="")
-    line = replace(line, stages={**line.stages, "upscaled_images": failed, ASSETS[-1]: failed}, final=failed)
-    assert list(planned_paths(picture_set(line))) == ["source", "matte"]
-
-
-def test_a_doubtful_matte_is_shown_although_it_was_rejected(one: DatasetBuilder) -> None:
-    line = _line(one)
-    doubtful = replace(line.stages["matted_images"], status=Status.REJECTED)
-    after = replace(doubtful, output_key="", output_sha256="")
-    stages = {**line.stages, "matted_images": doubtful, "upscaled_images": after, ASSETS[-1]: after}
-    assert list(planned_paths(picture_set(replace(line, stages=stages, final=after)))) == ["source", "matte"]
-
-
-def test_an_unreadable_source_has_no_pictures() -> None:
-    built = DatasetBuilder()
-    built.add_error("a/page.png")
-    assert planned_paths(picture_set(_line(built))) == {}
 
 
 @pytest.mark.parametrize(

@@ -10,16 +10,7 @@ from imgpipe.report.selection import choose_images, worst_per_check
 def _checks(rows: list[tuple[int, str, float, bool, str]]) -> pd.DataFrame:
     return pd.DataFrame(
         [
-            {
-                "position": p,
-                "image_id": f"i{p}",
-                "shard": "0",
-                "name": n,
-                "metric": n,
-                "value": m,
-                "threshold": 0.0,
-            }
-            | {"margin": m, "passed": ok, "severity": severity, "message": ""}
+            {"position": p, "name": n, "value": m, "margin": m, "passed": ok, "severity": severity}
             for p, n, m, ok, severity in rows
         ],
         columns=list(CHECK_COLUMNS),

@@ -8,6 +8,7 @@ import pytest
 
 from imgpipe.images.image import Image
 from imgpipe.report import thumbnails as t
+from imgpipe_tests.images import sources
 from imgpipe_tests.report.datasets import drawing
 
 
@@ -56,31 +57,9 @@ def test_sixteen_bits_and_every_layout_become_eight_bit_rgb(channels: int) -> No
 
 def test_a_profile_is_honoured() -> None:
     # A grey profile of gamma 1: linear 0.5 is 188 in sRGB.
-    linear = _linear_grey_profile()
     pixels = np.full((16, 16, 1), 128, np.uint8)
-    seen = t.area_thumbnail(Image(pixels, icc=linear), (8, 8))
+    seen = t.area_thumbnail(Image(pixels, icc=sources.grey_icc(gamma=1.0)), (8, 8))
     assert abs(int(seen[0, 0, 0]) - 188) <= 2
-
-
-def _linear_grey_profile() -> bytes:
-    """A minimal ICC v2 grey profile with a linear curve (ICC.1:2001-04, 6.3.1.2)."""
-    curve = b"curv" + bytes(4) + (0).to_bytes(4, "big")
-    white = b"XYZ " + bytes(4) + bytes.fromhex("0000f6d600010000 0000d32d".replace(" ", ""))
-    text = b"desc" + bytes(4) + (7).to_bytes(4, "big") + b"linear\0" + bytes(78)
-    cprt = b"text" + bytes(4) + b"none\0"
-    tags, body, offset = [], b"", 128 + 4 + 12 * 4
-    for name, value in ((b"desc", text), (b"cprt", cprt), (b"wtpt", white), (b"kTRC", curve)):
-        padded = value + bytes(-len(value) % 4)
-        tags.append(name + (offset + len(body)).to_bytes(4, "big") + len(value).to_bytes(4, "big"))
-        body += padded
-    table = len(tags).to_bytes(4, "big") + b"".join(tags)
-    header = bytearray(128)
-    header[0:4] = (128 + len(table) + len(body)).to_bytes(4, "big")
-    header[8:12] = bytes([2, 0x40, 0, 0])
-    header[12:24] = b"mntrGRAYXYZ "
-    header[36:40] = b"acsp"
-    header[68:80] = bytes.fromhex("0000f6d6000100000000d32d")
-    return bytes(header) + table + body
 
 
 def test_the_heat_map_is_grey_where_nothing_differs_and_hot_where_it_does() -> None:

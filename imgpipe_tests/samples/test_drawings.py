@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from imgpipe.samples.cast import deal_characters
+from imgpipe.samples.cast import choose_characters
 from imgpipe.samples.drawings import Drawing, draw_samples
 
 
@@ -106,7 +106,7 @@ def test_a_subject_stands_out_from_its_backdrop(drawings: list[Drawing]) -> None
 
 
 def test_no_two_characters_look_alike() -> None:
-    cast = deal_characters(12, np.random.default_rng(3))
+    cast = choose_characters(12, np.random.default_rng(3))
     assert len({who.hair for who in cast}) == 12
     assert {who.style for who in cast} == {"long", "twintails", "short", "ponytail", "bob", "spiky"}
     looks = {(who.hair, who.style, who.outfit, who.accessory) for who in cast}

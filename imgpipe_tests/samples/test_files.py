@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import shutil
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from imgpipe.images.decode import decode
 from imgpipe.samples.drawings import Drawing
 from imgpipe.samples.files import encode_drawing, write_samples
 from imgpipe.settings import LimitSettings
+from imgpipe_tests.opencv_files import opencv_decode
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +49,7 @@ def test_lossless_files_hold_every_pixel(written: tuple[list[Path], Path], drawi
         if d.file_format == "JPEG":
             continue
         if d.image.bit_depth == 16:
-            pixels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)[..., ::-1]
+            pixels = opencv_decode(path.read_bytes(), cv2.IMREAD_UNCHANGED)[..., ::-1]
         else:
             pixels = np.atleast_3d(np.asarray(PIL.Image.open(path)))
         assert pixels.dtype == d.image.pixels.dtype, path
@@ -93,9 +95,7 @@ def test_the_rotated_file_has_its_tag_and_its_profile(
     with PIL.Image.open(path) as opened:
         assert opened.size == (turned.image.height, turned.image.width), "stored lying on its side"
         assert opened.getexif()[0x0112] == 6
-        profile = PIL.ImageCms.ImageCmsProfile(
-            PIL.ImageCms.core.profile_frombytes(opened.info["icc_profile"])
-        )
+        profile = PIL.ImageCms.ImageCmsProfile(io.BytesIO(opened.info["icc_profile"]))
         assert "sRGB" in PIL.ImageCms.getProfileDescription(profile)
 
 

@@ -12,7 +12,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from imgpipe.config import Settings, load_settings
-from imgpipe.errors import ConfigError, ObjectExists, StoreUnavailable
+from imgpipe.errors import ConfigError, StoreUnavailable
 from imgpipe.storage import keys
 from imgpipe.storage import walk as walk_module
 from imgpipe.storage.arrivals import Look, look
@@ -104,16 +104,6 @@ def test_a_look_is_bounded_and_the_next_one_goes_on(monkeypatch: pytest.MonkeyPa
     assert sum(one.new for one in site.round()) == 0
 
 
-def test_a_late_arrival_behind_the_cursor_is_found_in_the_next_round() -> None:
-    site = Site(objects_per_tick=2, max_wait_seconds=0)
-    site.put("c.png", "d.png", "e.png")
-    site.look()
-    site.put("a.png")
-    site.round()
-    assert sum(one.new for one in site.round()) == 1
-    assert site.sources() == ["a.png", "c.png", "d.png", "e.png"]
-
-
 def test_changes_and_deletions_touch_their_own_shard_only() -> None:
     site = Site(shard_size=2)
     site.put("a.png", "b.png", "c.png", "d.png")
@@ -157,15 +147,6 @@ def test_a_waiting_source_that_goes_or_changes_is_followed() -> None:
     site.look(minutes=10)
     (entry,) = read_manifest(site.output, "demo", "00000").entries
     assert site.source.read("b.png", etag=entry.etag) == b"newer"
-
-
-def test_what_somebody_else_sealed_waits_no_more() -> None:
-    site = Site(max_wait_seconds=600)
-    site.put("a.png", "b.png")
-    site.look()
-    seal(plan(site.source, site.output, dataset="demo", shard_size=3), site.output)
-    assert site.look(minutes=60).sealed == ()
-    assert site.members() == [["a.png", "b.png"]]
 
 
 def test_what_somebody_else_sealed_is_not_sealed_again_out_of_sight() -> None:
@@ -213,24 +194,6 @@ def test_a_lost_cursor_begins_again_and_seals_nothing_twice() -> None:
     assert (again.new, again.sealed) == (0, ())
     assert again.touched == first  # Asked for again; equal run keys make it one run.
     assert site.look().touched == {}
-
-
-def test_two_sealers_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    site = Site(max_wait_seconds=0)
-    site.put("a.png")
-    rival = plan(site.source, site.output, dataset="demo", shard_size=3)
-    original = site.output.write
-
-    def write(key: str, data: bytes, *, overwrite: bool = False) -> None:
-        monkeypatch.setattr(site.output, "write", original)
-        seal(rival, site.output)
-        original(key, data, overwrite=overwrite)
-
-    monkeypatch.setattr(site.output, "write", write)
-    with pytest.raises(ObjectExists, match="plan again"):
-        site.look()
-    site.look()
-    assert site.members() == [["a.png"]]
 
 
 def test_a_strange_cursor_is_refused_with_advice() -> None:

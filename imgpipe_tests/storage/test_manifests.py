@@ -83,25 +83,6 @@ def test_first_plan(store: ImageStore, source: MemoryStore) -> None:
         assert entry.image_id == keys.image_id(entry.source_key)
 
 
-def test_nothing_changed_writes_nothing(source: MemoryStore, output: MemoryStore) -> None:
-    fill(source, "a.png", "b.png")
-    go(source, output)
-    before = [(found.key, found.etag) for found in output.list()]
-    made = go(source, output)
-    assert counts(made) == {"unchanged": 2}
-    assert not made.files
-    assert [(found.key, found.etag) for found in output.list()] == before
-
-
-def test_new_sources_never_join_a_sealed_shard(source: MemoryStore, output: MemoryStore) -> None:
-    fill(source, "m.png", "n.png")
-    go(source, output)
-    fill(source, "a.png", "z.png")
-    made = go(source, output)
-    assert (made.new_shards, made.changed_shards) == (("00001",), ())
-    assert members(read_manifests(output, "demo")) == [["m.png", "n.png"], ["a.png", "z.png"]]
-
-
 def test_changed_source_is_refreshed_in_its_shard(source: MemoryStore, output: MemoryStore) -> None:
     fill(source, "a.png", "b.png", "c.png", "d.png")
     first = go(source, output)
@@ -133,22 +114,6 @@ def test_object_that_is_listed_twice_counts_once(
     monkeypatch.setattr(source, "list", lambda *_, **__: iter(objects))
     assert counts(go(source, output)) == {"new": 2}
     assert counts(go(source, output)) == {"unchanged": 2}
-
-
-def test_deleted_source_stays_and_comes_back(source: MemoryStore, output: MemoryStore) -> None:
-    fill(source, "a.png", "b.png")
-    first = go(source, output)
-    source.delete("a.png")
-    made = go(source, output)
-    assert counts(made) == {"deleted": 1, "unchanged": 1}
-    assert [entry.present for entry in manifest_of(made, "00000").entries] == [False, True]
-    made = go(source, output)
-    assert counts(made) == {"absent": 1, "unchanged": 1}
-    assert not made.files
-    fill(source, "a.png")
-    made = go(source, output)
-    assert counts(made) == {"returned": 1, "unchanged": 1}
-    assert manifest_of(made, "00000") == manifest_of(first, "00000")
 
 
 def test_other_objects_are_reported(source: MemoryStore, output: MemoryStore) -> None:
@@ -189,13 +154,6 @@ def test_arguments(source: MemoryStore, output: MemoryStore) -> None:
         plan(source, output, dataset="demo", shard_size=0)
     with pytest.raises(ConfigError, match="dataset"):
         plan(source, output, dataset="De mo", shard_size=1)
-
-
-def test_empty_source(source: MemoryStore, output: MemoryStore) -> None:
-    made = go(source, output)
-    assert made.shards == ()
-    assert not made.files
-    assert read_manifests(output, "demo") == []
 
 
 def test_data_sets_are_apart(source: MemoryStore, output: MemoryStore) -> None:

@@ -28,7 +28,8 @@ def lively(module: nn.Module) -> nn.Module:
             fan_in = layer.in_channels * layer.kernel_size[0] * layer.kernel_size[1]
             with torch.no_grad():
                 layer.weight.normal_(0.0, (1.6 / fan_in) ** 0.5, generator=generator)
-                layer.bias.normal_(0.0, 0.02, generator=generator)
+                if layer.bias is not None:
+                    layer.bias.normal_(0.0, 0.02, generator=generator)
     return module.eval()
 
 
@@ -49,10 +50,15 @@ def tiny_compact(
 
 def tiny_rrdb(blocks: int = 1) -> nn.Module:
     """RRDBNet at scale 4; receptive field = 2 + 15 * blocks + 1.25 px, rounded up."""
-    network = lively(ESRGAN(in_nc=3, out_nc=3, num_filters=16, num_blocks=blocks, scale=4))
-    with torch.no_grad():  # around mid grey, so that clipping hides nothing
-        network.model[-1].bias.add_(0.5)
-        network.model[-1].weight.mul_(0.2)
+    return around_mid_grey(lively(ESRGAN(in_nc=3, out_nc=3, num_filters=16, num_blocks=blocks, scale=4)))
+
+
+def around_mid_grey(network: nn.Module) -> nn.Module:
+    """RRDBNet whose output is about 0.5, so that clipping hides nothing."""
+    *_, (_, weight), (_, bias) = network.named_parameters()
+    with torch.no_grad():
+        bias.add_(0.5)
+        weight.mul_(0.2)
     return network
 
 

@@ -10,7 +10,7 @@ from imgpipe.upscaling.alpha import extend_colours
 
 def _disc(size: int, radius: float) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
     y, x = np.mgrid[0:size, 0:size] - (size - 1) / 2
-    return np.clip(radius - np.hypot(x, y) + 0.5, 0, 1).astype(np.float32)
+    return np.asarray(np.clip(radius - np.hypot(x, y) + 0.5, 0, 1), np.float32)
 
 
 def test_one_colour_fills_everything_whatever_lies_hidden() -> None:
@@ -18,7 +18,7 @@ def test_one_colour_fills_everything_whatever_lies_hidden() -> None:
     colour = np.random.default_rng(0).random((61, 61, 3), dtype=np.float32)
     colour[alpha > 0] = (0.8, 0.3, 0.1)
     filled = extend_colours(colour, alpha)
-    assert np.abs(filled - np.float32([0.8, 0.3, 0.1])).max() < 1e-5
+    assert np.abs(filled - np.array([0.8, 0.3, 0.1], np.float32)).max() < 1e-5
 
 
 def test_visible_colours_are_untouched() -> None:

@@ -15,7 +15,7 @@ def source() -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
 
 
 def test_a_constant_shift_is_found_exactly(source: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> None:
-    shift = np.float32([0.02, -0.01, 0.005])
+    shift = np.array([0.02, -0.01, 0.005], np.float32)
     np.testing.assert_allclose(
         low_frequency_difference(source, source + shift), np.broadcast_to(-shift, source.shape), atol=1e-6
     )
@@ -44,7 +44,7 @@ def test_fine_detail_is_left_alone(source: np.ndarray[tuple[int, ...], np.dtype[
 @pytest.mark.parametrize("size", [(60, 80), (61, 80), (2, 2), (34, 7)])
 def test_it_is_a_gaussian_blur(size: tuple[int, int]) -> None:
     noise = np.random.default_rng(1).random((*size, 3), np.float32)
-    difference = cv2.GaussianBlur(noise, (0, 0), 2.0).reshape(noise.shape)
+    difference = np.asarray(cv2.GaussianBlur(noise, (0, 0), 2.0), np.float32).reshape(noise.shape)
     got = low_frequency_difference(difference, np.zeros_like(difference))
     expected = cv2.GaussianBlur(difference, (0, 0), 8.0, borderType=cv2.BORDER_REFLECT)
     assert np.abs(got - expected).max() < 0.002 * np.ptp(difference)

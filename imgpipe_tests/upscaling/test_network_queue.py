@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 import numpy as np
 import pytest
@@ -68,6 +69,10 @@ def _picture(value: float, width: int = 40, height: int = 36) -> Floats:
     return np.full((height, width, 3), value, np.float32)
 
 
+def _are_waiting(network: _Network, queue: NetworkQueue, count: int) -> bool:
+    return bool(network.counts) and len(queue._waiting) == count
+
+
 def _all_at_once(
     network: _Network, queue: NetworkQueue, pictures: Sequence[Floats]
 ) -> list[Enlarged | BaseException]:
@@ -83,7 +88,7 @@ def _all_at_once(
     threads = [threading.Thread(target=enlarge, args=(index,)) for index in range(len(pictures))]
     for index, thread in enumerate(threads):
         thread.start()
-        _until(lambda index=index: bool(network.counts) and len(queue._waiting) == index)
+        _until(partial(_are_waiting, network, queue, index))
     network.gate.set()
     for thread in threads:
         thread.join(30)

@@ -31,7 +31,7 @@ TILE_SIZES = (32, 37, 50, 64, 71)
 
 
 def _difference(a: Image, b: Image) -> npt.NDArray[np.int64]:
-    return np.abs(a.pixels.astype(np.int64) - b.pixels)
+    return np.asarray(np.abs(a.pixels.astype(np.int64) - b.pixels))
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
@@ -305,7 +305,7 @@ def test_the_self_ensemble_is_the_mean_of_eight(save: Save, build: Build, pictur
 def test_a_turned_picture_is_the_turned_result(save: Save, build: Build, picture: Picture) -> None:
     upscaler, image = build(save(tiny_compact(), "network"), tta=True, color_match=False), picture(40, 30)
     upright = upscaler.upscale(image).image.pixels.astype(int)
-    turned = upscaler.upscale(Image(np.ascontiguousarray(np.rot90(image.pixels)))).image.pixels
+    turned = upscaler.upscale(Image(np.rot90(image.pixels).astype(np.uint8))).image.pixels
     assert np.abs(np.rot90(upright) - turned).max() <= 1
 
 

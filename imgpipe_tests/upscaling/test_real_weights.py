@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import numpy.typing as npt
+import PIL.Image
 import pytest
 
 from imgpipe.images.image import Image
@@ -25,9 +26,8 @@ def weights(shared: Path) -> Path:
 
 
 def _crop(path: Path, x: int, y: int, width: int, height: int) -> npt.NDArray[np.uint8]:
-    pixels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-    order = cv2.COLOR_BGRA2RGBA if pixels.shape[2] == 4 else cv2.COLOR_BGR2RGB
-    return np.ascontiguousarray(cv2.cvtColor(pixels, order)[y : y + height, x : x + width])
+    with PIL.Image.open(path) as picture:
+        return np.array(picture.crop((x, y, x + width, y + height)))
 
 
 def _round_trip(result: Image, width: int, height: int) -> npt.NDArray[np.float32]:

@@ -18,7 +18,8 @@ from imgpipe_tests.upscaling.conftest import tiny_compact, tiny_rrdb
 def measure_by_nan(network: nn.Module, scale: int, *, multiple_of: int = 1) -> ReceptiveField:
     def enlarge(strip: Floats) -> Floats:
         with torch.inference_mode():
-            return network(torch.from_numpy(strip).permute(2, 0, 1)[None])[0].permute(1, 2, 0).numpy()
+            result: torch.Tensor = network(torch.from_numpy(strip).permute(2, 0, 1)[None])[0]
+            return result.permute(1, 2, 0).numpy()
 
     return measure(enlarge, scale, multiple_of=multiple_of, passes_nan=True)
 

@@ -5,18 +5,19 @@ from __future__ import annotations
 import warnings
 from pathlib import Path
 
-import cv2
 import numpy as np
 import onnxruntime
+import PIL.Image
 import pytest
 import torch
 
 from imgpipe.errors import ModelMismatch
 from imgpipe.inference.openvino_network import Graph, of_module
-from imgpipe.inference.torch_network import TorchNetwork
+from imgpipe.inference.torch_network import TorchNetwork, cast_whole
 from imgpipe.inference.weights import LocatedWeights
 from imgpipe.upscaling import spandrel_network
 from imgpipe.upscaling.network import NATIVE_MAX, Floats, Native, Network
+from imgpipe.upscaling.network_forms import CompactForm
 from imgpipe.upscaling.quantising_network import QuantisingNetwork
 from imgpipe_tests.upscaling.conftest import tiny_compact
 
@@ -28,7 +29,8 @@ BF16_BOUND_DB = 54
 
 @pytest.fixture
 def window(shared: Path) -> Floats:
-    pixels = cv2.imread(str(shared / "data" / "anime" / "frame-048.png"))[100:164, 100:172, ::-1]
+    with PIL.Image.open(shared / "data" / "anime" / "frame-048.png") as picture:
+        pixels = np.asarray(picture.convert("RGB"))[100:164, 100:172]
     return np.ascontiguousarray(pixels[None], np.float32) / np.float32(255)
 
 
@@ -91,7 +93,7 @@ def test_what_openvino_cannot_run_is_run_by_torch_and_says_so(monkeypatch: pytes
             brighter = pixels + 0.25 if pixels.shape[-1] % 2 else pixels
             return torch.nn.functional.interpolate(brighter, scale_factor=2, mode="nearest")
 
-    network, reasons = spandrel_network._chosen(Odd(), spandrel_network.cast_whole, 2, "cpu", "fp32")
+    network, reasons = spandrel_network._chosen(Odd(), cast_whole, 2, "cpu", "fp32")
     assert network.runtime == "torch"
     assert "not OpenVINO: its result differs" in reasons[0]
 
@@ -99,9 +101,7 @@ def test_what_openvino_cannot_run_is_run_by_torch_and_says_so(monkeypatch: pytes
         raise ModelMismatch("no conversion")
 
     monkeypatch.setattr(spandrel_network, "of_module", refuse)
-    network, reasons = spandrel_network._chosen(
-        tiny_compact(), spandrel_network.CompactForm, 4, "cpu", "bf16"
-    )
+    network, reasons = spandrel_network._chosen(tiny_compact(), CompactForm, 4, "cpu", "bf16")
     assert (network.runtime, network.precision) == ("torch", "bf16")
     assert reasons == ("torch runs the network, not OpenVINO: no conversion",)
 

@@ -108,7 +108,7 @@ def test_other_channels_than_rgb_are_a_mismatch(save: Save) -> None:
 def test_weights_with_nan_are_a_mismatch(save: Save) -> None:
     module = tiny_compact()
     with torch.no_grad():
-        module.body[0].bias[0] = float("nan")
+        dict(module.named_parameters())["body.0.bias"][0] = float("nan")
     with pytest.raises(ModelMismatch, match="finite"):
         _load(save(module, "nan"))
 

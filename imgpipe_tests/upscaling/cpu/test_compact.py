@@ -75,7 +75,7 @@ def test_a_whole_picture_is_not_copied_and_can_fail_midway(
     monkeypatch.setattr(band, "_BAND_PIXELS_PER_THREAD", 300)
     path, image = save(tiny_compact(features=64), "wide"), picture(40, 90)
     upscaler = build(path, tile_size=0, precision="bf16")
-    strips = list(upscaler._loaded.network.strips(image.pixels[None].astype(np.float32) / 255))
+    strips = list(upscaler._loaded.network.strips(image.pixels[None].astype(np.float32) / np.float32(255)))
     assert len(strips) > 2
     whole = strips[0].whole
     assert whole is not None

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-import torch
 from spandrel.architectures.ESRGAN import ESRGAN
 from torch import nn
 
@@ -15,7 +14,7 @@ from imgpipe.inference.memory_model import MemoryModel
 from imgpipe.upscaling.checked_network import CheckedNetwork
 from imgpipe.upscaling.cpu import cpu_network, matrix_unit
 from imgpipe.upscaling.network import Floats, Network, Strip, strip_of
-from imgpipe_tests.upscaling.conftest import lively, tiny_compact, tiny_rrdb
+from imgpipe_tests.upscaling.conftest import around_mid_grey, lively, tiny_compact, tiny_rrdb
 
 
 class _Full:
@@ -50,11 +49,7 @@ class _FailsLate:
 
 def esrgan(blocks: int = 1, scale: int = 4) -> nn.Module:
     """RRDBNet with 64 features around mid grey."""
-    network = lively(ESRGAN(in_nc=3, out_nc=3, num_filters=64, num_blocks=blocks, scale=scale))
-    with torch.no_grad():
-        network.model[-1].bias.add_(0.5)
-        network.model[-1].weight.mul_(0.2)
-    return network
+    return around_mid_grey(lively(ESRGAN(in_nc=3, out_nc=3, num_filters=64, num_blocks=blocks, scale=scale)))
 
 
 @pytest.fixture

@@ -1,8 +1,8 @@
 """PNG decoding and encoding measured beside Pillow's defaults: seconds and bytes.
 
-    python benchmarks/codecs.py --quick                       a small drawing, a few seconds
-    python benchmarks/codecs.py                               1024 x 1024, a minute
-    python benchmarks/codecs.py --sizes 1024 4096 --repeat 5 --images outputs/ --efforts fast balanced small
+    python benchmarks/image_codecs.py --quick                 a small drawing, a few seconds
+    python benchmarks/image_codecs.py                         1024 x 1024, a minute
+    python benchmarks/image_codecs.py --sizes 1024 4096 --repeat 5 --images outputs/ --efforts fast small
 
 All writers take turns on the same RGBA pixels in one process, and the best of their turns counts, so that
 what else the machine does hurts them alike. Pictures: sample drawings with their mattes, enlarged; the real
@@ -18,6 +18,7 @@ import argparse
 import io
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
@@ -25,6 +26,7 @@ from typing import Any, TypeVar
 import cv2
 import machine
 import numpy as np
+import numpy.typing as npt
 import PIL.Image
 from PIL import features
 
@@ -63,7 +65,7 @@ def main(arguments: list[str] | None = None) -> int:
             }
             results[f"{size}x{size}"] = {"pictures": rows, "all": _sum(rows)}
     where = machine.slug(described["cpu"], described["packing"].split()[0])
-    machine.keep(results, "codecs", where, options.output)
+    machine.keep(results, "image_codecs", where, options.output)
     return 0
 
 
@@ -93,10 +95,10 @@ def _measure(
     image, opened = Image(pixels), PIL.Image.fromarray(pixels)
     writers: dict[str, Callable[[], bytes]] = {"pillow": lambda: _pillow_encode(opened)}
     for effort in options.efforts:
-        writers[f"ours {effort}"] = lambda effort=effort: encode(image, effort=effort, zero_transparent=False)
+        writers[f"ours {effort}"] = partial(encode, image, effort=effort, zero_transparent=False)
     written = _take_turns(writers, options.repeat)
     data = written["pillow"][1]
-    readers: dict[str, Callable[[], Pixels]] = {
+    readers: dict[str, Callable[[], npt.NDArray[Any]]] = {
         "pillow": lambda: _pillow_decode(data),
         "ours": lambda: decode(data, name=name, limits=LIMITS).pixels,
         "ours isolated": lambda: isolated.decode(data, name=name, limits=LIMITS).pixels,
@@ -185,7 +187,7 @@ def _pictures(size: int, options: argparse.Namespace) -> Iterator[tuple[str, Pix
     for name in ("01_portrait_flat", "04_sticker_transparent", "07_kimono_lossless"):
         drawing = drawings[name]
         # What matting makes of it: the drawing with its own matte.
-        cutout = np.dstack([drawing.image.pixels[..., :3], drawing.mask])
+        cutout = np.dstack([drawing.image.pixels[..., :3], drawing.mask]).astype(np.uint8)
         yield f"{name}, enlarged", _enlarged(cutout, size)
     if options.quick:
         return
@@ -208,7 +210,8 @@ def _read(path: Path) -> Pixels:
 
 
 def _enlarged(pixels: Pixels, size: int) -> Pixels:
-    return _zeroed(resize(Image(np.ascontiguousarray(pixels)), size, size, "lanczos").pixels)
+    enlarged = resize(Image(np.ascontiguousarray(pixels)), size, size, "lanczos")
+    return _zeroed(np.asarray(enlarged.pixels, np.uint8))
 
 
 def _as_it_is(name: str, pixels: Pixels, size: int) -> Iterator[tuple[str, Pixels]]:
