@@ -1,5 +1,6 @@
 """Upscaling measured: exactness, speed, precision, memory and quality, beside RealESRGANer.
 
+    python benchmarks/upscaling.py --quick                            tiny, some seconds
     python benchmarks/upscaling.py                                    small, a minute
     python benchmarks/upscaling.py --rrdb --sizes 640x480 1280x720 --exact-size 320x240 \\
         --memory-size 2048 --rounds 5 --weights realesr-animevideov3.safetensors --images stills/
@@ -111,9 +112,16 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--stage-size", type=int, default=1024, help="edge of those, px")
     parser.add_argument("--workers", type=int, default=0, help="pictures in flight there; 0 = cores + 2")
     parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
+    parser.add_argument("--quick", action="store_true", help="every part once on the CPU, at tiny sizes")
     parser.add_argument("--output", type=Path, help="JSON file; default: benchmarks/results/")
     parser.add_argument("--peak-of", choices=["ours", "realesrganer"], help=argparse.SUPPRESS)
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if options.quick:
+        options.sizes, options.tiles, options.exact_size = ["32x24"], [32], "60x40"
+        options.memory_size, options.rounds, options.device = 0, 1, "cpu"
+        options.gpu_sizes, options.batches = [24], [1, 2]
+        options.stage_images, options.stage_size = 2, 24
+    return options
 
 
 def _exactness(
@@ -191,7 +199,7 @@ def _speed(
         calls[label] = partial(enlarger(upscaler), pixels)
     products = product(dict.fromkeys(model.precision for model in used.values()), matrix_edges(device))
     for precision, edge in products:
-        call, product_flop[precision, edge] = matrix_product(precision, device, edge)
+        call, product_flop[precision, edge] = matrix_product(precision, device, edge, once=options.quick)
         calls[f"{MATRIX} {precision} {edge}"] = call
     for tile in (512, 0):
         contender = realesrganer(name, path, tile, device)

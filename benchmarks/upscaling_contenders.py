@@ -168,13 +168,15 @@ def matrix_edges(device: str) -> tuple[int, ...]:
     return (1024, 2048) if device == "cpu" else (8192,)
 
 
-def matrix_product(precision: str, device: str, edge: int) -> tuple[Callable[[], None], float]:
-    """(products of two matrices of ``edge`` x ``edge``, their FLOP), about as long as a picture takes.
+def matrix_product(
+    precision: str, device: str, edge: int, *, once: bool
+) -> tuple[Callable[[], None], float]:
+    """(products of two matrices of ``edge`` x ``edge``, their FLOP): one, or as many as take seconds.
 
-    What a processor does for a few milliseconds is not what it keeps up.
+    A processor does not keep up for seconds what it does for a few milliseconds.
     """
     dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
-    repeat = 16 * max(1, (2048 // edge) ** 3)
+    repeat = 1 if once else 16 * max(1, (2048 // edge) ** 3)
     a, b = (torch.rand(edge, edge, device=device).to(dtype) for _ in range(2))
     result = torch.empty_like(a)
 

@@ -52,7 +52,9 @@ def batches(
         upscaler = ours(path, device, tile_size=0)
         network = upscaler._loaded.network
         window = pixels.astype(np.float32)[None] / np.float32(255)
-        product, product_flop = matrix_product(precision, device, matrix_edges(device)[-1])
+        product, product_flop = matrix_product(
+            precision, device, matrix_edges(device)[-1], once=options.quick
+        )
         calls: dict[str, Callable[[], object]] = {
             "matrix product": product,
             "ours, one picture": partial(enlarger(upscaler), pixels),

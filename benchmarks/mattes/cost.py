@@ -28,10 +28,11 @@ TARGET_TIMES_FASTER, TARGET_MEMORY = 3.0, 0.5
 TARGET_EDGE = 2048
 
 
-def measure(edge: int, repeat: int, subjects: Sequence[str]) -> dict[str, Any]:
-    """Best of ``repeat`` turns and peak memory per picture, their sums and ratios."""
+def measure(edge: int, repeat: int, subjects: Sequence[str], quick: bool = False) -> dict[str, Any]:
+    """Best of ``repeat`` turns and peak memory per picture (one if ``quick``), their sums and ratios."""
     pictures: dict[str, dict[str, dict[str, float]]] = {}
-    for case in make_cases(edge, [name for name in _SUBJECTS if name in subjects], _KINDS):
+    chosen = [name for name in _SUBJECTS if name in subjects]
+    for case in make_cases(edge, chosen, _KINDS[-1:] if quick else _KINDS):
         rows = _times(case, repeat)
         for name, peak in _peaks(case).items():
             rows[name]["peak_bytes"] = peak

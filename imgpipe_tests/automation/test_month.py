@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,8 +20,29 @@ from imgpipe_tests.automation.conftest import Site
 from imgpipe_tests.automation.pictures import put
 from imgpipe_tests.storage.manifests import read_manifests
 
-DAYS, SETTING_DAY, CRASH_DAY = 30, 20, 25
 ASSETS = ("raw_images", "upscaled_images", "quality_reports")
+
+
+@dataclass(frozen=True)
+class Calendar:
+    """What happens on which day; a day of ``changed`` or ``deleted`` -> the day whose picture it is."""
+
+    days: int
+    setting: int
+    crash: int
+    bad: tuple[int, ...]
+    changed: Mapping[int, int]
+    deleted: Mapping[int, int]
+    copied: int
+    late: int
+    repaired: int
+    back: int
+
+
+FORTNIGHT = Calendar(14, 10, 12, (4, 6), {8: 3, 11: 7}, {5: 2, 9: 1}, 7, 7, 11, 13)
+MONTH = Calendar(
+    30, 20, 25, (4, 14, 24), {8: 3, 17: 12, 26: 21}, {9: 2, 18: 11, 27: 20}, 12, 15, repaired=22, back=23
+)
 
 
 @dataclass
@@ -33,6 +55,7 @@ class Month:
 
     site: Site
     monkeypatch: pytest.MonkeyPatch
+    calendar: Calendar
     truth: dict[str, Status] = field(default_factory=dict)
     computed: Counter[tuple[str, str, str, str]] = field(default_factory=Counter)
     lost: set[tuple[str, str, str, str]] = field(default_factory=set)
@@ -44,27 +67,29 @@ class Month:
 
     def arrive(self, day: int) -> None:
         """What happens to the source on this day."""
-        source = self.site.source
-        self._good(f"day{day:02d}/a.png")
+        source, calendar = self.site.source, self.calendar
+        name = f"day{day:02d}"
+        self._good(f"{name}/a.png")
         if day % 3 == 0:
-            self._good(f"day{day:02d}/b.png")
-        if day % 10 == 4:
-            (source / f"day{day:02d}" / "bad.png").write_bytes(b"" if day == 4 else b"<html>404</html>")
-            self.truth[f"day{day:02d}/bad.png"] = Status.ERROR
-        if day in (8, 17, 26):  # Changed: other bytes under an old name.
-            put(source, f"day{day - 5:02d}/a.png", seed=1000 + day)
-        if day in (9, 18, 27):
-            (source / f"day{day - 7:02d}" / "a.png").unlink()
-            self.truth[f"day{day - 7:02d}/a.png"] = Status.SKIPPED
-        if day == 12:  # The same bytes under another name.
-            (source / "day12" / "copy.png").write_bytes((source / "day12" / "a.png").read_bytes())
-            self.truth["day12/copy.png"] = Status.OK
-        if day == 15:  # Late: an old time, and a name before all others.
+            self._good(f"{name}/b.png")
+        if day in calendar.bad:
+            (source / name / "bad.png").write_bytes(b"" if day == calendar.bad[0] else b"<html>404</html>")
+            self.truth[f"{name}/bad.png"] = Status.ERROR
+        if day in calendar.changed:  # Other bytes under an old name.
+            put(source, f"day{calendar.changed[day]:02d}/a.png", seed=1000 + day)
+        if day in calendar.deleted:
+            gone = f"day{calendar.deleted[day]:02d}/a.png"
+            (source / gone).unlink()
+            self.truth[gone] = Status.SKIPPED
+        if day == calendar.copied:  # The same bytes under another name.
+            (source / name / "copy.png").write_bytes((source / name / "a.png").read_bytes())
+            self.truth[f"{name}/copy.png"] = Status.OK
+        if day == calendar.late:  # An old time, and a name before all others.
             self._good("an-old-one.png")
             os.utime(source / "an-old-one.png", (1, 1))
-        if day == 22:  # Repaired.
-            self._good("day14/bad.png")
-        if day == 23:  # Back again.
+        if day == calendar.repaired:
+            self._good(f"day{calendar.bad[1]:02d}/bad.png")
+        if day == calendar.back:
             self._good("day02/a.png")
 
     def sense(self) -> None:
@@ -129,8 +154,10 @@ def _failing_write() -> Any:
     return write
 
 
-@pytest.mark.timeout(600)
-def test_a_month(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "calendar", [FORTNIGHT, pytest.param(MONTH, marks=pytest.mark.slow)], ids=["fortnight", "month"]
+)
+def test_a_month(calendar: Calendar, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     site.configure(
         **{
             "shard_size": 4,
@@ -140,12 +167,12 @@ def test_a_month(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
         }
     )
     monkeypatch.setattr(retries, "FIRST_WAIT_SECONDS", 0.01)
-    month = Month(site, monkeypatch)
-    for day in range(1, DAYS + 1):
+    month = Month(site, monkeypatch, calendar)
+    for day in range(1, calendar.days + 1):
         month.arrive(day)
-        if day == SETTING_DAY:
+        if day == calendar.setting:
             site.configure(**{"upscale.model": "bicubic"})
-        month.crash_next |= day == CRASH_DAY  # It waits for a partition that was never made.
+        month.crash_next |= day == calendar.crash  # It waits for a partition that was never made.
         for _ in range(3):  # Looks of 15 sources: a round takes up to three of them.
             month.sense()
             site.later(hours=6)
