@@ -4,19 +4,26 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 # One thread per test process: the processes share the cores.
 WORKERS ?= 2
-BENCHMARKS := codecs matting upscaling quality scale overhead end_to_end
+BENCHMARKS := codecs matting upscaling cpu_runtimes quality scale overhead end_to_end
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test ui check bench format fuzz clean
+.PHONY: help demo test test-avx2 ui check bench format fuzz clean
 
 help: ## what there is to make
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | sort
+	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | sort
 
 demo: $(VENV)/.runtime ## the main job on sample drawings, offline
 	$(BIN)/imgpipe demo --output demo-output
 
 test: $(VENV)/.dev ## all tests
 	$(BIN)/pytest -n $(WORKERS) --dist worksteal
+
+test-avx2: $(VENV)/.dev ## the tests of networks and tiles with the instruction set held down to AVX2
+	ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 NUMBA_CPU_NAME=haswell $(BIN)/pytest \
+	  imgpipe_tests/inference/test_openvino_network.py imgpipe_tests/upscaling/test_runtimes.py \
+	  imgpipe_tests/upscaling/test_real_weights.py imgpipe_tests/upscaling/test_onnx_network.py \
+	  imgpipe_tests/upscaling/test_network_upscaler.py imgpipe_tests/upscaling/test_spandrel_network.py \
+	  imgpipe_tests/matting/test_onnx_model.py -n $(WORKERS) --dist worksteal
 
 ui: $(VENV)/.runtime ## the Dagster UI on what the last run produced
 	$(BIN)/imgpipe ui
