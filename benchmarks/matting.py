@@ -46,7 +46,9 @@ def main(arguments: list[str] | None = None) -> int:
         results["errors"] = {size: errors.measure(size, subjects) for size in options.sizes}
     if "cost" in options.only:
         print(f"\n{options.large} x {options.large}, best of {options.repeat}")
-        results["cost"] = {options.large: cost.measure(options.large, options.repeat, subjects, options.quick)}
+        results["cost"] = {
+            options.large: cost.measure(options.large, options.repeat, subjects, options.quick)
+        }
     if "solver" in options.only:
         results["solver"] = solver.measure(options.solver_size, subjects[:1] if options.quick else subjects)
     if "classical" in options.only:

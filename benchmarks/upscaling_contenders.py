@@ -168,9 +168,7 @@ def matrix_edges(device: str) -> tuple[int, ...]:
     return (1024, 2048) if device == "cpu" else (8192,)
 
 
-def matrix_product(
-    precision: str, device: str, edge: int, *, once: bool
-) -> tuple[Callable[[], None], float]:
+def matrix_product(precision: str, device: str, edge: int, *, once: bool) -> tuple[Callable[[], None], float]:
     """(products of two matrices of ``edge`` x ``edge``, their FLOP): one, or as many as take seconds.
 
     A processor does not keep up for seconds what it does for a few milliseconds.
