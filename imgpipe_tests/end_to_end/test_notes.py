@@ -48,7 +48,7 @@ def test_notes_of_decoding_reach_the_document_the_report_and_the_metadata() -> N
         for step in steps(settings)
     }
     metadata = shard_metadata(results[RAW], stores, settings)
-    assert metadata["images_with_notes"].value == 1
+    assert metadata["images_with_notes"] == 1
 
     rows = {row.source_key: row for row in results[QUALITY].rows}
     documents = {key: json.loads(stores.output.read(row.output_key)) for key, row in rows.items()}

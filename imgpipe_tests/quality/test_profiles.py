@@ -112,7 +112,7 @@ def test_a_profile_of_ones_own_from_a_file(tmp_path: Path) -> None:
     [
         ("thresholds: {}", "expected a `quality:` section"),
         ("quality: {profile: other.yaml}", "must name one of"),
-        ("quality: {thresholds: {psnr: 1}}", "is no threshold"),
+        ("quality: {thresholds: {psnr: 1}}", "is not a threshold"),
         ("quality: [", "readable YAML"),
     ],
 )
