@@ -7,7 +7,7 @@ WORKERS ?= 2
 BENCHMARKS := image_codecs matting upscaling cpu_runtimes quality scale overhead end_to_end
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-avx2 ui check bench format fuzz clean
+.PHONY: help demo test slow test-avx2 ui check bench format fuzz clean
 
 help: ## what there is to make
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | sort
@@ -15,8 +15,11 @@ help: ## what there is to make
 demo: $(VENV)/.runtime ## the main job on sample drawings, offline
 	$(BIN)/imgpipe demo --output demo-output
 
-test: $(VENV)/.dev ## all tests
+test: $(VENV)/.dev ## all tests but the slow ones
 	$(BIN)/pytest -n $(WORKERS) --dist worksteal
+
+slow: $(VENV)/.dev ## the slow tests: a browser in Dagster's UI, a PostgreSQL server, a month of arrivals
+	$(BIN)/pytest -n $(WORKERS) -m slow
 
 test-avx2: $(VENV)/.dev ## the tests of networks and tiles with the instruction set held down to AVX2
 	ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 NUMBA_CPU_NAME=haswell $(BIN)/pytest \

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
+from scipy.linalg import lu_factor, lu_solve
 
 from imgpipe.matting.closed_form import solve_closed_form
 from imgpipe.matting.trimap import BACKGROUND, FOREGROUND, UNKNOWN, make_trimap, scaled_erosion_px
@@ -117,7 +118,7 @@ def _exact_weights(colours: np.ndarray[Any, Any], inverse_epsilon: int) -> np.nd
 
 def _refined(matrix: np.ndarray[Any, Any], right_side: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """Dense solution in double precision, refined with residuals in long double until they stay."""
-    double = matrix.astype(np.float64)
+    factors = lu_factor(matrix.astype(np.float64))
     solution = np.zeros_like(right_side)
     smallest = np.inf
     for _ in range(20):
@@ -126,7 +127,7 @@ def _refined(matrix: np.ndarray[Any, Any], right_side: np.ndarray[Any, Any]) -> 
         if not size < smallest / 2:
             break
         smallest = size
-        solution = solution + np.linalg.solve(double, residual.astype(np.float64))
+        solution = solution + lu_solve(factors, residual.astype(np.float64))
     return solution
 
 

@@ -17,7 +17,7 @@ from imgpipe.storage.opening import open_store
 from imgpipe_tests.end_to_end.conftest import Workspace, instance_home, workspace, write_drawing  # noqa: F401
 from imgpipe_tests.end_to_end.webserver import Server, free_port, running
 
-pytestmark = [pytest.mark.server, pytest.mark.timeout(280)]
+pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.timeout(280)]
 
 SETTINGS = {"rembg.model": "classical", "upscale.model": "lanczos", "upscale.scale": 2, "shard_size": 2}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -68,6 +69,11 @@ class Workspace:
             open_store(settings.source, settings.s3), open_store(settings.output, settings.s3, create=True)
         )
 
+    def copy_to(self, other: Workspace) -> None:
+        """Sources and results, with the sources' times, which are part of their etags."""
+        for one, copy in ((self.source, other.source), (self.output, other.output)):
+            shutil.copytree(one, copy, dirs_exist_ok=True)
+
     def rows(self, asset: str = QUALITY) -> dict[str, ImageRow]:
         """Row by source key over all shards."""
         output = self.stores.output
@@ -114,6 +120,15 @@ def workspace(tmp_path: Path, instance_home: Path) -> Workspace:
     source = tmp_path / "source"
     source.mkdir()
     return Workspace(str(source), str(tmp_path / "output"), {})
+
+
+def run_once(folder: Path, code: int, *arguments: str) -> Workspace:
+    """What is below ``folder / "source"`` after a run that ends with ``code``, for several tests to read or copy."""
+    environment = {"DAGSTER_HOME": str(folder / "dagster")}
+    workspace = Workspace(str(folder / "source"), str(folder / "output"), environment)
+    found, text = workspace.cli("run", *arguments)
+    assert found == code, text
+    return workspace
 
 
 def flat_drawing(seed: int, width: int = 128, height: int = 112) -> Image:

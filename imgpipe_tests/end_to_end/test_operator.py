@@ -14,7 +14,7 @@ from imgpipe_tests.end_to_end.operator_steps import Operator
 from imgpipe_tests.end_to_end.webserver import free_port, running
 from imgpipe_tests.report.browser import missing_parts, open_browser
 
-pytestmark = [pytest.mark.server, pytest.mark.timeout(290)]
+pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.timeout(290)]
 
 
 def test_failed_partitions_are_found_looked_at_and_backfilled(tmp_path: Path, instance_home: Path) -> None:

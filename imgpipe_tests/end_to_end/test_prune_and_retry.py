@@ -10,7 +10,7 @@ from dagster import RunsFilter
 from imgpipe.engines.retry import Mode, Retry
 from imgpipe.launch import open_instance
 from imgpipe.records import Status
-from imgpipe_tests.end_to_end.conftest import CLASSICAL, Workspace, write_drawing
+from imgpipe_tests.end_to_end.conftest import CLASSICAL, Workspace, run_once, write_drawing
 
 QUICK = (*CLASSICAL, "--set", "actions=[upscale]", "--set", "isolation.mode=none")
 
@@ -21,13 +21,19 @@ def outputs(workspace: Workspace, image_id: str) -> list[str]:
     return sorted(str(path) for path in files if image_id in str(path) and path.parts[0] != "reports")
 
 
-@pytest.fixture
-def drawn(workspace: Workspace) -> Workspace:
+@pytest.fixture(scope="module")
+def first_run(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    folder = tmp_path_factory.mktemp("first")
     for number in range(4):
-        write_drawing(workspace.source, f"{number}.png", seed=number)
-    Path(workspace.source, "bad.png").write_bytes(b"no image")
-    code, text = workspace.cli("run", "--shard-size", "3", *QUICK)
-    assert code == 1, text
+        write_drawing(folder / "source", f"{number}.png", seed=number)
+    (folder / "source" / "bad.png").write_bytes(b"no image")
+    return run_once(folder, 1, "--shard-size", "3", *QUICK)
+
+
+@pytest.fixture
+def drawn(first_run: Workspace, workspace: Workspace) -> Workspace:
+    """A copy of the first run's data set: four good images and a bad one in two shards."""
+    first_run.copy_to(workspace)
     return workspace
 
 
@@ -86,7 +92,7 @@ def test_only_failed_adds_no_source_and_tries_the_failed_ones(drawn: Workspace) 
     assert drawn.computed == []
 
 
-def test_a_reason_alone_is_refused(drawn: Workspace) -> None:
-    code, text = drawn.cli("run", "--reason", "x", *QUICK)
+def test_a_reason_alone_is_refused(workspace: Workspace) -> None:
+    code, text = workspace.cli("run", "--reason", "x", *QUICK)
     assert code == 2
     assert "--only failed" in text

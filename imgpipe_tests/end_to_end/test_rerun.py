@@ -7,17 +7,24 @@ from pathlib import Path
 import pytest
 
 from imgpipe.records import Status
-from imgpipe_tests.end_to_end.conftest import CLASSICAL, Workspace, write_drawing
+from imgpipe_tests.end_to_end.conftest import CLASSICAL, Workspace, run_once, write_drawing
 
 ASSETS = ("raw_images", "matted_images", "upscaled_images", "quality_reports")
 
 
-@pytest.fixture
-def drawn(workspace: Workspace) -> Workspace:
+@pytest.fixture(scope="module")
+def first_run(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """Two shards of three and two images."""
+    folder = tmp_path_factory.mktemp("first")
     for number in range(5):
-        write_drawing(workspace.source, f"{number}.png", seed=number)
-    code, text = workspace.cli("run", "--shard-size", "3", *CLASSICAL)
-    assert code == 0, text
+        write_drawing(folder / "source", f"{number}.png", seed=number)
+    return run_once(folder, 0, "--shard-size", "3", *CLASSICAL)
+
+
+@pytest.fixture
+def drawn(first_run: Workspace, workspace: Workspace) -> Workspace:
+    """A copy of the first run's data set."""
+    first_run.copy_to(workspace)
     return workspace
 
 
@@ -30,12 +37,12 @@ def files_of(workspace: Workspace) -> dict[str, tuple[int, bytes]]:
     }
 
 
-def test_first_run_computes_every_image_once_per_asset(drawn: Workspace) -> None:
+def test_first_run_computes_every_image_once_per_asset(first_run: Workspace) -> None:
     expected = {(asset, f"{number}.png") for asset in ASSETS for number in range(5)}
-    assert set(drawn.computed) == expected
-    assert len(drawn.computed) == len(expected)
+    assert set(first_run.computed) == expected
+    assert len(first_run.computed) == len(expected)
     for asset in ASSETS:
-        rows = drawn.rows(asset)
+        rows = first_run.rows(asset)
         assert {row.status for row in rows.values()} == {Status.OK}
         assert {row.attempts for row in rows.values()} == {1}
 

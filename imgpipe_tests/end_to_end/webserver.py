@@ -69,7 +69,7 @@ class Server:
             status = self.ask(query, id=run_id)["runOrError"]["status"]
             if status in FINISHED:
                 break
-            time.sleep(0.5)
+            time.sleep(0.2)
         return status
 
 
@@ -123,5 +123,5 @@ def wait_until_it_answers(url: str, process: subprocess.Popen[bytes], log: Path)
             with opener.open(f"{url}/server_info", timeout=5):
                 return
         except (urllib.error.URLError, TimeoutError, ConnectionError):
-            time.sleep(0.5)
+            time.sleep(0.1)
     raise AssertionError(f"the UI did not start:\n{log.read_text(errors='replace')[-4000:]}")
