@@ -1,4 +1,4 @@
-"""A month of arrivals, a changed setting, a crash: at the end everything is there exactly once."""
+"""A month of arrivals, a changed setting, a crash: at the end every result exists exactly once."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Month:
     crash_next: bool = False
 
     def arrive(self, day: int) -> None:
-        """What happens to the source on this day."""
+        """Change the source as on this day."""
         source = self.site.source
         self._good(f"day{day:02d}/a.png")
         if day % 3 == 0:
@@ -74,7 +74,7 @@ class Month:
             self.versions |= {(entry.source_key, entry.etag) for entry in manifest.entries if entry.present}
 
     def backfill(self) -> int:
-        """One tick of the schedule; how many runs it asked for."""
+        """One tick of the schedule; number of runs it requested."""
         requests = self.site.schedule()
         if isinstance(requests, SkipReason):
             return 0
@@ -115,7 +115,7 @@ class Month:
 
 
 def _failing_write() -> Any:
-    """A store that goes away at the second picture."""
+    """A store that fails at the second picture."""
     original = LocalStore.write
     pictures = 0
 
@@ -146,7 +146,7 @@ def test_a_month(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
         if day == SETTING_DAY:
             site.configure(**{"upscale.model": "bicubic"})
         month.crash_next |= day == CRASH_DAY  # It waits for a partition that was never made.
-        for _ in range(3):  # Looks of 15 sources: a round takes up to three of them.
+        for _ in range(3):  # Scans of 15 sources: a round takes up to three of them.
             month.sense()
             site.later(hours=6)
         if day % 5 == 0:
@@ -162,7 +162,7 @@ def test_a_month(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _settle(month: Month) -> None:
-    """The last arrivals become due, and the schedule works until it has nothing to ask for."""
+    """The last arrivals become due, and the schedule runs until it requests nothing."""
     for _ in range(4):
         month.site.later(days=1)
         month.sense()
