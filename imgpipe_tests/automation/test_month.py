@@ -66,7 +66,7 @@ class Month:
     crash_next: bool = False
 
     def arrive(self, day: int) -> None:
-        """What happens to the source on this day."""
+        """Change the source as on this day."""
         source, calendar = self.site.source, self.calendar
         name = f"day{day:02d}"
         self._good(f"{name}/a.png")
