@@ -21,7 +21,7 @@ KINDS = ("flat", "gradient", "busy")
 
 
 def measure(seeds: int, quick: bool = False) -> dict[str, Any]:
-    """Per kind of background and per drawing (one a kind if ``quick``): IoU, and how the verdicts fit them."""
+    """Per kind of background and per drawing (``quick``: one a kind): IoU, and how the verdicts fit."""
     from pathlib import Path
 
     matter = build_matter(RembgSettings(model="classical"), model_dir=Path())
