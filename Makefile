@@ -4,8 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 # One thread per test process: the processes share the cores.
 WORKERS ?= 2
-NETWORK_TESTS := $(addprefix imgpipe_tests/,inference/test_openvino_network.py inference/test_torch_network.py matting/test_onnx_model.py $(addprefix upscaling/,test_real_weights.py test_runtimes.py test_network_upscaler.py test_onnx_network.py test_tiling.py))
-BENCHMARKS := image_codecs matting upscaling quality scale overhead end_to_end
+BENCHMARKS := image_codecs matting upscaling cpu_runtimes quality scale overhead end_to_end
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test slow test-avx2 ui check bench format fuzz clean
@@ -22,9 +21,12 @@ test: $(VENV)/.dev ## all tests but the slow ones
 slow: $(VENV)/.dev ## the slow tests: a browser in Dagster's UI, a PostgreSQL server, a month of arrivals
 	$(BIN)/pytest -n $(WORKERS) -m slow
 
-# Networks and tiles as a CPU with AVX2 alone computes them, through torch, OpenVINO and numba.
 test-avx2: $(VENV)/.dev ## the tests of networks and tiles with the instruction set held down to AVX2
-	ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 NUMBA_CPU_NAME=haswell $(BIN)/pytest -n $(WORKERS) --dist worksteal $(NETWORK_TESTS)
+	ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 NUMBA_CPU_NAME=haswell $(BIN)/pytest \
+	  imgpipe_tests/inference/test_openvino_network.py imgpipe_tests/upscaling/test_runtimes.py \
+	  imgpipe_tests/upscaling/test_real_weights.py imgpipe_tests/upscaling/test_onnx_network.py \
+	  imgpipe_tests/upscaling/test_network_upscaler.py imgpipe_tests/upscaling/test_spandrel_network.py \
+	  imgpipe_tests/matting/test_onnx_model.py -n $(WORKERS) --dist worksteal
 
 ui: $(VENV)/.runtime ## the Dagster UI on what the last run produced
 	$(BIN)/imgpipe ui

@@ -94,6 +94,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="the default sizes, which are small")
     parser.add_argument("--weights", type=Path, help="animevideov3 as .safetensors; default: random")
     parser.add_argument("--rrdb", action="store_true", help="measure the 6B architecture as well")
     parser.add_argument("--sizes", nargs="*", default=["160x120"], help="source sizes, as in 640x480")

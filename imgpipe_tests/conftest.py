@@ -1,4 +1,4 @@
-"""What every test may ask for."""
+"""Fixtures of all tests."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from imgpipe.settings import S3Settings
 
 ROOT = Path(__file__).resolve().parent.parent
 
-# No setting of the person who runs the tests leaks into them or into the processes that they start. Here and
-# not in a fixture: modules and fixtures of any scope read settings.
+# Tests and the processes that they start see no settings of the caller's environment. Not a fixture, because
+# modules and fixtures of any scope read settings.
 for _name in list(os.environ):
     if _name.startswith(("IMGPIPE_", "QUALITY_")) and not _name.startswith("IMGPIPE_TEST_"):
         del os.environ[_name]

@@ -1,11 +1,11 @@
-"""Mutated image files through the isolated decoder: only our own errors, nothing slower than ten seconds.
+"""Mutated image files through the isolated decoder: only imgpipe's errors, nothing slower than ten seconds.
 
     python scripts/fuzz_decode.py --seconds 600
     python scripts/fuzz_decode.py --seed 7 --only 1234 --keep failures/     one case again, its file kept
 
 A case is known by its seed and number. Each is decoded in a worker process, so that a crash, an exception
-that is none of ours, or a hang is counted, kept and reported, and the run goes on. A file that decodes is
-written as PNG and decoded once more, which must give the same picture. Exit code 1 where anything failed.
+of another kind, or a hang is counted, kept and reported, and the run goes on. A file that decodes is written
+as PNG and decoded once more, which must give the same picture. Exit code 1 where anything failed.
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ def network_threads() -> int:
 
 
 def bound_pools() -> None:
-    """Set the pools of the loaded libraries to :func:`network_threads`; each OpenVINO graph is given it."""
+    """Set the pools of loaded libraries to :func:`network_threads`; OpenVINO is given it when it compiles."""
     threads = network_threads()
     if "cv2" in sys.modules:
         sys.modules["cv2"].setNumThreads(threads)

@@ -1,4 +1,4 @@
-"""A site that runs by itself: a source, an output, an instance, and ticks of sensor and schedule."""
+"""An automated site: a source, an output, an instance, and ticks of sensor and schedule."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Site:
         self.configure()
 
     def configure(self, **changes: Any) -> None:
-        """Other settings, as after a new start of the code location."""
+        """Replace the settings, as a restart of the code location does."""
         self.values = {**self.values, **changes}
         self.settings: Settings = load_settings(
             {
@@ -136,7 +136,7 @@ class Site:
         return result
 
     def launch(self, request: RunRequest, *, raises: bool = True) -> ExecuteInProcessResult | None:
-        """Run a request in this process; ``None`` where its key was seen before."""
+        """Run a request in this process; ``None`` where its run key was used before."""
         if request.run_key in self.run_keys:
             return None
         self.run_keys.add(str(request.run_key))
@@ -154,7 +154,7 @@ class Site:
         )
 
     def materialize_all(self) -> None:
-        """Every sealed shard as it stands."""
+        """Materialize every sealed shard."""
         shards = list_shards(self.stores.output, "art")
         add_partitions(self.settings, self.instance, shards)
         for shard in shards:

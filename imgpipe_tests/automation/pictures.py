@@ -1,4 +1,4 @@
-"""Tiny drawings, each of its own."""
+"""Tiny drawings, all different."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The sensor in Dagster's hands: partitions, run keys, skips, and the runs that follow."""
+"""The sensor evaluated by Dagster: partitions, run keys, skips, and the runs that follow."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The schedule in Dagster's hands: what it asks for, what it leaves to runs under way, when it gives up."""
+"""The schedule evaluated by Dagster: what it requests, what it leaves to active runs, when it gives up."""
 
 from __future__ import annotations
 

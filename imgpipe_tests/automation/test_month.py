@@ -1,4 +1,4 @@
-"""A month of arrivals, a changed setting, a crash: at the end everything is there exactly once."""
+"""A month of arrivals, a changed setting, a crash: at the end every result exists exactly once."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ class Month:
             self.versions |= {(entry.source_key, entry.etag) for entry in manifest.entries if entry.present}
 
     def backfill(self) -> int:
-        """One tick of the schedule; how many runs it asked for."""
+        """One tick of the schedule; number of runs it requested."""
         requests = self.site.schedule()
         if isinstance(requests, SkipReason):
             return 0
@@ -140,7 +140,7 @@ class Month:
 
 
 def _failing_write() -> Any:
-    """A store that goes away at the second picture."""
+    """A store that fails at the second picture."""
     original = LocalStore.write
     pictures = 0
 
@@ -189,7 +189,7 @@ def test_a_month(calendar: Calendar, site: Site, monkeypatch: pytest.MonkeyPatch
 
 
 def _settle(month: Month) -> None:
-    """The last arrivals become due, and the schedule works until it has nothing to ask for."""
+    """The last arrivals become due, and the schedule runs until it requests nothing."""
     for _ in range(4):
         month.site.later(days=1)
         month.sense()

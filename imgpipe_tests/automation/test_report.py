@@ -1,4 +1,4 @@
-"""The report is made again where there is something new, and only there."""
+"""The report is rebuilt where tables or decisions have changed, and only there."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Retries: of the infrastructure's failures only, with growing waits, and as often as the run's tag says."""
+"""Retries: of infrastructure failures only, with growing waits, as often as the run's tag allows."""
 
 # No postponed annotations here: Dagster reads those of the functions that it decorates.
 
@@ -11,7 +11,7 @@ from imgpipe.resources.retries import RETRIES_TAG, infrastructure_retries, wait_
 
 
 def run(error: ImgpipeError, heals_after: int, tags: dict[str, str]) -> tuple[int, bool]:
-    """How often a step that raises ``error`` so many times was tried, and whether it came through."""
+    """Number of tries of a step that raises ``error`` so many times, and whether it succeeded."""
     tried = 0
 
     @asset

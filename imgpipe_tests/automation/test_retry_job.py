@@ -1,4 +1,4 @@
-"""The job for failed images, and a store that comes back, in the real assets."""
+"""The retry job, and a store that recovers, with the real assets."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_the_retry_job_tries_failed_images_only(sealed: Site) -> None:
     sealed.run("retry_failed_job", "art-00000")
     after = sealed.rows("raw_images")
     assert (before["bad.png"].attempts, after["bad.png"].attempts) == (1, 2)
-    assert sealed.rows("upscaled_images")["a.png"].width == 48  # Outdated, and none of this job's business.
+    assert sealed.rows("upscaled_images")["a.png"].width == 48  # Outdated, and out of scope for this job.
     sealed.run("shard_job", "art-00000")
     assert sealed.rows("upscaled_images")["a.png"].width == 72
     assert sealed.rows("raw_images")["bad.png"].attempts == 2

@@ -1,4 +1,4 @@
-"""What ``doctor`` says of OpenCV and of what runs a weights file."""
+"""``doctor`` on OpenCV and on the runtime of a weights file."""
 
 from __future__ import annotations
 

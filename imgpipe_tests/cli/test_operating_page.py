@@ -1,4 +1,4 @@
-"""What docs/operating.md prints can be typed: commands and options that there are, settings that load."""
+"""The commands, options and settings in docs/operating.md are valid."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_every_command_is_understood() -> None:
             name = rest.pop(0)
             assert name in command.commands, f"imgpipe {' '.join(words)}: no command {name}"
             command = command.commands[name]
-        # Parsing alone: nothing is run, and what is not understood is an error that says so.
+        # Parsing only: nothing is run; an unknown option is a usage error.
         command.make_context(" ".join(words), [word for word in rest if word])
         seen += 1
     assert seen >= 20

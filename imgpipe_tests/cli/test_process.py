@@ -1,4 +1,4 @@
-"""The command as a process: its exit code, its last words, and that it leaves nothing behind."""
+"""The command as a process: exit code, output, and no process left behind."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The manual-fix queue from the command line: decide, run again, and only what was decided is redone."""
+"""Review from the command line: decide, run again, and only the decided images are redone."""
 
 from __future__ import annotations
 
@@ -309,7 +309,7 @@ def test_what_cannot_be_decided_is_refused_with_what_to_do(space: Space, tmp_pat
 
 
 def test_run_now_and_the_last_runs_settings(space: Space) -> None:
-    """Through Dagster: ``run`` remembers its settings, and ``--run`` brings all up to date at once."""
+    """Through Dagster: ``run`` remembers its settings, and ``--run`` runs the data set afterwards."""
     for number in range(2):
         write_drawing(space.source, f"{number}.png", seed=number)
     options = {key: value for key, value in QUICK.items() if key not in ("dataset", "shard_size")}

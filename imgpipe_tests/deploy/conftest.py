@@ -1,4 +1,4 @@
-"""The folder with the profiles, and a PostgreSQL server of Debian's for those who ask for it."""
+"""Fixtures: the folder with the profiles, and a PostgreSQL server from Debian's packages."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def _programs() -> dict[str, str]:
 
 
 def _as_unprivileged(folder: Path) -> list[str]:
-    """PostgreSQL refuses to run as root: hand the folder to another user, and the words that become it."""
+    """PostgreSQL refuses to run as root: change the folder's owner; returns that user's command prefix."""
     if os.geteuid() != 0:
         return []
     if shutil.which("runuser") is None:

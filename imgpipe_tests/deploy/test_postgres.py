@@ -1,4 +1,4 @@
-"""The Postgres profile on a real server: two runs of the pipeline at once, from the queue to their end."""
+"""The Postgres profile on a real server: two concurrent runs of the pipeline, from the queue to the end."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_two_runs_at_once(workspace: Workspace, home: Path, postgres: dict[str, 
     rows = workspace.rows()
     assert {row.status.value for row in rows.values()} == {"ok"}
     assert len(rows) == 4
-    # It is the database that remembers: nothing of it lies in the folder.
+    # The state is in the database: the folder holds none of it.
     assert not list(home.rglob("*.db"))
     connection = psycopg2.connect(
         host=postgres["DAGSTER_PG_HOST"],

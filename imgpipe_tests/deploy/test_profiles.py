@@ -1,4 +1,4 @@
-"""Every profile is read by the parsers that will read it: Dagster's, ours, and YAML's."""
+"""Every profile is read by its parsers: Dagster's, imgpipe's, and YAML's."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def test_runs_ask_for_a_gpu_and_find_its_node(profiles: Path) -> None:
     resources = pod["container_config"]["resources"]
     gpus = resources["limits"]["nvidia.com/gpu"]
     assert gpus == resources["requests"]["nvidia.com/gpu"] == "1"
-    # Memory that is promised and memory that is allowed are the same: no pod is killed for its neighbours.
+    # Requested and allowed memory are equal: no pod is killed because of its neighbours.
     assert resources["limits"]["memory"] == resources["requests"]["memory"]
     assert pod["pod_spec_config"]["node_selector"]
     assert {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"} in pod["pod_spec_config"][
@@ -135,7 +135,7 @@ def test_the_workspace_names_the_code_server(
     assert checked.success, checked.errors
     server = read(profiles / profile / "workspace.yaml")["load_from"][0]["grpc_server"]
     assert server["port"] == 4000
-    # The name that `imgpipe ui` gives by default: on it hang the states of sensors and schedules.
+    # The name that `imgpipe ui` gives by default: the states of sensors and schedules are stored under it.
     assert server["location_name"] == "imgpipe.definitions"
 
 
@@ -266,7 +266,7 @@ def test_pods_get_the_environment_that_the_files_ask_for(manifests: Manifests, p
 
 
 def test_instance_references_can_be_made(profiles: Path, tmp_path: Path) -> None:
-    """What a launched run is told about its instance: made from the file alone."""
+    """The instance reference of a launched run is made from the file alone."""
     (tmp_path / "dagster.yaml").write_bytes((profiles / "postgres" / "dagster.yaml").read_bytes())
     ref = InstanceRef.from_dir(str(tmp_path))
     assert ref.run_coordinator_data is not None

@@ -123,7 +123,7 @@ def workspace(tmp_path: Path, instance_home: Path) -> Workspace:
 
 
 def run_once(folder: Path, code: int, *arguments: str) -> Workspace:
-    """The data set of ``folder / "source"`` after a run that ends with ``code``, for tests to read or copy."""
+    """Run once on what is below ``folder / "source"``, for several tests to read or copy."""
     environment = {"DAGSTER_HOME": str(folder / "dagster")}
     workspace = Workspace(str(folder / "source"), str(folder / "output"), environment)
     found, text = workspace.cli("run", *arguments)

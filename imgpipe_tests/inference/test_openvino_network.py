@@ -54,9 +54,13 @@ def test_what_cannot_be_converted_is_a_mismatch() -> None:
         of_module(Fails(), torch.zeros(1, 3, 8, 8))
 
 
-def test_a_precision_that_the_cpu_lacks_is_a_mismatch() -> None:
+def test_a_precision_that_the_cpu_lacks_is_a_mismatch(monkeypatch: pytest.MonkeyPatch) -> None:
     model = of_module(_model(), torch.zeros(1, 3, 8, 8))
     known = library().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    with monkeypatch.context() as patched:
+        patched.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
+        with pytest.raises(ModelMismatch, match="no bf16 on this CPU"):
+            Graph(model, "bf16")
     for precision in ("bf16", "fp16"):
         if precision.upper() not in known:
             with pytest.raises(ModelMismatch, match=f"no {precision} on this CPU"):

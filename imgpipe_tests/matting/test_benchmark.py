@@ -1,4 +1,4 @@
-"""The benchmark runs at a tiny size, keeps what it measured, and its exact referee is right."""
+"""The benchmark runs at a tiny size and writes its results; its exact reference is correct."""
 
 from __future__ import annotations
 

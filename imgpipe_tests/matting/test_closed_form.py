@@ -113,7 +113,7 @@ def test_a_prior_changes_the_start_and_not_the_solution() -> None:
 
 
 def test_a_weighted_prior_decides_what_colours_do_not() -> None:
-    # One colour everywhere: the colours say nothing, known pixels and the prior share the decision.
+    # One colour everywhere: only known pixels and the prior determine the result.
     colour = np.full((30, 60, 3), 120, np.uint8)
     trimap = np.full((30, 60), 128, np.uint8)
     trimap[:, :4], trimap[:, 56:] = 0, 255
@@ -123,7 +123,7 @@ def test_a_weighted_prior_decides_what_colours_do_not() -> None:
     pulled = solve_closed_form(colour, trimap, prior=prior, prior_weight=1.0).alpha
     assert np.abs(free - prior).mean() > 0.15
     assert np.abs(pulled - prior).mean() < 0.08
-    # A prior of one half is sure of nothing and has no weight.
+    # A prior of one half has no weight.
     unsure = np.full_like(prior, 0.5)
     same = solve_closed_form(colour, trimap, prior=unsure, prior_weight=1.0).alpha
     np.testing.assert_allclose(same, free, atol=1e-3)

@@ -1,4 +1,4 @@
-"""A data set whose shards are brought up to date by the engine alone, without Dagster's share of the time."""
+"""A data set whose shards are computed by the engine alone, without Dagster, to save time."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Space:
         )
 
     def run(self, **options: Any) -> int:
-        """What ``imgpipe run`` does between planning and reporting; how many shards there were to do."""
+        """What ``imgpipe run`` does between planning and reporting; returns the number of pending shards."""
         settings, stores = self.settings(**options), self.stores
         seal(
             plan(stores.source, stores.output, dataset=settings.dataset, shard_size=settings.shard_size),

@@ -1,4 +1,4 @@
-"""Which decision is in force, and what it makes of a row."""
+"""Which decision is in force, and its effect on a row."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ A, R, W, P = Verdict.ACCEPTED, Verdict.REJECTED, Verdict.WITHDRAWN, Verdict.REPL
         ((decision(1, A), decision(2, W)), None),
         ((decision(1, A), decision(2, W), decision(3, R)), R),
         ((decision(1, A, looked_at="other"),), None),
-        # Another result was judged meanwhile; the word about this one still stands.
+        # Another result was judged meanwhile; the decision about this one is still in force.
         ((decision(1, A), decision(2, R, looked_at="other")), A),
         ((decision(1, P),), None),
     ],

@@ -1,4 +1,4 @@
-"""Who waits, who is decided, and who has to be looked at again, from tables and decisions alone."""
+"""Waiting, decided and outdated images, from tables and decisions alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The drawings: varied, deterministic, and exactly what their mattes say."""
+"""The drawings: varied, deterministic, and consistent with their mattes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The files: formats as promised when Pillow and OpenCV, not imgpipe, read them."""
+"""The files: Pillow and OpenCV read the documented formats."""
 
 from __future__ import annotations
 
