@@ -18,7 +18,7 @@ _LARGEST_BATCH = 16
 
 #: On a host a larger tile is no faster, only its halo is relatively smaller: the smallest of these is
 #: taken with which the halo costs at most a quarter more arithmetic.
-_HOST_BUDGETS_BYTES = tuple(count * 512 * 2**20 for count in (1, 2, 4, 8, 16))
+_HOST_BUDGETS_BYTES = tuple(gib * 2**30 for gib in (1, 2, 4, 8))
 _TOLERATED_HALO_COST = 1.25
 
 
