@@ -24,6 +24,7 @@ from imgpipe.images.image import Image
 from imgpipe.images.isolation import Decoder, InProcessDecoder, IsolatedDecoder, open_decoder, process
 from imgpipe.images.isolation.channel import INVALID_MESSAGE, unpack
 from imgpipe.images.isolation.process import _WORKER_CODE
+from imgpipe.pictures import decoders
 from imgpipe.settings import IsolationSettings, LimitSettings
 from imgpipe_tests.images import hostile, sources
 
@@ -48,7 +49,13 @@ def _misbehaving(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def _nothing_leaks() -> Iterator[None]:
-    """No process, descriptor or shared memory is left behind by any of these tests."""
+    """No process, descriptor or shared memory is left behind by any of these tests.
+
+    The workers that other tests in this process keep warm are ended first: these tests count processes.
+    """
+    for decoder in decoders._warm.values():
+        decoder.close()
+    decoders._warm.clear()
     before = _held()
     yield
     # A leak stays; what other tests' servers in this process have open comes and goes.
