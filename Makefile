@@ -22,11 +22,10 @@ slow: $(VENV)/.dev ## the slow tests: a browser in Dagster's UI, a PostgreSQL se
 	$(BIN)/pytest -n $(WORKERS) -m slow
 
 test-avx2: $(VENV)/.dev ## the tests of networks and tiles with the instruction set held down to AVX2
-	ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 NUMBA_CPU_NAME=haswell $(BIN)/pytest \
-	  imgpipe_tests/inference/test_openvino_network.py imgpipe_tests/upscaling/test_runtimes.py \
-	  imgpipe_tests/upscaling/test_real_weights.py imgpipe_tests/upscaling/test_onnx_network.py \
-	  imgpipe_tests/upscaling/test_network_upscaler.py imgpipe_tests/upscaling/test_spandrel_network.py \
-	  imgpipe_tests/matting/test_onnx_model.py -n $(WORKERS) --dist worksteal
+	OMP_NUM_THREADS=1 ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 NUMBA_CPU_NAME=haswell $(BIN)/pytest -n $(WORKERS) \
+	  --dist worksteal imgpipe_tests/inference/test_openvino_network.py imgpipe_tests/matting/test_onnx_model.py \
+	  imgpipe_tests/upscaling/test_real_weights.py::test_exact_and_precise \
+	  $(patsubst %,imgpipe_tests/upscaling/test_%.py,runtimes onnx_network network_upscaler spandrel_network)
 
 ui: $(VENV)/.runtime ## the Dagster UI on what the last run produced
 	$(BIN)/imgpipe ui

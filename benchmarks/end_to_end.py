@@ -22,6 +22,7 @@ import argparse
 import importlib.util
 import json
 import os
+import resource
 import statistics
 import subprocess
 import sys
@@ -39,6 +40,10 @@ import PIL.Image
 import skimage.metrics
 import torch
 from safetensors.torch import load_file, save_file
+
+from imgpipe.inference.threads import network_threads
+from imgpipe.inference.weights import LocatedWeights
+from imgpipe.upscaling.spandrel_network import load_network
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
@@ -205,15 +210,43 @@ def _measure_imgpipe(source: Path, folder: Path, weights: Path) -> dict[str, Any
     environment = {name: value for name, value in os.environ.items() if not name.startswith("IMGPIPE_")}
     environment |= {"DAGSTER_HOME": str(home), "PYTHONPATH": str(ROOT)}
     launched = time.time()
+    before = _children_cpu_seconds()
     wall, _ = _timed(command, environment, codes=(0, 1))  # 1: finished, a check rejected some.
+    busy = _children_cpu_seconds() - before
     rows = _rows(output)
     results = {row.source_key: output / row.output_key for row in rows["upscaled_images"] if row.output_key}
     return {
         "wall_seconds": wall,
+        "network_and_neighbours": _neighbours(wall, busy, source, weights),
         **_wall_by_asset(home, launched, wall),
         "steps": _busy(rows),
         "fidelity": _fidelity(source, results),
     }
+
+
+def _neighbours(wall: float, busy: float, source: Path, weights: Path) -> dict[str, float]:
+    """Whether the run takes longer than its network alone and the rest of its CPU seconds on all cores.
+
+    ``times``: wall time / that sum; above 1.15 the network and its neighbours are in each other's way.
+    """
+    paths = sorted(source.iterdir())
+    pixels = np.array(PIL.Image.open(paths[0]).convert("RGB"), np.float32)[None] / np.float32(255)
+    located = LocatedWeights(weights.stem, weights, "0" * 64, None)
+    network = load_network(located, device="cpu", precision="auto").network
+    turns = []
+    for _ in range(4):
+        cpu, begin = time.process_time(), time.perf_counter()
+        for _ in network.strips(pixels):
+            pass
+        turns.append((time.perf_counter() - begin, time.process_time() - cpu))
+    alone, alone_busy = min(turns)
+    parts = len(paths) * alone + (busy - len(paths) * alone_busy) / network_threads()
+    return {"network_alone_seconds": alone, "cpu_seconds": busy, "times": wall / parts}
+
+
+def _children_cpu_seconds() -> float:
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def _timed(
@@ -344,6 +377,9 @@ def _print(results: dict[str, Any]) -> None:
                 )
             for step, seconds in measured.get(table, {}).items():
                 print(f"  {step.replace('_', ' '):<22}{seconds:8.2f} s")
+        if "network_and_neighbours" in measured:
+            shown = (f"{key} {value:.2f}" for key, value in measured["network_and_neighbours"].items())
+            print("  network and neighbours: " + ", ".join(shown))
         print("  " + ", ".join(f"{key} {value}" for key, value in measured["fidelity"].items()))
     print("\n" + ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in results["verdict"].items()))
 

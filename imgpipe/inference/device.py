@@ -22,6 +22,7 @@ _LOG = logging.getLogger(__name__)
 
 _PROC = Path("/proc")
 _CGROUP = Path("/sys/fs/cgroup")
+_DRIVERS = (Path("/dev/nvidiactl"), Path("/dev/dxg"), _PROC / "driver" / "nvidia")
 
 
 def resolve_device(setting: DeviceSetting) -> str:
@@ -34,6 +35,8 @@ def resolve_device(setting: DeviceSetting) -> str:
         return "cpu"
     if setting not in ("auto", "cuda"):
         raise ConfigError(f"device: expected auto, cpu or cuda, got {setting!r}")
+    if setting == "auto" and not _may_have_cuda():
+        return "cpu"
     reason = _why_no_cuda()
     if not reason:
         return "cuda"
@@ -108,6 +111,11 @@ def available_memory_bytes(device: str, *, proc: Path = _PROC, cgroup: Path = _C
 
 def _has_torch() -> bool:
     return importlib.util.find_spec("torch") is not None
+
+
+def _may_have_cuda() -> bool:
+    """Whether a driver of NVIDIA's is to be seen; torch, whose import takes seconds, is not asked."""
+    return not _PROC.is_dir() or any(path.exists() for path in _DRIVERS)
 
 
 def _why_no_cuda() -> str:

@@ -42,6 +42,7 @@ def cuda(
     monkeypatch: pytest.MonkeyPatch, *, available: bool = True, capability: tuple[int, int] = (8, 0)
 ) -> None:
     torch = pytest.importorskip("torch")
+    monkeypatch.setattr(module, "_may_have_cuda", lambda: True)
     monkeypatch.setattr(torch.version, "cuda", "12.8")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: available)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device=None: capability)
@@ -88,8 +89,8 @@ def test_bf16_is_read_from_the_flags(lines: str, expected: bool, tmp_path: Path)
 
 def test_the_cpus_precision_loads_no_runtime() -> None:
     code = (
-        "import sys\nfrom imgpipe.inference.device import resolve_precision\n"
-        "resolve_precision('auto', 'cpu')\n"
+        "import sys\nfrom imgpipe.inference import device\ndevice._may_have_cuda = lambda: False\n"
+        "device.resolve_precision('auto', device.resolve_device('auto'))\n"
         "sys.exit(str({'torch', 'openvino', 'onnxruntime'} & set(sys.modules) or ''))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

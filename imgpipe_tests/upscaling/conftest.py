@@ -15,8 +15,11 @@ from spandrel.architectures.ESRGAN import ESRGAN
 from torch import nn
 
 from imgpipe.images.image import Image
+from imgpipe.inference.weights import LocatedWeights
 from imgpipe.settings import LimitSettings, UpscaleSettings
+from imgpipe.upscaling import spandrel_network
 from imgpipe.upscaling.build import build_upscaler
+from imgpipe.upscaling.network import LoadedNetwork
 from imgpipe.upscaling.network_upscaler import NetworkUpscaler
 
 
@@ -75,8 +78,21 @@ def save(tmp_path: Path) -> Callable[[nn.Module, str], Path]:
 
 
 @pytest.fixture
-def build(tmp_path: Path) -> Callable[..., NetworkUpscaler]:
-    """``build(path, limits=None, **settings)``: an upscaler on the CPU, fp32 unless told otherwise."""
+def build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., NetworkUpscaler]:
+    """``build(path, limits=None, **settings)``: an upscaler on the CPU, fp32 unless told otherwise.
+
+    A test's upscalers share the loaded network where path and precision are the same.
+    """
+    load = spandrel_network.load_network
+    loaded: dict[tuple[Path, str], LoadedNetwork] = {}
+
+    def load_once(located: LocatedWeights, *, device: str, precision: Any) -> LoadedNetwork:
+        key = located.path, precision
+        if key not in loaded:
+            loaded[key] = load(located, device=device, precision=precision)
+        return loaded[key]
+
+    monkeypatch.setattr(spandrel_network, "load_network", load_once)
 
     def make(path: Path, limits: LimitSettings | None = None, **settings: Any) -> NetworkUpscaler:
         chosen = UpscaleSettings(model=str(path), **{"precision": "fp32", **settings})

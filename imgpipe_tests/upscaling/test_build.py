@@ -103,7 +103,8 @@ def test_the_fingerprint_follows_what_the_pictures_depend_on(tmp_path: Path) -> 
     second.write_bytes(b"two")
 
     def of(model: str, **changes: object) -> str:
-        return fingerprint(UpscaleSettings.model_validate({"model": model, **changes}), tmp_path)
+        settings = UpscaleSettings.model_validate({"model": model, **changes})
+        return fingerprint(settings, tmp_path, device="cpu")
 
     base = of(str(first))
     moved = tmp_path / "moved.safetensors"
@@ -114,7 +115,7 @@ def test_the_fingerprint_follows_what_the_pictures_depend_on(tmp_path: Path) -> 
         of(str(first), scale=2.0),
         of(str(first), color_match=False),
         of(str(first), halo=3),
-        of(str(first), precision="fp32"),
+        of(str(first), precision="fp16"),
         of(str(first), backend="realesrgan"),
         of(str(first), target_size=(64, 64)),
         of(str(first), min_dimensions=(64, 64)),
@@ -128,6 +129,27 @@ def test_the_fingerprint_follows_what_the_pictures_depend_on(tmp_path: Path) -> 
     assert of(str(first), batch_size=4) == base
     assert of("lanczos", color_match=False, precision="fp32", tta=True) == of("lanczos")
     assert of("lanczos", target_size=(64, 64)) != of("lanczos")
+
+
+@pytest.mark.parametrize(("pays", "meant"), [(True, "bf16"), (False, "fp32")])
+def test_the_fingerprint_holds_what_auto_means(
+    pays: bool, meant: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("imgpipe.inference.device.bf16_pays", lambda: pays)
+    path = tmp_path / "any.safetensors"
+    path.write_bytes(b"one")
+    of = {
+        precision: fingerprint(UpscaleSettings(model=str(path), precision=precision), tmp_path, device="cpu")
+        for precision in ("auto", "fp32", "bf16", "fp16")
+    }
+    assert [other for other in of if of[other] == of["auto"]] == ["auto", meant]
+    onnx = tmp_path / "any.onnx"
+    onnx.write_bytes(b"two")
+    own = {
+        fingerprint(UpscaleSettings(model=str(onnx), precision=precision), tmp_path, device="cpu")
+        for precision in ("auto", "fp32", "bf16")
+    }
+    assert len(own) == 1, "an ONNX file has its own precision"
 
 
 def test_missing_weights_have_the_fallbacks_fingerprint_or_none(tmp_path: Path) -> None:
