@@ -20,7 +20,9 @@ PROFILES = ("classical", "realesrgan")
 METRICS: dict[str, Metric] = {metric.name: metric for metric in ROWS}
 #: Every threshold by name, in the order of its metrics.
 LIMITS: dict[str, Limit] = {
-    limit.name: replace(limit, metric=metric.name) for metric in ROWS for limit in metric.limits
+    limit.name: replace(limit, metric=metric.name, highest=limit.highest or metric.high or 1.0)
+    for metric in ROWS
+    for limit in metric.limits
 }
 
 

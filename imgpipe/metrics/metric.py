@@ -16,8 +16,9 @@ class Limit:
     ``direction``: ``min`` (the value must not be below) or ``max`` (not above). ``name``: its key in
     ``quality.thresholds``. ``check``: the Dagster check it belongs to. ``classical``, ``realesrgan``: its
     value in these profiles. ``reason``: what is wrong where it is missed, with ``{}`` for the value,
-    formatted by ``form``. ``lowest``, ``highest``: what may be configured. ``calibrated``: whether
-    ``imgpipe calibrate`` may propose another value. ``metric``: set in :data:`imgpipe.metrics.LIMITS`.
+    formatted by ``form``. ``lowest``, ``highest``: what may be configured; ``highest`` 0 means the metric's
+    ``high``. ``calibrated``: whether ``imgpipe calibrate`` may propose another value. ``metric``: set, like a
+    ``highest`` of 0, in :data:`imgpipe.metrics.LIMITS`.
     """
 
     direction: Literal["min", "max"]
@@ -28,7 +29,7 @@ class Limit:
     form: str
     reason: str
     lowest: float = 0.0
-    highest: float = 1.0
+    highest: float = 0.0
     severity: Severity = "error"
     calibrated: bool = True
     metric: str = ""

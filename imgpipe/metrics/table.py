@@ -145,15 +145,7 @@ ROWS: tuple[Metric, ...] = (
         high=255.0,
         digits=2,
         limits=(
-            at_most(
-                "color_shift_255_max",
-                "colors_kept",
-                2.0,
-                1.5,
-                ".1f",
-                "colours shifted by {} of 255",
-                highest=255.0,
-            ),
+            at_most("color_shift_255_max", "colors_kept", 2.0, 1.5, ".1f", "colours shifted by {} of 255"),
         ),
     ),
     Metric(
@@ -174,7 +166,6 @@ ROWS: tuple[Metric, ...] = (
                 6.0,
                 ".1f",
                 "colours shifted in one place by {} of 255",
-                highest=255.0,
             ),
         ),
     ),
@@ -292,13 +283,7 @@ ROWS: tuple[Metric, ...] = (
         high=255.0,
         limits=(
             at_most(
-                "lines_step_max",
-                "no_lines",
-                0.4,
-                1.0,
-                ".1f",
-                "a step of {} of 255 runs along a tile border",
-                highest=255.0,
+                "lines_step_max", "no_lines", 0.4, 1.0, ".1f", "a step of {} of 255 runs along a tile border"
             ),
         ),
     ),

@@ -101,6 +101,12 @@ def area_average(values: FloatArray | Pixels, size: tuple[int, int]) -> FloatArr
     return cv2_resize(np.asarray(values, np.float32), size, cv2.INTER_AREA)
 
 
+def halved(plane: FloatArray) -> FloatArray:
+    """Means of 2x2 px of a (height, width) plane, without an odd last row or column."""
+    height, width = (side // 2 for side in plane.shape)
+    return area_average(plane[: 2 * height, : 2 * width], (width, height))
+
+
 def cv2_resize(source: FloatArray, size: tuple[int, int], interpolation: int) -> FloatArray:
     """``cv2.resize`` to ``size`` = (width, height) that keeps a channel axis of 1, which OpenCV drops."""
     if (source.shape[1], source.shape[0]) == size:

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from imgpipe.metrics import METRICS
-from imgpipe.quality.report import CheckResult, QualityReport
+from imgpipe.quality.report import CheckResult, EdgeBox, LineBox, QualityReport
 from imgpipe.records import ModelUse, TileGrid
 
 SCHEMA_VERSION = "2"
@@ -139,7 +139,7 @@ def _lines(report: QualityReport) -> dict[str, Any]:
         "step_255": round(report.metrics.get("lines_step", 0.0), 6),
         "step_threshold_255": limits["lines_step_max"].value,
         "mode": report.lines.mode,
-        "boxes": [box.as_dict() for box in report.lines.boxes],
+        "boxes": [_box(box) for box in report.lines.boxes],
     }
 
 
@@ -150,7 +150,13 @@ def _edge_pixel_loss(report: QualityReport) -> dict[str, Any]:
         "threshold": report.thresholds["edge_pixel_loss_max"].value,
         "picture": _rounded(report.edges.picture),
         "matte": _rounded(report.edges.matte),
-        "boxes": [box.as_dict() for box in report.edges.boxes],
+        "boxes": [_box(box) for box in report.edges.boxes],
+    }
+
+
+def _box(box: LineBox | EdgeBox) -> dict[str, Any]:
+    return {
+        name: round(value, 4) if isinstance(value, float) else value for name, value in asdict(box).items()
     }
 
 

@@ -16,14 +16,13 @@ Gradients are Sobel's, scaled to 1/255 per px, the largest of the three channels
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 import cv2
 import numpy as np
 import numpy.typing as npt
 
 from imgpipe.pixels.round_trip import Float
 from imgpipe.quality.blocks import blocks
+from imgpipe.quality.report import EdgeBox
 
 Bool = npt.NDArray[np.bool_]
 
@@ -36,42 +35,6 @@ BACKGROUND_PX = (8, 16)
 MIN_EDGE_PX = 64
 MIN_OBJECT_PX = 64
 _MIN_LOST_PX = 12
-
-
-@dataclass(frozen=True, slots=True)
-class EdgeBox:
-    """Where edges are missing, px of the source, and the share lost (matte) or number of px (picture)."""
-
-    x: int
-    y: int
-    width: int
-    height: int
-    kind: str
-    value: float
-
-    def as_dict(self) -> dict[str, float | str]:
-        return {
-            "x": self.x,
-            "y": self.y,
-            "width": self.width,
-            "height": self.height,
-            "kind": self.kind,
-            "value": round(self.value, 4),
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class EdgeLossReport:
-    """``score``: the worse of ``picture`` and ``matte`` (``None`` where that part could not be judged)."""
-
-    picture: float | None = None
-    matte: float | None = None
-    boxes: tuple[EdgeBox, ...] = field(default=())
-    note: str = ""
-
-    @property
-    def score(self) -> float | None:
-        return max((part for part in (self.picture, self.matte) if part is not None), default=None)
 
 
 def gradient(rgb: Float) -> Float:

@@ -9,8 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from imgpipe.metrics import METRICS
-from imgpipe.quality.edge_pixel_loss import EdgeBox
-from imgpipe.quality.line_report import LinesReport
+from imgpipe.quality.report import EdgeBox, LinesReport
 
 
 @dataclass(slots=True)

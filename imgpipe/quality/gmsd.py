@@ -16,7 +16,7 @@ import math
 import cv2
 import numpy as np
 
-from imgpipe.pixels.resize import area_average
+from imgpipe.pixels.resize import halved
 from imgpipe.pixels.round_trip import Float
 from imgpipe.quality.blocks import blocks
 from imgpipe.quality.psnr import check_same_shape
@@ -37,7 +37,7 @@ def gmsd(reference: Float, distorted: Float, weight: Float | None = None) -> flo
     check_same_shape(reference, distorted, weight)
     if min(reference.shape) < MIN_SIDE_PX:
         return None
-    a, b, w = _halved(reference), _halved(distorted), None if weight is None else _halved(weight)
+    a, b, w = halved(reference), halved(distorted), None if weight is None else halved(weight)
     mass = first = second = 0.0
     for block in blocks(a.shape, 1):
         loss = _loss(a[block.seen], b[block.seen])[block.inner].astype(np.float64)
@@ -58,11 +58,6 @@ def _loss(a: Float, b: Float) -> Float:
     loss: Float = np.square(np.sqrt(of_a, out=of_a) - np.sqrt(of_b, out=of_b))
     loss /= total
     return loss
-
-
-def _halved(plane: Float) -> Float:
-    height, width = (side // 2 * 2 for side in plane.shape)
-    return area_average(plane[:height, :width], (width // 2, height // 2))
 
 
 def _energy(plane: Float) -> Float:

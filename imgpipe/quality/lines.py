@@ -28,8 +28,8 @@ import numpy as np
 import numpy.typing as npt
 
 from imgpipe.pixels.round_trip import Float
-from imgpipe.quality.line_report import LineBox, LinesReport
 from imgpipe.quality.line_residual import Axis, Bool, residual_rows, source_edges
+from imgpipe.quality.report import LineBox, LinesReport
 from imgpipe.records import TileGrid
 
 STEP_SIDE_PX = 12
@@ -106,7 +106,6 @@ def _report(found: list[LineBox], mode: str, note: str, thresholds: tuple[float,
         boxes=tuple(above[:_MAX_BOXES]),
         mode=mode,
         note=note,
-        segments=len(found),
     )
 
 

@@ -11,8 +11,6 @@ holes           4-connected background regions of at least 64 px inside the subj
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -22,37 +20,26 @@ from imgpipe.pixels.round_trip import Float
 MIN_REGION_PX = 64
 
 
-@dataclass(frozen=True, slots=True)
-class MatteFacts:
-    """As the module says; ``soft_band_px`` is ``None`` where the subject has no border inside the picture."""
+def matte_facts(alpha: Float) -> dict[str, float | None]:
+    """Name, as the module lists them -> value, of an ``alpha`` (height, width) float32 in 0..1.
 
-    foreground: float
-    components: int
-    soft_band_px: float | None
-    touch_top: float
-    touch_right: float
-    touch_bottom: float
-    touch_left: float
-    holes: int
-
-
-def matte_facts(alpha: Float) -> MatteFacts:
-    """Facts of an ``alpha`` (height, width) float32 in 0..1."""
+    ``soft_band_px`` is ``None`` where the subject has no border inside the picture.
+    """
     mask = alpha >= 0.5
-    return MatteFacts(
-        foreground=float(mask.mean()),
-        components=_large_regions(mask, 8),
-        soft_band_px=_soft_band_px(alpha, mask),
-        touch_top=float(mask[0].mean()),
-        touch_right=float(mask[:, -1].mean()),
-        touch_bottom=float(mask[-1].mean()),
-        touch_left=float(mask[:, 0].mean()),
-        holes=_holes(mask),
-    )
+    return {
+        "foreground": float(mask.mean()),
+        "components": float(_large_objects(mask)),
+        "soft_band_px": _soft_band_px(alpha, mask),
+        "touch_top": float(mask[0].mean()),
+        "touch_right": float(mask[:, -1].mean()),
+        "touch_bottom": float(mask[-1].mean()),
+        "touch_left": float(mask[:, 0].mean()),
+        "holes": float(_holes(mask)),
+    }
 
 
-def _large_regions(mask: npt.NDArray[np.bool_], connectivity: int) -> int:
-    count, _, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=connectivity)
+def _large_objects(mask: npt.NDArray[np.bool_]) -> int:
+    count, _, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
     return int((stats[1:count, cv2.CC_STAT_AREA] >= MIN_REGION_PX).sum())
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from imgpipe.pixels.resize import area_average
+from imgpipe.pixels.resize import halved
 from imgpipe.pixels.round_trip import Float
 from imgpipe.quality.psnr import check_same_shape
 from imgpipe.quality.ssim import WINDOW_PX, similarity_means
@@ -42,7 +42,7 @@ def ms_ssim(
     for scale, exponent in enumerate(WEIGHTS):
         if scale:
             a, b, w = planes
-            planes = _halved(a), _halved(b), None if w is None else _halved(w)
+            planes = halved(a), halved(b), None if w is None else halved(w)
         means = similarity_means(*planes) if scale or finest is None else finest
         if means is None:
             return None
@@ -50,8 +50,3 @@ def ms_ssim(
         last = scale == len(WEIGHTS) - 1
         product *= max(whole if last else contrast_structure, 0.0) ** exponent
     return float(np.clip(product, 0.0, 1.0))
-
-
-def _halved(plane: Float) -> Float:
-    height, width = (side // 2 * 2 for side in plane.shape)
-    return area_average(plane[:height, :width], (width // 2, height // 2))

@@ -5,13 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING
 
 from imgpipe.records import Status
-
-if TYPE_CHECKING:  # they load OpenCV, which verdicts, thresholds and documents do not need
-    from imgpipe.quality.edge_pixel_loss import EdgeLossReport
-    from imgpipe.quality.line_report import LinesReport
 
 
 class Severity(StrEnum):
@@ -45,6 +40,68 @@ class CheckResult:
     value: float | None
     threshold: float
     message: str
+
+
+@dataclass(frozen=True, slots=True)
+class LineBox:
+    """One detected line: its place (px of the result) and its scores."""
+
+    x: int
+    y: int
+    width: int
+    height: int
+    coherence: float
+    step: float
+
+    def lies_in(self, other: LineBox) -> bool:
+        """Whether this is a piece of the longer line ``other``."""
+        return (
+            max(other.width, other.height) > max(self.width, self.height)
+            and other.x <= self.x
+            and other.y <= self.y
+            and self.x + self.width <= other.x + other.width
+            and self.y + self.height <= other.y + other.height
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class LinesReport:
+    """``score`` is the largest coherence excess (0..1), ``step`` the largest step excess (1/255).
+
+    ``boxes``: lines above the thresholds, strongest first, without the pieces of a line that is there
+    whole. ``mode``: ``grid``, ``blind`` or ``not_applicable``; ``note`` says why where it is not ``grid``.
+    """
+
+    score: float = 0.0
+    step: float = 0.0
+    boxes: tuple[LineBox, ...] = field(default=())
+    mode: str = "not_applicable"
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class EdgeBox:
+    """Where edges are missing, px of the source, and the share lost (matte) or number of px (picture)."""
+
+    x: int
+    y: int
+    width: int
+    height: int
+    kind: str
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class EdgeLossReport:
+    """``score``: the worse of ``picture`` and ``matte`` (``None`` where that part could not be judged)."""
+
+    picture: float | None = None
+    matte: float | None = None
+    boxes: tuple[EdgeBox, ...] = field(default=())
+
+    @property
+    def score(self) -> float | None:
+        return max((part for part in (self.picture, self.matte) if part is not None), default=None)
 
 
 @dataclass(frozen=True, slots=True)

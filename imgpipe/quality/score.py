@@ -14,20 +14,15 @@ import numpy as np
 from imgpipe.errors import ConfigError
 from imgpipe.images.image import Image
 from imgpipe.metrics import METRICS
-from imgpipe.pixels.round_trip import (
-    comparison_size,
-    inside_the_cutout,
-    reduce_picture,
-    rgb_over,
-)
+from imgpipe.pixels.round_trip import comparison_size, inside_the_cutout, reduce_picture, rgb_over
 from imgpipe.quality.comparison import Pair, interior_of, measure, pair_of, visible_weight
-from imgpipe.quality.edge_pixel_loss import EdgeLossReport, matte_edge_loss
+from imgpipe.quality.edge_pixel_loss import matte_edge_loss
 from imgpipe.quality.findings import Findings
 from imgpipe.quality.lines import find_lines
 from imgpipe.quality.matte_checks import matte_facts
 from imgpipe.quality.occupancy import occupancy_ratio
 from imgpipe.quality.profiles import check_all, choose_profile, thresholds_for
-from imgpipe.quality.report import CheckResult, QualityReport, Severity, Threshold
+from imgpipe.quality.report import EdgeLossReport, QualityReport, Severity, Threshold
 from imgpipe.records import ModelUse, Status, TileGrid
 from imgpipe.settings import QualitySettings
 
@@ -120,10 +115,8 @@ def _edges(found: Findings, matte: MatteEvidence | None, threshold: float) -> Ed
         )
     with found.timed("matte"):
         alpha = cutout.alpha.astype(np.float32) / np.float32(cutout.max_value)
-        facts = matte_facts(alpha)
-        for name in facts.__slots__:
-            value = getattr(facts, name)
-            found.add(f"matte_{name}", None if value is None else float(value), "the subject has no border")
+        for name, value in matte_facts(alpha).items():
+            found.add(f"matte_{name}", value, "the subject has no border")
         loss, boxes = matte_edge_loss(rgb_over(source, WHITE), alpha, box_above=threshold)
         found.add("matte_edge_loss", loss, "too few edges at the subject's border")
     return EdgeLossReport(found.picture_loss, loss, (*boxes, *found.boxes))
@@ -133,9 +126,12 @@ def _verdict(
     found: Findings, edges: EdgeLossReport, profile: str, thresholds: Mapping[str, Threshold]
 ) -> QualityReport:
     checks = check_all(found.metrics, thresholds)
+    failed = [check for check in checks if not check.passed]
+    errors = [check.message for check in failed if check.severity is Severity.ERROR]
+    warnings = [f"warning: {check.message}" for check in failed if check.severity is Severity.WARN]
     return QualityReport(
-        status=Status.REJECTED if _rejects(checks) else Status.OK,
-        reasons=_reasons(checks),
+        status=Status.REJECTED if errors else Status.OK,
+        reasons=(*errors, *warnings),
         metrics={name: found.metrics[name] for name in METRICS if name in found.metrics},
         identical=found.identical,
         lines=found.lines,
@@ -146,14 +142,3 @@ def _verdict(
         seconds=found.seconds,
         notes=tuple(found.notes),
     )
-
-
-def _rejects(checks: tuple[CheckResult, ...]) -> bool:
-    return any(not check.passed and check.severity is Severity.ERROR for check in checks)
-
-
-def _reasons(checks: tuple[CheckResult, ...]) -> tuple[str, ...]:
-    failed = [check for check in checks if not check.passed and check.severity is not Severity.INFO]
-    errors = [check.message for check in failed if check.severity is Severity.ERROR]
-    warnings = [f"warning: {check.message}" for check in failed if check.severity is Severity.WARN]
-    return (*errors, *warnings)

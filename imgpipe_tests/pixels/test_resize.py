@@ -43,15 +43,6 @@ def test_the_same_size_is_the_same_picture() -> None:
     assert np.array_equal(resize(Image(ramp), 256, 256, "lanczos").pixels, ramp)
 
 
-def test_16_bits_survive_a_round_trip() -> None:
-    ramp = np.broadcast_to(np.linspace(0, 65535, 1024).round(), (64, 1024)).astype(np.uint16)[..., None]
-    there = resize(Image(np.ascontiguousarray(ramp)), 1536, 96, "lanczos")
-    back = resize(there, 1024, 64, "lanczos")
-    psnr = skimage.metrics.peak_signal_noise_ratio(ramp, back.pixels, data_range=65535)
-    assert psnr > 60.0
-    assert len(np.unique(there.pixels)) > 1400
-
-
 def test_a_16_bit_gradient_through_files_and_resizing() -> None:
     """0..65535, rows there and back: a file and a factor of 1 keep every level; 1.5x and back is close."""
     gradient = np.linspace(0, 65535, 512 * 512).round().astype(np.uint16).reshape(512, 512, 1)

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from imgpipe.images.colour import luma
-from imgpipe.quality.line_report import LinesReport
 from imgpipe.quality.lines import find_lines
+from imgpipe.quality.report import LinesReport
 from imgpipe.records import TileGrid
 from imgpipe_tests.quality.defects import plant_seam, plant_step
 from imgpipe_tests.quality.drawings import U8, area, draw, enlarge
