@@ -61,12 +61,9 @@ class AxisFilter:
         """(results in ``part``, samples in ``needs(part)``) float32; rows sum to 1."""
         needed = self.needs(part)
         dense = np.zeros((part.stop - part.start, needed.stop - needed.start), np.float32)
-        for row, index in enumerate(range(part.start, part.stop)):
-            first = int(self._first[index])
-            begin, end = max(first, needed.start), min(first + self._weights.shape[1], needed.stop)
-            dense[row, begin - needed.start : end - needed.start] = self._weights[
-                index, begin - first : end - first
-            ]
+        places = self._first[part, None] + np.arange(self._weights.shape[1]) - needed.start
+        rows, taps = np.nonzero((places >= 0) & (places < dense.shape[1]))
+        dense[rows, places[rows, taps]] = self._weights[part][rows, taps]
         return dense
 
     def along_rows(self, samples: Floats, part: slice) -> Floats:

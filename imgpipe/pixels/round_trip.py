@@ -10,7 +10,6 @@ Values stay float32 on 0..255 throughout (16-bit values are divided by 257), so 
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -166,11 +165,9 @@ def _average_rows(rows: Float, width: int, span: tuple[int, int], top: int, rati
     if ratio.is_integer():
         return area_average(rows, (width, last - first))
     across = area_average(rows, (width, rows.shape[0]))
-    weights = np.zeros((last - first, rows.shape[0]), np.float32)
-    for row in range(first, last):
-        begin, end = row * ratio - top, (row + 1) * ratio - top
-        for source in range(max(0, math.floor(begin)), min(rows.shape[0], math.ceil(end))):
-            covered = min(end, source + 1) - max(begin, source)
-            weights[row - first, source] = max(covered, 0.0) / ratio
+    edges = (np.arange(first, last + 1) * ratio - top)[:, None]
+    source = np.arange(rows.shape[0])
+    covered = np.minimum(edges[1:], source + 1) - np.maximum(edges[:-1], source)
+    weights = (np.maximum(covered, 0.0) / ratio).astype(np.float32)
     averaged: Float = weights @ across.reshape(rows.shape[0], -1)
     return averaged.reshape(last - first, width, rows.shape[2])
