@@ -31,7 +31,7 @@ def checkerboard(height: int, width: int, cell_px: int) -> _Bytes:
 
 
 def on_checkerboard(image: Image) -> _Bytes:
-    board = Image(checkerboard(image.height, image.width, max(4, image.width // 32)))
+    board = checkerboard(image.height, image.width, max(4, image.width // 32)).astype(np.float32)
     return np.asarray(np.floor(composite_over(image, board) + 0.5), np.uint8)
 
 

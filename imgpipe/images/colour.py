@@ -26,30 +26,18 @@ def luma(rgb: FloatArray) -> FloatArray:
     return cast(FloatArray, rgb.astype(np.float32, copy=False) @ _LUMA)
 
 
-def composite_over(image: Image, background: tuple[float, float, float] | Image) -> FloatArray:
+def composite_over(image: Image, background: tuple[float, float, float] | FloatArray) -> FloatArray:
     """(height, width, 3) float32 R'G'B' in 0..255: the picture over a background.
 
-    ``background``: a colour in 0..255 or a picture of the same size (its own alpha is ignored). Grey is
-    repeated over three channels; 16 bits are scaled by 255/65535. Profiles are ignored.
-
-    Raises :class:`ImageError` where the background has another size.
+    ``background``: a colour in 0..255 or (height, width, 3) of them. Grey is repeated over three channels;
+    16 bits are scaled by 255/65535. Profiles are ignored.
     """
-    front = _as_float(image) * np.float32(255.0)
+    front = image.pixels.astype(np.float32) / np.float32(image.max_value) * np.float32(255.0)
     colour = three_channels(front[..., : image.channels - image.has_alpha])
     if not image.has_alpha:
         return colour
-    if isinstance(background, Image):
-        if (background.width, background.height) != (image.width, image.height):
-            raise ImageError(
-                f"expected a background of {image.width}x{image.height} px, "
-                f"got {background.width}x{background.height}"
-            )
-        channels = background.channels - background.has_alpha
-        behind = three_channels(_as_float(background)[..., :channels] * np.float32(255.0))
-    else:
-        behind = np.array(background, np.float32).reshape(1, 1, 3)
     alpha = front[..., -1:] / np.float32(255.0)
-    return colour * alpha + behind * (np.float32(1.0) - alpha)
+    return colour * alpha + np.asarray(background, np.float32) * (np.float32(1.0) - alpha)
 
 
 def to_srgb8(image: Image) -> npt.NDArray[np.uint8]:
@@ -81,8 +69,3 @@ def to_8_bit(pixels: Pixels) -> npt.NDArray[np.uint8]:
 def three_channels(colour: npt.NDArray[_Value]) -> npt.NDArray[_Value]:
     """(height, width, 1 or 3) -> (height, width, 3): grey is repeated."""
     return np.repeat(colour, 3, axis=2) if colour.shape[2] == 1 else colour
-
-
-def _as_float(image: Image) -> FloatArray:
-    """(height, width, channels) float32 in 0..1, straight alpha."""
-    return image.pixels.astype(np.float32) / np.float32(image.max_value)

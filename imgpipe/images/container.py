@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -9,6 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from imgpipe.errors import DecodeError
+
+_MAX_BOXES = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,3 +60,24 @@ def full_range(
     table = (np.arange(top + 1, dtype=np.uint64) * full + top // 2) // top
     spread = table.astype(np.uint8 if depth <= 8 else np.uint16)[np.minimum(samples, top)]
     return cast(npt.NDArray[np.uint8] | npt.NDArray[np.uint16], spread)
+
+
+def iso_boxes(data: bytes, at: int, end: int, name: str) -> Iterator[tuple[bytes, tuple[int, int]]]:
+    """(kind, (start, end) of the body) of the ISO 14496-12 boxes between two offsets.
+
+    Raises :class:`DecodeError` for a box that ends behind ``end``.
+    """
+    for _ in range(_MAX_BOXES):
+        if at + 8 > end:
+            return
+        size, kind = int.from_bytes(data[at : at + 4], "big"), data[at + 4 : at + 8]
+        head = 8
+        if size == 1:
+            size, head = int.from_bytes(data[at + 8 : at + 16], "big"), 16
+        elif size == 0:
+            size = end - at
+        if size < head or at + size > end:
+            raise damaged(name, f"the box {kind.decode('latin-1')!r} at byte {at} runs out of the file")
+        yield kind, (at + head, at + size)
+        at += size
+    raise damaged(name, f"the file has more than {_MAX_BOXES} boxes in a row")

@@ -22,26 +22,17 @@ import imagecodecs
 import numpy as np
 import numpy.typing as npt
 import PIL.Image
-from PIL import (
-    AvifImagePlugin,
-    BmpImagePlugin,
-    GifImagePlugin,
-    WebPImagePlugin,
-)
+from PIL import AvifImagePlugin, BmpImagePlugin, GifImagePlugin, WebPImagePlugin
 
 from imgpipe.errors import LimitExceeded, UnsupportedFormat
 from imgpipe.images import header as headers
 from imgpipe.images import icc
+from imgpipe.images.colour import to_8_bit
 from imgpipe.images.container import Header, Metadata, damaged, full_range
 from imgpipe.images.formats import jpeg, plugin, png, tiff_pixels
 from imgpipe.images.formats.jpeg_pixels import decode_jpeg
 from imgpipe.images.image import Image, Pixels
-from imgpipe.images.metadata import (
-    icc_space,
-    reset_exif_orientation,
-    reset_xmp_orientation,
-    screen,
-)
+from imgpipe.images.metadata import icc_space, reset_exif_orientation, reset_xmp_orientation, screen
 from imgpipe.settings import LimitSettings
 
 # Decoders report on stderr what is already in the exceptions raised here.
@@ -152,8 +143,7 @@ def _decode_tiff(data: bytes, header: Header, meta: Metadata, name: str) -> tupl
         return pixels, meta
     if pixels.dtype == np.uint16:
         meta = replace(meta, notes=(*meta.notes, "CMYK of 16 bits: colours converted in 8 bits"))
-        pixels = ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
-    return _converted_cmyk(pixels, meta)
+    return _converted_cmyk(to_8_bit(pixels), meta)
 
 
 def _decode_avif(data: bytes, header: Header, meta: Metadata, name: str) -> tuple[_Array, Metadata]:

@@ -91,11 +91,8 @@ def _encoded(image: Image, fmt: str, effort: Effort, quality: int | None) -> byt
         case "JXL":
             return _encode_jxl(image, effort)
         case _:
-            return _encode_png(image, effort)
-
-
-def _encode_png(image: Image, effort: Effort) -> bytes:
-    return png.splice(write_png(image.pixels, effort), icc=image.icc, exif=image.exif, xmp=image.xmp)
+            written = write_png(image.pixels, effort)
+            return png.splice(written, icc=image.icc, exif=image.exif, xmp=image.xmp)
 
 
 def _encode_webp(image: Image, effort: Effort, quality: int | None) -> bytes:

@@ -182,15 +182,6 @@ def test_real_files_survive(shared: Path, name: str, target: str) -> None:
     assert np.array_equal(visible.pixels[shown], first.pixels[shown])
 
 
-def test_16_bit_files_keep_what_their_first_library_kept(shared: Path) -> None:
-    data = (shared / "data" / "formats" / "tree_alpha_16bit.png").read_bytes()
-    decoded = decode(data, name="tree", limits=LIMITS)
-    assert decoded.pixels.dtype == np.uint16
-    assert len(np.unique(decoded.colour)) > 5000
-    assert decoded.icc is not None
-    assert decoded.xmp is not None
-
-
 #: XYZ relative to D50 -> linear sRGB, Bradford adaptation (Lindbloom).
 D50_TO_SRGB = np.array(
     [

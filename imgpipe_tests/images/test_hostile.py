@@ -42,10 +42,6 @@ def test_each_hostile_file(name: str) -> None:
     assert time.perf_counter() - start < 5.0
 
 
-def test_the_corpus_is_large() -> None:
-    assert len(CORPUS) >= 40
-
-
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="peak memory is read from /proc")
 def test_bombs_cost_no_memory() -> None:
     """The corpus adds less than 120 MB to a fresh process, though its bombs would unpack to far more."""

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
 
-from imgpipe.images.container import Header, damaged
+from imgpipe.images.container import Header, damaged, iso_boxes
 
-_MAX_BOXES = 100_000
 _CONTAINERS = {b"moov", b"trak", b"mdia", b"minf", b"stbl"}
 
 #: imir axis or None -> EXIF orientation that looks the same, by irot's steps of 90 degrees anticlockwise.
@@ -21,7 +19,7 @@ _ORIENTATION: dict[int | None, tuple[int, int, int, int]] = {
 
 def read_header(data: bytes, name: str, fmt: str) -> Header:
     """Size, depth, orientation and number of frames; raises :class:`DecodeError` for a broken structure."""
-    meta = next((body for kind, body in _boxes(data, 0, len(data), name) if kind == b"meta"), None)
+    meta = next((body for kind, body in iso_boxes(data, 0, len(data), name) if kind == b"meta"), None)
     if meta is None:
         raise damaged(name, f"the {fmt} has no meta box")
     properties = _primary_properties(data, meta, name)
@@ -36,36 +34,18 @@ def read_header(data: bytes, name: str, fmt: str) -> Header:
     return Header(fmt, width, height, frames, _depth(properties), _ORIENTATION[mirror][turn])
 
 
-def _boxes(data: bytes, at: int, end: int, name: str) -> Iterator[tuple[bytes, tuple[int, int]]]:
-    """(kind, (start, end) of the body) of the boxes between two offsets."""
-    for _ in range(_MAX_BOXES):
-        if at + 8 > end:
-            return
-        size, kind = int.from_bytes(data[at : at + 4], "big"), data[at + 4 : at + 8]
-        head = 8
-        if size == 1:
-            size, head = int.from_bytes(data[at + 8 : at + 16], "big"), 16
-        elif size == 0:
-            size = end - at
-        if size < head or at + size > end:
-            raise damaged(name, f"the box {kind.decode('latin-1')!r} at byte {at} runs out of the file")
-        yield kind, (at + head, at + size)
-        at += size
-    raise damaged(name, f"the file has more than {_MAX_BOXES} boxes in a row")
-
-
 def _primary_properties(data: bytes, meta: tuple[int, int], name: str) -> dict[bytes, bytes]:
     """Kind -> body of the properties associated with the primary item, the first of each kind."""
-    inner = dict(_boxes(data, meta[0] + 4, meta[1], name))
+    inner = dict(iso_boxes(data, meta[0] + 4, meta[1], name))
     if b"pitm" not in inner or b"iprp" not in inner:
         raise damaged(name, "the file names no primary picture")
     start, end = inner[b"pitm"]
     primary = int.from_bytes(data[start + 4 : end], "big")
     listed: list[tuple[bytes, bytes]] = []
     wanted: list[int] = []
-    for kind, (start, end) in _boxes(data, *inner[b"iprp"], name):
+    for kind, (start, end) in iso_boxes(data, *inner[b"iprp"], name):
         if kind == b"ipco":
-            listed = [(k, data[s:e]) for k, (s, e) in _boxes(data, start, end, name)]
+            listed = [(k, data[s:e]) for k, (s, e) in iso_boxes(data, start, end, name)]
         elif kind == b"ipma":
             wanted = _associations(data[start:end]).get(primary, wanted)
     found: dict[bytes, bytes] = {}
@@ -110,7 +90,7 @@ def _frames(data: bytes, name: str) -> int:
     """Samples of the longest track (``stsz``), 1 for a still picture."""
     frames, todo = 1, [(0, len(data))]
     while todo:
-        for kind, (start, end) in _boxes(data, *todo.pop(), name):
+        for kind, (start, end) in iso_boxes(data, *todo.pop(), name):
             if kind in _CONTAINERS:
                 todo.append((start, end))
             elif kind == b"stsz" and end - start >= 12:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-from imgpipe.images.container import Header, Metadata, damaged
+from imgpipe.images.container import Header, Metadata, damaged, iso_boxes
 from imgpipe.images.metadata import screen
 
 _CODESTREAM = b"\xff\x0a"
-_MAX_BOXES = 10_000
 #: width = height * numerator // denominator, by the code of the aspect ratio.
 _RATIOS = {1: (1, 1), 2: (12, 10), 3: (4, 3), 4: (3, 2), 5: (16, 9), 6: (5, 4), 7: (2, 1)}
 
@@ -45,38 +42,21 @@ def read(data: bytes, name: str) -> tuple[Header, Metadata]:
     if data.startswith(_CODESTREAM):
         return _header(data[2:1024], name), Metadata()
     stream, exif, xmp, notes = b"", None, None, []
-    for kind, body in _boxes(data, name):
+    for kind, (start, end) in iso_boxes(data, 0, len(data), name):
+        body = data[start : min(end, start + 1024)] if kind in (b"jxlc", b"jxlp") else data[start:end]
         if kind == b"jxlc":
-            stream = stream or bytes(body[:1024])
+            stream = stream or body
         elif kind == b"jxlp" and not stream:
-            stream = bytes(body[4:1024])
+            stream = body[4:]
         elif kind == b"Exif" and exif is None and len(body) > 4:
-            start = 4 + int.from_bytes(body[:4], "big")
-            exif = bytes(body[start:])
+            exif = body[4 + int.from_bytes(body[:4], "big") :]
         elif kind == b"xml " and xmp is None:
-            xmp = bytes(body)
+            xmp = body
         elif kind == b"brob":
-            notes.append(f"packed box {bytes(body[:4]).decode('latin-1')!r} of the JPEG XL not carried")
+            notes.append(f"packed box {body[:4].decode('latin-1')!r} of the JPEG XL not carried")
     if not stream.startswith(_CODESTREAM):
         raise damaged(name, "the JPEG XL container holds no codestream")
     return _header(stream[2:], name), screen(None, exif, xmp, notes)
-
-
-def _boxes(data: bytes, name: str) -> Iterator[tuple[bytes, memoryview]]:
-    at = 0
-    for _ in range(_MAX_BOXES):
-        if at + 8 > len(data):
-            return
-        size, kind, head = int.from_bytes(data[at : at + 4], "big"), data[at + 4 : at + 8], 8
-        if size == 1:
-            size, head = int.from_bytes(data[at + 8 : at + 16], "big"), 16
-        elif size == 0:
-            size = len(data) - at
-        if size < head or at + size > len(data):
-            raise damaged(name, f"the box {kind.decode('latin-1')!r} at byte {at} runs out of the file")
-        yield kind, memoryview(data)[at + head : at + size]
-        at += size
-    raise damaged(name, f"the JPEG XL has more than {_MAX_BOXES} boxes")
 
 
 def _header(stream: bytes, name: str) -> Header:

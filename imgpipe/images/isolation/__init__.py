@@ -11,8 +11,8 @@ import os
 import queue
 import sys
 import threading
-from types import TracebackType
-from typing import Protocol, Self
+from abc import ABC, abstractmethod
+from typing import Self
 
 from imgpipe.errors import ConfigError, DecodeError, ImgpipeError, LimitExceeded
 from imgpipe.images.image import Image
@@ -20,22 +20,21 @@ from imgpipe.images.isolation.process import WorkerLost, WorkerProcess
 from imgpipe.settings import IsolationSettings, LimitSettings
 
 
-class Decoder(Protocol):
+class Decoder(ABC):
     """Decodes sources, in this process or in workers; may be called from several threads at once."""
 
+    @abstractmethod
     def decode(self, data: bytes, *, name: str, limits: LimitSettings) -> Image:
         """As :func:`imgpipe.images.decode.decode`, errors included."""
-        ...
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 -- nothing to end in this process
         """End what was started; calling it again does nothing."""
-        ...
 
-    def __enter__(self) -> Self: ...
+    def __enter__(self) -> Self:
+        return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
-    ) -> None: ...
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
 def open_decoder(settings: IsolationSettings, workers: int) -> Decoder:
@@ -46,7 +45,7 @@ def open_decoder(settings: IsolationSettings, workers: int) -> Decoder:
     return InProcessDecoder() if settings.mode == "none" else IsolatedDecoder(settings, workers)
 
 
-class InProcessDecoder:
+class InProcessDecoder(Decoder):
     """Decodes in the calling thread: faster, for trusted sources."""
 
     def decode(self, data: bytes, *, name: str, limits: LimitSettings) -> Image:
@@ -54,17 +53,8 @@ class InProcessDecoder:
 
         return decode(data, name=name, limits=limits)
 
-    def close(self) -> None:
-        pass
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-
-class IsolatedDecoder:
+class IsolatedDecoder(Decoder):
     """Decodes in worker processes, at most ``workers`` at a time; further callers wait for an idle one."""
 
     def __init__(self, settings: IsolationSettings, workers: int) -> None:
@@ -77,16 +67,12 @@ class IsolatedDecoder:
         self._owner = os.getpid()
         self._closed = False
         self._closing, self._counting = threading.Lock(), threading.Lock()
-        self._workers_lost = 0
+        #: Workers that crashed, were killed, or ran out of time so far.
+        self.workers_lost = 0
         # Last in, first out, so that no more workers are started than calls overlap.
         self._idle: queue.LifoQueue[WorkerProcess | None] = queue.LifoQueue()
         for _ in range(workers):
             self._idle.put(None)
-
-    @property
-    def workers_lost(self) -> int:
-        """Workers that crashed, were killed, or ran out of time so far."""
-        return self._workers_lost
 
     def decode(self, data: bytes, *, name: str, limits: LimitSettings) -> Image:
         """As :func:`imgpipe.images.decode.decode`, in a worker.
@@ -107,7 +93,7 @@ class IsolatedDecoder:
             outcome, keep = worker.decode(data, name, limits)
         except WorkerLost as exc:
             with self._counting:
-                self._workers_lost += 1
+                self.workers_lost += 1
             raise DecodeError(f"{name}: {exc}") from exc.__cause__
         except MemoryError as exc:
             raise LimitExceeded(f"{name}: not enough memory for its pixels here; lower `workers`") from exc
@@ -131,12 +117,6 @@ class IsolatedDecoder:
                 if worker is not None:
                     worker.stop()
                 self._idle.put(None)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def _refuse_misuse(self) -> None:
         if self._closed:
