@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import fcntl
 import http.client
-import json
 import logging
 import os
 import re
@@ -36,7 +35,6 @@ TIMEOUT_SECONDS = 30.0
 RETRY_PAUSES_SECONDS = (0.5, 1.0, 2.0, 4.0)
 
 _CHUNK_BYTES = 2**18
-_GOOD_PROGRESS_BYTES = 2**20  # a connection that brings this much between two breaks is worth going on with
 _TRY_AGAIN_STATUS = frozenset({408, 429, 500, 502, 503, 504})
 
 
@@ -59,9 +57,9 @@ def pull(
 ) -> Path:
     """Fetch a registered file into ``model_dir``; returns its path at once where it is already there.
 
-    The bytes go to ``<filename>.part``, resumed by ``Range`` and ``If-Range`` after a break (in this call
-    or an earlier one) and restarted where the server does not offer that. Size and sha256 are checked
-    before the file gets its name. A second ``pull`` of the same file waits for the first.
+    The bytes go to ``<filename>.part``, resumed by ``Range`` after a break (in this call or an earlier one)
+    and restarted where the server does not offer that. Size and sha256 are checked before the file gets its
+    name. A second ``pull`` of the same file waits for the first.
     ``on_progress(done_bytes, total_bytes)`` is called after every piece; ``url`` is a mirror's address.
 
     Raises :class:`WeightsMissing` (no network, refused, not found), :class:`WeightsCorrupt` (other bytes
@@ -73,15 +71,14 @@ def pull(
         raise ConfigError(f"url: expected an http or https address, got {address!r}")
     final = model_dir / weights.filename
     part = model_dir / f"{weights.filename}.part"
-    report = on_progress or (lambda done, total: None)
     try:
         model_dir.mkdir(parents=True, exist_ok=True)
         with _locked(part) as file:
             if final.is_file():
                 check_digest(weights, final, final.stat().st_size, sha256_of(final))
-                _discard(part)
+                part.unlink(missing_ok=True)
                 return final
-            _fetch_all(weights, address, file, part, report)
+            _fetch_all(weights, address, file, part, on_progress or (lambda done, total: None))
             _finish(weights, address, part, final)
     except OSError as exc:
         raise ModelError(
@@ -123,7 +120,7 @@ def _locked(part: Path) -> Iterator[BinaryIO]:
                 yield file
             finally:
                 if _is_same_file(file, part) and part.stat().st_size == 0:
-                    _discard(part)
+                    part.unlink()
             return
 
 
@@ -141,7 +138,7 @@ def _fetch_all(weights: Weights, url: str, file: BinaryIO, part: Path, report: P
         try:
             _fetch_rest(weights, url, file, part, report)
         except _Interrupted as exc:
-            if file.tell() > furthest + _GOOD_PROGRESS_BYTES:
+            if file.tell() > furthest:
                 pauses, furthest = iter(RETRY_PAUSES_SECONDS), file.tell()
             pause = next(pauses, None)
             if pause is None:
@@ -154,18 +151,18 @@ def _fetch_all(weights: Weights, url: str, file: BinaryIO, part: Path, report: P
 
 def _fetch_rest(weights: Weights, url: str, file: BinaryIO, part: Path, report: Progress) -> None:
     """One request: the missing rest where the server agrees, else the whole file from its start."""
-    validator = _read_validator(part, url)
-    offset = file.tell() if validator and file.tell() < weights.size_bytes else 0
+    offset = file.tell() if file.tell() < weights.size_bytes else 0
     headers = {"User-Agent": "imgpipe", "Accept-Encoding": "identity"}
     if offset:
-        headers |= {"Range": f"bytes={offset}-", "If-Range": str(validator)}
+        # No If-Range: bytes of another version show in the sha256.
+        headers["Range"] = f"bytes={offset}-"
     request = urllib.request.Request(url, headers=headers)  # noqa: S310 - pull() let only http(s) through
     try:
         response = urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS)  # noqa: S310
     except urllib.error.HTTPError as exc:
         exc.close()
         if exc.code == 416:
-            _restart(file, part)
+            _restart(file)
             raise _Interrupted("the server has no such range") from exc
         if exc.code in _TRY_AGAIN_STATUS:
             raise _Interrupted(f"the server answered {exc.code} {exc.reason}") from exc
@@ -176,8 +173,7 @@ def _fetch_rest(weights: Weights, url: str, file: BinaryIO, part: Path, report: 
         resumed = response.status == 206 and _range_start(response) == offset
         _refuse_other_size(weights, url, response, offset if resumed else 0)
         if not resumed:
-            _restart(file, part)
-        _write_validator(part, url, response)
+            _restart(file)
         _copy(response, file, weights, url, report)
 
 
@@ -194,7 +190,7 @@ def _copy(
             break
         file.write(chunk)
         if file.tell() > weights.size_bytes:
-            _restart(file, Path(file.name))
+            _restart(file)
             raise WeightsCorrupt(
                 f"{url}: expected {weights.size_bytes:,} bytes of {weights.name}, it sends more; "
                 f"that is another file; fetch {weights.url}"
@@ -208,13 +204,12 @@ def _copy(
 def _finish(weights: Weights, url: str, part: Path, final: Path) -> None:
     digest = sha256_of(part)
     if digest != weights.sha256:
-        _discard(part)
+        part.unlink()
         raise WeightsCorrupt(
             f"{url}: not the registered {weights.name}: expected sha256 {weights.sha256}, got {digest}; "
             f"what came was deleted; try again, or fetch {weights.url} elsewhere"
         )
     part.replace(final)
-    _validator_path(part).unlink(missing_ok=True)
     remember_sha256(final, digest)
 
 
@@ -243,38 +238,6 @@ def _range_start(response: http.client.HTTPResponse) -> int | None:
     return int(match[1]) if match else None
 
 
-def _restart(file: BinaryIO, part: Path) -> None:
-    file.flush()
-    file.truncate(0)
+def _restart(file: BinaryIO) -> None:
     file.seek(0)
-    _validator_path(part).unlink(missing_ok=True)
-
-
-def _discard(part: Path) -> None:
-    part.unlink(missing_ok=True)
-    _validator_path(part).unlink(missing_ok=True)
-
-
-def _validator_path(part: Path) -> Path:
-    return part.with_name(f"{part.name}.json")
-
-
-def _write_validator(part: Path, url: str, response: http.client.HTTPResponse) -> None:
-    """Remember which version the part belongs to: a strong ETag, else the date (RFC 9110, 13.1.5)."""
-    etag = response.headers.get("ETag", "")
-    validator = response.headers.get("Last-Modified", "") if etag.startswith("W/") or not etag else etag
-    if validator:
-        text = json.dumps({"url": url, "validator": validator})
-        _validator_path(part).write_text(text, encoding="utf-8")
-
-
-def _read_validator(part: Path, url: str) -> str | None:
-    path = _validator_path(part)
-    if not path.is_file():
-        return None
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-        return str(value["validator"]) if value["url"] == url else None
-    except (ValueError, KeyError, TypeError) as exc:
-        _LOG.warning("%s: unreadable, the download starts again: %s", path, exc)
-        return None
+    file.truncate()

@@ -42,7 +42,6 @@ class Weights:
 
     name: str
     task: Task
-    filename: str
     url: str
     size_bytes: int
     sha256: str
@@ -51,6 +50,11 @@ class Weights:
     network: str
     scale: int | None
     notes: str
+
+    @property
+    def filename(self) -> str:
+        """Its name in the model folder: the one that it is published under."""
+        return self.url.rpartition("/")[2]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +74,6 @@ _ALL = (
     Weights(
         name="isnet-anime",
         task="matting",
-        filename="isnet-anime.onnx",
         url=f"{_REMBG}/isnet-anime.onnx",
         size_bytes=176_069_933,
         sha256="f15622d853e8260172812b657053460e20806f04b9e05147d49af7bed31a6e99",
@@ -83,7 +86,6 @@ _ALL = (
     Weights(
         name="u2net",
         task="matting",
-        filename="u2net.onnx",
         url=f"{_REMBG}/u2net.onnx",
         size_bytes=175_997_641,
         sha256="8d10d2f3bb75ae3b6d527c77944fc5e7dcd94b29809d47a739a7a728a912b491",
@@ -96,7 +98,6 @@ _ALL = (
     Weights(
         name="isnet-general-use",
         task="matting",
-        filename="isnet-general-use.onnx",
         url=f"{_REMBG}/isnet-general-use.onnx",
         size_bytes=178_648_008,
         sha256="60920e99c45464f2ba57bee2ad08c919a52bbf852739e96947fbb4358c0d964a",
@@ -109,7 +110,6 @@ _ALL = (
     Weights(
         name="realesrgan-anime-6b",
         task="upscaling",
-        filename="RealESRGAN_x4plus_anime_6B.pth",
         url=f"{_REAL_ESRGAN}/v0.2.2.4/RealESRGAN_x4plus_anime_6B.pth",
         size_bytes=17_938_799,
         sha256="f872d837d3c90ed2e05227bed711af5671a6fd1c9f7d7e91c911a61f155e99da",
@@ -122,7 +122,6 @@ _ALL = (
     Weights(
         name="realesr-animevideov3",
         task="upscaling",
-        filename="realesr-animevideov3.pth",
         url=f"{_REAL_ESRGAN}/v0.2.5.0/realesr-animevideov3.pth",
         size_bytes=2_504_012,
         sha256="b8a8376811077954d82ca3fcf476f1ac3da3e8a68a4f4d71363008000a18b75d",
