@@ -34,37 +34,35 @@ def color_correction(source: Floats, round_trip: Floats, alpha: Floats | None = 
     left = round_trip + correction
     np.clip(left, 0.0, 1.0, out=left)
     np.subtract(source, left, out=left)
-    correction += _low_frequencies(left, alpha, SIGMA_PX)
+    correction += _low_frequencies(left, alpha)
     return correction
 
 
-def low_frequency_difference(
-    source: Floats, round_trip: Floats, alpha: Floats | None = None, *, sigma_px: float = SIGMA_PX
-) -> Floats:
+def low_frequency_difference(source: Floats, round_trip: Floats, alpha: Floats | None = None) -> Floats:
     """blur(source - round_trip): how much too dark the round trip is, in its low frequencies.
 
     ``source``, ``round_trip``: (h, w, 3) float32 in 0..1. ``alpha``: (h, w) in 0..1; the blur is then a
     normalised convolution, so that colours under transparency have no say. Returns (h, w, 3) float32.
     """
-    return _low_frequencies(source - round_trip, alpha, sigma_px)
+    return _low_frequencies(source - round_trip, alpha)
 
 
-def _low_frequencies(difference: Floats, alpha: Floats | None, sigma_px: float) -> Floats:
+def _low_frequencies(difference: Floats, alpha: Floats | None) -> Floats:
     if alpha is None:
-        return _blur(difference, sigma_px)
-    weight = _blur(alpha, sigma_px)
-    weighted = _blur(difference * alpha[..., None], sigma_px)
+        return _blur(difference)
+    weight = _blur(alpha)
+    weighted = _blur(difference * alpha[..., None])
     return np.asarray(weighted / np.maximum(weight, _WEIGHT_FLOOR)[..., None], dtype=np.float32)
 
 
-def _blur(values: Floats, sigma_px: float) -> Floats:
+def _blur(values: Floats) -> Floats:
     """A Gaussian blur; where both sides are even at half the size, which differs by a thousandth."""
     height, width = values.shape[:2]
     if height % 2 or width % 2:
-        blurred = cv2.GaussianBlur(values, (0, 0), sigma_px, borderType=cv2.BORDER_REFLECT)
+        blurred = cv2.GaussianBlur(values, (0, 0), SIGMA_PX, borderType=cv2.BORDER_REFLECT)
         return np.asarray(blurred, dtype=np.float32)
     # Halving and enlarging blur by themselves: by a box of 2 px and a triangle of 4 px, of these variances.
-    sigma = math.sqrt(sigma_px**2 - 4 / 12 - 16 / 24) / 2
+    sigma = math.sqrt(SIGMA_PX**2 - 4 / 12 - 16 / 24) / 2
     small = cv2.resize(values, (width // 2, height // 2), interpolation=cv2.INTER_AREA)
     blurred = cv2.GaussianBlur(small, (0, 0), sigma, borderType=cv2.BORDER_REFLECT)
     return np.asarray(cv2.resize(blurred, (width, height), interpolation=cv2.INTER_LINEAR), dtype=np.float32)

@@ -51,7 +51,13 @@ def load_network(located: LocatedWeights, *, device: str, precision: str) -> Loa
     with tempfile.NamedTemporaryFile(suffix=".pth") as file:  # the package only takes a path
         torch.save({"params": state}, file.name)
         upsampler = _loaded(upsampler_class, scale, file.name, network, located)
-    inner = TorchNetwork(_Process(upsampler), scale=scale, device=device, precision=used, form=_form)
+    inner = TorchNetwork(
+        _Process(upsampler),
+        scale=scale,
+        device=device,
+        precision=used,
+        form=lambda module, dtype, _: copy.deepcopy(module).to(dtype),
+    )
     return LoadedNetwork(
         QuantisingNetwork(inner),
         backend="realesrgan",
@@ -85,10 +91,6 @@ class _Process(nn.Module):
             results.append(upsampler.post_process().float())
         upsampler.img = upsampler.output = None  # it would keep the last window
         return torch.cat(results)
-
-
-def _form(module: nn.Module, dtype: torch.dtype, device_type: str) -> nn.Module:
-    return copy.deepcopy(module).to(dtype)
 
 
 def _state(located: LocatedWeights) -> dict[str, Tensor]:

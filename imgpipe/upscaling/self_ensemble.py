@@ -21,18 +21,7 @@ class SelfEnsemble:
 
     def __init__(self, inner: Network) -> None:
         self._inner = inner
-
-    @property
-    def scale(self) -> int:
-        return self._inner.scale
-
-    @property
-    def precision(self) -> str:
-        return self._inner.precision
-
-    @property
-    def device(self) -> str:
-        return self._inner.device
+        self.scale, self.precision, self.device = inner.scale, inner.precision, inner.device
 
     def strips(self, windows: Floats) -> Iterator[Strip]:
         """One strip: the mean of all eight; see :meth:`imgpipe.upscaling.network.Network.strips`."""

@@ -303,13 +303,6 @@ def test_the_self_ensemble_is_the_mean_of_eight(save: Save, build: Build, pictur
     assert (_difference(tiled.image, ensemble) > 0).mean() < 1e-3
 
 
-def test_a_turned_picture_is_the_turned_result(save: Save, build: Build, picture: Picture) -> None:
-    upscaler, image = build(save(tiny_compact(), "network"), tta=True, color_match=False), picture(40, 30)
-    upright = upscaler.upscale(image).image.pixels.astype(int)
-    turned = upscaler.upscale(Image(np.rot90(image.pixels).astype(np.uint8))).image.pixels
-    assert np.abs(np.rot90(upright) - turned).max() <= 1
-
-
 @pytest.mark.parametrize(
     ("settings", "expected"),
     [
