@@ -24,6 +24,7 @@ from imgpipe.cli.common import (
     ShardSize,
     SourceUrl,
     dataset_settings,
+    err,
     exits,
     out,
 )
@@ -155,15 +156,18 @@ def materialize_pending(settings: Settings, retry: Retry = EVERYTHING) -> list[A
     with starting():
         from imgpipe.launch import Launcher, open_instance, remember_settings  # takes seconds: Dagster
         from imgpipe.partitions import add_partitions
+        from imgpipe.resources.runs import end_dead_runs
 
     evaluations: list[AssetCheckEvaluation] = []
     with open_instance() as instance:
         home = remember_settings(settings).parent
+        for ended in end_dead_runs(instance):
+            err.print(escape(ended))
         out.print(f"Dagster instance: {escape(str(home))} (open it with `imgpipe ui`)")
         add_partitions(settings, instance, [status.shard for status in statuses])
         out.print(f"{len(pending)} of {len(statuses)} shards to do")
         with row_progress(settings, pending) as on_row:
-            launcher = Launcher(settings, instance, on_row)
+            launcher = Launcher(settings, instance, on_row, say=lambda text: err.print(escape(text)))
             for shard_status in pending:
                 evaluations.extend(launcher.run_shard(shard_status.shard, retry))
         if pending:

@@ -4,12 +4,13 @@
 
 from typing import Any
 
-from dagster import ConfigurableResource, ResourceDependency
+from dagster import ConfigurableResource, InitResourceContext, ResourceDependency
 from dagster_aws.s3 import S3Resource
 from pydantic import PrivateAttr
 
 from imgpipe.config import Settings
 from imgpipe.engines.shard import Stores
+from imgpipe.resources.runs import SignOfLife
 from imgpipe.settings import S3Settings
 from imgpipe.storage.opening import open_store
 
@@ -18,12 +19,21 @@ class ImageStores(ConfigurableResource[Stores]):
     """Opens the source and the output of the configured data set, once per run.
 
     ``s3`` makes the client where a URL is on S3; :meth:`S3Resource.get_client` makes a new one at every
-    call, so the first one is kept.
+    call, so the first one is kept. While a run uses it, the run's tags say which process works on it.
     """
 
     s3: ResourceDependency[S3Resource]
 
     _client: Any = PrivateAttr(default=None)
+    _alive: SignOfLife | None = PrivateAttr(default=None)
+
+    def setup_for_execution(self, context: InitResourceContext) -> None:
+        if context.run is not None and context.instance is not None:
+            self._alive = SignOfLife(context.instance, context.run.run_id)
+
+    def teardown_after_execution(self, context: InitResourceContext) -> None:
+        if self._alive is not None:
+            self._alive.end()
 
     def open(self, settings: Settings) -> Stores:
         """Both stores; raises :class:`ConfigError` or :class:`StoreUnavailable`."""
