@@ -146,6 +146,9 @@ def materialize_pending(settings: Settings, retry: Retry = EVERYTHING) -> list[A
     """
     stores = open_stores(settings)
     wanted = fingerprints(settings)  # Missing weights are reported before anything is listed or written.
+    with starting():
+        from imgpipe.launch import check_instance  # takes seconds: Dagster
+    check_instance()
     if retry.mode is not Mode.FAILED:
         print_plan(seal_plan(settings, stores))
     statuses = list(shard_statuses(settings, stores, wanted))
@@ -154,7 +157,7 @@ def materialize_pending(settings: Settings, retry: Retry = EVERYTHING) -> list[A
     if any(status.state is not State.FAILED for status in pending):
         warm_up(settings)
     with starting():
-        from imgpipe.launch import Launcher, open_instance, remember_settings  # takes seconds: Dagster
+        from imgpipe.launch import Launcher, open_instance, remember_settings
         from imgpipe.partitions import add_partitions
         from imgpipe.resources.runs import end_dead_runs
 
