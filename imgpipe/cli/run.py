@@ -37,6 +37,7 @@ from imgpipe.records import ImageRow, Status
 from imgpipe.stages.build import warm_up
 from imgpipe.stages.chain import steps
 from imgpipe.stages.start import starting
+from imgpipe.storage.lease import PLAN, hold
 from imgpipe.storage.manifests import Plan, seal
 from imgpipe.storage.manifests import plan as make_plan
 from imgpipe.storage.opening import open_store
@@ -187,11 +188,12 @@ def _is_due(status: ShardStatus, retry: Retry, settings: Settings, stores: Store
 
 def seal_plan(settings: Settings, stores: Stores) -> Plan:
     """List the source, plan, and write the manifests that changed."""
-    planned = make_plan(
-        stores.source, stores.output, dataset=settings.dataset, shard_size=settings.shard_size
-    )
-    seal(planned, stores.output)
-    return planned
+    with hold(stores.output, settings.dataset, PLAN):
+        planned = make_plan(
+            stores.source, stores.output, dataset=settings.dataset, shard_size=settings.shard_size
+        )
+        seal(planned, stores.output)
+        return planned
 
 
 @contextmanager

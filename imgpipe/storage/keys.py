@@ -8,6 +8,7 @@
     quality/<dataset>/<shard>/<image_id>/<filename>      quality.json, diff.png
     tables/<asset>/<dataset>/<shard>.parquet             one row per input image
     reports/<dataset>/<filename>                         index.html, images.parquet
+    leases/<dataset>/<name>-<number>.json                who works on a shard, or plans; gone when it is done
     review/<dataset>/<asset>/<shard>/<image_id>/         decisions 00001.json, ... and handed-in files
 
 Prefixes end with ``/`` and are made for :meth:`ImageStore.list`.
@@ -26,6 +27,8 @@ _FOLDER = re.compile(r"[a-z][a-z0-9_]*")
 _EXTENSION = re.compile(r"[a-z0-9]+")
 _DECISION = re.compile(r"review/[^/]+/([^/]+)/([0-9]{5,})/[^/]+/[0-9]{5}\.json")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_LEASE = re.compile(r"[a-z0-9]+")
+_LEASE_NUMBER = re.compile(r"-([0-9]{8,})\.json$")
 _STEM_BYTES = 120
 _ID_DIGITS = 20
 _REJECTED = "rejected/"
@@ -195,6 +198,22 @@ def decision_of(key: str) -> tuple[str, str] | None:
     """(asset, shard) of a decision's key, ``None`` for any other key."""
     found = _DECISION.fullmatch(key)
     return None if found is None else (found.group(1), found.group(2))
+
+
+def lease_prefix(dataset: str, name: str) -> str:
+    """What the keys of a lease begin with; ``name``: a shard, or a word as in ``plan``."""
+    return f"leases/{check_dataset(dataset)}/{_checked('lease', name, _LEASE, 'a shard or a word')}-"
+
+
+def lease_key(dataset: str, name: str, number: int) -> str:
+    """A lease; each holder has the next number."""
+    return f"{lease_prefix(dataset, name)}{number:08d}.json"
+
+
+def lease_number(key: str) -> int:
+    """The number in a lease's key; 0 for any other key."""
+    found = _LEASE_NUMBER.search(key)
+    return 0 if found is None else int(found.group(1))
 
 
 def _shard(shard: str) -> str:

@@ -82,6 +82,20 @@ def test_a_stop_is_one_line_an_exit_code_and_little_done_twice(
     assert len(command.mattes()) == IMAGES
 
 
+def test_the_second_of_two_waits_and_says_for_whom(command: Command) -> None:
+    first = command.start()
+    command.wait_for_mattes(1, first)
+    code, out, err = command.run()
+    said = [line for line in lines(err) if "waiting: " in line]
+    assert len(said) == 1, err
+    assert f"art 00000 is held by process {first.pid} on " in said[0]
+    first_out, first_err = first.communicate(timeout=60)
+    assert (first.returncode, code) == (0, 0) or (first.returncode, code) == (1, 1), out + err + first_out
+    assert lines(first_err) == []
+    assert [row.attempts for row in rows(command)] == [1] * IMAGES
+    assert not list((command.folder / "output/leases").rglob("*.json"))
+
+
 def test_a_second_ctrl_c_ends_at_once(tmp_path: Path) -> None:
     write_drawing(tmp_path / "source", "0.png", seed=0)
     command = Command(tmp_path, layers=1500)  # half a minute for one image
