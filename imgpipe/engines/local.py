@@ -54,15 +54,23 @@ class ObjectRef:
     own: bool = False
 
 
+def _nothing() -> None:
+    """What an item does at its begin."""
+
+
 @dataclass(frozen=True, slots=True)
 class WorkItem:
-    """One image to compute: ``base`` is the row to be filled in, ``key_of`` names its files by kind."""
+    """One image to compute: ``base`` is the row to be filled in, ``key_of`` names its files by kind.
+
+    ``begin`` is called before anything is done with it.
+    """
 
     base: ImageRow
     inputs: Mapping[str, ObjectRef]
     rows: Mapping[str, ImageRow]
     key_of: Callable[[str], str]
     stage_hash_of: Callable[[Mapping[str, str]], str]
+    begin: Callable[[], None] = _nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +156,7 @@ def _as_completed(jobs: Sequence[Future[ImageRow]]) -> Iterator[Future[ImageRow]
 def _process(tools: _Tools, asset: str, item: WorkItem) -> ImageRow:
     clock = _Clock()
     try:
+        item.begin()
         row = _compute(tools, item, clock)
         return replace(row, stage_failed=asset) if row.status is Status.REJECTED else row
     except PER_IMAGE_ERRORS as exc:

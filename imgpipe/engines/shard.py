@@ -120,6 +120,7 @@ def _run_held(
     chosen = retry.chosen(stores.output, [one.asset for one in steps(settings)], dataset, shard)
     shard_plan = _Plan(step, stage, settings, stores, manifest, upstream, previous, decisions, retry, chosen)
     finished, items = shard_plan.split()
+    items = [journal.counted(item) for item in items]
 
     def hear(row: ImageRow) -> None:
         on_row(step.asset, shard, row, True)

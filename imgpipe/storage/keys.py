@@ -7,6 +7,8 @@
     rejected/<stage>/...                                 the same, of images that were rejected
     quality/<dataset>/<shard>/<image_id>/<filename>      quality.json, diff.png
     tables/<asset>/<dataset>/<shard>.parquet             one row per input image
+    tables/unfinished_<asset>/...                        the same of a stage that was stopped, and a note of
+                                                         the images that are in flight
     reports/<dataset>/<filename>                         index.html, images.parquet
     leases/<dataset>/<name>-<number>.json                who works on a shard, or plans; gone when it is done
     review/<dataset>/<asset>/<shard>/<image_id>/         decisions 00001.json, ... and handed-in files
@@ -154,6 +156,11 @@ def table_prefix(asset: str, dataset: str) -> str:
 def table_key(asset: str, dataset: str, shard: str) -> str:
     """An asset's table of one shard; its presence is the commit."""
     return f"{table_prefix(asset, dataset)}{_shard(shard)}.parquet"
+
+
+def in_flight_key(asset: str, dataset: str, shard: str) -> str:
+    """A note of the images that an unfinished table's process works on."""
+    return f"{table_prefix(asset, dataset)}{_shard(shard)}-in-flight.json"
 
 
 def report_prefix(dataset: str) -> str:

@@ -58,6 +58,9 @@ def test_after_a_kill_the_next_run_goes_on_at_once(command: Command) -> None:
     assert "1 of 1 shards to do" in out
     assert statuses(command) == [DagsterRunStatus.SUCCESS, DagsterRunStatus.SUCCESS, DagsterRunStatus.FAILURE]
     assert len(command.mattes()) == IMAGES
+    attempts = sorted(row.attempts for row in rows(command))
+    assert 1 <= attempts.count(2) <= 2 * WORKERS, attempts
+    assert set(attempts) == {1, 2}
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
