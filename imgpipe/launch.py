@@ -28,7 +28,7 @@ from imgpipe.engines.shard import RowListener, ignore_row
 from imgpipe.engines.stop import GRACE_SECONDS, STOP
 from imgpipe.errors import ConfigError, ImgpipeError, StoreUnavailable
 from imgpipe.processes import Process
-from imgpipe.resources.runs import describe, free_slots_of_ended_runs, process_tags
+from imgpipe.resources.runs import describe, end_dead_runs, free_slots_of_ended_runs, process_tags
 from imgpipe.storage import keys
 from imgpipe.storage.lease import hold
 from imgpipe.storage.opening import open_store
@@ -185,23 +185,31 @@ class Launcher:
             run_id=run_id,
         )
         STOP.clear()
-        run = _in_thread(execute)
+        try:
+            return self._watched(run_id, _in_thread(execute)).get_asset_check_evaluations()
+        except DBAPIError as exc:
+            raise _unusable(exc) from exc
+        except OSError as exc:
+            if not str(exc.filename).startswith(str(dagster_home())):
+                raise
+            raise _unusable(exc) from exc
+
+    def _watched(self, run_id: str, run: Future[ExecuteInProcessResult]) -> ExecuteInProcessResult:
         try:
             while not wait([run], timeout=_LOOK_SECONDS).done:
                 self._say_what_it_waits_for(run_id)
         except BaseException:
             self._stop(run_id, run)
             raise
-        try:
-            return run.result().get_asset_check_evaluations()
-        except (DBAPIError, OSError) as exc:
-            raise _unusable(exc) from exc
+        return run.result()
 
     def _say_what_it_waits_for(self, run_id: str) -> None:
         events = self._instance.event_log_storage
         pool = events.get_concurrency_info(GPU_POOL)
         if run_id not in pool.pending_run_ids:
             return
+        for ended in end_dead_runs(self._instance):
+            self._say(ended)
         holders = [self._instance.get_run_by_id(other) for other in sorted(pool.active_run_ids)]
         said = ", ".join(describe(holder) for holder in holders if holder is not None)
         if said != self._said:
