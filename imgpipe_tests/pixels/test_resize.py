@@ -112,6 +112,7 @@ def test_nothing_moves() -> None:
     """The centre of mass of a blob stays where it is, in relative coordinates."""
     y, x = np.mgrid[0:48, 0:64]
     blob = np.exp(-((x - 40.5) ** 2 + (y - 18.5) ** 2) / 18.0).astype(np.float32)[..., None]
+    kernel: Any
     for kernel, (w, h) in itertools.product(KERNELS, [(128, 96), (32, 24)]):
         small = resize_array(blob, w, h, kernel)[..., 0]
         ys, xs = np.mgrid[0:h, 0:w]
@@ -121,7 +122,7 @@ def test_nothing_moves() -> None:
 
 
 def test_overshoot_is_clipped_not_wrapped() -> None:
-    edge = np.zeros((8, 8, 1), np.uint8)
+    edge: Any = np.zeros((8, 8, 1), np.uint8)
     edge[:, 4:] = 255
     assert (resize_array(edge.astype(np.float32) / 255, 32, 32, "lanczos") > 1.01).any()
     result = resize(Image(edge), 32, 32, "lanczos").pixels.astype(int)
@@ -179,7 +180,7 @@ def test_soft_alpha_is_the_plain_resize(channels: int, depth: int) -> None:
     image = Image(pixels)
     inner = np.s_[3:-3, 3:-3]
     alpha = pixels[..., -1:] / np.float32(top)
-    layers = resize_array(np.dstack([pixels[..., :-1] * alpha, alpha]), 54, 36, "lanczos")
+    layers = resize_array(np.dstack([pixels[..., :-1] * alpha, alpha]).astype(np.float32), 54, 36, "lanczos")
     plain = _levels(np.dstack([layers[..., :-1] / layers[..., -1:], layers[..., -1:] * top]), top)
     assert np.abs(resize(image, 54, 36, "lanczos").pixels[inner].astype(int) - plain[inner]).max() == 0
 
