@@ -143,7 +143,8 @@ def _decode_tiff(data: bytes, header: Header, meta: Metadata, name: str) -> tupl
         return pixels, meta
     if pixels.dtype == np.uint16:
         meta = replace(meta, notes=(*meta.notes, "CMYK of 16 bits: colours converted in 8 bits"))
-    return _converted_cmyk(to_8_bit(pixels), meta)
+    rgb, meta = _converted_cmyk(to_8_bit(pixels[..., :4]), meta)
+    return np.concatenate([rgb, to_8_bit(pixels[..., 4:])], axis=2), meta
 
 
 def _decode_avif(data: bytes, header: Header, meta: Metadata, name: str) -> tuple[_Array, Metadata]:
