@@ -125,7 +125,7 @@ def _check_segments(data: bytes, page: tifffile.TiffPage, name: str) -> None:
     sizes, count = page.databytecounts, math.prod(page.chunked)
     if count == 1 and page.compression == 1:  # some writers state far more than there is
         row_bytes = (page.imagewidth * page.samplesperpixel * page.bitspersample + 7) // 8
-        sizes = [min(size, row_bytes * page.imagelength) for size in sizes]
+        sizes = tuple(min(size, row_bytes * page.imagelength) for size in sizes)
     places = list(zip(page.dataoffsets, sizes, strict=True))
     if len(places) != count or not all(at and size and at + size <= len(data) for at, size in places):
         raise damaged(name, f"the TIFF's {count} strips or tiles do not all lie within the file")
