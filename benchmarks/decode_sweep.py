@@ -2,10 +2,11 @@
 
     python benchmarks/decode_sweep.py pillow=pillow-13.0.0/Tests/images imageio=imageio-2.38.1/tests
 
-The readers are libvips (where pyvips is installed), Pillow, tifffile and OpenCV. A file is *equal* where one
-of them gives the same picture within 1 of 255, colour weighted by alpha; refused where decoding raises one of
-our errors, which names its column; and else it *differs*. The table of docs/formats.md is this program's
-output. What differs and what is refused is listed below it, with the readers that take it without a warning.
+The readers are libvips (where pyvips is installed), Pillow, OpenCV, tifffile and imagecodecs. A file is
+*equal* where one of them gives the same picture within 1 of 255, colour weighted by alpha; refused where
+decoding raises one of our errors, which names its column; and else it *differs*. The table of docs/formats.md
+is this program's output. What differs and what is refused is listed below it, with the readers that take it
+without a warning.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import imagecodecs
 import numpy as np
 import numpy.typing as npt
 import PIL.Image
@@ -98,6 +100,8 @@ def readings(data: bytes, name: str, fmt: str) -> Iterator[tuple[str, Array]]:
     readers: dict[str, Callable[[bytes], Array]] = {"Pillow": by_pillow, "OpenCV": by_opencv}
     if pyvips is not None:
         readers = {"libvips": by_vips, **readers}
+    if fmt == "BMP":
+        readers["imagecodecs"] = lambda data: rgba(imagecodecs.bmp_decode(data))
     if fmt == "TIFF":
         readers["tifffile"] = by_tifffile
     for reader, read in readers.items():

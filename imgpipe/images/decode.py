@@ -22,14 +22,14 @@ import imagecodecs
 import numpy as np
 import numpy.typing as npt
 import PIL.Image
-from PIL import AvifImagePlugin, BmpImagePlugin, GifImagePlugin, WebPImagePlugin
+from PIL import AvifImagePlugin, GifImagePlugin, WebPImagePlugin
 
 from imgpipe.errors import LimitExceeded, UnsupportedFormat
 from imgpipe.images import header as headers
 from imgpipe.images import icc
 from imgpipe.images.colour import to_8_bit
 from imgpipe.images.container import Header, Metadata, damaged, full_range
-from imgpipe.images.formats import jpeg, plugin, png, tiff_pixels
+from imgpipe.images.formats import bmp, jpeg, plugin, png, tiff_pixels
 from imgpipe.images.formats.jpeg_pixels import decode_jpeg
 from imgpipe.images.image import Image, Pixels
 from imgpipe.images.metadata import icc_space, reset_exif_orientation, reset_xmp_orientation, screen
@@ -47,7 +47,6 @@ _BACKEND_ERRORS = (
 _PILLOW: dict[str, Callable[[io.BytesIO], PIL.Image.Image]] = {
     "WEBP": WebPImagePlugin.WebPImageFile,
     "GIF": GifImagePlugin.GifImageFile,
-    "BMP": BmpImagePlugin.BmpImageFile,
 }
 
 _Array = npt.NDArray[Any]
@@ -97,6 +96,9 @@ def _decode(data: bytes, header: Header, meta: Metadata, limits: LimitSettings, 
             pixels = _decode_png(data, header, name)
         case "TIFF":
             pixels, meta = _decode_tiff(data, header, meta, name)
+        case "BMP":
+            pixels, notes = bmp.read_pixels(data, name)
+            meta = replace(meta, notes=meta.notes + notes)
         case "AVIF":
             pixels, meta = _decode_avif(data, header, meta, name)
         case "JPEG":

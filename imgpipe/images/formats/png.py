@@ -73,8 +73,8 @@ def read(data: bytes, name: str) -> tuple[Header, Metadata]:
     listed = list(chunks(data, name))
     if listed[0].kind == b"CgBI":
         raise UnsupportedFormat(
-            f"{name}: expected a PNG as the standard has it, got Apple's variant for its devices (CgBI); convert "
-            "it, for example with `pngcrush -revert-iphone-optimizations` or by exporting it from Xcode"
+            f"{name}: expected a PNG as the standard has it, got Apple's variant for its devices (CgBI); "
+            "convert it, for example with `pngcrush -revert-iphone-optimizations` or with Xcode's export"
         )
     if listed[0].kind != b"IHDR" or listed[0].length != 13:
         raise damaged(name, "the PNG does not start with its IHDR chunk")

@@ -1,4 +1,4 @@
-"""What PNG's chunks say of the pixels: a transparent level or colour, Apple's variant, colour descriptions."""
+"""What PNG's chunks say of the pixels: a transparent level or colour, Apple's variant, colours."""
 
 from __future__ import annotations
 
