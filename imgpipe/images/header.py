@@ -41,10 +41,7 @@ def _read(fmt: str, data: bytes, name: str) -> tuple[Header, Metadata]:
         case "BMP":
             return bmp.read(data, name)
         case "AVIF" | "HEIC":
-            header = avif.read_header(data, name, fmt)
-            if fmt == "HEIC":
-                header = replace(header, orientation=1)  # its plugin turns the picture upright itself
-            return _with_note(header)
+            return _with_note(avif.read_header(data, name, fmt))
         case _:
             header, meta = jxl.read(data, name)
             if header.frames > 1:
