@@ -49,7 +49,7 @@ _BROKEN = (
 )
 _CREDENTIAL_HELP = (
     "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE, or give this machine a role; "
-    "`aws sts get-caller-identity` tells whether it works"
+    "`aws sts get-caller-identity` tells whether it works; s3.anonymous=true reads a public bucket without"
 )
 
 
@@ -160,10 +160,14 @@ def _from_answer(exc: ClientError, url: str, uri: str) -> StoreUnavailable:
         return StoreUnavailable(f"{url}: the bucket is in another region ({said}); set s3.region to it")
     if code in DENIED:
         needed = "s3:ListBucket, s3:GetObject, s3:PutObject and s3:DeleteObject"
-        return StoreUnavailable(f"{uri}: access denied ({said}); allow {needed} here")
+        return StoreUnavailable(
+            f"{uri}: access denied ({said}); allow {needed} here, or set s3.requester_pays=true where the "
+            "bucket's owner asks for it"
+        )
     if code == "NotImplemented":
         return StoreUnavailable(f"{uri}: the server lacks conditional writes ({said}); upgrade it")
-    return StoreUnavailable(f"{uri}: the server answered {said}; try again later")
+    hint = "try again later" if _status(exc) >= 500 else "check s3.endpoint_url and s3.region"
+    return StoreUnavailable(f"{uri}: the server answered {said}; {hint}")
 
 
 def _from_transport(exc: Exception, url: str) -> StoreUnavailable:
@@ -172,6 +176,11 @@ def _from_transport(exc: Exception, url: str) -> StoreUnavailable:
         return StoreUnavailable(f"{url}: no usable AWS credentials ({exc}); {_CREDENTIAL_HELP}")
     if isinstance(exc, boto.NoRegionError):
         return StoreUnavailable(f"{url}: no region is known; set s3.region or AWS_REGION")
+    if isinstance(exc, boto.SSLError):
+        return StoreUnavailable(
+            f"{url}: the server's TLS certificate is not accepted ({exc}); give its authority's file in "
+            "AWS_CA_BUNDLE, and check this machine's clock"
+        )
     if isinstance(exc, (boto.ConnectionError, boto.HTTPClientError, *_BROKEN)):
         return StoreUnavailable(
             f"{url}: the server does not answer ({exc}); check s3.endpoint_url, network and proxy"

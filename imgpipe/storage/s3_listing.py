@@ -14,7 +14,7 @@ import logging
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from itertools import islice, pairwise
+from itertools import chain, islice, pairwise
 
 from imgpipe.errors import StoreUnavailable
 from imgpipe.records import SourceObject
@@ -38,7 +38,7 @@ def in_key_order(
     it sorted at the second try.
     """
     if order == "unsorted" or (order == "auto" and place in _unsorted):
-        yield from _sorted(lister, place, prefix, start_after)
+        yield from _sorted(_whole(lister, prefix, start_after), place)
         return
     listing = (
         found for found in lister(prefix, start_after) if start_after is None or found.key > start_after
@@ -49,7 +49,9 @@ def in_key_order(
     first = list(islice(listing, AHEAD))
     if any(after.key < before.key for before, after in pairwise(first)):
         _note(place)
-        yield from _sorted(lister, place, prefix, start_after)
+        # What StartAfter means to this server is not known.
+        everything = chain(first, listing) if start_after is None else _whole(lister, prefix, start_after)
+        yield from _sorted(everything, place)
         return
     yield from first
     last = first[-1].key if first else ""
@@ -70,14 +72,16 @@ def _note(place: str) -> None:
         )
 
 
-def _sorted(lister: Lister, place: str, prefix: str, start_after: str | None) -> Iterator[SourceObject]:
+def _whole(lister: Lister, prefix: str, start_after: str | None) -> Iterator[SourceObject]:
     # Directory buckets take only prefixes that end with a slash.
     folder = prefix[: prefix.rfind("/") + 1]
-    rows = (
-        (found.key, found.size_bytes, found.etag)
-        for found in lister(folder, None)
-        if found.key.startswith(prefix) and (start_after is None or found.key > start_after)
-    )
+    for found in lister(folder, None):
+        if found.key.startswith(prefix) and (start_after is None or found.key > start_after):
+            yield found
+
+
+def _sorted(listing: Iterator[SourceObject], place: str) -> Iterator[SourceObject]:
+    rows = ((found.key, found.size_bytes, found.etag) for found in listing)
     try:
         # The empty name: a database in a temporary file, gone when it is closed.
         with closing(sqlite3.connect("", isolation_level=None, check_same_thread=False)) as database:

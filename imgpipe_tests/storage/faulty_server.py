@@ -44,9 +44,18 @@ def silence(answer: Answer) -> None:
 
 
 def flip(answer: Answer) -> None:
-    """One byte is another one, the headers stay; the checksum was stored with the object."""
-    checksum = zlib.crc32(answer.body).to_bytes(4, "big")
-    answer.headers["x-amz-checksum-crc32"] = base64.b64encode(checksum).decode()
+    """One byte is another one, the headers stay; a CRC32 was stored with the object."""
+    stored_checksum(answer, "crc32", zlib.crc32(answer.body).to_bytes(4, "big"))
+    flip_byte(answer)
+
+
+def stored_checksum(answer: Answer, algorithm: str, digest: bytes) -> None:
+    """The header of a checksum that was stored with the object."""
+    answer.headers[f"x-amz-checksum-{algorithm}"] = base64.b64encode(digest).decode()
+
+
+def flip_byte(answer: Answer) -> None:
+    """One byte is another one, the headers stay."""
     spoilt = bytearray(answer.body)
     spoilt[len(spoilt) // 2] ^= 1
     answer.body = bytes(spoilt)

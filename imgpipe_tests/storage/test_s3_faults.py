@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
+import zlib
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.exceptions import SSLError
 from botocore.retries.standard import ExponentialBackoff
 
 from imgpipe.errors import ImgpipeError, ObjectMissing, ObjectUnreadable, StoreUnavailable
@@ -17,6 +20,7 @@ from imgpipe.storage.manifests import plan, read_manifest, seal
 from imgpipe.storage.memory import MemoryStore
 from imgpipe.storage.s3 import S3Store
 from imgpipe.storage.s3_client import s3_client
+from imgpipe.storage.s3_errors import translated
 from imgpipe.storage.tables import read_rows, write_table
 from imgpipe_tests.storage.faulty_server import (
     Fault,
@@ -26,9 +30,11 @@ from imgpipe_tests.storage.faulty_server import (
     error,
     faulty_server,
     flip,
+    flip_byte,
     page,
     silence,
     stall,
+    stored_checksum,
 )
 
 pytestmark = pytest.mark.server
@@ -255,8 +261,36 @@ class TestSettings:
         assert "geheim" not in str(caught.value)
 
 
-def test_large_objects_are_verified_too(store: S3Store, server: FaultyServer, tmp_path: Path) -> None:
+@pytest.mark.parametrize("algorithm", ["crc32", "sha1", "sha256", "crc32c", "crc64nvme"])
+def test_every_stored_checksum_is_verified(store: S3Store, server: FaultyServer, algorithm: str) -> None:
+    """CRC64NVME is what AWS stores with objects that come without a checksum; it needs botocore[crt]."""
     big = DATA * 100
+
+    def digest(data: bytes) -> bytes:
+        if algorithm == "crc32":
+            return zlib.crc32(data).to_bytes(4, "big")
+        if algorithm.startswith("sha"):
+            return hashlib.new(algorithm, data).digest()
+        checksums = pytest.importorskip("awscrt.checksums", reason="botocore[crt] is not installed")
+        value: int = getattr(checksums, algorithm)(data)
+        return value.to_bytes(4 if algorithm == "crc32c" else 8, "big")
+
+    expected = digest(big)
     store.write("big.png", big)
-    server.spoil("GET", "big.png", flip, times=3)
+    server.spoil("GET", "big.png", lambda answer: stored_checksum(answer, algorithm, expected))
+    server.spoil("GET", "big.png", flip_byte, times=3)
     assert store.read("big.png") == big
+    assert server.count("GET", "big.png") == 4
+
+
+def test_a_checksum_of_parts_is_not_mistaken_for_the_whole(store: S3Store, server: FaultyServer) -> None:
+    store.write("x.png", DATA)
+    server.spoil("GET", "x.png", lambda answer: answer.headers.update({"x-amz-checksum-crc32": "AAAAAA==-2"}))
+    assert store.read("x.png") == DATA
+
+
+def test_a_certificate_that_is_not_accepted() -> None:
+    exc = SSLError(endpoint_url="https://host", error=OSError("certificate is not yet valid"))
+    found = translated(exc, "s3://bucket", "s3://bucket/x.png")
+    assert isinstance(found, StoreUnavailable)
+    assert re.search(r"not yet valid.*AWS_CA_BUNDLE.*clock", str(found))
