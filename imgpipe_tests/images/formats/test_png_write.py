@@ -142,10 +142,11 @@ def test_rows_need_not_lie_together() -> None:
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_beside_pixels_and_file_a_block_is_held(dtype: type, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(png_write, "_BLOCK_BYTES", 1 << 18)
-    pixels = np.random.default_rng(5).integers(0, np.iinfo(dtype).max, (1500, 1500, 4)).astype(dtype)
+    for name in ("_BLOCK_BYTES", "_IDAT_BYTES"):
+        monkeypatch.setattr(png_write, name, 1 << 18)
+    pixels = np.random.default_rng(5).integers(0, np.iinfo(dtype).max, (1500, 1500, 3)).astype(dtype)
     with numpy_peak() as peak:
         data = encode(Image(pixels))
     assert len(data) > 0.9 * pixels.nbytes  # Noise: nothing is saved.
-    # The growing file, its last piece, and the sample's trials; a filtered copy would make it 2.
-    assert peak.bytes < 1.6 * pixels.nbytes
+    # The file, which is moved as it grows; a filtered copy and one with metadata would make it more than 3.
+    assert peak.bytes < 2 * pixels.nbytes
