@@ -20,6 +20,7 @@ from imgpipe.cli.run import (
     print_report_place,
 )
 from imgpipe.config import Settings
+from imgpipe.engines.rejections import count_causes
 from imgpipe.engines.shard import Stores
 from imgpipe.errors import WeightsMissing
 from imgpipe.inference.weights import locate
@@ -60,7 +61,8 @@ def demo(
     for line in reasons_of(rows[QUALITY].values()):
         out.print(f"  {line}")
     print_checks(evaluations)
-    print_counts(count_statuses(rows[QUALITY].values()))
+    final = rows[QUALITY].values()
+    print_counts(count_statuses(final), count_causes(final))
     out.print("[bold]where to look[/]")
     print_report_place(settings, stores)
     out.print("Dagster UI: `make ui` (or `imgpipe ui`), then http://127.0.0.1:3000")

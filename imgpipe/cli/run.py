@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
@@ -28,9 +28,17 @@ from imgpipe.cli.common import (
     out,
 )
 from imgpipe.config import Settings
+from imgpipe.engines.rejections import causes_in_words
 from imgpipe.engines.retry import Mode, Retry
 from imgpipe.engines.shard import RowListener, Stores
-from imgpipe.engines.status import ShardStatus, State, fingerprints, shard_statuses, total_counts
+from imgpipe.engines.status import (
+    ShardStatus,
+    State,
+    fingerprints,
+    shard_statuses,
+    total_causes,
+    total_counts,
+)
 from imgpipe.errors import ConfigError, WeightsMissing
 from imgpipe.records import ImageRow, Status
 from imgpipe.stages.build import warm_up
@@ -90,8 +98,9 @@ def run(settings: Settings, retry: Retry = EVERYTHING) -> int:
     evaluations = materialize_pending(settings, retry)
     stores = open_stores(settings)
     print_checks(evaluations)
-    counts = total_counts(list(shard_statuses(settings, stores, None)))
-    print_counts(counts)
+    statuses = list(shard_statuses(settings, stores, None))
+    counts = total_counts(statuses)
+    print_counts(counts, total_causes(statuses))
     print_report_place(settings, stores)
     return _exit_code(counts)
 
@@ -116,7 +125,9 @@ def status(settings: Settings) -> int:
     deleted = sum(status.deleted for status in statuses)
     if deleted:
         out.print(f"{deleted} sources were deleted; their outputs are kept until `imgpipe prune`")
-    return _exit_code(total_counts(statuses))
+    counts = total_counts(statuses)
+    print_counts(counts, total_causes(statuses))
+    return _exit_code(counts)
 
 
 def report(settings: Settings) -> int:
@@ -271,11 +282,11 @@ def _only_warns(failed: Sequence[AssetCheckEvaluation]) -> bool:
     return all(one.severity.value == "WARN" for one in failed)
 
 
-def print_counts(counts: dict[str, int]) -> None:
-    out.print(
-        f"{counts.get('n', 0)} images: "
-        + ", ".join(f"{counts.get(status.value, 0)} {status.value}" for status in Status)
-    )
+def print_counts(counts: Mapping[str, int], causes: Mapping[str, int]) -> None:
+    """As in ``37 images: 7 ok, 30 rejected: 30 x matte not sure; 0 error, 0 skipped``."""
+    ok, rejected, *others = (f"{counts.get(status.value, 0)} {status.value}" for status in Status)
+    why = f": {escape(causes_in_words(causes))};" if causes else ","
+    out.print(f"{counts.get('n', 0)} images: {ok}, {rejected}{why} {', '.join(others)}")
 
 
 def print_report_place(settings: Settings, stores: Stores) -> None:

@@ -13,6 +13,7 @@ from imgpipe.engines.files import delete_replaced
 from imgpipe.engines.journal import Journal
 from imgpipe.engines.local import ObjectRef, WorkItem, run_items
 from imgpipe.engines.placing import place_by_verdict
+from imgpipe.engines.rejections import count_causes
 from imgpipe.engines.retry import DUE, Retry
 from imgpipe.engines.review import with_decisions
 from imgpipe.errors import ObjectMissing
@@ -136,6 +137,7 @@ def run_shard(
             "review_digest": decisions.digest,
             "rows_digest": rows_digest(rows),
             "counts": json.dumps(count_statuses(rows)),
+            "rejected": json.dumps(count_causes(rows)),
             "compute": json.dumps(_compute_time(rows)),
         },
     )

@@ -36,7 +36,7 @@ class ShardStatus:
     """One shard: its size, the state of every asset and the counts of the last one that has a table.
 
     ``deleted``: images whose source is gone. ``compute``: asset -> (images with a measured compute step,
-    its seconds). ``digest``: the manifest's.
+    its seconds). ``digest``: the manifest's. ``rejected``: rejected images of that table by cause.
     """
 
     shard: str
@@ -46,6 +46,7 @@ class ShardStatus:
     deleted: int = 0
     compute: Mapping[str, tuple[int, float]] = field(default_factory=dict)
     digest: str = ""
+    rejected: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def state(self) -> State:
@@ -90,6 +91,7 @@ def _shard_status(
     compute: dict[str, tuple[int, float]] = {}
     states: dict[str, State] = {}
     counts: dict[str, int] = {}
+    rejected: dict[str, int] = {}
     digests: dict[str, str] = {}
     for step in chain:
         meta = read_meta(stores.output, step.asset, settings.dataset, shard)
@@ -98,6 +100,7 @@ def _shard_status(
             continue
         digests[step.asset] = meta["rows_digest"]
         counts = json.loads(meta["counts"])
+        rejected = json.loads(meta.get("rejected", "{}"))  # Older tables do not count causes.
         measured = json.loads(meta["compute"])
         compute[step.asset] = (measured["images"], measured["seconds"])
         above = [digests.get(asset, "") for asset in step.upstream]
@@ -112,7 +115,7 @@ def _shard_status(
             states[step.asset] = State.FAILED
         else:
             states[step.asset] = State.COMPLETE
-    return ShardStatus(shard, facts.images, states, counts, facts.absent, compute, facts.digest)
+    return ShardStatus(shard, facts.images, states, counts, facts.absent, compute, facts.digest, rejected)
 
 
 def total_counts(statuses: Sequence[ShardStatus]) -> dict[str, int]:
@@ -121,4 +124,13 @@ def total_counts(statuses: Sequence[ShardStatus]) -> dict[str, int]:
     for status in statuses:
         if status.states.get(QUALITY) is not State.MISSING:
             totals.update(status.counts)
+    return dict(totals)
+
+
+def total_causes(statuses: Sequence[ShardStatus]) -> dict[str, int]:
+    """Rejected images by cause over the same shards."""
+    totals: Counter[str] = Counter()
+    for status in statuses:
+        if status.states.get(QUALITY) is not State.MISSING:
+            totals.update(status.rejected)
     return dict(totals)
