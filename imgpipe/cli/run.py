@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,12 +17,14 @@ from rich.table import Table
 from imgpipe.cli.common import (
     EXIT_IMAGES,
     EXIT_OK,
+    AllowDeletions,
     Assignments,
     ConfigFile,
     DatasetName,
     EngineName,
     OutputUrl,
     ShardSize,
+    SourceMoved,
     SourceUrl,
     dataset_settings,
     exits,
@@ -36,9 +39,13 @@ from imgpipe.records import ImageRow, Status
 from imgpipe.stages.build import warm_up
 from imgpipe.stages.chain import steps
 from imgpipe.stages.start import starting
-from imgpipe.storage.manifests import Plan, seal
+from imgpipe.storage import keys
+from imgpipe.storage.comparison import IMAGE_EXTENSIONS
+from imgpipe.storage.deletions import require_plausible
+from imgpipe.storage.manifests import Plan, list_shards, seal
 from imgpipe.storage.manifests import plan as make_plan
 from imgpipe.storage.opening import open_store
+from imgpipe.storage.source_record import record_source, require_source
 
 if TYPE_CHECKING:
     from dagster import AssetCheckEvaluation
@@ -68,6 +75,8 @@ def run_command(
     reason: Annotated[
         str, typer.Option(help="With --only failed: only images whose error or reasons hold this text.")
     ] = "",
+    allow_deletions: AllowDeletions = False,
+    source_moved: SourceMoved = False,
     assignments: Assignments = None,
 ) -> None:
     """Plan, materialize every shard that is missing, out of date or has failed rows, and report."""
@@ -82,12 +91,24 @@ def run_command(
         raise ConfigError("--reason: chooses among failed images; expected --only failed with it")
     settings = dataset_settings(given, assignments, config)
     retry = EVERYTHING if only is None else Retry(Mode.FAILED, reason)
-    raise typer.Exit(run(settings, retry))
+    raise typer.Exit(run(settings, retry, Allowed(allow_deletions, source_moved)))
 
 
-def run(settings: Settings, retry: Retry = EVERYTHING) -> int:
+@dataclass(frozen=True, slots=True)
+class Allowed:
+    """What a person said about the source: that it may have lost any number, that it has another address."""
+
+    deletions: bool = False
+    source_moved: bool = False
+
+
+#: What holds where nothing was said.
+NOTHING = Allowed()
+
+
+def run(settings: Settings, retry: Retry = EVERYTHING, allowed: Allowed = NOTHING) -> int:
     """Bring the data set up to date and build its report; returns the exit code."""
-    evaluations = materialize_pending(settings, retry)
+    evaluations = materialize_pending(settings, retry, allowed)
     stores = open_stores(settings)
     print_checks(evaluations)
     counts = total_counts(list(shard_statuses(settings, stores, None)))
@@ -96,10 +117,29 @@ def run(settings: Settings, retry: Retry = EVERYTHING) -> int:
     return _exit_code(counts)
 
 
-def plan(settings: Settings) -> int:
+@exits
+def plan_command(
+    source: SourceUrl = None,
+    output: OutputUrl = None,
+    config: ConfigFile = None,
+    dataset: DatasetName = None,
+    shard_size: ShardSize = None,
+    engine: EngineName = None,
+    allow_deletions: AllowDeletions = False,
+    source_moved: SourceMoved = False,
+    assignments: Assignments = None,
+) -> None:
     """List the source and seal shard manifests; nothing is computed."""
-    print_plan(seal_plan(settings, open_stores(settings)))
-    return EXIT_OK
+    given = {
+        "source": source,
+        "output": output,
+        "dataset": dataset,
+        "shard_size": shard_size,
+        "engine": engine,
+    }
+    settings = dataset_settings(given, assignments, config)
+    seal_plan(settings, Allowed(allow_deletions, source_moved))
+    raise typer.Exit(EXIT_OK)
 
 
 def status(settings: Settings) -> int:
@@ -124,29 +164,39 @@ def report(settings: Settings) -> int:
     from imgpipe.launch import Launcher, open_instance
 
     stores = open_stores(settings)
+    if not list_shards(stores.output, settings.dataset):
+        raise ConfigError(
+            f"{stores.output.url}: no shard of data set {settings.dataset!r} is sealed here, so there is "
+            "nothing to report; check the output and the data set's name, or start with `imgpipe run`"
+        )
     with open_instance() as instance:
         Launcher(settings, instance).run_report()
     print_report_place(settings, stores)
     return EXIT_OK
 
 
-def open_stores(settings: Settings) -> Stores:
-    """Both stores, opened for the command line."""
+def open_stores(settings: Settings, *, source_moved: bool = False) -> Stores:
+    """Both stores, opened for the command line; another source than the data set's is refused."""
     settings.require_source_and_output()
-    return Stores(
+    stores = Stores(
         open_store(settings.source, settings.s3), open_store(settings.output, settings.s3, create=True)
     )
+    if not source_moved:
+        require_source(stores.output, settings.dataset, stores.source.url)
+    return stores
 
 
-def materialize_pending(settings: Settings, retry: Retry = EVERYTHING) -> list[AssetCheckEvaluation]:
+def materialize_pending(
+    settings: Settings, retry: Retry = EVERYTHING, allowed: Allowed = NOTHING
+) -> list[AssetCheckEvaluation]:
     """Plan, seal and bring every pending shard up to date; returns the check results of the run.
 
     With a ``retry`` of failed images only, nothing is planned: new and changed sources are not considered.
     """
-    stores = open_stores(settings)
     wanted = fingerprints(settings)  # Missing weights are reported before anything is listed or written.
     if retry.mode is not Mode.FAILED:
-        print_plan(seal_plan(settings, stores))
+        seal_plan(settings, allowed)
+    stores = open_stores(settings)
     statuses = list(shard_statuses(settings, stores, wanted))
     pending = [status for status in statuses if _is_due(status, retry, settings, stores)]
     # A shard of failed images may not need a network.
@@ -166,7 +216,7 @@ def materialize_pending(settings: Settings, retry: Retry = EVERYTHING) -> list[A
             launcher = Launcher(settings, instance, on_row)
             for shard_status in pending:
                 evaluations.extend(launcher.run_shard(shard_status.shard, retry))
-        if pending:
+        if pending or not stores.output.exists(keys.report_key(settings.dataset, "index.html")):
             launcher.run_report()
     return evaluations
 
@@ -178,13 +228,37 @@ def _is_due(status: ShardStatus, retry: Retry, settings: Settings, stores: Store
     return bool(retry.chosen(stores.output, chain, settings.dataset, status.shard))
 
 
-def seal_plan(settings: Settings, stores: Stores) -> Plan:
-    """List the source, plan, and write the manifests that changed."""
+def seal_plan(settings: Settings, allowed: Allowed = NOTHING) -> None:
+    """List the source, plan, print what was found, and write the manifests that changed.
+
+    Raises :class:`ConfigError` where there is no image at all, where too many sources are gone, and where the
+    data set was made from another source.
+    """
+    stores = open_stores(settings, source_moved=allowed.source_moved)
     planned = make_plan(
         stores.source, stores.output, dataset=settings.dataset, shard_size=settings.shard_size
     )
+    print_plan(planned)
+    require_images(planned, stores.source.url)
+    require_plausible(
+        planned.deleted,
+        planned.deleted + planned.changed + planned.unchanged,
+        planned.listed,
+        max_share=1.0 if allowed.deletions else settings.limits.max_deleted_share,
+        source_url=stores.source.url,
+    )
+    record_source(stores.output, settings.dataset, stores.source.url, moved=allowed.source_moved)
     seal(planned, stores.output)
-    return planned
+
+
+def require_images(planned: Plan, source_url: str) -> None:
+    """Raise :class:`ConfigError` where the data set has no image, now or earlier."""
+    if not planned.shards:
+        endings = ", ".join(f".{ending}" for ending in sorted(IMAGE_EXTENSIONS))
+        raise ConfigError(
+            f"{source_url}: found no image; looked for files that end in {endings}, at any depth, and "
+            f"{planned.listed} other files are there; check the folder or prefix"
+        )
 
 
 @contextmanager
@@ -279,9 +353,9 @@ def print_counts(counts: dict[str, int]) -> None:
 
 
 def print_report_place(settings: Settings, stores: Stores) -> None:
-    from imgpipe.storage import keys
-
-    out.print(f"report: {escape(stores.output.uri(keys.report_key(settings.dataset, 'index.html')))}")
+    page = keys.report_key(settings.dataset, "index.html")
+    if stores.output.exists(page):
+        out.print(f"report: {escape(stores.output.uri(page))}")
     out.print(f"output: {escape(stores.output.url)}")
 
 

@@ -12,6 +12,7 @@ from imgpipe.config import Settings
 from imgpipe.engines.shard import Stores
 from imgpipe.settings import S3Settings
 from imgpipe.storage.opening import open_store
+from imgpipe.storage.source_record import require_source
 
 
 class ImageStores(ConfigurableResource[Stores]):
@@ -26,14 +27,20 @@ class ImageStores(ConfigurableResource[Stores]):
     _client: Any = PrivateAttr(default=None)
 
     def open(self, settings: Settings) -> Stores:
-        """Both stores; raises :class:`ConfigError` or :class:`StoreUnavailable`."""
+        """Both stores.
+
+        Raises :class:`StoreUnavailable`, and :class:`ConfigError` for a wrong address or where the data set
+        was made from another source.
+        """
         settings.require_source_and_output()
-        return Stores(
+        stores = Stores(
             source=open_store(settings.source, settings.s3, client=self._client_for(settings.source)),
             output=open_store(
                 settings.output, settings.s3, create=True, client=self._client_for(settings.output)
             ),
         )
+        require_source(stores.output, settings.dataset, stores.source.url)
+        return stores
 
     def _client_for(self, url: str) -> Any:
         if not url.startswith("s3://"):

@@ -48,6 +48,11 @@ class Plan:
     ignored: int
     ignored_examples: tuple[str, ...]
 
+    @property
+    def listed(self) -> int:
+        """Number of objects that the source has, those that are no images included."""
+        return self.new + self.changed + self.returned + self.unchanged + self.ignored
+
 
 def plan(source: ImageStore, output: ImageStore, *, dataset: str, shard_size: int) -> Plan:
     """Compare the whole source with the sealed shards; every new image goes into a shard. Writes nothing.

@@ -52,6 +52,11 @@ class SealedShards:
         return tuple(self.facts)
 
     @property
+    def present(self) -> int:
+        """Number of sealed images whose source is not known to be deleted."""
+        return sum(facts.images - facts.absent for facts in self.facts.values())
+
+    @property
     def next_index(self) -> int:
         """Number of the next shard to be sealed."""
         return keys.shard_index(next(reversed(self.facts))) + 1 if self.facts else 0
