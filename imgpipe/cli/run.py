@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,6 +16,7 @@ from rich.table import Table
 
 from imgpipe.cli.common import (
     EXIT_IMAGES,
+    EXIT_INFRASTRUCTURE,
     EXIT_OK,
     AllowDeletions,
     Assignments,
@@ -27,6 +28,7 @@ from imgpipe.cli.common import (
     SourceMoved,
     SourceUrl,
     dataset_settings,
+    err,
     exits,
     out,
 )
@@ -34,7 +36,7 @@ from imgpipe.config import Settings
 from imgpipe.engines.retry import Mode, Retry
 from imgpipe.engines.shard import RowListener, Stores
 from imgpipe.engines.status import ShardStatus, State, fingerprints, shard_statuses, total_counts
-from imgpipe.errors import ConfigError, WeightsMissing
+from imgpipe.errors import ConfigError, ObjectChanged, ObjectMissing, ObjectUnreadable, WeightsMissing
 from imgpipe.records import ImageRow, Status
 from imgpipe.stages.build import warm_up
 from imgpipe.stages.chain import steps
@@ -108,13 +110,23 @@ NOTHING = Allowed()
 
 def run(settings: Settings, retry: Retry = EVERYTHING, allowed: Allowed = NOTHING) -> int:
     """Bring the data set up to date and build its report; returns the exit code."""
-    evaluations = materialize_pending(settings, retry, allowed)
+    outcome = materialize_pending(settings, retry, allowed)
     stores = open_stores(settings)
-    print_checks(evaluations)
+    print_checks(outcome.evaluations)
     counts = total_counts(list(shard_statuses(settings, stores, None)))
     print_counts(counts)
     print_report_place(settings, stores)
-    return _exit_code(counts)
+    for problem in outcome.stopped:
+        err.print(f"[bold red]not done[/]: {escape(problem)}")
+    return EXIT_INFRASTRUCTURE if outcome.stopped else _exit_code(counts)
+
+
+@dataclass(slots=True)
+class Outcome:
+    """Check results of a run, and what stopped the planning or single shards; the others were done."""
+
+    evaluations: list[AssetCheckEvaluation] = field(default_factory=list)
+    stopped: list[str] = field(default_factory=list)
 
 
 @exits
@@ -151,12 +163,13 @@ def status(settings: Settings) -> int:
     except WeightsMissing as exc:
         wanted = None
         out.print(f"[yellow]settings and models are not compared:[/] {escape(str(exc))}")
-    statuses = list(shard_statuses(settings, stores, wanted))
+    statuses = list(shard_statuses(settings, stores, wanted, outputs=True))
     print_statuses(settings, statuses)
     deleted = sum(status.deleted for status in statuses)
     if deleted:
         out.print(f"{deleted} sources were deleted; their outputs are kept until `imgpipe prune`")
-    return _exit_code(total_counts(statuses))
+    stopped = print_damage(statuses)
+    return EXIT_INFRASTRUCTURE if stopped else _exit_code(total_counts(statuses))
 
 
 def report(settings: Settings) -> int:
@@ -186,18 +199,21 @@ def open_stores(settings: Settings, *, source_moved: bool = False) -> Stores:
     return stores
 
 
-def materialize_pending(
-    settings: Settings, retry: Retry = EVERYTHING, allowed: Allowed = NOTHING
-) -> list[AssetCheckEvaluation]:
-    """Plan, seal and bring every pending shard up to date; returns the check results of the run.
+def materialize_pending(settings: Settings, retry: Retry = EVERYTHING, allowed: Allowed = NOTHING) -> Outcome:
+    """Plan, seal and bring every pending shard up to date; a damaged file stops its shard alone.
 
     With a ``retry`` of failed images only, nothing is planned: new and changed sources are not considered.
     """
     wanted = fingerprints(settings)  # Missing weights are reported before anything is listed or written.
+    outcome = Outcome()
     if retry.mode is not Mode.FAILED:
-        seal_plan(settings, allowed)
+        try:
+            seal_plan(settings, allowed)
+        except ObjectUnreadable as exc:
+            outcome.stopped.append(f"planning: {exc}")
     stores = open_stores(settings)
-    statuses = list(shard_statuses(settings, stores, wanted))
+    statuses = list(shard_statuses(settings, stores, wanted, outputs=True))
+    outcome.stopped += print_damage(statuses)
     pending = [status for status in statuses if _is_due(status, retry, settings, stores)]
     # A shard of failed images may not need a network.
     if any(status.state is not State.FAILED for status in pending):
@@ -206,7 +222,6 @@ def materialize_pending(
         from imgpipe.launch import Launcher, open_instance, remember_settings  # takes seconds: Dagster
         from imgpipe.partitions import add_partitions
 
-    evaluations: list[AssetCheckEvaluation] = []
     with open_instance() as instance:
         home = remember_settings(settings).parent
         out.print(f"Dagster instance: {escape(str(home))} (open it with `imgpipe ui`)")
@@ -215,13 +230,25 @@ def materialize_pending(
         with row_progress(settings, pending) as on_row:
             launcher = Launcher(settings, instance, on_row)
             for shard_status in pending:
-                evaluations.extend(launcher.run_shard(shard_status.shard, retry))
+                try:
+                    outcome.evaluations.extend(launcher.run_shard(shard_status.shard, retry))
+                except (ObjectMissing, ObjectChanged, ObjectUnreadable) as exc:
+                    outcome.stopped.append(f"shard {shard_status.shard}: {exc}")
         if pending or not stores.output.exists(keys.report_key(settings.dataset, "index.html")):
             launcher.run_report()
-    return evaluations
+    return outcome
+
+
+def print_damage(statuses: Sequence[ShardStatus]) -> list[str]:
+    """Name the tables that cannot be read, whose rows are made again; returns what stops whole shards."""
+    for problem in (text for status in statuses for text in status.damaged):
+        out.print(f"[yellow]its rows are made again:[/] {escape(problem)}")
+    return [f"shard {status.shard}: {status.stopped}" for status in statuses if status.stopped]
 
 
 def _is_due(status: ShardStatus, retry: Retry, settings: Settings, stores: Stores) -> bool:
+    if status.stopped:
+        return False
     if retry.mode is not Mode.FAILED:
         return status.pending
     chain = [step.asset for step in steps(settings)]
@@ -306,7 +333,7 @@ def print_statuses(settings: Settings, statuses: Sequence[ShardStatus]) -> None:
     colours = {State.COMPLETE: "green", State.FAILED: "red", State.STALE: "yellow", State.MISSING: "dim"}
     for status_ in statuses:
         unfinished = [
-            f"[{colours[state]}]{asset} {state.value}[/]"
+            f"[{colours[state]}]{asset} {state.value}[/]{_losses(status_, asset)}"
             for asset, state in status_.states.items()
             if state is not State.COMPLETE
         ]
@@ -314,11 +341,17 @@ def print_statuses(settings: Settings, statuses: Sequence[ShardStatus]) -> None:
             status_.shard,
             str(status_.images),
             *(str(status_.counts.get(name.value, "-")) for name in Status),
-            ", ".join(unfinished) or "[green]complete[/]",
+            (status_.stopped and f"[red]stopped: {escape(status_.stopped)}[/]")
+            or ", ".join(unfinished)
+            or "[green]complete[/]",
         )
     out.print(table)
     if not statuses:
         out.print("no shards yet: `imgpipe plan` or `imgpipe run` seals them")
+
+
+def _losses(status: ShardStatus, asset: str) -> str:
+    return f" ({status.lost[asset]} files gone or cut)" if asset in status.lost else ""
 
 
 def print_checks(evaluations: Sequence[AssetCheckEvaluation]) -> None:

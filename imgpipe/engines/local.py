@@ -188,17 +188,26 @@ def _load(
             data = ref.store.read(ref.key, etag=ref.etag)
             digests[role], sizes[role] = hashlib.sha256(data).hexdigest(), len(data)
         if ref.sha256 and digests[role] != ref.sha256:
-            raise ObjectChanged(
-                f"{ref.store.uri(ref.key)}: expected the bytes that its row describes "
-                f"(sha256 {ref.sha256[:12]}…), got {digests[role][:12]}…; "
-                "materialize the stage that makes it again"
-            )
+            raise _damaged(ref, digests[role])
         if item.unchanged is not None and item.unchanged.input_sha256 == digests[role]:
             return {}, digests, sizes
         with clock.step("decode"):
             decode_here = decode if ref.own else sources.decode
             images[role] = decode_here(data, name=ref.store.uri(ref.key), limits=ref.limits)
     return images, digests, sizes
+
+
+def _damaged(ref: ObjectRef, found: str) -> ObjectChanged:
+    """What is wrong with bytes that are not those of their row. A file of imgpipe's own is deleted, so that
+    the stage that makes it finds it missing and makes it again."""
+    said = (
+        f"{ref.store.uri(ref.key)}: expected the bytes that its row describes (sha256 {ref.sha256[:12]}…), "
+        f"got {found[:12]}…"
+    )
+    if not ref.own:
+        return ObjectChanged(f"{said}; plan again")
+    ref.store.delete(ref.key)
+    return ObjectChanged(f"{said}; the damaged file was deleted, the next run makes it again")
 
 
 def _describe_input(

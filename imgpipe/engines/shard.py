@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from imgpipe.config import Settings
 from imgpipe.engines.deleted import as_deleted, restored
-from imgpipe.engines.files import delete_replaced
+from imgpipe.engines.files import delete_replaced, existing_outputs
 from imgpipe.engines.journal import Journal
 from imgpipe.engines.local import ObjectRef, WorkItem, run_items
 from imgpipe.engines.placing import place_by_verdict
@@ -25,10 +25,9 @@ from imgpipe.stages.chain import Step, steps
 from imgpipe.stages.protocol import Stage
 from imgpipe.stages.replaceable import REPLACEMENT, ReplaceableStage
 from imgpipe.stages.score import ScoreStage
-from imgpipe.storage import keys
 from imgpipe.storage.manifests import read_manifest
 from imgpipe.storage.store import ImageStore
-from imgpipe.storage.tables import read_rows, read_table, rows_digest, write_table
+from imgpipe.storage.tables import read_intact_rows, read_table, rows_digest, write_table
 
 #: Called with (asset, shard, row, computed) for every finished row; ``computed`` is False where an earlier
 #: result was kept.
@@ -94,7 +93,7 @@ def run_shard(
     manifest = read_manifest(stores.output, dataset, shard)
     upstream, upstream_digest = _read_upstream(step, stores.output, dataset, shard)
     journal = Journal(stores.output, step.asset, dataset, shard)
-    earlier = {**(read_rows(stores.output, step.asset, dataset, shard) or {}), **journal.rows}
+    earlier = {**read_intact_rows(stores.output, step.asset, dataset, shard), **journal.rows}
     previous = {image_id: restored(row) for image_id, row in earlier.items()}
     decisions = read_decisions(stores.output, dataset, step.asset, shard)
     chosen = retry.chosen(stores.output, [one.asset for one in steps(settings)], dataset, shard)
@@ -200,7 +199,7 @@ class _Plan:
     kept: int = 0
 
     def split(self) -> tuple[dict[str, ImageRow], list[WorkItem]]:
-        existing = self._existing_outputs()
+        existing = existing_outputs(self.stores.output, self.step, self.manifest.dataset, self.manifest.shard)
         finished: dict[str, ImageRow] = {}
         items: list[WorkItem] = []
         for entry in self.manifest.entries:
@@ -212,14 +211,6 @@ class _Plan:
             else:
                 items.append(self._item(entry))
         return finished, items
-
-    def _existing_outputs(self) -> dict[str, int]:
-        """Size in bytes by key of what the stage has written for this shard."""
-        if not self.step.action.folder:
-            return {}
-        prefixes = keys.image_prefixes(self.step.action.folder, self.manifest.dataset, self.manifest.shard)
-        listings = (self.stores.output.list(prefix) for prefix in prefixes)
-        return {item.key: item.size_bytes for listing in listings for item in listing}
 
     def _settled(self, entry: ManifestEntry) -> ImageRow | None:
         """The row of an image that is not computed: its source was deleted or an earlier stage stopped it."""

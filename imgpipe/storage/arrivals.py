@@ -110,6 +110,7 @@ def look(
     dataset = settings.dataset
     require_source(output, dataset, source.url)
     sealed = SealedShards(output, dataset)
+    sealed.require_intact()
     waiting = read_waiting(output, dataset)
     noted = dict(waiting.seen)
     recovered = _recover(waiting, before, sealed, output, dataset)
