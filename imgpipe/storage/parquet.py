@@ -48,7 +48,7 @@ def _read(reader: Callable[[pa.BufferReader], Any], data: bytes, uri: str) -> An
     try:
         return reader(pa.BufferReader(data))
     except (pa.ArrowException, OSError, ValueError) as exc:
-        raise ObjectDamaged(f"{uri}: expected a Parquet file, it is damaged: {exc}") from exc
+        raise ObjectDamaged(f"{uri}: expected a Parquet file ({exc}); delete it and run again") from exc
 
 
 def _texts(metadata: Mapping[bytes, bytes] | None) -> dict[str, str]:
