@@ -36,6 +36,17 @@ DatasetName = Annotated[
     str | None, typer.Option(help="Name of the data set; default: made from the source's name.")
 ]
 ShardSize = Annotated[int | None, typer.Option(help="Images per partition.")]
+AllowDeletions = Annotated[
+    bool,
+    typer.Option(
+        "--allow-deletions",
+        help="Sources that are gone were deleted, more than limits.max_deleted_share too.",
+    ),
+]
+SourceMoved = Annotated[
+    bool,
+    typer.Option("--source-moved", help="The data set's source is the same as before, at another address."),
+]
 EngineName = Annotated[str | None, typer.Option(help="Engine that runs a stage over a shard: local.")]
 
 

@@ -7,7 +7,7 @@ import time
 from imgpipe.records import ImageRow
 from imgpipe.storage import keys
 from imgpipe.storage.store import ImageStore
-from imgpipe.storage.tables import read_rows, write_table
+from imgpipe.storage.tables import read_intact_rows, write_table
 
 #: How often the rows so far are written, seconds.
 JOURNAL_SECONDS = 60.0
@@ -23,7 +23,7 @@ class Journal:
         self._output = output
         self._place = (f"unfinished_{asset}", dataset, shard)
         #: Rows that an earlier attempt left and rows added since, by image id.
-        self.rows = read_rows(output, *self._place) or {}
+        self.rows = read_intact_rows(output, *self._place)
         self._on_disk = bool(self.rows)
         self._written_at = time.monotonic()
 

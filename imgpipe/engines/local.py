@@ -54,13 +54,17 @@ class ObjectRef:
 
 @dataclass(frozen=True, slots=True)
 class WorkItem:
-    """One image to compute: ``base`` is the row to be filled in, ``key_of`` names its files by kind."""
+    """One image to compute: ``base`` is the row to be filled in, ``key_of`` names its files by kind.
+
+    ``unchanged``: the finished row, where the bytes that are read have its ``input_sha256``.
+    """
 
     base: ImageRow
     inputs: Mapping[str, ObjectRef]
     rows: Mapping[str, ImageRow]
     key_of: Callable[[str], str]
     stage_hash_of: Callable[[Mapping[str, str]], str]
+    unchanged: ImageRow | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +141,8 @@ def _process(tools: _Tools, asset: str, item: WorkItem) -> ImageRow:
 
 def _compute(tools: _Tools, item: WorkItem, clock: _Clock) -> ImageRow:
     images, digests, sizes = _load(item, tools.decoder, clock)
+    if item.unchanged is not None and not images:
+        return item.unchanged
     with tools.compute_slots, clock.step("compute"):
         result = tools.stage.run(images, item.rows)
     main_role = next(iter(item.inputs))
@@ -161,6 +167,7 @@ def _compute(tools: _Tools, item: WorkItem, clock: _Clock) -> ImageRow:
 def _load(
     item: WorkItem, sources: Decoder, clock: _Clock
 ) -> tuple[dict[str, Image], dict[str, str], dict[str, int]]:
+    """Pictures, sha256 (hex) and size (bytes) by role; no pictures where ``unchanged`` holds."""
     from imgpipe.images.decode import decode
 
     images: dict[str, Image] = {}
@@ -181,15 +188,26 @@ def _load(
             data = ref.store.read(ref.key, etag=ref.etag)
             digests[role], sizes[role] = hashlib.sha256(data).hexdigest(), len(data)
         if ref.sha256 and digests[role] != ref.sha256:
-            raise ObjectChanged(
-                f"{ref.store.uri(ref.key)}: expected the bytes that its row describes "
-                f"(sha256 {ref.sha256[:12]}…), got {digests[role][:12]}…; "
-                "materialize the stage that makes it again"
-            )
+            raise _damaged(ref, digests[role])
+        if item.unchanged is not None and item.unchanged.input_sha256 == digests[role]:
+            return {}, digests, sizes
         with clock.step("decode"):
             decode_here = decode if ref.own else sources.decode
             images[role] = decode_here(data, name=ref.store.uri(ref.key), limits=ref.limits)
     return images, digests, sizes
+
+
+def _damaged(ref: ObjectRef, found: str) -> ObjectChanged:
+    """What is wrong with bytes that are not those of their row. A file of imgpipe's own is deleted, so that
+    the stage that makes it finds it missing and makes it again."""
+    said = (
+        f"{ref.store.uri(ref.key)}: expected the bytes that its row describes (sha256 {ref.sha256[:12]}…), "
+        f"got {found[:12]}…"
+    )
+    if not ref.own:
+        return ObjectChanged(f"{said}; plan again")
+    ref.store.delete(ref.key)
+    return ObjectChanged(f"{said}; the damaged file was deleted, the next run makes it again")
 
 
 def _describe_input(

@@ -12,6 +12,7 @@ from imgpipe.engines.shard import Stores
 from imgpipe.settings import S3Settings
 from imgpipe.storage.opening import open_store
 from imgpipe.storage.s3_client import s3_client
+from imgpipe.storage.source_record import require_source
 
 
 class SharedS3(S3Resource):
@@ -36,14 +37,20 @@ class ImageStores(ConfigurableResource[Stores]):
     s3: ResourceDependency[S3Resource]
 
     def open(self, settings: Settings) -> Stores:
-        """Both stores; raises :class:`ConfigError` or :class:`StoreUnavailable`."""
+        """Both stores.
+
+        Raises :class:`StoreUnavailable`, and :class:`ConfigError` for a wrong address or where the data set
+        was made from another source.
+        """
         settings.require_source_and_output()
         places = (settings.source, settings.output)
         client = self.s3.get_client() if any(url.startswith("s3://") for url in places) else None
-        return Stores(
+        stores = Stores(
             source=open_store(settings.source, settings.s3, client=client),
             output=open_store(settings.output, settings.s3, create=True, client=client),
         )
+        require_source(stores.output, settings.dataset, stores.source.url)
+        return stores
 
 
 def s3_resource(settings: S3Settings) -> S3Resource:

@@ -209,7 +209,7 @@ def test_strips_make_the_same_picture_as_one_strip(
 ) -> None:
     rng = np.random.default_rng(3)
     full = np.iinfo(dtype).max
-    pixels = rng.integers(0, full + 1, (70, 45, 4)).astype(dtype)
+    pixels: Any = rng.integers(0, full + 1, (70, 45, 4)).astype(dtype)
     pixels[20:40, 10:30, 3], pixels[50:, :, 3] = 0, full
     whole = resize(Image(pixels), *size, kernel).pixels
     monkeypatch.setattr("imgpipe.pixels.resize.STRIP_PIXELS", 1000)

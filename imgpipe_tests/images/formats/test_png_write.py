@@ -145,7 +145,7 @@ def test_rows_need_not_lie_together() -> None:
 def test_beside_pixels_and_file_a_block_is_held(dtype: type, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("_BLOCK_BYTES", "_IDAT_BYTES"):
         monkeypatch.setattr(png_write, name, 1 << 18)
-    pixels = np.random.default_rng(5).integers(0, np.iinfo(dtype).max, (1500, 1500, 3)).astype(dtype)
+    pixels: Any = np.random.default_rng(5).integers(0, np.iinfo(dtype).max, (1500, 1500, 3)).astype(dtype)
     with numpy_peak() as peak:
         data = encode(Image(pixels))
     assert len(data) > 0.9 * pixels.nbytes  # Noise: nothing is saved.
