@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from imgpipe.cli.signals import Interrupted, interruptible
 from imgpipe.config import Settings, load_settings, parse_assignments
 from imgpipe.errors import ConfigError, ImgpipeError, ModelError, StorageError
 from imgpipe.names import dataset_name_from
@@ -58,13 +59,16 @@ def exit_code_of(error: ImgpipeError) -> int:
 
 
 def exits(command: Callable[P, R]) -> Callable[P, R]:
-    """Print an error of imgpipe as one message and exit with the code of its kind."""
+    """Print an error of imgpipe as one message and exit with the code of its kind, or of a signal."""
 
     @functools.wraps(command)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
         logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
         try:
-            return command(*args, **kwargs)
+            with interruptible():
+                return command(*args, **kwargs)
+        except Interrupted as exc:
+            raise typer.Exit(exc.exit_code) from exc
         except ImgpipeError as exc:
             err.print(f"[bold red]{type(exc).__name__}[/]: {escape(str(exc))}")
             raise typer.Exit(exit_code_of(exc)) from exc

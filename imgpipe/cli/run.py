@@ -232,14 +232,17 @@ def materialize_pending(settings: Settings, retry: Retry = EVERYTHING, allowed: 
     with starting():
         from imgpipe.launch import Launcher, open_instance, remember_settings  # takes seconds: Dagster
         from imgpipe.partitions import add_partitions
+        from imgpipe.resources.runs import end_dead_runs
 
     with open_instance() as instance:
         home = remember_settings(settings).parent
+        for ended in end_dead_runs(instance):
+            err.print(escape(ended))
         out.print(f"Dagster instance: {escape(str(home))} (open it with `imgpipe ui`)")
         add_partitions(settings, instance, [status.shard for status in statuses])
         out.print(f"{len(pending)} of {len(statuses)} shards to do")
         with row_progress(settings, pending) as on_row:
-            launcher = Launcher(settings, instance, on_row)
+            launcher = Launcher(settings, instance, on_row, say=lambda text: err.print(escape(text)))
             for shard_status in pending:
                 try:
                     outcome.evaluations.extend(launcher.run_shard(shard_status.shard, retry))

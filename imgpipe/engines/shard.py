@@ -109,15 +109,16 @@ def run_shard(
         on_row(step.asset, shard, row, False)
     if isinstance(stage, ScoreStage):
         stage = stage.for_shard(dataset, shard)
-    computed = run_items(
-        ReplaceableStage(stage, step.action) if decisions.digest else stage,
-        step.asset,
-        items,
-        stores.output,
-        workers=settings.workers,
-        isolation=settings.isolation,
-        on_row=hear,
-    )
+    with journal.saved_on_failure():
+        computed = run_items(
+            ReplaceableStage(stage, step.action) if decisions.digest else stage,
+            step.asset,
+            items,
+            stores.output,
+            workers=settings.workers,
+            isolation=settings.isolation,
+            on_row=hear,
+        )
     by_id = finished | {row.image_id: row for row in computed}
     rows = tuple(
         with_decisions(step, by_id[entry.image_id], decisions, upstream, stores.output)
