@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.box import SIMPLE
-from rich.markup import escape
 from rich.table import Table
 
 from imgpipe.cli.common import EXIT_OK, exits, out, settings_from
+from imgpipe.cli.console import escape
 from imgpipe.cli.run import (
     materialize_pending,
     open_stores,
