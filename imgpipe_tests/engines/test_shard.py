@@ -66,8 +66,9 @@ def test_a_crash_costs_only_what_was_not_noted_yet(stores: Stores, monkeypatch: 
     assert not stores.output.exists(keys.table_key("matted_images", "art", "00000"))
     again = Cutout()
     result = run_shard(MATTE, again, SETTINGS, stores, "00000")
-    assert sorted(again.seen) == [4, 5]
-    assert (result.computed, result.kept) == (2, 4)
+    # 5 may have been in flight when 4 failed: then it was finished and noted.
+    assert sorted(again.seen) in ([4], [4, 5])
+    assert (result.computed, result.kept) == (len(again.seen), 6 - len(again.seen))
     assert {row.attempts for row in result.rows} == {1}
     assert [item.key for item in stores.output.list("tables/unfinished_matted_images")] == []
 
