@@ -277,7 +277,7 @@ def _row(row: Any, status: Any, asset: str, number: int) -> Any:
     name = f"illustration-{number:09d}-{digest[:20]}"
     details: dict[
         str, Any
-    ] = {}  # No files, which `status` would list: as many as objects would have to be made.
+    ] = {}  # No files: `status` would look for them.
     if asset == "quality_reports":
         details["checks"] = [
             {"name": f"check_{index}", "value": number / 7 + index, "threshold": 1.0, "passed": True}
