@@ -13,7 +13,6 @@ from __future__ import annotations
 import io
 import struct
 import zlib
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, cast
 
@@ -21,14 +20,14 @@ import imagecodecs
 import numpy as np
 import numpy.typing as npt
 import PIL.Image
-from PIL import BmpImagePlugin, GifImagePlugin, WebPImagePlugin
+from PIL import WebPImagePlugin
 
 from imgpipe.errors import LimitExceeded, UnsupportedFormat
 from imgpipe.images import header as headers
 from imgpipe.images import icc
 from imgpipe.images.colour import to_8_bit
 from imgpipe.images.container import Header, Metadata, damaged
-from imgpipe.images.formats import avif, plugin, png, tiff_pixels
+from imgpipe.images.formats import avif, bmp, gif, plugin, png, tiff_pixels
 from imgpipe.images.formats.jpeg_pixels import decode_jpeg
 from imgpipe.images.image import Image, Pixels
 from imgpipe.images.metadata import icc_space, reset_exif_orientation, reset_xmp_orientation, screen
@@ -39,12 +38,6 @@ _BACKEND_ERRORS = (
     *(OSError, SyntaxError, ValueError, TypeError, LookupError, ArithmeticError, EOFError, AttributeError),
     *(RuntimeError, AssertionError, struct.error, zlib.error, Warning),
 )
-
-_PILLOW: dict[str, Callable[[io.BytesIO], PIL.Image.Image]] = {
-    "WEBP": WebPImagePlugin.WebPImageFile,
-    "GIF": GifImagePlugin.GifImageFile,
-    "BMP": BmpImagePlugin.BmpImageFile,
-}
 
 _Array = npt.NDArray[Any]
 
@@ -89,6 +82,9 @@ def _decode(data: bytes, header: Header, meta: Metadata, limits: LimitSettings, 
             pixels = _decode_png(data, header, name)
         case "TIFF":
             pixels, meta = _decode_tiff(data, header, meta, name)
+        case "BMP" | "GIF":
+            pixels, notes = (bmp if header.format == "BMP" else gif).read_pixels(data, name)
+            meta = replace(meta, notes=meta.notes + notes)
         case "AVIF":
             pixels, meta = avif.decode_avif(data, header, meta, name)
         case "JPEG":
@@ -97,12 +93,7 @@ def _decode(data: bytes, header: Header, meta: Metadata, limits: LimitSettings, 
             with plugin.open_image(header.format, data, header.bit_depth, name) as opened:
                 pixels, meta = _from_plugin(opened, meta)
         case _:
-            with _open(header.format, data, name) as opened:
-                if opened.size != (header.width, header.height):
-                    headers.check_limits(
-                        replace(header, width=opened.width, height=opened.height), len(data), limits, name
-                    )
-                pixels, meta = _from_pillow(opened, meta, name)
+            pixels = _decode_webp(data, header, limits, name)
     if header.orientation != 1:
         pixels = _upright(pixels, header.orientation)
         meta = replace(meta, exif=reset_exif_orientation(meta.exif), xmp=reset_xmp_orientation(meta.xmp))
@@ -135,15 +126,17 @@ def _decode_tiff(data: bytes, header: Header, meta: Metadata, name: str) -> tupl
         return pixels, meta
     if pixels.dtype == np.uint16:
         meta = replace(meta, notes=(*meta.notes, "CMYK of 16 bits: colours converted in 8 bits"))
-    return _converted_cmyk(to_8_bit(pixels), meta)
+    rgb, meta = _converted_cmyk(to_8_bit(pixels[..., :4]), meta)
+    return np.concatenate([rgb, to_8_bit(pixels[..., 4:])], axis=2), meta
 
 
-def _open(fmt: str, data: bytes, name: str) -> PIL.Image.Image:
-    """Through the format's own class: no guessing among formats, and our limits in place of Pillow's."""
-    try:
-        return _PILLOW[fmt](io.BytesIO(data))
-    except SyntaxError as exc:
-        raise damaged(name, f"the {fmt} header cannot be read ({exc})") from exc
+def _decode_webp(data: bytes, header: Header, limits: LimitSettings, name: str) -> _Array:
+    with WebPImagePlugin.WebPImageFile(io.BytesIO(data)) as opened:
+        if opened.size != (header.width, header.height):
+            actual = replace(header, width=opened.width, height=opened.height)
+            headers.check_limits(actual, len(data), limits, name)
+        opened.load()
+        return _as_array(opened)
 
 
 def _from_plugin(opened: PIL.Image.Image, meta: Metadata) -> tuple[_Array, Metadata]:
@@ -153,23 +146,6 @@ def _from_plugin(opened: PIL.Image.Image, meta: Metadata) -> tuple[_Array, Metad
     # The plugins turn the picture upright themselves.
     meta = replace(meta, exif=reset_exif_orientation(meta.exif), xmp=reset_xmp_orientation(meta.xmp))
     return _as_array(opened), meta
-
-
-def _from_pillow(opened: PIL.Image.Image, meta: Metadata, name: str) -> tuple[_Array, Metadata]:
-    opened.load()
-    mode = opened.mode
-    if mode == "P":
-        return _as_array(opened.convert("RGBA" if opened.has_transparency_data else "RGB")), meta
-    if mode == "L" and isinstance(opened.info.get("transparency"), int):
-        grey = _as_array(opened)
-        alpha = np.where(grey == opened.info["transparency"], 0, 255).astype(np.uint8)
-        return np.concatenate([grey, alpha], axis=2), meta
-    plain = opened.convert("L") if mode == "1" else opened
-    if plain.mode not in ("L", "LA", "RGB", "RGBA"):
-        raise UnsupportedFormat(
-            f"{name}: expected grey, RGB or a palette, got mode {mode}; convert it to PNG or TIFF"
-        )
-    return _as_array(plain), meta
 
 
 def _as_array(image: PIL.Image.Image) -> npt.NDArray[np.uint8]:

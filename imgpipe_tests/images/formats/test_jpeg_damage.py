@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import PIL.Image
@@ -21,7 +22,7 @@ from imgpipe_tests.images import sources
 
 def _jpeg(**options: object) -> bytes:
     buffer = io.BytesIO()
-    PIL.Image.fromarray(waves(120, 160, 3)).save(buffer, "JPEG", quality=92, **options)  # type: ignore[arg-type]
+    PIL.Image.fromarray(waves(120, 160, 3)).save(buffer, "JPEG", quality=92, **options)
     return buffer.getvalue()
 
 
@@ -45,7 +46,7 @@ def test_bytes_left_over_before_the_end_are_noted() -> None:
     assert clean.notes == ()
 
 
-_KINDS = {
+_KINDS: dict[str, dict[str, Any]] = {
     "baseline": {},
     "grey": {"grey": True},
     "progressive": {"progressive": True},
