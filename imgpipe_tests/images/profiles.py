@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -76,7 +77,7 @@ def by_pillow(pixels: npt.NDArray[np.uint8], icc: bytes) -> npt.NDArray[np.uint8
 
 
 def stored(
-    shown: npt.NDArray[np.floating], primaries: tuple[tuple[float, ...], ...], gamma: float | None
+    shown: npt.NDArray[Any], primaries: tuple[tuple[float, ...], ...], gamma: float | None
 ) -> npt.NDArray[np.uint16]:
     """sRGB's R'G'B' (h, w, 3) in 0..1 as 16-bit values of a profile of :func:`rgb`, in closed form."""
     light = np.where(shown <= 0.04045, shown / 12.92, ((shown + 0.055) / 1.055) ** 2.4)
