@@ -166,9 +166,9 @@ class S3Store:
         while True:
             page = self._page(request)
             for item in page.get("Contents", ()):
-                key = item["Key"].removeprefix(self._prefix)
+                key = str(self._field(item, "Key")).removeprefix(self._prefix)
                 if not is_hidden(key) and not key.endswith("/") and key:
-                    yield SourceObject(key, int(item["Size"]), self._etag(item))
+                    yield SourceObject(key, int(self._field(item, "Size")), self._etag(item))
             if not page.get("IsTruncated"):
                 return
             token = page.get("NextContinuationToken")
@@ -211,10 +211,13 @@ class S3Store:
         return translated(exc, self.url, self.uri(key), of_object=own)
 
     def _etag(self, answer: Mapping[str, Any]) -> str:
-        """Of an answer or a listed object; one without is no S3 server's."""
-        if "ETag" not in answer:
-            raise not_s3(self.url, "success without an ETag")
-        return str(answer["ETag"]).strip('"')
+        return str(self._field(answer, "ETag")).strip('"')
+
+    def _field(self, answer: Mapping[str, Any], name: str) -> Any:
+        """Of an answer or a listed object."""
+        if name not in answer:
+            raise not_s3(self.url, f"success without {name}")
+        return answer[name]
 
     def _was_ours(self, exc: Exception, key: str, data: bytes) -> bool:
         """Whether the existing object was written by this call.

@@ -84,6 +84,7 @@ class TestBodies:
             (error(500, "InternalError"), "InternalError.*does not deliver|does not deliver.*InternalError"),
             (error(503, "SlowDownRead"), "does not deliver"),
             (bare(502), "502.*answers other requests"),
+            (bare(500, **{"x-amz-checksum-crc32": "AAAAAA=="}), "500.*answers other requests"),
             (page(504), "answers other requests"),
             (page(403, "<html><body>Blocked by the virus scanner"), "403.*check this object's permissions"),
         ],
@@ -175,6 +176,24 @@ class TestOtherAnswers:
         store.write("x.png", b"x")
         server.spoil("GET", "list-type=2", page(200, "<?xml version='1.0'?><ListBu"), times=1)
         assert [found.key for found in store.list()] == ["x.png"]
+
+    @pytest.mark.parametrize(
+        "fields",
+        [
+            "<Size>1</Size><ETag>e</ETag>",
+            "<Key>p/a</Key><ETag>e</ETag>",
+            "<Key>p/a</Key><Size>1</Size>",
+            "<Key>p/a</Key><Size>big</Size><ETag>e</ETag>",
+            "<Key>p/a</Key><Size>1</Size><ETag>e</ETag><LastModified>gestern</LastModified>",
+        ],
+    )
+    def test_a_listing_with_missing_or_senseless_fields(
+        self, store: S3Store, server: FaultyServer, fields: str
+    ) -> None:
+        text = f"<ListBucketResult><IsTruncated>false</IsTruncated><Contents>{fields}</Contents>"
+        server.spoil("GET", "list-type=2", page(200, f"{text}</ListBucketResult>", "application/xml"))
+        with pytest.raises(StoreUnavailable, match="expected an answer of S3"):
+            list(store.list())
 
     @pytest.mark.parametrize("token", ["", "<NextContinuationToken>same</NextContinuationToken>"])
     def test_a_listing_that_cannot_be_continued(
