@@ -207,8 +207,12 @@ class S3Store:
         own = True
         if is_fault_of_the_server(exc):
             self._failures += code_of(exc) not in MISSING
-            own = self._failures < _FAILURES_IN_A_ROW and not is_fault_of_the_server(self._probe())
+            own = self._failures < _FAILURES_IN_A_ROW and self._answers()
         return translated(exc, self.url, self.uri(key), of_object=own)
+
+    def _answers(self) -> bool:
+        refusal = self._probe()
+        return refusal is None or (bool(code_of(refusal)) and not is_fault_of_the_server(refusal))
 
     def _etag(self, answer: Mapping[str, Any]) -> str:
         return str(self._field(answer, "ETag")).strip('"')

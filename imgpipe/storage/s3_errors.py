@@ -75,7 +75,7 @@ def translated(exc: Exception, url: str, uri: str, *, of_object: bool = False) -
     return _from_transport(exc, url)
 
 
-def is_fault_of_the_server(exc: Exception | None) -> bool:
+def is_fault_of_the_server(exc: Exception) -> bool:
     """Whether the server broke off, fell silent, failed (status 5xx, but not throttling) or is no S3's."""
     if isinstance(exc, ClientError):
         failed = _status(exc) >= 500 and code_of(exc) not in _THROTTLED

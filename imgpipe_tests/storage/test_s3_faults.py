@@ -107,6 +107,12 @@ class TestBodies:
         with pytest.raises(StoreUnavailable):
             store.read("x.png")
 
+    def test_a_server_that_became_another_one(self, store: S3Store, server: FaultyServer) -> None:
+        server.spoil("GET", "x.png", bare(500))
+        server.spoil("GET", "list-type=2", page(200))
+        with pytest.raises(StoreUnavailable, match="500"):
+            store.read("x.png")
+
     def test_many_failures_in_a_row_are_the_stores_fault(
         self, store: S3Store, server: FaultyServer, monkeypatch: pytest.MonkeyPatch
     ) -> None:
