@@ -9,10 +9,10 @@ import uuid
 from collections.abc import Callable
 
 import typer
-from rich.markup import escape
 
 from imgpipe import __version__
 from imgpipe.cli.common import EXIT_OK, EXIT_USAGE, Assignments, exits, out, settings_from
+from imgpipe.cli.console import escape
 from imgpipe.config import Settings, parse_assignments
 from imgpipe.errors import ImgpipeError, ObjectExists
 from imgpipe.inference.device import available_memory_bytes, resolve_device, resolve_precision

@@ -4,14 +4,17 @@
 
 from typing import Any
 
-from dagster import ConfigurableResource, ResourceDependency
+from dagster import ConfigurableResource, InitResourceContext, ResourceDependency
 from dagster_aws.s3 import S3Resource
+from pydantic import PrivateAttr
 
 from imgpipe.config import Settings
 from imgpipe.engines.shard import Stores
+from imgpipe.resources.runs import SignOfLife
 from imgpipe.settings import S3Settings
 from imgpipe.storage.opening import open_store
 from imgpipe.storage.s3_client import s3_client
+from imgpipe.storage.source_record import require_source
 
 
 class SharedS3(S3Resource):
@@ -31,19 +34,38 @@ class SharedS3(S3Resource):
 
 
 class ImageStores(ConfigurableResource[Stores]):
-    """Opens the source and the output of the configured data set; ``s3`` makes the client of those on S3."""
+    """Opens the source and the output of the configured data set; ``s3`` makes the client of those on S3.
+
+    While a run uses it, the run's tags say which process works on it.
+    """
 
     s3: ResourceDependency[S3Resource]
 
+    _alive: SignOfLife | None = PrivateAttr(default=None)
+
+    def setup_for_execution(self, context: InitResourceContext) -> None:
+        if context.run is not None and context.instance is not None:
+            self._alive = SignOfLife(context.instance, context.run.run_id)
+
+    def teardown_after_execution(self, context: InitResourceContext) -> None:
+        if self._alive is not None:
+            self._alive.end()
+
     def open(self, settings: Settings) -> Stores:
-        """Both stores; raises :class:`ConfigError` or :class:`StoreUnavailable`."""
+        """Both stores.
+
+        Raises :class:`StoreUnavailable`, and :class:`ConfigError` for a wrong address or where the data set
+        was made from another source.
+        """
         settings.require_source_and_output()
         places = (settings.source, settings.output)
         client = self.s3.get_client() if any(url.startswith("s3://") for url in places) else None
-        return Stores(
+        stores = Stores(
             source=open_store(settings.source, settings.s3, client=client),
             output=open_store(settings.output, settings.s3, create=True, client=client),
         )
+        require_source(stores.output, settings.dataset, stores.source.url)
+        return stores
 
 
 def s3_resource(settings: S3Settings) -> S3Resource:

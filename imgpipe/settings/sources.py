@@ -24,6 +24,13 @@ class LimitSettings(Section):
         100.0, ge=1.0, le=65535.0, description="Longest side / shortest side of a source."
     )
     min_side: int = Field(1, ge=1, le=65535, description="Shortest side of a source, px.")
+    max_deleted_share: float = Field(
+        0.2,
+        ge=0,
+        le=1,
+        description="Largest share of a data set's sources that may be gone at once; more looks like a "
+        "source that is not mounted or mistyped, and is refused. 1: no limit.",
+    )
     animated: Literal["first_frame", "reject"] = Field(
         "first_frame", description="Animated sources: keep the first frame and note it, or make an error row."
     )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+import time
 from pathlib import Path
 from types import MappingProxyType
 
@@ -12,6 +14,7 @@ from imgpipe.config import (
     ALIASES,
     Settings,
     dump_settings,
+    found_file_naming_others,
     load_settings,
     parse_assignments,
 )
@@ -237,3 +240,58 @@ def test_names_are_described_with_what_they_may_hold() -> None:
     valid = {key: text for key, text, *_ in describe_fields(Settings)}
     assert valid["quality.thresholds"] == "name: number"
     assert valid["quality.severity"] == "name: `error`, `warn`, `info`"
+
+
+def test_a_found_file_that_names_files_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its relative names lead into a folder that somebody else may have filled."""
+    assert found_file_naming_others() is None
+    for text, said in (
+        ("upscale: {scale: 2, model: lanczos}", False),
+        ("source: s3://bucket/x\noutput: /results", False),
+        ("source: raw", True),
+        ("model_dir: models", True),
+        ("upscale: {model: network.pth}", False),  # There is no such file: it is refused anyway.
+        ("upscale: {model: here.pth}", True),
+        ("quality: {profile: here.pth}", True),
+    ):
+        Path("here.pth").touch()
+        Path("imgpipe.yaml").write_text(text)
+        assert (found_file_naming_others() is not None) is said, text
+    monkeypatch.setenv("IMGPIPE_CONFIG", str(tmp_path / "imgpipe.yaml"))
+    assert found_file_naming_others() is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a: &a [x, x, x, x, x, x, x, x, x, x]\n"
+        + "".join(f"{b}: &{b} [{', '.join(['*' + a] * 10)}]\n" for a, b in itertools.pairwise("abcdefghi")),
+        "a: &a {x: 1}\n"
+        + "".join(
+            f"{b}: &{b} {{<<: [{', '.join(['*' + a] * 10)}]}}\n" for a, b in itertools.pairwise("abcdefghi")
+        ),
+        "a: &a [*a]",
+        "a: " + "[" * 5000,
+        "a: " + "9" * 5000,
+        "a: 2024-13-45",
+        "a: [" + "1, " * 400_000 + "]",
+    ],
+    ids=["aliases", "merges", "itself", "nested", "digits", "date", "long"],
+)
+def test_yaml_made_to_take_memory_is_refused_quickly(text: str) -> None:
+    Path("imgpipe.yaml").write_text(text)
+    start = time.process_time()
+    with pytest.raises(ConfigError, match="readable YAML"):
+        load_settings({})
+    assert time.process_time() - start < 2.0
+    with pytest.raises(ConfigError, match="valid YAML"):
+        parse_assignments(
+            ["actions=" + text.partition(": ")[2] if text.count("\n") == 0 else f"a={{{text}}}"]
+        )
+
+
+def test_aliases_that_are_meant_are_read() -> None:
+    Path("imgpipe.yaml").write_text(
+        "upscale: &both {fallback: classical}\nrembg: {<<: *both, erode_size: 3}\n"
+    )
+    assert load_settings({}).rembg.erode_size == 3

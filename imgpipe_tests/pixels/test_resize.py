@@ -14,10 +14,11 @@ from imgpipe.errors import ImageError
 from imgpipe.images.decode import decode
 from imgpipe.images.encode import encode
 from imgpipe.images.image import Image
-from imgpipe.pixels.resize import area_average, resize, resize_array
+from imgpipe.pixels.resize import Kernel, area_average, resize, resize_array
 from imgpipe.settings import LimitSettings
 from imgpipe_tests.enhancement.pictures import disc, waves
 from imgpipe_tests.images import sources
+from imgpipe_tests.memory import numpy_peak
 
 KERNELS = ["area", "lanczos", "bicubic"]
 
@@ -198,3 +199,32 @@ def test_reduction_averages_all_that_a_pixel_covers(axis: int) -> None:
 def test_area_average_never_enlarges() -> None:
     with pytest.raises(ValueError, match="cannot enlarge"):
         area_average(np.zeros((4, 4), np.float32), (5, 4))
+
+
+@pytest.mark.parametrize("size", [(90, 70), (211, 140), (31, 29), (90, 33)])
+@pytest.mark.parametrize("kernel", ["lanczos", "bicubic"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_strips_make_the_same_picture_as_one_strip(
+    size: tuple[int, int], kernel: Kernel, dtype: type, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(3)
+    full = np.iinfo(dtype).max
+    pixels: Any = rng.integers(0, full + 1, (70, 45, 4)).astype(dtype)
+    pixels[20:40, 10:30, 3], pixels[50:, :, 3] = 0, full
+    whole = resize(Image(pixels), *size, kernel).pixels
+    monkeypatch.setattr("imgpipe.pixels.resize.STRIP_PIXELS", 1000)
+    monkeypatch.setattr("imgpipe.pixels.alpha._STRIP_PIXELS", 300)
+    strips = resize(Image(pixels), *size, kernel).pixels
+    difference = np.abs(strips.astype(int) - whole)
+    assert difference.max() <= 1, difference.max()  # The order of a sum: a 16-bit level now and then.
+    assert np.mean(difference > 0) < 1e-3
+    assert np.array_equal(strips[..., 3], whole[..., 3])
+
+
+@pytest.mark.parametrize("channels", [3, 4])
+def test_beside_the_pictures_an_enlargement_holds_strips(channels: int) -> None:
+    pixels = np.full((1200, 1200, channels), 40_000, np.uint16)
+    with numpy_peak() as peak:
+        result = resize(Image(pixels), 2400, 2400, "lanczos")
+    # A float32 plane of the result for each channel would take another 2 of its size.
+    assert peak.bytes < 1.5 * result.pixels.nbytes
