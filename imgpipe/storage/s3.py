@@ -29,7 +29,7 @@ from imgpipe.storage.s3_errors import (
     not_s3,
     translated,
 )
-from imgpipe.storage.s3_listing import in_key_order
+from imgpipe.storage.s3_listing import in_key_order, lists_by_key
 from imgpipe.storage.store import check_key, is_hidden
 
 # For what botocore does not repeat itself: broken bodies, pages without sense, conflicts between writers.
@@ -69,6 +69,7 @@ class S3Store:
         self._client = client
         directory = listing_order == "auto" and bucket.endswith(_DIRECTORY_BUCKET)
         self._order = "unsorted" if directory else listing_order
+        self._place = f"{client.meta.endpoint_url}/{bucket}"
         self._bucket_seen = False
         self._failures = 0
 
@@ -148,8 +149,12 @@ class S3Store:
 
     def list(self, prefix: str = "", *, start_after: str | None = None) -> Iterator[SourceObject]:
         """As the protocol says; keys that end with ``/`` (folder marks of S3 browsers) are left out."""
-        place = f"{self._client.meta.endpoint_url}/{self._bucket}"
-        return in_key_order(self._list, place, self._order, prefix, start_after)
+        return in_key_order(self._list, self._place, self._order, prefix, start_after)
+
+    @property
+    def seen_unsorted(self) -> bool:
+        """Whether the server was seen to list in another order than by key, which no setting says."""
+        return self._order == "auto" and not lists_by_key(self._place, self._order)
 
     def delete(self, key: str) -> None:
         check_key(key)
