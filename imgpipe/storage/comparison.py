@@ -23,6 +23,10 @@ IMAGE_EXTENSIONS = frozenset(
 _MAX_EXAMPLES = 20
 
 
+class OutOfOrder(StorageError):
+    """A listing is not in key order."""
+
+
 class Comparison:
     """Counts what a listing changes.
 
@@ -45,7 +49,7 @@ class Comparison:
     def window(self, window: Window) -> list[SourceObject]:
         """Compare all sources of a window; returns those that are new, in order.
 
-        Raises :class:`StorageError` where the listing is not in key order.
+        Raises :class:`OutOfOrder` where the listing is not in key order.
         """
         known: dict[str, SealedEntry] = {}
         for entry in self._sealed.entries(window.low, window.high):
@@ -68,7 +72,7 @@ class Comparison:
         if self._last is not None and found.key <= self._last:
             if found.key == self._last:  # A page was fetched again.
                 return False
-            raise StorageError(
+            raise OutOfOrder(
                 f"expected sources in key order, got {found.key!r} after {self._last!r}; set "
                 "s3.listing_order=unsorted, or sort the list by key"
             )
