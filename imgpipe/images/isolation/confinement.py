@@ -145,7 +145,7 @@ def _code() -> list[Path]:
     """Installed packages, the standard library, shared libraries, this package; no working folder."""
     packages = [entry for entry in sys.path if Path(entry).name in ("site-packages", "dist-packages")]
     library = [sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")]
-    return [Path(path) for path in (*packages, *library, Path(__file__).parents[2], *_LIBRARIES)]
+    return [Path(path) for path in (*packages, *library, str(Path(__file__).parents[2]), *_LIBRARIES)]
 
 
 def _seccomp() -> None:
