@@ -345,5 +345,7 @@ def _explain(exc: ValidationError) -> str:
             lines.append(f"{key}: unknown key; {suggest(path[-1], set(section.model_fields))}")
         else:
             message = error["msg"].removeprefix("Value error, ")
-            lines.append(f"{key}: {message}; got {error['input']!r}")
+            # What stands at s3 by mistake may be a password.
+            shown = "" if path[:1] == ["s3"] else f"; got {error['input']!r}"
+            lines.append(f"{key}: {message}{shown}")
     return "configuration refused:\n  " + "\n  ".join(dict.fromkeys(lines))

@@ -11,6 +11,7 @@ from typing import Annotated, Any, ParamSpec, TypeVar
 import typer
 
 from imgpipe.cli.console import SafeConsole, SafeFormatter, escape
+from imgpipe.cli.signals import Interrupted, interruptible
 from imgpipe.config import Settings, found_file_naming_others, load_settings, parse_assignments
 from imgpipe.errors import ConfigError, ImgpipeError, ModelError, StorageError
 from imgpipe.names import dataset_name_from
@@ -35,6 +36,17 @@ DatasetName = Annotated[
     str | None, typer.Option(help="Name of the data set; default: made from the source's name.")
 ]
 ShardSize = Annotated[int | None, typer.Option(help="Images per partition.")]
+AllowDeletions = Annotated[
+    bool,
+    typer.Option(
+        "--allow-deletions",
+        help="Sources that are gone were deleted, more than limits.max_deleted_share too.",
+    ),
+]
+SourceMoved = Annotated[
+    bool,
+    typer.Option("--source-moved", help="The data set's source is the same as before, at another address."),
+]
 EngineName = Annotated[str | None, typer.Option(help="Engine that runs a stage over a shard: local.")]
 
 
@@ -46,7 +58,7 @@ def exit_code_of(error: ImgpipeError) -> int:
 
 
 def exits(command: Callable[P, R]) -> Callable[P, R]:
-    """Print an error of imgpipe as one message and exit with the code of its kind."""
+    """Print an error of imgpipe as one message and exit with the code of its kind, or of a signal."""
 
     @functools.wraps(command)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -54,7 +66,10 @@ def exits(command: Callable[P, R]) -> Callable[P, R]:
         handler.setFormatter(SafeFormatter("%(levelname)s %(name)s: %(message)s"))
         logging.basicConfig(level=logging.WARNING, handlers=[handler])
         try:
-            return command(*args, **kwargs)
+            with interruptible():
+                return command(*args, **kwargs)
+        except Interrupted as exc:
+            raise typer.Exit(exc.exit_code) from exc
         except ImgpipeError as exc:
             # Lines are our own only where settings are refused; elsewhere they come from a name.
             lines = str(exc).split("\n") if isinstance(exc, ConfigError) else [str(exc)]

@@ -82,6 +82,41 @@ def test_impossible_values_are_refused_by_name(overrides: dict[str, object], key
     assert hint in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://me:geheim@127.0.0.1:9000",
+        "https://geheim@host",
+        "http://host:9000/?X-Amz-Security-Token=geheim",
+        "http://host/#geheim",
+        "me:geheim@host:9000",
+        "http://me:geheim@[::1",
+        "http://host:geheim",
+        "s3://geheim",
+        "http:// geheim",
+    ],
+)
+def test_credentials_in_the_endpoint_are_refused_and_not_shown(
+    monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    expected = r"s3\.endpoint_url: expected an address without user name.*AWS_SECRET_ACCESS_KEY.*AWS_PROFILE"
+    with pytest.raises(ConfigError, match=expected) as caught:
+        load_settings({"s3.endpoint_url": url})
+    assert "geheim" not in str(caught.value)
+    monkeypatch.setenv("IMGPIPE_S3__ENDPOINT_URL", url)
+    with pytest.raises(ConfigError, match=expected) as caught:
+        load_settings()
+    assert "geheim" not in str(caught.value)
+    assert "geheim" not in str(caught.value.__cause__)  # What a traceback shows.
+
+
+@pytest.mark.parametrize(
+    "url", ["http://127.0.0.1:9000", "https://host", "http://[::1]:9000/", "https://host/storage/v1/s3", ""]
+)
+def test_endpoints(url: str) -> None:
+    assert load_settings({"s3.endpoint_url": url}).s3.endpoint_url == (url or None)
+
+
 def test_unknown_key_in_the_file_is_refused() -> None:
     Path("imgpipe.yaml").write_text("upscale: {scales: 2}\n")
     with pytest.raises(ConfigError, match=r"upscale\.scales: unknown key; did you mean 'scale'"):

@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from imgpipe.errors import DecodeError
+from imgpipe.errors import DecodeError, UnsupportedFormat
 from imgpipe.images.container import Header, Metadata, damaged
 from imgpipe.images.metadata import MAX_BLOCK_BYTES, orientation_of, screen
 
@@ -68,8 +68,14 @@ def chunks(data: bytes, name: str) -> Iterator[Chunk]:
 
 
 def read(data: bytes, name: str) -> tuple[Header, Metadata]:
-    """Header and metadata; raises :class:`DecodeError` for a broken structure."""
+    """Header and metadata; raises :class:`DecodeError` for a broken structure, :class:`UnsupportedFormat` for
+    Apple's variant."""
     listed = list(chunks(data, name))
+    if listed[0].kind == b"CgBI":
+        raise UnsupportedFormat(
+            f"{name}: expected a PNG as the standard has it, got Apple's variant for its devices (CgBI); "
+            "convert it, for example with `pngcrush -revert-iphone-optimizations` or with Xcode's export"
+        )
     if listed[0].kind != b"IHDR" or listed[0].length != 13:
         raise damaged(name, "the PNG does not start with its IHDR chunk")
     if not listed[0].crc_holds(data):
@@ -90,8 +96,10 @@ def read(data: bytes, name: str) -> tuple[Header, Metadata]:
 
 
 def pixel_file(data: bytes, name: str) -> bytes:
-    """The same PNG with only the chunks that its (default) picture needs."""
+    """The same PNG with only the chunks that its (default) picture needs; ``data`` where it has no others."""
     kept = [chunk.whole(data) for chunk in chunks(data, name) if chunk.kind in _PIXEL_CHUNKS]
+    if len(SIGNATURE) + sum(map(len, kept)) == len(data):
+        return data
     return b"".join([SIGNATURE, *kept])
 
 
@@ -109,8 +117,8 @@ def make_chunk(kind: bytes, body: bytes) -> bytes:
     return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
 
-def splice(png: bytes, *, icc: bytes | None, exif: bytes | None, xmp: bytes | None) -> bytes:
-    """``png`` with iCCP, eXIf and an iTXt XMP packet directly behind its IHDR, where they all may stand."""
+def describing_chunks(*, icc: bytes | None, exif: bytes | None, xmp: bytes | None) -> bytes:
+    """iCCP, eXIf and an iTXt XMP packet, which may all stand directly behind IHDR."""
     parts = []
     if icc is not None:
         parts.append(make_chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(icc, 9)))
@@ -118,8 +126,7 @@ def splice(png: bytes, *, icc: bytes | None, exif: bytes | None, xmp: bytes | No
         parts.append(make_chunk(b"eXIf", exif))
     if xmp is not None:
         parts.append(make_chunk(b"iTXt", XMP_KEYWORD + b"\0\0\0\0\0" + xmp))
-    head = len(SIGNATURE) + 25
-    return b"".join([png[:head], *parts, memoryview(png)[head:]])
+    return b"".join(parts)
 
 
 def _refuse_bomb(listed: list[Chunk], size: tuple[int, int], bits_per_pixel: int, name: str) -> None:
