@@ -37,6 +37,10 @@ from imgpipe.settings import (
     UpscaleSettings,
     suggest,
 )
+from imgpipe.settings.yaml_text import parse_yaml
+
+#: Searched for where ``IMGPIPE_CONFIG`` is not set.
+_FOUND = Path("imgpipe.yaml")
 
 #: Environment variables with the prefix IMGPIPE_ that are not settings; IMGPIPE_TEST_* is for the test suite.
 _ENV_OTHER = {"IMGPIPE_CONFIG"}
@@ -154,14 +158,30 @@ def find_config_file() -> Path | None:
         if not path.is_file():
             raise ConfigError(f"IMGPIPE_CONFIG: expected a YAML file, {path} is not a file")
         return path
-    path = Path("imgpipe.yaml")
-    return path if path.is_file() else None
+    return _FOUND if _FOUND.is_file() else None
+
+
+def found_file_naming_others() -> Path | None:
+    """``imgpipe.yaml`` where it was found in the working directory and names files relative to itself."""
+    if find_config_file() is not _FOUND:
+        return None
+    values = expand_names(read_yaml(_FOUND))
+    sections = [section for section in values.values() if isinstance(section, Mapping)]
+    pairs = [pair for section in (values, *sections) for pair in section.items()]
+    return _FOUND if any(_names_relative_file(key, value) for key, value in pairs) else None
+
+
+def _names_relative_file(key: str, value: object) -> bool:
+    if not isinstance(value, str) or not value or "://" in value:
+        return False
+    path = Path(value).expanduser()
+    return not path.is_absolute() and (key in ("source", "output", "model_dir") or path.exists())
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
     """The mapping in a YAML file; raises :class:`ConfigError` for anything else."""
     try:
-        value = yaml.safe_load(path.read_text(encoding="utf-8"))
+        value = parse_yaml(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as exc:
         raise ConfigError(f"{path}: expected a readable YAML file: {exc}") from exc
     if value is None:
@@ -184,7 +204,7 @@ def expand_names(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def _read_value(name: str, text: str) -> Any:
     try:
-        value = yaml.safe_load(text)
+        value = parse_yaml(text)
     except yaml.YAMLError as exc:
         raise ConfigError(f"{name}: the value {text!r} is not valid YAML: {exc}") from exc
     if name == "QUALITY_SAVE_FORMAT_PRIORITY" and isinstance(value, str):
@@ -303,5 +323,7 @@ def _explain(exc: ValidationError) -> str:
             lines.append(f"{key}: unknown key; {suggest(path[-1], set(section.model_fields))}")
         else:
             message = error["msg"].removeprefix("Value error, ")
-            lines.append(f"{key}: {message}; got {error['input']!r}")
+            # What stands at s3 by mistake may be a password.
+            shown = "" if path[:1] == ["s3"] else f"; got {error['input']!r}"
+            lines.append(f"{key}: {message}{shown}")
     return "configuration refused:\n  " + "\n  ".join(dict.fromkeys(lines))

@@ -5,17 +5,19 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
+import uuid
 from collections.abc import Callable
 
 import typer
-from rich.markup import escape
 
 from imgpipe import __version__
 from imgpipe.cli.common import EXIT_OK, EXIT_USAGE, Assignments, exits, out, settings_from
+from imgpipe.cli.console import escape
 from imgpipe.config import Settings, parse_assignments
-from imgpipe.errors import ImgpipeError
+from imgpipe.errors import ImgpipeError, ObjectExists
 from imgpipe.inference.device import available_memory_bytes, resolve_device, resolve_precision
 from imgpipe.inference.weights import locate
+from imgpipe.storage.store import ImageStore
 
 #: Every distribution that installs the module ``cv2``.
 _OPENCV_PACKAGES = (
@@ -142,9 +144,21 @@ def _store(url: str, settings: Settings, *, write: bool) -> Finding:
         return None, "not configured"
     store = open_store(url, settings.s3, create=write)
     if write:
-        key = ".imgpipe-doctor"
-        store.write(key, b"", overwrite=True)
-        store.delete(key)
-        return True, f"{store.url} can be written"
+        return _written(store)
     first = next(iter(store.list()), None)
     return True, f"{store.url} can be listed" + (f", first object {first.key}" if first else ", it is empty")
+
+
+def _written(store: ImageStore) -> Finding:
+    key = f".imgpipe-doctor-{uuid.uuid4().hex}"
+    store.write(key, b"first", overwrite=True)
+    try:
+        store.write(key, b"second")
+    except ObjectExists:
+        return True, f"{store.url} can be written"
+    finally:
+        store.delete(key)
+    return None, (
+        f"{store.url} can be written, but the server ignores If-None-Match: two planners, runs or reviewers "
+        "at the same time overwrite each other's files; start one at a time, or use a server that knows it"
+    )

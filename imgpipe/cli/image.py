@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.markup import escape
 
 from imgpipe.cli.common import EXIT_IMAGES, EXIT_OK, Assignments, exits, out, settings_from
+from imgpipe.cli.console import escape
 from imgpipe.config import Settings, parse_assignments
 from imgpipe.errors import ConfigError
 from imgpipe.records import ImageRow, Status

@@ -24,7 +24,7 @@ class ReadStage:
 
     @property
     def fingerprint(self) -> str:
-        return fingerprint("read", CODE_VERSION, self.limits.model_dump())
+        return fingerprint("read", CODE_VERSION, self.limits.model_dump(exclude={"max_deleted_share"}))
 
     @property
     def concurrency(self) -> int:

@@ -69,7 +69,8 @@ class Comparison:
             if found.key == self._last:  # A page was fetched again.
                 return False
             raise StorageError(
-                f"expected sources in key order, got {found.key!r} after {self._last!r}; sort the list by key"
+                f"expected sources in key order, got {found.key!r} after {self._last!r}; set "
+                "s3.listing_order=unsorted, or sort the list by key"
             )
         self._last = found.key
         if self._own is not None and found.key.startswith(self._own):

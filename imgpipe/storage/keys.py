@@ -2,6 +2,7 @@
 
     shards/<dataset>/<shard>.parquet                     the sealed manifest
     shards/<dataset>/waiting.parquet                     new sources whose shard is not full yet
+    shards/<dataset>/source.json                         the address of the source
     <stage>/<dataset>/<shard>/<image_id>.<ext>           stage: matted, fixed, upscaled
     enhanced/<dataset>/<shard>/<image_id>/<filename>     source_enhanced.png, segmentation_feed.png
     rejected/<stage>/...                                 the same, of images that were rejected
@@ -104,6 +105,11 @@ def shard_of_manifest(key: str) -> str | None:
 def waiting_key(dataset: str) -> str:
     """New sources whose shard is not full yet; it lies beside the manifests."""
     return f"{manifest_prefix(dataset)}waiting.parquet"
+
+
+def source_record_key(dataset: str) -> str:
+    """The address of the data set's source; it lies beside the manifests."""
+    return f"{manifest_prefix(dataset)}source.json"
 
 
 def image_prefix(stage_folder: str, dataset: str, shard: str) -> str:

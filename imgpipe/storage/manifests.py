@@ -48,12 +48,18 @@ class Plan:
     ignored: int
     ignored_examples: tuple[str, ...]
 
+    @property
+    def listed(self) -> int:
+        """Number of objects that the source has, those that are no images included."""
+        return self.new + self.changed + self.returned + self.unchanged + self.ignored
+
 
 def plan(source: ImageStore, output: ImageStore, *, dataset: str, shard_size: int) -> Plan:
     """Compare the whole source with the sealed shards; every new image goes into a shard. Writes nothing.
 
     Objects below the output, where it lies inside the source, are left out. Raises :class:`ConfigError` where
-    source and output are the same place or ``shard_size`` is below 1, and what :func:`make_plan` raises.
+    source and output are the same place or ``shard_size`` is below 1, :class:`ObjectUnreadable` where a
+    sealed manifest cannot be read, and what :func:`make_plan` raises.
 
     Memory: a window of the listing, the sealed shards' key ranges, and the manifests to be written as
     Parquet, about 100 bytes per new or changed image.
@@ -62,6 +68,7 @@ def plan(source: ImageStore, output: ImageStore, *, dataset: str, shard_size: in
     if shard_size < 1:
         raise ConfigError(f"shard_size: expected 1 or more, got {shard_size}")
     sealed = SealedShards(output, dataset)
+    sealed.require_intact()
     comparison = Comparison(sealed, own_prefix=output_inside(source.url, output.url))
     windows = StoreWalk(source, ("",)).windows(Position(), math.inf)
     new = (found for window in windows for found in comparison.window(window))

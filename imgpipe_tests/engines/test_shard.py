@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 
 from imgpipe.config import Settings
@@ -12,6 +16,7 @@ from imgpipe.stages.catalogue import RAW
 from imgpipe.stages.chain import Step, steps
 from imgpipe.stages.read import ReadStage
 from imgpipe.storage import keys
+from imgpipe.storage.local import LocalStore
 from imgpipe.storage.memory import MemoryStore
 from imgpipe.storage.tables import read_table
 from imgpipe_tests.engines.levels import MATTE, READ, SCORE, SETTINGS, Cutout, flat, replan
@@ -87,20 +92,75 @@ def test_rejected_images_are_carried_on_and_not_computed_again(stores: Stores) -
     assert rows["2.png"].status is Status.REJECTED
 
 
-def test_a_source_that_comes_back_and_one_that_was_swapped_are_done_again(stores: Stores) -> None:
+def test_a_source_that_comes_back_costs_nothing_unless_it_is_another(stores: Stores) -> None:
     read(stores)
-    rows_of(stores, MATTE, Cutout())
+    before = rows_of(stores, MATTE, Cutout(rejected=(2,)))
+    data = {key: stores.source.read(key) for key in ("2.png", "3.png", "4.png")}
+    for key in data:
+        stores.source.delete(key)
+    for _ in range(2):  # away for longer than one run
+        replan(stores)
+        read(stores)
+        away = rows_of(stores, MATTE, Cutout(rejected=(2,)))
+    for key in data:
+        assert away[key].status is Status.SKIPPED
+        assert (away[key].stage_hash, away[key].output_sha256) == (
+            before[key].stage_hash,
+            before[key].output_sha256,
+        )
+        assert (away[key].files, away[key].metrics) == ({}, {})
+    for key in data:
+        stores.source.write(key, flat(40) if key == "4.png" else data[key])
+    replan(stores)
+    assert run_shard(READ, ReadStage(SETTINGS.limits), SETTINGS, stores, "00000").computed == 1
+    back = Cutout(rejected=(2,))
+    after = rows_of(stores, MATTE, back)
+    assert back.seen == [40]
+    assert {key: after[key] for key in ("2.png", "3.png")} == {key: before[key] for key in ("2.png", "3.png")}
+    assert after["4.png"].status is Status.OK
+
+
+def test_a_source_whose_outputs_went_while_it_was_away_is_made_again(stores: Stores) -> None:
+    read(stores)
+    key = rows_of(stores, MATTE, Cutout())["3.png"].output_key
     data = stores.source.read("3.png")
     stores.source.delete("3.png")
     replan(stores)
     read(stores)
-    assert rows_of(stores, MATTE, Cutout())["3.png"].status is Status.SKIPPED
+    rows_of(stores, MATTE, Cutout())
+    stores.output.delete(key)
     stores.source.write("3.png", data)
     replan(stores)
     read(stores)
     back = Cutout()
-    assert rows_of(stores, MATTE, back)["3.png"].status is Status.OK
+    assert rows_of(stores, MATTE, back)["3.png"].output_key == key
     assert back.seen == [3]
+
+
+def test_equal_bytes_under_another_etag_are_read_and_no_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stores = Stores(LocalStore(tmp_path), MemoryStore("output"))
+    for level in range(COUNT):
+        stores.source.write(f"{level}.png", flat(level))
+    replan(stores)
+    read(stores)
+    before = rows_of(stores, MATTE, Cutout(rejected=(1,)))
+    monkeypatch.setattr(ReadStage, "run", lambda *_: pytest.fail("decoded again"))
+    for path in tmp_path.iterdir():
+        os.utime(path, ns=(1, 10**9))
+    replan(stores)
+    again = run_shard(READ, ReadStage(SETTINGS.limits), SETTINGS, stores, "00000")
+    assert (again.computed, again.counts["ok"]) == (COUNT, COUNT)
+    etags = {found.key: found.etag for found in stores.source.list()}
+    assert {row.source_key: row.etag for row in again.rows} == etags
+    stage = Cutout(rejected=(1,))
+    after = rows_of(stores, MATTE, stage)
+    assert stage.seen == []
+    assert {row.source_key: row.etag for row in after.values()} == etags
+    assert {key: replace(row, etag="") for key, row in after.items()} == {
+        key: replace(row, etag="") for key, row in before.items()
+    }
 
 
 def test_a_source_swapped_after_planning_is_an_error_row_not_a_wrong_picture(stores: Stores) -> None:

@@ -113,6 +113,7 @@ def test_nothing_moves() -> None:
     """The centre of mass of a blob stays where it is, in relative coordinates."""
     y, x = np.mgrid[0:48, 0:64]
     blob = np.exp(-((x - 40.5) ** 2 + (y - 18.5) ** 2) / 18.0).astype(np.float32)[..., None]
+    kernel: Any
     for kernel, (w, h) in itertools.product(KERNELS, [(128, 96), (32, 24)]):
         small = resize_array(blob, w, h, kernel)[..., 0]
         ys, xs = np.mgrid[0:h, 0:w]
@@ -122,7 +123,7 @@ def test_nothing_moves() -> None:
 
 
 def test_overshoot_is_clipped_not_wrapped() -> None:
-    edge = np.zeros((8, 8, 1), np.uint8)
+    edge: Any = np.zeros((8, 8, 1), np.uint8)
     edge[:, 4:] = 255
     assert (resize_array(edge.astype(np.float32) / 255, 32, 32, "lanczos") > 1.01).any()
     result = resize(Image(edge), 32, 32, "lanczos").pixels.astype(int)
@@ -180,7 +181,7 @@ def test_soft_alpha_is_the_plain_resize(channels: int, depth: int) -> None:
     image = Image(pixels)
     inner = np.s_[3:-3, 3:-3]
     alpha = pixels[..., -1:] / np.float32(top)
-    layers = resize_array(np.dstack([pixels[..., :-1] * alpha, alpha]), 54, 36, "lanczos")
+    layers = resize_array(np.dstack([pixels[..., :-1] * alpha, alpha]).astype(np.float32), 54, 36, "lanczos")
     plain = _levels(np.dstack([layers[..., :-1] / layers[..., -1:], layers[..., -1:] * top]), top)
     assert np.abs(resize(image, 54, 36, "lanczos").pixels[inner].astype(int) - plain[inner]).max() == 0
 
@@ -208,7 +209,7 @@ def test_strips_make_the_same_picture_as_one_strip(
 ) -> None:
     rng = np.random.default_rng(3)
     full = np.iinfo(dtype).max
-    pixels = rng.integers(0, full + 1, (70, 45, 4)).astype(dtype)
+    pixels: Any = rng.integers(0, full + 1, (70, 45, 4)).astype(dtype)
     pixels[20:40, 10:30, 3], pixels[50:, :, 3] = 0, full
     whole = resize(Image(pixels), *size, kernel).pixels
     monkeypatch.setattr("imgpipe.pixels.resize.STRIP_PIXELS", 1000)

@@ -56,12 +56,15 @@ def test_colours_stay_at_other_factors(scale: float, shared: Path, weights: Path
         assert shift <= 0.1, f"{frame} at {scale}: colour shift {shift:.3f} of 255"
 
 
-def test_exact_and_precise(shared: Path, weights: Path, build: Build) -> None:
+@pytest.mark.parametrize(
+    "tiles", [(32, 75, 128), pytest.param((32, 60, 75, 97, 128), marks=pytest.mark.slow)], ids=["some", "all"]
+)
+def test_exact_and_precise(tiles: tuple[int, ...], shared: Path, weights: Path, build: Build) -> None:
     image = Image(_crop(shared / "data" / "anime" / "frame-048.png", 100, 100, 150, 110))
     upscaled = build(weights, tile_size=0).upscale(image)
     assert upscaled.details["halo_px"] == 18
     whole = upscaled.image.pixels.astype(int)
-    for tile in (32, 75, 128):
+    for tile in tiles:
         tiled = build(weights, tile_size=tile).upscale(image).image.pixels
         assert np.abs(whole - tiled).max() == 0, f"tile {tile}"
     low = build(weights, tile_size=0, precision="bf16").upscale(image).image.pixels

@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from imgpipe.errors import DecodeError
+from imgpipe.errors import DecodeError, UnsupportedFormat
 from imgpipe.images.container import Header, Metadata, damaged
 from imgpipe.images.metadata import MAX_BLOCK_BYTES, orientation_of, screen
 
@@ -68,8 +68,14 @@ def chunks(data: bytes, name: str) -> Iterator[Chunk]:
 
 
 def read(data: bytes, name: str) -> tuple[Header, Metadata]:
-    """Header and metadata; raises :class:`DecodeError` for a broken structure."""
+    """Header and metadata; raises :class:`DecodeError` for a broken structure, :class:`UnsupportedFormat` for
+    Apple's variant."""
     listed = list(chunks(data, name))
+    if listed[0].kind == b"CgBI":
+        raise UnsupportedFormat(
+            f"{name}: expected a PNG as the standard has it, got Apple's variant for its devices (CgBI); "
+            "convert it, for example with `pngcrush -revert-iphone-optimizations` or with Xcode's export"
+        )
     if listed[0].kind != b"IHDR" or listed[0].length != 13:
         raise damaged(name, "the PNG does not start with its IHDR chunk")
     if not listed[0].crc_holds(data):

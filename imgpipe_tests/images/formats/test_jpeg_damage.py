@@ -19,7 +19,7 @@ from imgpipe_tests.images import sources
 
 def _jpeg(**options: object) -> bytes:
     buffer = io.BytesIO()
-    PIL.Image.fromarray(waves(120, 160, 3)).save(buffer, "JPEG", quality=92, **options)  # type: ignore[arg-type]
+    PIL.Image.fromarray(waves(120, 160, 3)).save(buffer, "JPEG", quality=92, **options)
     return buffer.getvalue()
 
 

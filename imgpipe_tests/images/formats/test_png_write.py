@@ -20,13 +20,14 @@ from imgpipe.images.formats.png_write import write_png
 from imgpipe.images.image import Image
 from imgpipe_tests.images import sources
 from imgpipe_tests.memory import numpy_peak
+from imgpipe_tests.opencv_files import opencv_decode
 
 EFFORTS = ["fast", "balanced", "small"]
 
 
 def _read(data: bytes) -> Any:
     """(height, width, channels) by OpenCV, which makes RGBA of grey + alpha."""
-    seen = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    seen = opencv_decode(data, cv2.IMREAD_UNCHANGED)
     seen = seen.reshape(*seen.shape[:2], -1)
     order = {1: [0], 3: [2, 1, 0], 4: [2, 1, 0, 3]}[seen.shape[2]]
     return seen[..., order]
@@ -81,12 +82,12 @@ def test_the_way_follows_the_picture(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(1)
     noise = rng.normal(128, 4, (600, 600, 4)).astype(np.uint8)
     pattern = np.tile(rng.integers(0, 256, (600, 30, 4), np.uint8), (1, 20, 1))
-    sizes = {}
+    sizes, packings = {}, {}
     for name, pixels in (("noise", noise), ("pattern", pattern)):
         sizes[name] = len(write_png(pixels, "fast"))
-        sizes[name, "taken"] = taken[-1]
-    assert sizes["noise", "taken"] == png_write._CODES_ONLY
-    assert sizes["pattern", "taken"].level == 3
+        packings[name] = taken[-1]
+    assert packings["noise"] == png_write._CODES_ONLY
+    assert packings["pattern"].level == 3
     assert sizes["pattern"] < pattern.nbytes / 8
     for name, pixels in (("noise", noise), ("pattern", pattern)):
         buffer = io.BytesIO()
@@ -144,7 +145,7 @@ def test_rows_need_not_lie_together() -> None:
 def test_beside_pixels_and_file_a_block_is_held(dtype: type, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("_BLOCK_BYTES", "_IDAT_BYTES"):
         monkeypatch.setattr(png_write, name, 1 << 18)
-    pixels = np.random.default_rng(5).integers(0, np.iinfo(dtype).max, (1500, 1500, 3)).astype(dtype)
+    pixels: Any = np.random.default_rng(5).integers(0, np.iinfo(dtype).max, (1500, 1500, 3)).astype(dtype)
     with numpy_peak() as peak:
         data = encode(Image(pixels))
     assert len(data) > 0.9 * pixels.nbytes  # Noise: nothing is saved.
