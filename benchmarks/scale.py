@@ -275,9 +275,7 @@ def _make_tables(settings: Any, folder: Path) -> None:
 def _row(row: Any, status: Any, asset: str, number: int) -> Any:
     digest = hashlib.sha256(f"{asset}{number}".encode()).hexdigest()
     name = f"illustration-{number:09d}-{digest[:20]}"
-    details: dict[
-        str, Any
-    ] = {}  # No files: `status` would look for them.
+    details: dict[str, Any] = {}  # No files: `status` would look for them.
     if asset == "quality_reports":
         details["checks"] = [
             {"name": f"check_{index}", "value": number / 7 + index, "threshold": 1.0, "passed": True}

@@ -15,7 +15,7 @@ from imgpipe.errors import ConfigError
 from imgpipe.images.colour import to_srgb
 from imgpipe.images.image import Image
 from imgpipe.metrics import METRICS
-from imgpipe.pixels.round_trip import comparison_size, inside_the_cutout, reduce_picture, rgb_over
+from imgpipe.pixels.round_trip import comparison_size, inside_the_cutout, reduce_picture, rgb_bands
 from imgpipe.quality.comparison import Pair, interior_of, measure, pair_of, visible_weight
 from imgpipe.quality.edge_pixel_loss import matte_edge_loss
 from imgpipe.quality.findings import Findings
@@ -75,10 +75,11 @@ def score(
     _measure_over(pair_of(before, after, weight, interior), found, tile_grid, thresholds)
     if weight is not None:
         with found.timed("round_trip"):
-            before, after = before.over_white(), after.over_white()
+            before, after = before.over_white(in_place=True), after.over_white(in_place=True)
         _measure_over(pair_of(before, after, weight, interior), found, tile_grid, thresholds)
     with found.timed("occupancy"):
         found.add("occupancy_ratio", occupancy_ratio(reference, result), "nothing is visible")
+    del before, after, weight, interior, reference, result, whole  # The matte's planes need the memory.
     edges = _edges(found, matte, thresholds["edge_pixel_loss_max"].value)
     if edges.score is not None:
         found.metrics["edge_pixel_loss"] = edges.score
@@ -122,7 +123,7 @@ def _edges(found: Findings, matte: MatteEvidence | None, threshold: float) -> Ed
         alpha = cutout.alpha.astype(np.float32) / np.float32(cutout.max_value)
         for name, value in matte_facts(alpha).items():
             found.add(f"matte_{name}", value, "the subject has no border")
-        loss, boxes = matte_edge_loss(rgb_over(to_srgb(source), WHITE), alpha, box_above=threshold)
+        loss, boxes = matte_edge_loss(rgb_bands(to_srgb(source), WHITE), alpha, box_above=threshold)
         found.add("matte_edge_loss", loss, "too few edges at the subject's border")
     return EdgeLossReport(found.picture_loss, loss, (*boxes, *found.boxes))
 
