@@ -216,6 +216,9 @@ def materialize_pending(settings: Settings, retry: Retry = EVERYTHING, allowed: 
     With a ``retry`` of failed images only, nothing is planned: new and changed sources are not considered.
     """
     wanted = fingerprints(settings)  # Missing weights are reported before anything is listed or written.
+    with starting():
+        from imgpipe.launch import check_instance  # takes seconds: Dagster
+    check_instance()
     outcome = Outcome()
     if retry.mode is not Mode.FAILED:
         try:
@@ -230,7 +233,7 @@ def materialize_pending(settings: Settings, retry: Retry = EVERYTHING, allowed: 
     if any(status.state is not State.FAILED for status in pending):
         warm_up(settings)
     with starting():
-        from imgpipe.launch import Launcher, open_instance, remember_settings  # takes seconds: Dagster
+        from imgpipe.launch import Launcher, open_instance, remember_settings
         from imgpipe.partitions import add_partitions
         from imgpipe.resources.runs import end_dead_runs
 

@@ -19,10 +19,10 @@ def ui(
     port: Annotated[int, typer.Option(help="Port on the loopback interface.")] = 3000,
 ) -> None:
     """Open the Dagster UI (http://127.0.0.1:PORT) on the instance and settings of the last run."""
-    from imgpipe.launch import prepare_home
+    from imgpipe.launch import check_instance, dagster_home
 
-    home = prepare_home()
-    os.environ["DAGSTER_HOME"] = str(home)
+    check_instance()
+    home = dagster_home()
     remembered = home / "imgpipe.yaml"
     settings = find_config_file() or (remembered if remembered.is_file() else None)
     if settings is None:
