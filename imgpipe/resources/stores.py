@@ -34,7 +34,12 @@ class ImageStores(ConfigurableResource[Stores]):
         """
         settings.require_source_and_output()
         stores = Stores(
-            source=open_store(settings.source, settings.s3, client=self._client_for(settings.source)),
+            source=open_store(
+                settings.source,
+                settings.s3,
+                client=self._client_for(settings.source),
+                follow_links=settings.intake.follow_links,
+            ),
             output=open_store(
                 settings.output, settings.s3, create=True, client=self._client_for(settings.output)
             ),

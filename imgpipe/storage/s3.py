@@ -34,7 +34,7 @@ from imgpipe.storage.s3_errors import (
     no_bucket,
     translated,
 )
-from imgpipe.storage.store import check_key, is_hidden
+from imgpipe.storage.store import LeftOut, check_key, is_hidden, why_hidden
 
 # For what botocore does not repeat itself: broken bodies and conflicts between writers.
 _ATTEMPTS = 4
@@ -137,7 +137,9 @@ class S3Store:
             self._raise(exc, key)
         return True
 
-    def list(self, prefix: str = "", *, start_after: str | None = None) -> Iterator[SourceObject]:
+    def list(
+        self, prefix: str = "", *, start_after: str | None = None, left_out: LeftOut | None = None
+    ) -> Iterator[SourceObject]:
         """As the protocol says; keys that end with ``/`` (folder marks of S3 browsers) are left out."""
         request = {"Bucket": self._bucket, "Prefix": self._prefix + prefix}
         if start_after is not None:
@@ -153,7 +155,10 @@ class S3Store:
             self._bucket_seen = True
             for item in page.get("Contents", ()):
                 key = item["Key"].removeprefix(self._prefix)
-                if not is_hidden(key) and not key.endswith("/") and key:
+                if is_hidden(key):
+                    if left_out is not None:
+                        left_out.add(why_hidden(key), key)
+                elif not key.endswith("/") and key:
                     yield SourceObject(key, int(item["Size"]), str(item["ETag"]).strip('"'))
 
     def delete(self, key: str) -> None:
