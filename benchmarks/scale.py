@@ -102,7 +102,9 @@ class MadeUpSource:
     def __init__(self, count: int, changed_every: int = 0) -> None:
         self._count, self._changed = count, changed_every
 
-    def list(self, prefix: str = "", *, start_after: str | None = None) -> Iterator[Any]:
+    def list(
+        self, prefix: str = "", *, start_after: str | None = None, left_out: Any = None
+    ) -> Iterator[Any]:
         from imgpipe.records import SourceObject
 
         first = 0 if start_after is None else int(start_after.rsplit("-", 1)[1].removesuffix(".png")) + 1

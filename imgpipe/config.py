@@ -28,6 +28,7 @@ from imgpipe.settings import (
     AutomationSettings,
     CostSettings,
     EnhanceSettings,
+    IntakeSettings,
     IsolationSettings,
     LimitSettings,
     QualitySettings,
@@ -99,6 +100,7 @@ class Settings(Section):
     enhance: EnhanceSettings = EnhanceSettings()
     quality: QualitySettings = QualitySettings()
     limits: LimitSettings = LimitSettings()
+    intake: IntakeSettings = IntakeSettings()
     isolation: IsolationSettings = IsolationSettings()
     s3: S3Settings = S3Settings()
     assets: AssetSettings = AssetSettings()
