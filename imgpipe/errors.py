@@ -21,6 +21,7 @@
         ├── ObjectUnreadable         one object: a row; permission or I/O error
         ├── LeaseHeld                another process works on this and waiting was not asked for
         ├── LeaseLost                another process took over: the run of this shard stops
+        │   └── ObjectDamaged        a table or manifest that is not what was written: cut, or empty
         ├── ObjectExists             the object exists and overwriting was not asked for
         └── StoreUnavailable         the whole store: the run stops
 
@@ -105,6 +106,10 @@ class ObjectChanged(StorageError):
 
 class ObjectUnreadable(StorageError):
     """This one object cannot be read."""
+
+
+class ObjectDamaged(ObjectUnreadable):
+    """A file of imgpipe's own is not what was written: cut off, or empty after a power cut."""
 
 
 class ObjectExists(StorageError):

@@ -26,7 +26,7 @@ app = typer.Typer(
 )
 app.command("demo")(demo.demo)
 app.command("run")(run.run_command)
-app.command("plan")(over_dataset(run.plan))
+app.command("plan")(run.plan_command)
 app.command("status")(over_dataset(run.status))
 app.command("report")(over_dataset(run.report))
 app.command("prune")(prune.prune)

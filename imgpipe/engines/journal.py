@@ -16,7 +16,7 @@ from imgpipe.errors import ObjectMissing, StorageError
 from imgpipe.records import ImageRow
 from imgpipe.storage import keys
 from imgpipe.storage.store import ImageStore
-from imgpipe.storage.tables import read_rows, write_table
+from imgpipe.storage.tables import read_intact_rows, write_table
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ class Journal:
         self._output = output
         self._place = (f"unfinished_{asset}", dataset, shard)
         #: Rows that an earlier attempt left and rows added since, by image id.
-        self.rows = read_rows(output, *self._place) or {}
+        self.rows = read_intact_rows(output, *self._place)
         self._on_disk = bool(self.rows)
         self._saved = True
         self._noted_key = keys.in_flight_key(*self._place)
