@@ -19,6 +19,7 @@
         ├── ObjectMissing            one object: a row
         ├── ObjectChanged            one object: a row; it is not the version that was listed
         ├── ObjectUnreadable         one object: a row; permission or I/O error
+        │   └── ObjectDamaged        a table or manifest that is not what was written: cut, or empty
         ├── ObjectExists             the object exists and overwriting was not asked for
         └── StoreUnavailable         the whole store: the run stops
 
@@ -103,6 +104,10 @@ class ObjectChanged(StorageError):
 
 class ObjectUnreadable(StorageError):
     """This one object cannot be read."""
+
+
+class ObjectDamaged(ObjectUnreadable):
+    """A file of imgpipe's own is not what was written: cut off, or empty after a power cut."""
 
 
 class ObjectExists(StorageError):

@@ -4,7 +4,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from imgpipe.assets.overview import as_markdown, overview_svg
 from imgpipe.assets.presentation import code_references, freshness, owners
 from imgpipe.config import Settings
 from imgpipe.engines.shard import Stores
+from imgpipe.errors import ObjectMissing, ObjectUnreadable
 from imgpipe.pictures.reader import PictureReader
 from imgpipe.resources.stores import ImageStores
 from imgpipe.review.queue import QueueItem, State, read_queue
@@ -53,8 +54,8 @@ def build_report_asset(settings: Settings) -> AssetsDefinition:
         reader = PictureReader(
             opened.source, opened.output, settings.limits, settings.isolation, settings.workers
         )
-        shards = finished_shards(settings, opened)
-        result = build_report(settings.dataset, shards, reader, matte_asset=MATTED)
+        shards, unreadable = finished_shards(settings, opened)
+        result = build_report(settings.dataset, shards, reader, matte_asset=MATTED, problems=unreadable)
         context.log.info("report: %s", result.page_url)
         return MaterializeResult(metadata=_report_metadata(result, settings, opened))
 
@@ -110,16 +111,21 @@ def _over_all_shards(
     )
 
 
-def finished_shards(settings: Settings, stores: Stores) -> Iterator["ShardRows"]:
-    """The tables of every shard whose quality table stands, shard by shard."""
+def finished_shards(settings: Settings, stores: Stores) -> tuple[list["ShardRows"], list[str]]:
+    """The tables of every shard whose quality table stands, and why others are left out."""
     from imgpipe.report.frame import ShardRows
 
     assets = [step.asset for step in steps(settings)]
+    shards, unreadable = [], []
     for shard in list_shards(stores.output, settings.dataset):
-        if read_meta(stores.output, QUALITY, settings.dataset, shard) is None:
-            continue
-        tables = {name: read_table(stores.output, name, settings.dataset, shard)[0] for name in assets}
-        yield ShardRows(shard, tables)
+        try:
+            if read_meta(stores.output, QUALITY, settings.dataset, shard) is None:
+                continue
+            tables = {name: read_table(stores.output, name, settings.dataset, shard)[0] for name in assets}
+            shards.append(ShardRows(shard, tables))
+        except (ObjectUnreadable, ObjectMissing) as exc:
+            unreadable.append(f"shard {shard} is left out: {exc}")
+    return shards, unreadable
 
 
 def _report_metadata(result: "ReportResult", settings: Settings, stores: Stores) -> dict[str, Any]:

@@ -6,10 +6,10 @@ from typing import Annotated
 
 import typer
 from rich.filesize import decimal
-from rich.markup import escape
 
 from imgpipe.cli.common import (
     EXIT_OK,
+    AllowDeletions,
     Assignments,
     ConfigFile,
     DatasetName,
@@ -19,8 +19,9 @@ from imgpipe.cli.common import (
     exits,
     out,
 )
+from imgpipe.cli.console import escape
 from imgpipe.cli.run import open_stores
-from imgpipe.engines.prune import leftovers
+from imgpipe.engines.prune import leftovers, require_few_leftovers
 
 _LISTED = 20
 
@@ -34,11 +35,14 @@ def prune(
     yes: Annotated[
         bool, typer.Option("--yes", help="Remove the files; without it they are only listed.")
     ] = False,
+    allow_deletions: AllowDeletions = False,
     assignments: Assignments = None,
 ) -> None:
     """List, and with --yes remove, the outputs of sources that were deleted. Tables keep their rows."""
     settings = dataset_settings({"source": source, "output": output, "dataset": dataset}, assignments, config)
     stores = open_stores(settings)
+    if yes and not allow_deletions:
+        require_few_leftovers(stores, settings.dataset, settings.limits.max_deleted_share)
     files = size_bytes = 0
     sources: set[str] = set()
     for leftover in leftovers(stores, settings.dataset):

@@ -2,43 +2,60 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.box import SIMPLE
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from imgpipe.cli.common import (
     EXIT_IMAGES,
+    EXIT_INFRASTRUCTURE,
     EXIT_OK,
+    AllowDeletions,
     Assignments,
     ConfigFile,
     DatasetName,
     EngineName,
     OutputUrl,
     ShardSize,
+    SourceMoved,
     SourceUrl,
     dataset_settings,
+    err,
     exits,
     out,
 )
+from imgpipe.cli.console import escape
 from imgpipe.config import Settings
+from imgpipe.engines.rejections import causes_in_words
 from imgpipe.engines.retry import Mode, Retry
 from imgpipe.engines.shard import RowListener, Stores
-from imgpipe.engines.status import ShardStatus, State, fingerprints, shard_statuses, total_counts
-from imgpipe.errors import ConfigError, WeightsMissing
+from imgpipe.engines.status import (
+    ShardStatus,
+    State,
+    fingerprints,
+    shard_statuses,
+    total_causes,
+    total_counts,
+)
+from imgpipe.errors import ConfigError, ObjectChanged, ObjectMissing, ObjectUnreadable, WeightsMissing
 from imgpipe.records import ImageRow, Status
 from imgpipe.stages.build import warm_up
 from imgpipe.stages.chain import steps
 from imgpipe.stages.start import starting
-from imgpipe.storage.manifests import Plan, seal
+from imgpipe.storage import keys
+from imgpipe.storage.comparison import IMAGE_EXTENSIONS
+from imgpipe.storage.deletions import require_plausible
+from imgpipe.storage.manifests import Plan, list_shards, seal
 from imgpipe.storage.manifests import plan as make_plan
 from imgpipe.storage.opening import open_store
+from imgpipe.storage.source_record import record_source, require_source
 
 if TYPE_CHECKING:
     from dagster import AssetCheckEvaluation
@@ -68,6 +85,8 @@ def run_command(
     reason: Annotated[
         str, typer.Option(help="With --only failed: only images whose error or reasons hold this text.")
     ] = "",
+    allow_deletions: AllowDeletions = False,
+    source_moved: SourceMoved = False,
     assignments: Assignments = None,
 ) -> None:
     """Plan, materialize every shard that is missing, out of date or has failed rows, and report."""
@@ -82,24 +101,66 @@ def run_command(
         raise ConfigError("--reason: chooses among failed images; expected --only failed with it")
     settings = dataset_settings(given, assignments, config)
     retry = EVERYTHING if only is None else Retry(Mode.FAILED, reason)
-    raise typer.Exit(run(settings, retry))
+    raise typer.Exit(run(settings, retry, Allowed(allow_deletions, source_moved)))
 
 
-def run(settings: Settings, retry: Retry = EVERYTHING) -> int:
+@dataclass(frozen=True, slots=True)
+class Allowed:
+    """What a person said about the source: that it may have lost any number, that it has another address."""
+
+    deletions: bool = False
+    source_moved: bool = False
+
+
+#: What holds where nothing was said.
+NOTHING = Allowed()
+
+
+def run(settings: Settings, retry: Retry = EVERYTHING, allowed: Allowed = NOTHING) -> int:
     """Bring the data set up to date and build its report; returns the exit code."""
-    evaluations = materialize_pending(settings, retry)
+    outcome = materialize_pending(settings, retry, allowed)
     stores = open_stores(settings)
-    print_checks(evaluations)
-    counts = total_counts(list(shard_statuses(settings, stores, None)))
-    print_counts(counts)
+    print_checks(outcome.evaluations)
+    statuses = list(shard_statuses(settings, stores, None))
+    counts = total_counts(statuses)
+    print_counts(counts, total_causes(statuses))
     print_report_place(settings, stores)
-    return _exit_code(counts)
+    for problem in outcome.stopped:
+        err.print(f"[bold red]not done[/]: {escape(problem)}")
+    return EXIT_INFRASTRUCTURE if outcome.stopped else _exit_code(counts)
 
 
-def plan(settings: Settings) -> int:
+@dataclass(slots=True)
+class Outcome:
+    """Check results of a run, and what stopped the planning or single shards; the others were done."""
+
+    evaluations: list[AssetCheckEvaluation] = field(default_factory=list)
+    stopped: list[str] = field(default_factory=list)
+
+
+@exits
+def plan_command(
+    source: SourceUrl = None,
+    output: OutputUrl = None,
+    config: ConfigFile = None,
+    dataset: DatasetName = None,
+    shard_size: ShardSize = None,
+    engine: EngineName = None,
+    allow_deletions: AllowDeletions = False,
+    source_moved: SourceMoved = False,
+    assignments: Assignments = None,
+) -> None:
     """List the source and seal shard manifests; nothing is computed."""
-    print_plan(seal_plan(settings, open_stores(settings)))
-    return EXIT_OK
+    given = {
+        "source": source,
+        "output": output,
+        "dataset": dataset,
+        "shard_size": shard_size,
+        "engine": engine,
+    }
+    settings = dataset_settings(given, assignments, config)
+    seal_plan(settings, Allowed(allow_deletions, source_moved))
+    raise typer.Exit(EXIT_OK)
 
 
 def status(settings: Settings) -> int:
@@ -111,12 +172,15 @@ def status(settings: Settings) -> int:
     except WeightsMissing as exc:
         wanted = None
         out.print(f"[yellow]settings and models are not compared:[/] {escape(str(exc))}")
-    statuses = list(shard_statuses(settings, stores, wanted))
+    statuses = list(shard_statuses(settings, stores, wanted, outputs=True))
     print_statuses(settings, statuses)
     deleted = sum(status.deleted for status in statuses)
     if deleted:
         out.print(f"{deleted} sources were deleted; their outputs are kept until `imgpipe prune`")
-    return _exit_code(total_counts(statuses))
+    counts = total_counts(statuses)
+    print_counts(counts, total_causes(statuses))
+    stopped = print_damage(statuses)
+    return EXIT_INFRASTRUCTURE if stopped else _exit_code(counts)
 
 
 def report(settings: Settings) -> int:
@@ -124,67 +188,122 @@ def report(settings: Settings) -> int:
     from imgpipe.launch import Launcher, open_instance
 
     stores = open_stores(settings)
+    if not list_shards(stores.output, settings.dataset):
+        raise ConfigError(
+            f"{stores.output.url}: no shard of data set {settings.dataset!r} is sealed here, so there is "
+            "nothing to report; check the output and the data set's name, or start with `imgpipe run`"
+        )
     with open_instance() as instance:
         Launcher(settings, instance).run_report()
     print_report_place(settings, stores)
     return EXIT_OK
 
 
-def open_stores(settings: Settings) -> Stores:
-    """Both stores, opened for the command line."""
+def open_stores(settings: Settings, *, source_moved: bool = False) -> Stores:
+    """Both stores, opened for the command line; another source than the data set's is refused."""
     settings.require_source_and_output()
-    return Stores(
-        open_store(settings.source, settings.s3), open_store(settings.output, settings.s3, create=True)
+    stores = Stores(
+        open_store(settings.source, settings.s3, follow_links=settings.intake.follow_links),
+        open_store(settings.output, settings.s3, create=True),
     )
+    if not source_moved:
+        require_source(stores.output, settings.dataset, stores.source.url)
+    return stores
 
 
-def materialize_pending(settings: Settings, retry: Retry = EVERYTHING) -> list[AssetCheckEvaluation]:
-    """Plan, seal and bring every pending shard up to date; returns the check results of the run.
+def materialize_pending(settings: Settings, retry: Retry = EVERYTHING, allowed: Allowed = NOTHING) -> Outcome:
+    """Plan, seal and bring every pending shard up to date; a damaged file stops its shard alone.
 
     With a ``retry`` of failed images only, nothing is planned: new and changed sources are not considered.
     """
-    stores = open_stores(settings)
     wanted = fingerprints(settings)  # Missing weights are reported before anything is listed or written.
+    with starting():
+        from imgpipe.launch import check_instance  # takes seconds: Dagster
+    check_instance()
+    outcome = Outcome()
     if retry.mode is not Mode.FAILED:
-        print_plan(seal_plan(settings, stores))
-    statuses = list(shard_statuses(settings, stores, wanted))
+        try:
+            seal_plan(settings, allowed)
+        except ObjectUnreadable as exc:
+            outcome.stopped.append(f"planning: {exc}")
+    stores = open_stores(settings)
+    statuses = list(shard_statuses(settings, stores, wanted, outputs=True))
+    outcome.stopped += print_damage(statuses)
     pending = [status for status in statuses if _is_due(status, retry, settings, stores)]
     # A shard of failed images may not need a network.
     if any(status.state is not State.FAILED for status in pending):
         warm_up(settings)
     with starting():
-        from imgpipe.launch import Launcher, open_instance, remember_settings  # takes seconds: Dagster
+        from imgpipe.launch import Launcher, open_instance, remember_settings
         from imgpipe.partitions import add_partitions
+        from imgpipe.resources.runs import end_dead_runs
 
-    evaluations: list[AssetCheckEvaluation] = []
     with open_instance() as instance:
         home = remember_settings(settings).parent
+        for ended in end_dead_runs(instance):
+            err.print(escape(ended))
         out.print(f"Dagster instance: {escape(str(home))} (open it with `imgpipe ui`)")
         add_partitions(settings, instance, [status.shard for status in statuses])
         out.print(f"{len(pending)} of {len(statuses)} shards to do")
         with row_progress(settings, pending) as on_row:
-            launcher = Launcher(settings, instance, on_row)
+            launcher = Launcher(settings, instance, on_row, say=lambda text: err.print(escape(text)))
             for shard_status in pending:
-                evaluations.extend(launcher.run_shard(shard_status.shard, retry))
-        if pending:
+                try:
+                    outcome.evaluations.extend(launcher.run_shard(shard_status.shard, retry))
+                except (ObjectMissing, ObjectChanged, ObjectUnreadable) as exc:
+                    outcome.stopped.append(f"shard {shard_status.shard}: {exc}")
+        if pending or not stores.output.exists(keys.report_key(settings.dataset, "index.html")):
             launcher.run_report()
-    return evaluations
+    return outcome
+
+
+def print_damage(statuses: Sequence[ShardStatus]) -> list[str]:
+    """Name the tables that cannot be read, whose rows are made again; returns what stops whole shards."""
+    for problem in (text for status in statuses for text in status.damaged):
+        out.print(f"[yellow]its rows are made again:[/] {escape(problem)}")
+    return [f"shard {status.shard}: {status.stopped}" for status in statuses if status.stopped]
 
 
 def _is_due(status: ShardStatus, retry: Retry, settings: Settings, stores: Stores) -> bool:
+    if status.stopped:
+        return False
     if retry.mode is not Mode.FAILED:
         return status.pending
     chain = [step.asset for step in steps(settings)]
     return bool(retry.chosen(stores.output, chain, settings.dataset, status.shard))
 
 
-def seal_plan(settings: Settings, stores: Stores) -> Plan:
-    """List the source, plan, and write the manifests that changed."""
+def seal_plan(settings: Settings, allowed: Allowed = NOTHING) -> None:
+    """List the source, plan, print what was found, and write the manifests that changed.
+
+    Raises :class:`ConfigError` where there is no image at all, where too many sources are gone, and where the
+    data set was made from another source.
+    """
+    stores = open_stores(settings, source_moved=allowed.source_moved)
     planned = make_plan(
         stores.source, stores.output, dataset=settings.dataset, shard_size=settings.shard_size
     )
+    print_plan(planned)
+    require_images(planned, stores.source.url)
+    require_plausible(
+        planned.deleted,
+        planned.deleted + planned.changed + planned.unchanged,
+        planned.listed,
+        max_share=1.0 if allowed.deletions else settings.limits.max_deleted_share,
+        source_url=stores.source.url,
+    )
+    record_source(stores.output, settings.dataset, stores.source.url, moved=allowed.source_moved)
     seal(planned, stores.output)
-    return planned
+
+
+def require_images(planned: Plan, source_url: str) -> None:
+    """Raise :class:`ConfigError` where the data set has no image, now or earlier."""
+    if not planned.shards:
+        endings = ", ".join(f".{ending}" for ending in sorted(IMAGE_EXTENSIONS))
+        raise ConfigError(
+            f"{source_url}: found no image; looked for files that end in {endings}, at any depth; "
+            f"{'; '.join(planned.left_out.describe()) or 'nothing is there'}; check the folder or prefix"
+        )
 
 
 @contextmanager
@@ -218,9 +337,8 @@ def print_plan(planned: Plan) -> None:
         f"plan: {planned.new} new, {planned.changed} changed, {planned.returned} returned, "
         f"{planned.deleted} deleted, {planned.unchanged} unchanged images in {len(planned.shards)} shards"
     )
-    if planned.ignored:
-        shown = ", ".join(escape(key) for key in planned.ignored_examples[:5])
-        out.print(f"[yellow]{planned.ignored} files are not named like images and are left out:[/] {shown}")
+    for line in planned.left_out.describe(shown=5):
+        out.print(f"[yellow]left out:[/] {escape(line)}")
 
 
 def print_statuses(settings: Settings, statuses: Sequence[ShardStatus]) -> None:
@@ -232,7 +350,7 @@ def print_statuses(settings: Settings, statuses: Sequence[ShardStatus]) -> None:
     colours = {State.COMPLETE: "green", State.FAILED: "red", State.STALE: "yellow", State.MISSING: "dim"}
     for status_ in statuses:
         unfinished = [
-            f"[{colours[state]}]{asset} {state.value}[/]"
+            f"[{colours[state]}]{asset} {state.value}[/]{_losses(status_, asset)}"
             for asset, state in status_.states.items()
             if state is not State.COMPLETE
         ]
@@ -240,11 +358,17 @@ def print_statuses(settings: Settings, statuses: Sequence[ShardStatus]) -> None:
             status_.shard,
             str(status_.images),
             *(str(status_.counts.get(name.value, "-")) for name in Status),
-            ", ".join(unfinished) or "[green]complete[/]",
+            (status_.stopped and f"[red]stopped: {escape(status_.stopped)}[/]")
+            or ", ".join(unfinished)
+            or "[green]complete[/]",
         )
     out.print(table)
     if not statuses:
         out.print("no shards yet: `imgpipe plan` or `imgpipe run` seals them")
+
+
+def _losses(status: ShardStatus, asset: str) -> str:
+    return f" ({status.lost[asset]} files gone or cut)" if asset in status.lost else ""
 
 
 def print_checks(evaluations: Sequence[AssetCheckEvaluation]) -> None:
@@ -271,17 +395,17 @@ def _only_warns(failed: Sequence[AssetCheckEvaluation]) -> bool:
     return all(one.severity.value == "WARN" for one in failed)
 
 
-def print_counts(counts: dict[str, int]) -> None:
-    out.print(
-        f"{counts.get('n', 0)} images: "
-        + ", ".join(f"{counts.get(status.value, 0)} {status.value}" for status in Status)
-    )
+def print_counts(counts: Mapping[str, int], causes: Mapping[str, int]) -> None:
+    """As in ``37 images: 7 ok, 30 rejected: 30 x matte not sure; 0 error, 0 skipped``."""
+    ok, rejected, *others = (f"{counts.get(status.value, 0)} {status.value}" for status in Status)
+    why = f": {escape(causes_in_words(causes))};" if causes else ","
+    out.print(f"{counts.get('n', 0)} images: {ok}, {rejected}{why} {', '.join(others)}")
 
 
 def print_report_place(settings: Settings, stores: Stores) -> None:
-    from imgpipe.storage import keys
-
-    out.print(f"report: {escape(stores.output.uri(keys.report_key(settings.dataset, 'index.html')))}")
+    page = keys.report_key(settings.dataset, "index.html")
+    if stores.output.exists(page):
+        out.print(f"report: {escape(stores.output.uri(page))}")
     out.print(f"output: {escape(stores.output.url)}")
 
 

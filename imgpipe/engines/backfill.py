@@ -49,7 +49,7 @@ def candidates(
     rate = _seconds_per_image(statuses, gpu_assets)
     newest_first = settings.automation.newest_first
     for why in _URGENCY:
-        these = [status for status in statuses if status.state is why]
+        these = [status for status in statuses if status.state is why and status.pending]
         for status in sorted(these, key=lambda one: keys.shard_index(one.shard), reverse=newest_first):
             images = _images_to_do(settings, stores, status)
             if not images and why is State.FAILED:

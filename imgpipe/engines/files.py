@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from imgpipe.errors import ConfigError
 from imgpipe.records import ImageRow, Status
 from imgpipe.stages.catalogue import CATALOGUE, RAW, kind_of
+from imgpipe.stages.chain import Step
+from imgpipe.storage import keys
 from imgpipe.storage.manifests import list_datasets, list_shards, read_manifest
 from imgpipe.storage.store import ImageStore
-from imgpipe.storage.tables import read_standing
+from imgpipe.storage.tables import read_files, read_standing
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,23 @@ def delete_replaced(output: ImageStore, previous: Mapping[str, ImageRow], rows: 
         if before is not None and (row.files or row.status is Status.REJECTED):
             for key in set(before.files.values()) - set(row.files.values()):
                 output.delete(key)
+
+
+def existing_outputs(output: ImageStore, step: Step, dataset: str, shard: str) -> dict[str, int]:
+    """Size in bytes by key of what a step has written for a shard; empty for one that writes no pictures."""
+    if not step.action.folder:
+        return {}
+    prefixes = keys.image_prefixes(step.action.folder, dataset, shard)
+    return {item.key: item.size_bytes for prefix in prefixes for item in output.list(prefix)}
+
+
+def lost_outputs(output: ImageStore, step: Step, dataset: str, shard: str) -> list[str]:
+    """Keys of the files that the step's table names and that are not there, or have another size."""
+    if not step.action.folder:
+        return []
+    existing = existing_outputs(output, step, dataset, shard)
+    named = read_files(output, step.asset, dataset, shard).items()
+    return [key for key, size in named if key not in existing or size not in (None, existing[key])]
 
 
 def _files(output: ImageStore, dataset: str, shard: str, image_id: str) -> Iterator[ImageFile]:

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import queue
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from imgpipe.engines.stop import GRACE_SECONDS, STOP, Stopped
 from imgpipe.errors import PER_IMAGE_ERRORS, ImgpipeError, LimitExceeded, ObjectChanged
 from imgpipe.images.image import Image
 from imgpipe.inference.threads import bound_pools, usable_cores
@@ -54,13 +56,17 @@ class ObjectRef:
 
 @dataclass(frozen=True, slots=True)
 class WorkItem:
-    """One image to compute: ``base`` is the row to be filled in, ``key_of`` names its files by kind."""
+    """One image to compute: ``base`` is the row to be filled in, ``key_of`` names its files by kind.
+
+    ``unchanged``: the finished row, where the bytes that are read have its ``input_sha256``.
+    """
 
     base: ImageRow
     inputs: Mapping[str, ObjectRef]
     rows: Mapping[str, ImageRow]
     key_of: Callable[[str], str]
     stage_hash_of: Callable[[Mapping[str, str]], str]
+    unchanged: ImageRow | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +107,9 @@ def run_items(
     """Compute all items; rows in the order of ``items``, exactly one each.
 
     An error of one image becomes a row with ``status=error``. A :class:`ModelError` or
-    :class:`StoreUnavailable` stops the run, after the jobs in flight.
+    :class:`StoreUnavailable` stops the run, after the jobs in flight; so does a request to stop
+    (:class:`~imgpipe.engines.stop.Stopped`), which waits for them :data:`GRACE_SECONDS` at most. ``on_row``
+    hears of every image that was finished.
     """
     if not items:
         return []
@@ -109,15 +117,36 @@ def run_items(
     limit = workers or usable_cores() + 2
     slots = threading.BoundedSemaphore(stage.concurrency)
     tools = _Tools(stage, output, slots, source_decoder(isolation, workers))
-    with ThreadPoolExecutor(limit, thread_name_prefix=f"imgpipe-{asset}") as pool:
-        jobs = [pool.submit(_process, tools, asset, item) for item in items]
-        try:
-            for job in as_completed(jobs):
+    pool = ThreadPoolExecutor(limit, thread_name_prefix=f"imgpipe-{asset}")
+    jobs = [pool.submit(_process, tools, asset, item) for item in items]
+    unheard = set(jobs)
+    try:
+        for job in _as_completed(jobs):
+            unheard.discard(job)
+            on_row(job.result())
+    except BaseException as exc:
+        pool.shutdown(wait=False, cancel_futures=True)
+        # Other errors leave no thread behind; a stop must come to an end, as its sender may kill next.
+        in_flight = [job for job in unheard if not job.cancelled()]
+        for job in wait(in_flight, timeout=None if isinstance(exc, Exception) else GRACE_SECONDS).done:
+            if job.exception() is None:
                 on_row(job.result())
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+        raise
+    pool.shutdown()
     return [job.result() for job in jobs]
+
+
+def _as_completed(jobs: Sequence[Future[ImageRow]]) -> Iterator[Future[ImageRow]]:
+    """The jobs as they finish; raises :class:`Stopped` as soon as a stop is requested."""
+    finished: queue.SimpleQueue[Future[ImageRow] | None] = queue.SimpleQueue()
+    with STOP.heard_by(lambda: finished.put(None)):
+        for job in jobs:
+            job.add_done_callback(finished.put)
+        for _ in jobs:
+            done = finished.get()
+            if done is None:
+                raise Stopped("a stop was requested")
+            yield done
 
 
 def _process(tools: _Tools, asset: str, item: WorkItem) -> ImageRow:
@@ -137,7 +166,10 @@ def _process(tools: _Tools, asset: str, item: WorkItem) -> ImageRow:
 
 def _compute(tools: _Tools, item: WorkItem, clock: _Clock) -> ImageRow:
     images, digests, sizes = _load(item, tools.decoder, clock)
+    if item.unchanged is not None and not images:
+        return item.unchanged
     with tools.compute_slots, clock.step("compute"):
+        STOP.check()  # It may have waited for the slot.
         result = tools.stage.run(images, item.rows)
     main_role = next(iter(item.inputs))
     row = replace(
@@ -161,6 +193,7 @@ def _compute(tools: _Tools, item: WorkItem, clock: _Clock) -> ImageRow:
 def _load(
     item: WorkItem, sources: Decoder, clock: _Clock
 ) -> tuple[dict[str, Image], dict[str, str], dict[str, int]]:
+    """Pictures, sha256 (hex) and size (bytes) by role; no pictures where ``unchanged`` holds."""
     from imgpipe.images.decode import decode
 
     images: dict[str, Image] = {}
@@ -181,15 +214,26 @@ def _load(
             data = ref.store.read(ref.key, etag=ref.etag)
             digests[role], sizes[role] = hashlib.sha256(data).hexdigest(), len(data)
         if ref.sha256 and digests[role] != ref.sha256:
-            raise ObjectChanged(
-                f"{ref.store.uri(ref.key)}: expected the bytes that its row describes "
-                f"(sha256 {ref.sha256[:12]}…), got {digests[role][:12]}…; "
-                "materialize the stage that makes it again"
-            )
+            raise _damaged(ref, digests[role])
+        if item.unchanged is not None and item.unchanged.input_sha256 == digests[role]:
+            return {}, digests, sizes
         with clock.step("decode"):
             decode_here = decode if ref.own else sources.decode
             images[role] = decode_here(data, name=ref.store.uri(ref.key), limits=ref.limits)
     return images, digests, sizes
+
+
+def _damaged(ref: ObjectRef, found: str) -> ObjectChanged:
+    """What is wrong with bytes that are not those of their row. A file of imgpipe's own is deleted, so that
+    the stage that makes it finds it missing and makes it again."""
+    said = (
+        f"{ref.store.uri(ref.key)}: expected the bytes that its row describes (sha256 {ref.sha256[:12]}…), "
+        f"got {found[:12]}…"
+    )
+    if not ref.own:
+        return ObjectChanged(f"{said}; plan again")
+    ref.store.delete(ref.key)
+    return ObjectChanged(f"{said}; the damaged file was deleted, the next run makes it again")
 
 
 def _describe_input(

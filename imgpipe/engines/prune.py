@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from imgpipe.engines.shard import Stores
+from imgpipe.errors import ConfigError
 from imgpipe.stages.catalogue import output_folders
 from imgpipe.storage import keys
 from imgpipe.storage.manifests import read_manifest
@@ -41,3 +42,20 @@ def leftovers(stores: Stores, dataset: str) -> Iterator[Leftover]:
                     source_key = gone.get(keys.image_of(found.key))
                     if source_key is not None:
                         yield Leftover(source_key, shard, found.key, found.size_bytes)
+
+
+def require_few_leftovers(stores: Stores, dataset: str, max_share: float) -> None:
+    """Raise :class:`ConfigError` where the source is empty, or more than ``max_share`` (0..1) of the images
+    with outputs have lost their source: it may be away, not deleted."""
+    if max_share >= 1:
+        return
+    gone = len({leftover.source_key for leftover in leftovers(stores, dataset)})
+    present = SealedShards(stores.output, dataset).present
+    empty = next(iter(stores.source.list()), None) is None
+    if gone and (empty or gone > max_share * (gone + present) + 1e-9):
+        found = ", nothing at all is there" if empty else ""
+        raise ConfigError(
+            f"{stores.source.url}: {gone} of {gone + present} sources with outputs are gone{found}; expected "
+            f"at most {max_share:.0%} (limits.max_deleted_share). Nothing was removed. Is the folder mounted "
+            "and the address right? If their outputs are to go too, add --allow-deletions"
+        )

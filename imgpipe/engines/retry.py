@@ -24,7 +24,7 @@ from imgpipe.errors import (
 )
 from imgpipe.records import ImageRow, Status
 from imgpipe.storage.store import ImageStore
-from imgpipe.storage.tables import read_rows
+from imgpipe.storage.tables import read_intact_rows
 
 #: Names of the error classes that a retry cannot cure.
 PERMANENT = frozenset(
@@ -86,8 +86,8 @@ class Retry:
         if self.mode is not Mode.FAILED:
             return None
         for asset in reversed(assets):
-            rows = read_rows(output, asset, dataset, shard)
-            if rows is not None:
+            rows = read_intact_rows(output, asset, dataset, shard)
+            if rows:
                 return frozenset(image_id for image_id, row in rows.items() if self.asks_for(row))
         return frozenset()
 

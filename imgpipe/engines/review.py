@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from imgpipe.config import Settings
+from imgpipe.errors import ObjectChanged
 from imgpipe.records import ImageRow, Status
 from imgpipe.review.book import Decisions
 from imgpipe.review.deciding import Place
@@ -60,7 +61,14 @@ def with_decisions(
 
 def _with_document(row: ImageRow, output: ImageStore) -> ImageRow:
     """Put the row's status and decision into its quality.json."""
-    document = json.loads(output.read(row.output_key))
+    before = output.read(row.output_key)
+    if hashlib.sha256(before).hexdigest() != row.output_sha256:
+        output.delete(row.output_key)
+        raise ObjectChanged(
+            f"{output.uri(row.output_key)}: expected the bytes that its row describes, it is damaged and was "
+            "deleted; the next run makes it again"
+        )
+    document = json.loads(before)
     document |= {"status": row.status.value, "reasons": list(row.reasons)}
     document.pop(REVIEW, None)
     if REVIEW in row.details:

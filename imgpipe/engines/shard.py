@@ -7,12 +7,16 @@ import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
 
 from imgpipe.config import Settings
-from imgpipe.engines.files import delete_replaced
+from imgpipe.engines.deleted import as_deleted, restored
+from imgpipe.engines.files import delete_replaced, existing_outputs
 from imgpipe.engines.journal import Journal
 from imgpipe.engines.local import ObjectRef, WorkItem, run_items
 from imgpipe.engines.placing import place_by_verdict
+from imgpipe.engines.rejections import count_causes
 from imgpipe.engines.retry import DUE, Retry
 from imgpipe.engines.review import with_decisions
 from imgpipe.errors import ObjectMissing
@@ -24,10 +28,9 @@ from imgpipe.stages.chain import Step, steps
 from imgpipe.stages.protocol import Stage
 from imgpipe.stages.replaceable import REPLACEMENT, ReplaceableStage
 from imgpipe.stages.score import ScoreStage
-from imgpipe.storage import keys
 from imgpipe.storage.manifests import read_manifest
 from imgpipe.storage.store import ImageStore
-from imgpipe.storage.tables import read_rows, read_table, rows_digest, write_table
+from imgpipe.storage.tables import read_intact_rows, read_table, rows_digest, write_table
 
 #: Called with (asset, shard, row, computed) for every finished row; ``computed`` is False where an earlier
 #: result was kept.
@@ -35,6 +38,10 @@ RowListener = Callable[[str, str, ImageRow, bool], None]
 
 #: In place of a manifest's digest: the table holds rows that were left outdated.
 OUTDATED = "outdated"
+
+#: Increment together with the code version of ``read``, which makes shards due, when sources with a colour
+#: profile, and only they, get other results.
+PROFILE_VERSION = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +100,8 @@ def run_shard(
     manifest = read_manifest(stores.output, dataset, shard)
     upstream, upstream_digest = _read_upstream(step, stores.output, dataset, shard)
     journal = Journal(stores.output, step.asset, dataset, shard)
-    previous = {**(read_rows(stores.output, step.asset, dataset, shard) or {}), **journal.rows}
+    earlier = {**read_intact_rows(stores.output, step.asset, dataset, shard), **journal.rows}
+    previous = {image_id: restored(row) for image_id, row in earlier.items()}
     decisions = read_decisions(stores.output, dataset, step.asset, shard)
     chosen = retry.chosen(stores.output, [one.asset for one in steps(settings)], dataset, shard)
     shard_plan = _Plan(step, stage, settings, stores, manifest, upstream, previous, decisions, retry, chosen)
@@ -107,15 +115,16 @@ def run_shard(
         on_row(step.asset, shard, row, False)
     if isinstance(stage, ScoreStage):
         stage = stage.for_shard(dataset, shard)
-    computed = run_items(
-        ReplaceableStage(stage, step.action) if decisions.digest else stage,
-        step.asset,
-        items,
-        stores.output,
-        workers=settings.workers,
-        isolation=settings.isolation,
-        on_row=hear,
-    )
+    with journal.saved_on_failure():
+        computed = run_items(
+            ReplaceableStage(stage, step.action) if decisions.digest else stage,
+            step.asset,
+            items,
+            stores.output,
+            workers=settings.workers,
+            isolation=settings.isolation,
+            on_row=hear,
+        )
     by_id = finished | {row.image_id: row for row in computed}
     rows = tuple(
         with_decisions(step, by_id[entry.image_id], decisions, upstream, stores.output)
@@ -136,13 +145,14 @@ def run_shard(
             "review_digest": decisions.digest,
             "rows_digest": rows_digest(rows),
             "counts": json.dumps(count_statuses(rows)),
+            "rejected": json.dumps(count_causes(rows)),
             "compute": json.dumps(_compute_time(rows)),
         },
     )
     journal.discard()
     delete_replaced(stores.output, previous, rows)
-    kept = sum(row is previous.get(row.image_id) for row in finished.values())
-    return ShardResult(step.asset, dataset, shard, rows, len(items), kept, time.perf_counter() - start)
+    seconds = time.perf_counter() - start
+    return ShardResult(step.asset, dataset, shard, rows, len(items), shard_plan.kept, seconds)
 
 
 def combine_digests(digests: list[str]) -> str:
@@ -174,6 +184,12 @@ def _compute_time(rows: Sequence[ImageRow]) -> dict[str, float]:
     return {"images": len(times), "seconds": round(sum(times), 3)}
 
 
+def _stands(row: ImageRow, existing: Mapping[str, int]) -> bool:
+    """Whether every file of the row is there, the main one with its size (``existing``: bytes by key)."""
+    named = all(key in existing for key in row.files.values())
+    return named and existing.get(row.output_key) == row.size_bytes
+
+
 @dataclass
 class _Plan:
     """Sorts a shard's entries into finished rows and items to compute."""
@@ -189,35 +205,26 @@ class _Plan:
     retry: Retry
     chosen: frozenset[str] | None
     left_outdated: int = 0
+    kept: int = 0
 
     def split(self) -> tuple[dict[str, ImageRow], list[WorkItem]]:
-        existing = self._existing_outputs()
+        existing = existing_outputs(self.stores.output, self.step, self.manifest.dataset, self.manifest.shard)
         finished: dict[str, ImageRow] = {}
         items: list[WorkItem] = []
         for entry in self.manifest.entries:
-            row = self._settled(entry) or self._standing(entry, existing)
+            settled = self._settled(entry)
+            row = settled or self._standing(entry, existing)
+            self.kept += settled is None and row is not None
             if row is not None:
                 finished[entry.image_id] = row
             else:
                 items.append(self._item(entry))
         return finished, items
 
-    def _existing_outputs(self) -> dict[str, int]:
-        """Size in bytes by key of what the stage has written for this shard."""
-        if not self.step.action.folder:
-            return {}
-        prefixes = keys.image_prefixes(self.step.action.folder, self.manifest.dataset, self.manifest.shard)
-        listings = (self.stores.output.list(prefix) for prefix in prefixes)
-        return {item.key: item.size_bytes for listing in listings for item in listing}
-
     def _settled(self, entry: ManifestEntry) -> ImageRow | None:
         """The row of an image that is not computed: its source was deleted or an earlier stage stopped it."""
         if not entry.present:
-            return replace(
-                self._base(entry),
-                status=Status.SKIPPED,
-                reasons=("the source was deleted; earlier outputs are kept",),
-            )
+            return as_deleted(self._base(entry), self.previous.get(entry.image_id))
         for asset in self.step.upstream:
             row = self.upstream[asset].get(entry.image_id)
             if row is None:
@@ -251,19 +258,25 @@ class _Plan:
         return kept or before
 
     def _kept(self, entry: ManifestEntry, existing: Mapping[str, int]) -> ImageRow | None:
-        """The previous row, where the same stage made it from the same bytes and its output exists."""
+        """The previous row, where the same stage made it from the same bytes and its output exists.
+
+        Only the stage that reads the source goes by the etag: another one with equal bytes changes nothing.
+        """
         before = self.previous.get(entry.image_id)
-        if before is None or before.status is Status.SKIPPED or before.etag != entry.etag:
+        if before is None or before.status is Status.SKIPPED:
+            return None
+        if self.step.asset == RAW and before.etag != entry.etag:
             return None
         if before.stage_failed and before.stage_failed != self.step.asset:
             return None
-        if before.stage_hash != self._stage_hash(self._known_digests(entry, before)):
+        if before.stage_hash != self._stage_hash(entry, self._known_digests(entry, before)):
             return None
         if before.status is Status.ERROR:
-            return None if self.retry.repeats(before) else before
-        if self.step.action.folder and existing.get(before.output_key) != before.size_bytes:
+            if self.retry.repeats(before):
+                return None
+        elif self.step.action.folder and not _stands(before, existing):
             return None
-        return before
+        return before if before.etag == entry.etag else replace(before, etag=entry.etag)
 
     def _known_digests(self, entry: ManifestEntry, before: ImageRow) -> dict[str, str]:
         if self.step.asset == RAW:
@@ -286,9 +299,12 @@ class _Plan:
         limits = self.settings.limits.for_own_files()
         return ObjectRef(self.stores.output, decision.file_key, limits, sha256=decision.file_sha256)
 
-    def _stage_hash(self, digests: Mapping[str, str]) -> str:
-        text = json.dumps([self.stage.fingerprint, sorted(digests.items())])
-        return hashlib.sha256(text.encode()).hexdigest()
+    def _stage_hash(self, entry: ManifestEntry, digests: Mapping[str, str]) -> str:
+        facts: list[Any] = [self.stage.fingerprint, sorted(digests.items())]
+        raw = self.upstream.get(RAW, {}).get(entry.image_id)
+        if raw is not None and raw.details.get("icc_bytes"):
+            facts.append(PROFILE_VERSION)
+        return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
     def _base(self, entry: ManifestEntry) -> ImageRow:
         before = self.previous.get(entry.image_id)
@@ -312,13 +328,22 @@ class _Plan:
             base=replace(
                 base,
                 attempts=base.attempts + 1,
-                stage_hash=self._stage_hash(self._known_digests(entry, base)),
+                stage_hash=self._stage_hash(entry, self._known_digests(entry, base)),
             ),
             inputs=inputs,
             rows=rows,
             key_of=lambda kind: self._key(entry.image_id, kind),
-            stage_hash_of=self._stage_hash,
+            stage_hash_of=partial(self._stage_hash, entry),
+            unchanged=self._unless_changed(entry),
         )
+
+    def _unless_changed(self, entry: ManifestEntry) -> ImageRow | None:
+        """The row that holds where the source's bytes turn out to be the same under another etag."""
+        before = self.previous.get(entry.image_id)
+        if self.step.asset != RAW or before is None or before.status is not Status.OK:
+            return None
+        current = before.stage_hash == self._stage_hash(entry, {"source": before.input_sha256})
+        return replace(before, etag=entry.etag) if current else None
 
     def _ref(self, asset: str, entry: ManifestEntry, rows: Mapping[str, ImageRow]) -> ObjectRef:
         limits = self.settings.limits

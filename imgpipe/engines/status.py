@@ -6,11 +6,13 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from imgpipe.config import Settings
+from imgpipe.engines.files import lost_outputs
 from imgpipe.engines.shard import Stores, combine_digests
+from imgpipe.errors import ObjectUnreadable
 from imgpipe.review.book import decision_digests
 from imgpipe.stages.build import build_stage
 from imgpipe.stages.catalogue import QUALITY
@@ -36,7 +38,10 @@ class ShardStatus:
     """One shard: its size, the state of every asset and the counts of the last one that has a table.
 
     ``deleted``: images whose source is gone. ``compute``: asset -> (images with a measured compute step,
-    its seconds). ``digest``: the manifest's.
+    its seconds). ``digest``: the manifest's. ``rejected``: rejected images of that table by cause.
+    ``lost``: asset -> number of files that its table names and that are gone or have another size.
+    ``damaged``: what is wrong with tables that cannot be read (they count as missing).
+    ``stopped``: why nothing can be done about this shard, empty where it can.
     """
 
     shard: str
@@ -46,6 +51,10 @@ class ShardStatus:
     deleted: int = 0
     compute: Mapping[str, tuple[int, float]] = field(default_factory=dict)
     digest: str = ""
+    rejected: Mapping[str, int] = field(default_factory=dict)
+    lost: Mapping[str, int] = field(default_factory=dict)
+    damaged: tuple[str, ...] = ()
+    stopped: str = ""
 
     @property
     def state(self) -> State:
@@ -55,7 +64,7 @@ class ShardStatus:
     @property
     def pending(self) -> bool:
         """True where ``run`` has something to do: a missing or outdated table, or failed images."""
-        return self.state is not State.COMPLETE
+        return self.state is not State.COMPLETE and not self.stopped
 
 
 def fingerprints(settings: Settings) -> dict[str, str]:
@@ -64,18 +73,25 @@ def fingerprints(settings: Settings) -> dict[str, str]:
 
 
 def shard_statuses(
-    settings: Settings, stores: Stores, wanted: Mapping[str, str] | None
+    settings: Settings, stores: Stores, wanted: Mapping[str, str] | None, *, outputs: bool = False
 ) -> Iterator[ShardStatus]:
-    """Every sealed shard in order. ``wanted``: :func:`fingerprints`, or ``None`` to leave them out."""
+    """Every sealed shard in order. ``wanted``: :func:`fingerprints`, or ``None`` to leave them out.
+
+    ``outputs``: also list the outputs, to find those that are missing; takes a listing per shard and stage.
+    """
     reviewed = decision_digests(stores.output, settings.dataset)
     chain = steps(settings)
 
     def read(facts: ManifestFacts) -> ShardStatus:
-        return _shard_status(settings, stores, facts, wanted, chain, reviewed)
+        status = _shard_status(settings, stores, facts, wanted, chain, reviewed)
+        return _with_losses(status, settings, stores, chain) if outputs else status
 
     sealed = SealedShards(stores.output, settings.dataset)
     with ThreadPoolExecutor(_READERS, thread_name_prefix="status") as pool:
         yield from pool.map(read, sealed.facts.values())
+    for shard, exc in sealed.damaged.items():
+        missing = dict.fromkeys((step.asset for step in chain), State.MISSING)
+        yield ShardStatus(shard, 0, missing, {}, stopped=str(exc))
 
 
 def _shard_status(
@@ -90,14 +106,21 @@ def _shard_status(
     compute: dict[str, tuple[int, float]] = {}
     states: dict[str, State] = {}
     counts: dict[str, int] = {}
+    rejected: dict[str, int] = {}
     digests: dict[str, str] = {}
+    damaged: list[str] = []
     for step in chain:
-        meta = read_meta(stores.output, step.asset, settings.dataset, shard)
+        try:
+            meta = read_meta(stores.output, step.asset, settings.dataset, shard)
+        except ObjectUnreadable as exc:
+            damaged.append(str(exc))
+            meta = None
         if meta is None:
             states[step.asset] = State.MISSING
             continue
         digests[step.asset] = meta["rows_digest"]
         counts = json.loads(meta["counts"])
+        rejected = json.loads(meta.get("rejected", "{}"))  # Older tables do not count causes.
         measured = json.loads(meta["compute"])
         compute[step.asset] = (measured["images"], measured["seconds"])
         above = [digests.get(asset, "") for asset in step.upstream]
@@ -112,7 +135,37 @@ def _shard_status(
             states[step.asset] = State.FAILED
         else:
             states[step.asset] = State.COMPLETE
-    return ShardStatus(shard, facts.images, states, counts, facts.absent, compute, facts.digest)
+    return ShardStatus(
+        shard,
+        facts.images,
+        states,
+        counts,
+        facts.absent,
+        compute,
+        facts.digest,
+        rejected,
+        damaged=tuple(damaged),
+    )
+
+
+def _with_losses(
+    status: ShardStatus, settings: Settings, stores: Stores, chain: Sequence[Step]
+) -> ShardStatus:
+    """The status with what is missing among the outputs; their assets are stale."""
+    states, lost, damaged = dict(status.states), {}, list(status.damaged)
+    for step in chain:
+        if states[step.asset] is State.MISSING:
+            continue
+        try:
+            gone = lost_outputs(stores.output, step, settings.dataset, status.shard)
+        except ObjectUnreadable as exc:
+            damaged.append(str(exc))
+            states[step.asset] = State.MISSING
+            continue
+        if gone:
+            lost[step.asset] = len(gone)
+            states[step.asset] = State.STALE
+    return replace(status, states=states, lost=lost, damaged=tuple(damaged))
 
 
 def total_counts(statuses: Sequence[ShardStatus]) -> dict[str, int]:
@@ -121,4 +174,13 @@ def total_counts(statuses: Sequence[ShardStatus]) -> dict[str, int]:
     for status in statuses:
         if status.states.get(QUALITY) is not State.MISSING:
             totals.update(status.counts)
+    return dict(totals)
+
+
+def total_causes(statuses: Sequence[ShardStatus]) -> dict[str, int]:
+    """Rejected images by cause over the same shards."""
+    totals: Counter[str] = Counter()
+    for status in statuses:
+        if status.states.get(QUALITY) is not State.MISSING:
+            totals.update(status.rejected)
     return dict(totals)

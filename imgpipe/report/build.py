@@ -68,13 +68,14 @@ def build_report(
     matte_asset: str,
     max_thumbnails: int = 400,
     max_hashes: int = 2000,
+    problems: Sequence[str] = (),
 ) -> ReportResult:
     """Write the report of a data set; the previous one stays complete until the last write.
 
     ``reader``: opens the pictures; the report is written to its output. ``matte_asset``: the asset whose main
     pictures are cutouts. ``max_thumbnails``: images that get thumbnails (up to six small files each).
     ``max_hashes``: sources that are decoded to find near-duplicates, at most; hashes of the previous report
-    are kept, so that later reports cover more.
+    are kept, so that later reports cover more. ``problems``: what was left out of ``shards``, for the page.
 
     Raises :class:`ConfigError` for a shard without tables, and StoreUnavailable.
     """
@@ -82,8 +83,8 @@ def build_report(
     lines = collect_lines(shards)
     frame, checks = build_frame(lines), build_checks_frame(lines)
     metrics = in_reading_order(metric_names(lines))
-    problems: list[str] = []
-    before = _read_previous(output, dataset, problems)
+    said = list(problems)
+    before = _read_previous(output, dataset, said)
     facts = _facts(frame, metrics, before)
     worst = worst_per_check(checks, WORST_PER_CHECK)
     chosen = choose_images(frame, worst, max_thumbnails)
@@ -91,9 +92,9 @@ def build_report(
     pictures = [find_pictures(line.assets, line.stages, matte_asset) for line in lines]
     hashes = _kept_hashes(frame, before)
     made, groups = _make_pictures(maker, pictures, chosen, hashes, max_hashes)
-    problems += _problems(lines, made)
+    said += _problems(lines, made)
     frame = _with_pictures(frame, made, hashes, groups)
-    content = PageContent(dataset, frame, checks, lines, metrics, worst, chosen, facts, tuple(problems))
+    content = PageContent(dataset, frame, checks, lines, metrics, worst, chosen, facts, tuple(said))
     write_archive(output, dataset, ReportArchive(frame, facts))
     page_key = keys.report_key(dataset, "index.html")
     output.write(page_key, printable(render_page(content)).encode(), overwrite=True)
@@ -107,7 +108,7 @@ def build_report(
         thumbnails=sum(1 for position in chosen if made[position].paths),
         thumbnail_files_written=sum(each.written for each in made.values()),
         near_duplicate_groups=int(groups.nunique()),
-        problems=tuple(problems),
+        problems=tuple(said),
     )
 
 

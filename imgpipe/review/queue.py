@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from imgpipe.errors import ConfigError
+from imgpipe.errors import ConfigError, ObjectUnreadable
 from imgpipe.records import ImageRow, Status
 from imgpipe.review.book import Decisions, decision_digests, read_decisions
 from imgpipe.review.decisions import (
@@ -24,6 +25,7 @@ from imgpipe.storage.manifests import list_shards
 from imgpipe.storage.store import ImageStore
 from imgpipe.storage.tables import read_meta, read_standing
 
+_LOG = logging.getLogger(__name__)
 _BAD = (Status.REJECTED, Status.ERROR)
 
 
@@ -126,9 +128,13 @@ def read_queue(
     digests = decision_digests(output, dataset)
     for shard in list_shards(output, dataset):
         reviewed = [asset for asset in assets if (asset, shard) in digests]
-        if not reviewed and _all_good(output, dataset, shard, assets[-1]):
+        try:
+            if not reviewed and _all_good(output, dataset, shard, assets[-1]):
+                continue
+            tables = read_standing(output, assets, dataset, shard)
+        except ObjectUnreadable as exc:
+            _LOG.warning("shard %s is left out of the review queue: %s", shard, exc)
             continue
-        tables = read_standing(output, assets, dataset, shard)
         if not tables:
             continue
         decided = {asset: read_decisions(output, dataset, asset, shard) for asset in reviewed}

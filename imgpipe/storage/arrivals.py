@@ -22,11 +22,13 @@ from imgpipe.errors import ConfigError
 from imgpipe.records import SourceObject
 from imgpipe.storage import keys
 from imgpipe.storage.comparison import Comparison
+from imgpipe.storage.deletions import require_plausible
 from imgpipe.storage.manifest_file import facts_from_bytes
 from imgpipe.storage.manifests import Plan, make_plan, output_inside, read_manifest, seal
 from imgpipe.storage.sealed import SealedShards
 from imgpipe.storage.source_list import ListWalk
-from imgpipe.storage.store import ImageStore
+from imgpipe.storage.source_record import record_source, require_source
+from imgpipe.storage.store import ImageStore, LeftOut
 from imgpipe.storage.waiting import Waiting, read_waiting, write_waiting
 from imgpipe.storage.walk import Position, StoreWalk, Walk
 
@@ -35,15 +37,20 @@ _VERSION = 1
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """State between looks: number of the last one, the walk, and where it continues (None: at its start)."""
+    """State between looks: number of the last one, the walk, and where it continues (None: at its start).
+
+    ``deleted``: sources that this round has marked as deleted so far.
+    """
 
     tick: int = 0
     walk: str = ""
     position: Position | None = None
+    deleted: int = 0
 
     def to_json(self) -> str:
         place = None if self.position is None else asdict(self.position)
-        return json.dumps({"version": _VERSION, "tick": self.tick, "walk": self.walk, "position": place})
+        state = {"version": _VERSION, "tick": self.tick, "walk": self.walk, "position": place}
+        return json.dumps({**state, "deleted": self.deleted})
 
     @classmethod
     def from_json(cls, text: str | None) -> Cursor:
@@ -55,7 +62,7 @@ class Cursor:
             if value["version"] != _VERSION:
                 raise ValueError(f"version {value['version']}")
             place = None if value["position"] is None else Position(**value["position"])
-            return cls(int(value["tick"]), str(value["walk"]), place)
+            return cls(int(value["tick"]), str(value["walk"]), place, int(value.get("deleted", 0)))
         except (ValueError, KeyError, TypeError) as exc:
             raise ConfigError(
                 f"cursor: expected one of this sensor, version {_VERSION}, got {text[:200]!r}; "
@@ -79,7 +86,7 @@ class Look:
     returned: int
     deleted: int
     waiting: int
-    ignored: int
+    left_out: LeftOut
     ended: bool
 
     def describe(self) -> str:
@@ -87,6 +94,7 @@ class Look:
         return (
             f"{self.compared} sources compared: {self.new} new, {self.changed} changed, {self.returned} "
             f"returned, {self.deleted} deleted; {len(self.sealed)} shards sealed, {self.waiting} sources wait"
+            + "".join(f"; {line}" for line in self.left_out.describe())
         )
 
 
@@ -96,21 +104,36 @@ def look(
     """Compare the next sources and seal what is due. ``now``: with a time zone.
 
     Raises what the stores raise, and :class:`~imgpipe.errors.ObjectExists` where another planner seals shards
-    at the same moment: looking again is safe and enough.
+    at the same moment: looking again is safe and enough. Raises :class:`ConfigError` where the data set was
+    made from another source, or where more of it is gone than ``limits.max_deleted_share`` in this round.
     """
     before = Cursor.from_json(cursor)
     dataset = settings.dataset
+    require_source(output, dataset, source.url)
     sealed = SealedShards(output, dataset)
+    sealed.require_intact()
     waiting = read_waiting(output, dataset)
     noted = dict(waiting.seen)
     recovered = _recover(waiting, before, sealed, output, dataset)
-    comparison = Comparison(sealed, own_prefix=output_inside(source.url, output.url))
     walk = _walk(source, settings)
-    position, compared, new = _compare(walk, _start(before, walk), comparison, waiting, settings, now)
+    comparison = Comparison(sealed, walk.left_out, own_prefix=output_inside(source.url, output.url))
+    start = _start(before, walk)
+    position, compared, new = _compare(walk, start, comparison, waiting, settings, now)
+    earlier = 0 if start in (None, Position()) else before.deleted
+    require_plausible(
+        earlier + comparison.deleted,
+        earlier + sealed.present,
+        # An empty source is listed in one look: one that goes on, or went on, has seen sources.
+        compared if start == Position() and position is None else 1,
+        max_share=settings.limits.max_deleted_share,
+        source_url=source.url,
+    )
     due, left = _split(waiting, settings, now)
     plan = make_plan(output, sealed, comparison, due)
-    after = Cursor(max(before.tick, waiting.tick) + 1, walk.identity, position)
+    deleted = 0 if position is None else earlier + comparison.deleted
+    after = Cursor(max(before.tick, waiting.tick) + 1, walk.identity, position, deleted)
     if plan.files or waiting.seen != noted:
+        record_source(output, dataset, source.url)
         _write(output, plan, waiting.seen, left, after.tick, sealed.next_index)
     digests = {shard: sealed.facts[shard].digest for shard in recovered}
     for shard, data in plan.files.items():
@@ -125,7 +148,7 @@ def look(
         returned=plan.returned,
         deleted=plan.deleted,
         waiting=len(left),
-        ignored=plan.ignored,
+        left_out=plan.left_out,
         ended=position is None,
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from imgpipe.errors import ObjectUnreadable
+from imgpipe.errors import ObjectDamaged
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -21,11 +21,11 @@ def to_parquet(table: pa.Table) -> bytes:
     return bytes(sink.getvalue().to_pybytes())
 
 
-def from_parquet(data: bytes, uri: str) -> tuple[pa.Table, dict[str, str]]:
-    """The table and its key-value metadata; raises :class:`ObjectUnreadable` naming ``uri``."""
+def from_parquet(data: bytes, uri: str, columns: list[str] | None = None) -> tuple[pa.Table, dict[str, str]]:
+    """The table and its key-value metadata; raises :class:`ObjectDamaged` naming ``uri``."""
     import pyarrow.parquet as pq
 
-    table = _read(pq.read_table, data, uri)
+    table = _read(lambda file: pq.read_table(file, columns=columns), data, uri)
     return table, _texts(table.schema.metadata)
 
 
@@ -48,7 +48,7 @@ def _read(reader: Callable[[pa.BufferReader], Any], data: bytes, uri: str) -> An
     try:
         return reader(pa.BufferReader(data))
     except (pa.ArrowException, OSError, ValueError) as exc:
-        raise ObjectUnreadable(f"{uri}: expected a Parquet file ({exc}); delete it and run again") from exc
+        raise ObjectDamaged(f"{uri}: expected a Parquet file ({exc}); delete it and run again") from exc
 
 
 def _texts(metadata: Mapping[bytes, bytes] | None) -> dict[str, str]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
+from imgpipe.errors import ObjectUnreadable
 from imgpipe.records import SourceObject
 from imgpipe.storage import keys
 from imgpipe.storage.manifest_file import (
@@ -40,11 +41,19 @@ class SealedShards:
             shard: known[shard] for shard, item in found if shard in known and known[shard][0] == item.etag
         }
         missing = [(shard, item) for shard, item in found if shard not in fresh]
+        #: Shards whose manifest cannot be read; they are not in ``facts``.
+        self.damaged: dict[str, ObjectUnreadable] = {}
         with ThreadPoolExecutor(_READERS, thread_name_prefix="manifests") as pool:
             for (shard, item), facts in zip(missing, pool.map(self._read_facts, missing), strict=True):
-                fresh[shard] = (item.etag, facts)
+                if isinstance(facts, ManifestFacts):
+                    fresh[shard] = (item.etag, facts)
+                else:
+                    self.damaged[shard] = facts
         _known[place] = fresh
-        self.facts: dict[str, ManifestFacts] = {shard: fresh[shard][1] for shard, _ in found}
+        self.facts: dict[str, ManifestFacts] = {
+            shard: fresh[shard][1] for shard, _ in found if shard in fresh
+        }
+        self._last = found[-1][0] if found else None
 
     @property
     def shards(self) -> tuple[str, ...]:
@@ -52,9 +61,22 @@ class SealedShards:
         return tuple(self.facts)
 
     @property
+    def present(self) -> int:
+        """Number of sealed images whose source is not known to be deleted."""
+        return sum(facts.images - facts.absent for facts in self.facts.values())
+
+    @property
     def next_index(self) -> int:
         """Number of the next shard to be sealed."""
-        return keys.shard_index(next(reversed(self.facts))) + 1 if self.facts else 0
+        return 0 if self._last is None else keys.shard_index(self._last) + 1
+
+    def require_intact(self) -> None:
+        """Raise :class:`ObjectUnreadable` where a manifest cannot be read: its sources would look new."""
+        for exc in self.damaged.values():
+            raise ObjectUnreadable(
+                f"{exc}. Nothing is planned until it is restored from a copy, or deleted: then its sources "
+                "go into new shards and are made again"
+            ) from exc
 
     def entries(self, low: str | None, high: str | None) -> Iterator[SealedEntry]:
         """Every sealed entry with ``low`` < key <= ``high``, shard by shard; ``None`` is no bound."""
@@ -71,9 +93,13 @@ class SealedShards:
                 for entries in pool.map(read, overlapping[start : start + _BATCH]):
                     yield from entries
 
-    def _read_facts(self, found: tuple[str, SourceObject]) -> ManifestFacts:
+    def _read_facts(self, found: tuple[str, SourceObject]) -> ManifestFacts | ObjectUnreadable:
         shard, item = found
-        return facts_from_bytes(self._output.read(item.key), self._output.uri(item.key), self.dataset, shard)
+        try:
+            data = self._output.read(item.key)
+            return facts_from_bytes(data, self._output.uri(item.key), self.dataset, shard)
+        except ObjectUnreadable as exc:
+            return exc
 
     def _read_entries(self, shard: str, low: str | None, high: str | None) -> list[SealedEntry]:
         key = keys.manifest_key(self.dataset, shard)

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from imgpipe.errors import ConfigError, ObjectMissing, ObjectUnreadable
+from imgpipe.errors import ConfigError, ObjectDamaged, ObjectMissing, ObjectUnreadable
 from imgpipe.records import ImageRow, ModelUse, Status
 from imgpipe.storage import keys
 from imgpipe.storage.parquet import from_parquet, printable, read_footer, to_parquet
@@ -22,6 +23,7 @@ from imgpipe.storage.store import ImageStore
 if TYPE_CHECKING:
     import pyarrow as pa
 
+_LOG = logging.getLogger(__name__)
 SCHEMA_VERSION = "1"
 
 _TEXT = ("source_key", "image_id", "etag", "status", "stage_failed", "error_class", "error_message")
@@ -88,6 +90,26 @@ def read_rows(store: ImageStore, asset: str, dataset: str, shard: str) -> dict[s
     return {row.image_id: row for row in rows}
 
 
+def read_intact_rows(store: ImageStore, asset: str, dataset: str, shard: str) -> dict[str, ImageRow]:
+    """As :func:`read_rows`; none where there is no table or a damaged one, whose rows are made again."""
+    try:
+        return read_rows(store, asset, dataset, shard) or {}
+    except ObjectDamaged as exc:
+        _LOG.warning("%s; its rows are made again", exc)
+        return {}
+
+
+def read_files(store: ImageStore, asset: str, dataset: str, shard: str) -> dict[str, int | None]:
+    """key -> size in bytes (None: not recorded) of every file in the output that the table's rows name."""
+    key = keys.table_key(asset, dataset, shard)
+    table, _ = from_parquet(store.read(key), store.uri(key), ["output_key", "size_bytes", "details"])
+    files: dict[str, int | None] = {}
+    for row in table.to_pylist():
+        for name in json.loads(row["details"]).get("files", {}).values():
+            files[name] = row["size_bytes"] if name == row["output_key"] else None
+    return files
+
+
 def read_standing(
     store: ImageStore, assets: Iterable[str], dataset: str, shard: str
 ) -> dict[str, dict[str, ImageRow]]:
@@ -114,8 +136,16 @@ def table_exists(store: ImageStore, asset: str, dataset: str, shard: str) -> boo
 
 
 def rows_digest(rows: Sequence[ImageRow]) -> str:
-    """sha256 (hex) over what the rows made: image, status, output and stage hash, in any order of rows."""
-    lines = sorted([row.image_id, row.status.value, row.output_sha256, row.stage_hash] for row in rows)
+    """sha256 (hex) over what the rows made: image, status, output and stage hash, in any order of rows.
+
+    Equal results have equal digests: quality.json holds times, so its findings count in place of its bytes.
+    """
+
+    def made(row: ImageRow) -> Any:
+        return [sorted(row.metrics.items()), row.reasons] if row.format == "JSON" else row.output_sha256
+
+    ordered = sorted(rows, key=lambda row: row.image_id)
+    lines = [[row.image_id, row.status.value, made(row), row.stage_hash] for row in ordered]
     return hashlib.sha256(json.dumps(lines).encode()).hexdigest()
 
 

@@ -70,6 +70,7 @@ class Site:
                 "quality.diff": False,
                 "isolation.mode": "none",
                 "workers": 1,
+                "limits.max_deleted_share": 1,  # a handful of sources: each is a large share
                 **self.values,
             }
         )

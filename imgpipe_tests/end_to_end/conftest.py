@@ -24,6 +24,7 @@ from imgpipe.records import ImageRow
 from imgpipe.stages.catalogue import QUALITY
 from imgpipe.storage.manifests import list_shards
 from imgpipe.storage.opening import open_store
+from imgpipe.storage.source_record import record_source
 from imgpipe.storage.tables import read_table
 
 #: Stages that need no weights and take milliseconds.
@@ -70,9 +71,12 @@ class Workspace:
         )
 
     def copy_to(self, other: Workspace) -> None:
-        """Sources and results, with the sources' times, which are part of their etags."""
+        """Sources and results, with the sources' times, which are part of their etags; the copy's data set
+        is that of its own source."""
         for one, copy in ((self.source, other.source), (self.output, other.output)):
             shutil.copytree(one, copy, dirs_exist_ok=True)
+        stores = other.stores
+        record_source(stores.output, self.dataset, stores.source.url, moved=True)
 
     def rows(self, asset: str = QUALITY) -> dict[str, ImageRow]:
         """Row by source key over all shards."""

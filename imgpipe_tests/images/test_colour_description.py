@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 
 import numpy as np
 import PIL.Image
@@ -10,7 +11,6 @@ import pytest
 from PIL import ImageCms
 
 from imgpipe.errors import ImageError
-from imgpipe.images import icc
 from imgpipe.images.colour_description import (
     SRGB_CURVE,
     SRGB_PRIMARIES,
@@ -18,6 +18,9 @@ from imgpipe.images.colour_description import (
     from_cicp,
     profile,
 )
+from imgpipe.images.metadata import icc_space
+
+Curve = Callable[[float], float]
 
 _P3 = Primaries((0.680, 0.320), (0.265, 0.690), (0.150, 0.060))
 
@@ -39,11 +42,11 @@ def _to_srgb(colour: tuple[int, ...], profile_bytes: bytes) -> list[int]:
         outputMode="RGB",
     )
     assert converted is not None
-    return list(converted.getpixel((0, 0)))
+    return [int(value) for value in np.asarray(converted)[0, 0]]
 
 
-def _gamma(power: float):
-    return lambda v: v**power
+def _gamma(power: float) -> Curve:
+    return lambda v: float(v**power)
 
 
 def _bt709(v: float) -> float:
@@ -74,7 +77,9 @@ def _hlg(v: float) -> float:
     ],
 )
 @pytest.mark.parametrize("grey", [False, True])
-def test_the_curve_of_every_cicp_code_is_the_standards(transfer: int, light, stored: int, grey: bool) -> None:
+def test_the_curve_of_every_cicp_code_is_the_standards(
+    transfer: int, light: Curve, stored: int, grey: bool
+) -> None:
     made, note = from_cicp(1, transfer, grey=grey)
     assert made is not None
     assert note
@@ -103,7 +108,7 @@ def test_the_same_numbers_as_srgb_are_srgb_to_little_cms() -> None:
     made = profile(SRGB_PRIMARIES, SRGB_CURVE)
     for colour in ((255, 0, 0), (3, 90, 250), (128, 128, 128)):
         assert np.abs(np.array(_to_srgb(colour, made)) - colour).max() <= 1
-    assert icc.icc_space(made) == "RGB"
+    assert icc_space(made) == "RGB"
 
 
 def test_own_primaries_and_gamma_as_png_gives_them() -> None:

@@ -16,8 +16,10 @@ from imgpipe.errors import ConfigError, StoreUnavailable
 from imgpipe.storage import keys
 from imgpipe.storage import walk as walk_module
 from imgpipe.storage.arrivals import Look, look
+from imgpipe.storage.comparison import NOT_IMAGES
 from imgpipe.storage.manifests import plan, read_manifest, seal
 from imgpipe.storage.memory import MemoryStore
+from imgpipe.storage.source_record import record_source, recorded_source
 from imgpipe.storage.waiting import read_waiting
 from imgpipe_tests.storage.manifests import read_manifests
 
@@ -27,10 +29,15 @@ START = datetime(2026, 3, 1, tzinfo=UTC)
 class Site:
     """A source, an output and a sensor's cursor."""
 
-    def __init__(self, shard_size: int = 3, **automation: Any) -> None:
+    def __init__(self, shard_size: int = 3, *, max_deleted_share: float = 1, **automation: Any) -> None:
         self.source, self.output = MemoryStore(), MemoryStore()
         self.settings: Settings = load_settings(
-            {"dataset": "demo", "shard_size": shard_size, "automation": automation}
+            {
+                "dataset": "demo",
+                "shard_size": shard_size,
+                "automation": automation,
+                "limits.max_deleted_share": max_deleted_share,
+            }
         )
         self.cursor: str | None = None
         self.now = START
@@ -62,7 +69,12 @@ def test_full_shards_are_sealed_and_the_rest_waits_its_time() -> None:
     site = Site(max_wait_seconds=600)
     site.put("d.png", "a.png", "c.png", "b.png", "note.txt")
     found = site.look()
-    assert (found.new, found.ignored, found.sealed, found.waiting) == (4, 1, ("00000",), 1)
+    assert (found.new, found.left_out.counts, found.sealed, found.waiting) == (
+        4,
+        {NOT_IMAGES: 1},
+        ("00000",),
+        1,
+    )
     assert site.members() == [["a.png", "b.png", "c.png"]]
     assert found.touched == {"00000": read_manifest(site.output, "demo", "00000").digest}
     assert site.look().touched == {}
@@ -209,7 +221,11 @@ def test_other_prefixes_begin_a_new_round() -> None:
     site.put("a/1.png", "b/1.png")
     site.look()
     site.settings = load_settings(
-        {"dataset": "demo", "automation": {"prefixes": ["a/"], "max_wait_seconds": 0, "objects_per_tick": 1}}
+        {
+            "dataset": "demo",
+            "automation": {"prefixes": ["a/"], "max_wait_seconds": 0, "objects_per_tick": 1},
+            "limits.max_deleted_share": 1,
+        }
     )
     site.source.delete("a/1.png")
     assert site.look().deleted == 1
@@ -253,3 +269,76 @@ def test_whatever_happens(history: list[list[tuple[str, str, bytes]]], size: int
     now = {found.key: found.etag for found in site.source.list()}
     assert {entry.source_key: entry.etag for entry in everything if entry.present} == now
     assert not plan(site.source, site.output, dataset="demo", shard_size=size).files
+
+
+def test_a_source_that_seems_empty_is_no_deletion(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An unmounted folder: the look is refused, nothing is written, and all is well once it is back."""
+    site = Site(max_deleted_share=0.2)
+    site.put(*(f"{number}.png" for number in range(6)))
+    site.look()
+    before = [(found.key, found.etag) for found in site.output.list()]
+    there, site.source = site.source, MemoryStore(site.source.url.removeprefix("memory://"))
+    for _ in range(2):
+        with pytest.raises(ConfigError, match=r"6 of 6 .* nothing at all is there.*--allow-deletions"):
+            site.look()
+    assert [(found.key, found.etag) for found in site.output.list()] == before
+    site.source = there
+    assert (site.look().deleted, site.look().returned) == (0, 0)
+
+
+@pytest.mark.parametrize(("gone", "refused"), [(2, False), (3, True)])
+def test_a_share_of_deletions_is_allowed(gone: int, refused: bool) -> None:
+    site = Site(shard_size=5, max_deleted_share=0.2)
+    site.put(*(f"{number}.png" for number in range(10)))
+    site.look()
+    for number in range(gone):
+        site.source.delete(f"{number}.png")
+    if refused:
+        with pytest.raises(ConfigError, match="3 of 10"):
+            site.look()
+    else:
+        assert site.look().deleted == gone
+
+
+def test_deletions_add_up_over_the_looks_of_a_round() -> None:
+    """Each look loses 10 of 100 sources, below the share: the third one is refused."""
+    names = [f"{number:03d}.png" for number in range(100)]
+    site = Site(shard_size=100, max_deleted_share=0.2, objects_per_tick=15)
+    site.put(*names)
+    seal(plan(site.source, site.output, dataset="demo", shard_size=100), site.output)
+    for number in range(0, 100, 2):
+        site.source.delete(names[number])
+    deleted = site.look().deleted
+    assert 10 < deleted <= 20
+    with pytest.raises(ConfigError, match="of 100 sources"):
+        site.look()
+    site.settings = load_settings({"dataset": "demo", "shard_size": 100, "limits.max_deleted_share": 1})
+    deleted += sum(one.deleted for one in site.round())
+    assert deleted == 50
+
+
+def test_a_look_at_another_source_is_refused() -> None:
+    site = Site()
+    site.put("a.png", "b.png", "c.png")
+    site.look()
+    before = [(found.key, found.etag) for found in site.output.list()]
+    first, site.source = site.source, MemoryStore("elsewhere")
+    site.put("a.png", data=b"another picture")
+    with pytest.raises(
+        ConfigError, match=r"memory://\d+, not from memory://elsewhere.*--dataset.*--source-moved"
+    ):
+        site.look()
+    assert [(found.key, found.etag) for found in site.output.list()] == before
+    record_source(site.output, "demo", "memory://elsewhere", moved=True)
+    assert site.look().changed == 1
+    assert recorded_source(site.output, "demo") == "memory://elsewhere" != first.url
+
+
+def test_an_emptied_record_of_the_source_stops_nothing() -> None:
+    site = Site()
+    site.put("a.png", "b.png", "c.png")
+    site.look()
+    site.output.write(keys.source_record_key("demo"), b"", overwrite=True)
+    site.put("a.png", data=b"newer")
+    assert site.look().changed == 1
+    assert recorded_source(site.output, "demo") == site.source.url

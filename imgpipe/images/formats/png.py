@@ -102,8 +102,10 @@ def read(data: bytes, name: str) -> tuple[Header, Metadata]:
 
 
 def pixel_file(data: bytes, name: str) -> bytes:
-    """The same PNG with only the chunks that its (default) picture needs."""
+    """The same PNG with only the chunks that its (default) picture needs; ``data`` where it has no others."""
     kept = [chunk.whole(data) for chunk in chunks(data, name) if chunk.kind in _PIXEL_CHUNKS]
+    if len(SIGNATURE) + sum(map(len, kept)) == len(data):
+        return data
     return b"".join([SIGNATURE, *kept])
 
 
@@ -121,8 +123,8 @@ def make_chunk(kind: bytes, body: bytes) -> bytes:
     return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
 
-def splice(png: bytes, *, icc: bytes | None, exif: bytes | None, xmp: bytes | None) -> bytes:
-    """``png`` with iCCP, eXIf and an iTXt XMP packet directly behind its IHDR, where they all may stand."""
+def describing_chunks(*, icc: bytes | None, exif: bytes | None, xmp: bytes | None) -> bytes:
+    """iCCP, eXIf and an iTXt XMP packet, which may all stand directly behind IHDR."""
     parts = []
     if icc is not None:
         parts.append(make_chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(icc, 9)))
@@ -130,8 +132,7 @@ def splice(png: bytes, *, icc: bytes | None, exif: bytes | None, xmp: bytes | No
         parts.append(make_chunk(b"eXIf", exif))
     if xmp is not None:
         parts.append(make_chunk(b"iTXt", XMP_KEYWORD + b"\0\0\0\0\0" + xmp))
-    head = len(SIGNATURE) + 25
-    return b"".join([png[:head], *parts, memoryview(png)[head:]])
+    return b"".join(parts)
 
 
 def _refuse_bomb(listed: list[Chunk], size: tuple[int, int], bits_per_pixel: int, name: str) -> None:

@@ -33,15 +33,16 @@ def _written(pixels: Any, **options: Any) -> bytes:
 @pytest.mark.parametrize("planar", ["contig", "separate"])
 @pytest.mark.parametrize("tile", [None, (16, 16)])
 @pytest.mark.parametrize("big", [False, True])
-def test_tiff_layouts(order: str, planar: str, tile: tuple[int, int] | None, big: bool) -> None:
+def test_tiff_layouts(order: Any, planar: str, tile: tuple[int, int] | None, big: bool) -> None:
     """Byte order x planes x tiles x BigTIFF, each for 8 and 16 bits, 2 to 5 samples, packed or not."""
     rng = np.random.default_rng(1)
     kinds = [(2, "minisblack", ["unassalpha"]), (3, "rgb", None), (4, "rgb", ["unassalpha"])]
     kinds.append((5, "rgb", ["unassalpha", "unspecified"]))
+    dtype: Any
     for dtype, (samples, photometric, extra), packed in itertools.product(
         (np.uint8, np.uint16), kinds, (0, 1)
     ):
-        pixels = rng.integers(0, np.iinfo(dtype).max + 1, (35, 47, samples)).astype(dtype)
+        pixels = rng.integers(0, np.iinfo(dtype).max, (35, 47, samples), dtype, endpoint=True)
         buffer = io.BytesIO()
         stored = pixels if planar == "contig" else np.ascontiguousarray(pixels.transpose(2, 0, 1))
         options: dict[str, Any] = {"compression": "zlib", "predictor": True} if packed else {}

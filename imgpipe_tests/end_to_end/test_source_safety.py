@@ -1,0 +1,173 @@
+"""The whole command where the source or the output is not what it was: nothing is lost or made twice."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from imgpipe.records import Status
+from imgpipe.storage import keys
+from imgpipe_tests.end_to_end.conftest import Workspace, write_drawing
+
+QUICK = (
+    *("--set", "actions=[upscale]", "--set", "upscale.model=lanczos", "--set", "upscale.scale=2"),
+    *("--set", "isolation.mode=none", "--set", "quality.diff=false", "--set", "workers=1"),
+)
+
+
+class Command:
+    """``imgpipe`` in processes of its own, on one output."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.source, self.output = folder / "charA" / "images", folder / "out"
+        self.environment = {**os.environ, "DAGSTER_HOME": str(folder / "dagster"), "COLUMNS": "200"}
+
+    def __call__(self, name: str, *arguments: str, source: Path | None = None) -> tuple[int, str]:
+        code = "import sys; from imgpipe.cli import main; sys.argv[0] = 'imgpipe'; main()"
+        place = ("--source", str(source or self.source), "--output", str(self.output))
+        ended = subprocess.run(
+            [sys.executable, "-c", code, name, *place, *arguments, *QUICK],
+            cwd=self.folder,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        return ended.returncode, ended.stdout + ended.stderr
+
+    def workspace(self) -> Workspace:
+        return Workspace(str(self.source), str(self.output), {}, dataset="images")
+
+    def pictures(self) -> dict[str, int]:
+        """Time of writing, ns, by path of every picture and score."""
+        root = self.output
+        found = [path for path in root.rglob("*") if path.suffix in (".png", ".json") and path.is_file()]
+        return {
+            str(path.relative_to(root)): path.stat().st_mtime_ns
+            for path in found
+            if path.relative_to(root).parts[0] in ("upscaled", "quality")
+        }
+
+
+def test_a_source_that_is_away_another_one_and_lost_outputs(tmp_path: Path) -> None:
+    imgpipe = Command(tmp_path)
+    for number in range(4):
+        write_drawing(imgpipe.source, f"{number}.png", seed=number)
+    empty = tmp_path / "nothing"
+    empty.mkdir()
+    (empty / "read.me").write_text("no image")
+    code, text = imgpipe("run", source=empty)
+    assert code == 2, text
+    assert str(empty) in text
+    assert ".png" in text
+    assert "1 files are not named like images: read.me" in text
+    assert "report:" not in text
+
+    code, text = imgpipe("run")
+    assert code == 0, text
+    before = imgpipe.pictures()
+    assert len(before) == 8
+
+    # The folder is not mounted: refused, and prune removes nothing.
+    away = imgpipe.source.rename(tmp_path / "away")
+    imgpipe.source.mkdir()
+    code, text = imgpipe("run")
+    assert code == 2, text
+    assert "4 of 4" in text
+    assert "--allow-deletions" in text
+    code, text = imgpipe("prune", "--yes")
+    assert "0 files" in text, text
+    assert imgpipe.pictures() == before
+
+    # With the word they are marked as deleted; prune asks for it again.
+    code, text = imgpipe("run", "--allow-deletions")
+    assert (code, "4 deleted" in text) == (0, True), text
+    rows = imgpipe.workspace().rows("upscaled_images").values()
+    assert {(row.status, bool(row.stage_hash), bool(row.output_sha256)) for row in rows} == {
+        (Status.SKIPPED, True, True)
+    }
+    code, text = imgpipe("prune", "--yes")
+    assert (code, "4 of 4" in text) == (2, True), text
+    assert imgpipe.pictures() == before
+
+    # Back from a copy, with new times, and one output was lost meanwhile: only that one is made again.
+    imgpipe.source.rmdir()
+    shutil.copytree(away, imgpipe.source, copy_function=shutil.copyfile)
+    lost = imgpipe.workspace().stores.output
+    victim = next(name for name in before if name.startswith("upscaled") and "/2-" in name)
+    lost.delete(victim)
+    code, text = imgpipe("run")
+    assert (code, "4 returned" in text) == (0, True), text
+    after = imgpipe.pictures()
+    assert {name for name in before if after[name] != before[name]} == {victim}
+
+    # A lost output is seen by listing.
+    lost.delete(victim)
+    code, text = imgpipe("status")
+    assert "upscaled_images stale (1 files gone or cut)" in text, text
+    code, text = imgpipe("run")
+    assert (code, "1 of 1 shards to do" in text, victim in imgpipe.pictures()) == (0, True, True), text
+
+    # Another source of the same name is refused; the same one at another place is taken when told.
+    other = tmp_path / "charB" / "images"
+    write_drawing(other, "0.png", seed=77)
+    for command in ("run", "prune"):
+        code, text = imgpipe(command, source=other)
+        assert code == 2, text
+        assert str(imgpipe.source) in text
+        assert "--dataset" in text
+        assert "--source-moved" in text
+    now = imgpipe.pictures()
+    moved = tmp_path / "moved" / "images"
+    shutil.copytree(imgpipe.source, moved, copy_function=shutil.copyfile)
+    code, text = imgpipe("run", "--source-moved", source=moved)
+    assert code == 0, text
+    assert imgpipe.pictures() == now
+    assert imgpipe("status", source=moved)[0] == 0
+
+
+def test_damage_is_made_again_and_stops_no_other_shard(workspace: Workspace) -> None:
+    for number in range(4):
+        write_drawing(workspace.source, f"{number}.png", seed=number)
+    lenient = ("--shard-size", "2", *QUICK, "--set", "quality.thresholds={psnr_y_min_db: 1}")
+    assert workspace.cli("run", "--shard-size", "2", *QUICK)[0] == 0
+    output = workspace.stores.output
+
+    # An upscaled picture is damaged, its size is the same: scoring finds it, the next run makes it again.
+    row = workspace.rows("upscaled_images")["1.png"]
+    good = output.read(row.output_key)
+    damaged = bytearray(good)
+    damaged[len(damaged) // 2] ^= 0xFF
+    output.write(row.output_key, bytes(damaged), overwrite=True)
+    code, text = workspace.cli("run", *lenient)
+    assert code == 1, text
+    assert "was deleted, the next run makes it again" in text
+
+    # An empty manifest stops its shard, and the planning, alone; an empty journal is nothing.
+    manifest = keys.manifest_key("art", "00001")
+    sealed = output.read(manifest)
+    output.write(manifest, b"", overwrite=True)
+    output.write(keys.table_key("unfinished_upscaled_images", "art", "00000"), b"", overwrite=True)
+    write_drawing(workspace.source, "late.png", seed=6)
+    code, text = workspace.cli("run", *lenient)
+    assert code == 3, text
+    assert workspace.computed == [("upscaled_images", "1.png"), ("quality_reports", "1.png")]
+    assert output.read(row.output_key) == good
+    assert manifest in text
+    assert "restored from a copy" in text
+    code, text = workspace.cli("status", *lenient)
+    assert (code, "stopped: " in text) == (3, True), text
+
+    # An empty table's rows are made again; nothing else is.
+    Path(workspace.source, "late.png").unlink()
+    output.write(manifest, sealed, overwrite=True)
+    output.write(keys.table_key("upscaled_images", "art", "00001"), b"", overwrite=True)
+    code, text = workspace.cli("run", *lenient)
+    assert (code, "1 of 2 shards to do" in text) == (0, True), text
+    assert "its rows are made again: " in text
+    assert sorted(workspace.computed) == [("upscaled_images", "2.png"), ("upscaled_images", "3.png")]
