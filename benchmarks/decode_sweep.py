@@ -97,22 +97,24 @@ def judge(data: bytes, name: str) -> tuple[str, str, str]:
         fmt = sniff(data, name)
     except ImageError as exc:
         return OTHER, type(exc).__name__, str(exc).removeprefix(name)
-    others = dict(readings(data, name, fmt))
+    others = readings(data, fmt)
     try:
         image = decode(data, name=name, limits=LIMITS)
     except ImageError as exc:
-        readable = f"; read by {', '.join(others)}" if others else ""
+        readers = [reader for reader, _ in others]
+        readable = f"; read by {', '.join(readers)}" if readers else ""
         return fmt, type(exc).__name__, str(exc).removeprefix(name) + readable
     ours = rgba(image.pixels)
-    distances = {reader: distance(ours, theirs) for reader, theirs in others.items()}
-    if not distances:
-        return fmt, "not compared", f"{ours.shape}, {image.notes}"
-    if min(distances.values()) <= 1:
-        return fmt, "equal", ""
-    return fmt, "differs", f"{distances}, {image.pixels.shape}, {image.notes}"
+    distances: dict[str, float] = {}
+    for reader, theirs in others:
+        distances[reader] = distance(ours, theirs)
+        if distances[reader] <= 1:
+            return fmt, "equal", ""
+    outcome = "differs" if distances else "not compared"
+    return fmt, outcome, f"{distances}, {image.pixels.shape}, {image.notes}"
 
 
-def readings(data: bytes, name: str, fmt: str) -> Iterator[tuple[str, Array]]:
+def readings(data: bytes, fmt: str) -> Iterator[tuple[str, Array]]:
     """(reader, (height, width, 4) 0..255) of those readers that take the file without a complaint."""
     readers: dict[str, Callable[[bytes], Array]] = {"Pillow": by_pillow, "OpenCV": by_opencv}
     if pyvips is not None:
@@ -173,15 +175,19 @@ def by_tifffile(data: bytes) -> Array:
 
 
 def rgba(pixels: Array) -> Array:
-    """(height, width, 4) float64 0..255 of 1 to 4 channels of 8 or 16 bits, or floats 0..255."""
+    """(height, width, 4) float32 0..255 of 1 to 4 channels of 8 or 16 bits, or floats 0..255."""
     if pixels.dtype not in (np.uint8, np.uint16, np.float64):
         raise ValueError(pixels.dtype)
-    values = np.atleast_3d(pixels).astype(np.float64) / (257 if pixels.dtype == np.uint16 else 1)
+    values = np.atleast_3d(pixels).astype(np.float32) / (257 if pixels.dtype == np.uint16 else 1)
     channels = values.shape[2]
     if channels > 4:
         raise ValueError(channels)
     colour = values[..., :3] if channels >= 3 else np.repeat(values[..., :1], 3, axis=2)
-    alpha = values[..., channels - 1 :] if channels in (2, 4) else np.full((*values.shape[:2], 1), 255.0)
+    alpha = (
+        values[..., channels - 1 :]
+        if channels in (2, 4)
+        else np.full((*values.shape[:2], 1), 255, np.float32)
+    )
     return np.concatenate([colour, alpha], axis=2)
 
 
