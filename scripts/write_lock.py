@@ -19,7 +19,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 #: What builds the project, so that its installation downloads nothing that is not in the lock.
 BUILD = ("hatchling", "editables")
-HOW = "# Installed by `make`, or: pip install --require-hashes -r {}, then the project with --no-deps."
+HOW = "# By `make`, or: pip install --no-deps --require-hashes -r {}; then the project with --no-deps."
 
 
 def resolved(requirements: list[str], constraint: str | None) -> dict[str, str]:
