@@ -10,7 +10,7 @@ import pytest
 from PIL import Image as PillowImage
 from typer.testing import CliRunner
 
-from imgpipe.cli import app
+from imgpipe.cli import app, common
 from imgpipe.images import decode as decode_module
 from imgpipe.images.image import Image
 from imgpipe.settings import LimitSettings
@@ -231,3 +231,14 @@ def test_bytes_of_others_are_decoded_in_a_worker_alone(
     assert imgpipe("score", "in.png", "out.png")[0] in (0, 1)
     assert imgpipe("score", "--matte", "cutout.png", "cutout.png")[0] == 0
     assert not here
+
+
+def test_settings_of_the_folder_that_name_files_are_said_once() -> None:
+    common._say_found_file.cache_clear()
+    Path("imgpipe.yaml").write_text("output: results\n")
+    Path("results").mkdir()
+    for said in (1, 0):  # Once in a process.
+        assert imgpipe("files", "nothing")[1].count("settings: ./imgpipe.yaml") == said
+    common._say_found_file.cache_clear()
+    Path("imgpipe.yaml").write_text("shard_size: 5\n")
+    assert "settings:" not in imgpipe("files", "nothing")[1]
