@@ -42,6 +42,7 @@ def doctor(assignments: Assignments = None) -> None:
         ("matting model", lambda: _model(settings, "matting")),
         ("upscaling model", lambda: _model(settings, "upscaling")),
         ("opencv", _opencv),
+        ("isolation", lambda: _isolation(settings)),
         ("source", lambda: _store(settings.source, settings, write=False)),
         ("output", lambda: _store(settings.output, settings, write=True)),
     ]
@@ -111,6 +112,22 @@ def _opencv() -> Finding:
             "`pip install --force-reinstall opencv-contrib-python-headless`"
         )
     return True, f"{found}, with dnn_superres"
+
+
+def _isolation(settings: Settings) -> Finding:
+    """Whether decoding workers start, and what this kernel lets them do."""
+    from imgpipe.images.isolation import IsolatedDecoder
+
+    if settings.isolation.mode == "none":
+        return None, "isolation.mode=none: files are decoded in this process, with all that it may do"
+    with IsolatedDecoder(settings.isolation, 1) as decoder:
+        missing = decoder.missing()
+    if missing:
+        return None, (
+            f"decoding workers are limited, but not confined: {'; '.join(missing)}; decode "
+            "files of strangers on Linux 5.13 or newer, or in a container of their own"
+        )
+    return True, "decoding workers have no network, no files, no programs and no credentials"
 
 
 def _version(name: str) -> str:

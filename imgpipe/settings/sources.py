@@ -45,6 +45,17 @@ class LimitSettings(Section):
         )
 
 
+class IntakeSettings(Section):
+    """What of a folder is taken in."""
+
+    follow_links: Literal["inside", "always", "never"] = Field(
+        "inside",
+        description="Symbolic links in a source folder that are followed: those that stay inside it, all "
+        "(as for the caches of Hugging Face, DVC and git-annex; a link may then lead to any file of this "
+        "machine), or none. What is left out is counted and named.",
+    )
+
+
 class IsolationSettings(Section):
     """Where untrusted bytes are decoded."""
 

@@ -12,6 +12,7 @@ import itertools
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing
+from functools import partial
 from typing import Any
 
 from botocore.parsers import ResponseParserError
@@ -30,7 +31,7 @@ from imgpipe.storage.s3_errors import (
     translated,
 )
 from imgpipe.storage.s3_listing import in_key_order, lists_by_key
-from imgpipe.storage.store import check_key, is_hidden
+from imgpipe.storage.store import LeftOut, check_key, is_hidden, why_hidden
 
 # For what botocore does not repeat itself: broken bodies, pages without sense, conflicts between writers.
 _ATTEMPTS = 4
@@ -147,9 +148,12 @@ class S3Store:
             raise self._refused(refusal or exc, key) from exc
         return True
 
-    def list(self, prefix: str = "", *, start_after: str | None = None) -> Iterator[SourceObject]:
+    def list(
+        self, prefix: str = "", *, start_after: str | None = None, left_out: LeftOut | None = None
+    ) -> Iterator[SourceObject]:
         """As the protocol says; keys that end with ``/`` (folder marks of S3 browsers) are left out."""
-        return in_key_order(self._list, self._place, self._order, prefix, start_after)
+        lister = partial(self._list, left_out=left_out)
+        return in_key_order(lister, self._place, self._order, prefix, start_after)
 
     @property
     def seen_unsorted(self) -> bool:
@@ -163,7 +167,7 @@ class S3Store:
         except REFUSALS as exc:
             raise self._refused(exc, key) from exc
 
-    def _list(self, prefix: str, start_after: str | None) -> Iterator[SourceObject]:
+    def _list(self, prefix: str, start_after: str | None, left_out: LeftOut | None) -> Iterator[SourceObject]:
         """In the server's order."""
         request: dict[str, Any] = {"Bucket": self._bucket, "Prefix": self._prefix + prefix}
         if start_after is not None:
@@ -172,7 +176,10 @@ class S3Store:
             page = self._page(request)
             for item in page.get("Contents", ()):
                 key = str(self._field(item, "Key")).removeprefix(self._prefix)
-                if not is_hidden(key) and not key.endswith("/") and key:
+                if is_hidden(key):
+                    if left_out is not None:
+                        left_out.add(why_hidden(key), key)
+                elif not key.endswith("/") and key:
                     yield SourceObject(key, int(self._field(item, "Size")), self._etag(item))
             if not page.get("IsTruncated"):
                 return
