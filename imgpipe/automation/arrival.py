@@ -25,7 +25,7 @@ from imgpipe.config import Settings
 from imgpipe.partitions import shard_partitions, unknown_partitions
 from imgpipe.resources.stores import ImageStores
 from imgpipe.storage import keys
-from imgpipe.storage.arrivals import Look, look
+from imgpipe.storage.arrivals import Scan, scan
 from imgpipe.storage.manifests import list_shards
 
 ARRIVAL_SENSOR = "arrival_sensor"
@@ -47,7 +47,7 @@ def build_arrival_sensor(settings: Settings) -> SensorDefinition:
     )
     def arrival_sensor(context: SensorEvaluationContext, stores: ImageStores) -> SensorResult:
         opened = stores.open(settings)
-        found = look(opened.source, opened.output, settings, context.cursor, datetime.now(UTC))
+        found = scan(opened.source, opened.output, settings, context.cursor, datetime.now(UTC))
         context.log.info("%s", found.describe())
         sealed = list_shards(opened.output, settings.dataset)
         new = unknown_partitions(settings, context.instance, sealed)
@@ -62,7 +62,7 @@ def build_arrival_sensor(settings: Settings) -> SensorDefinition:
     return arrival_sensor
 
 
-def run_requests(settings: Settings, found: Look) -> Iterable[RunRequest]:
+def run_requests(settings: Settings, found: Scan) -> Iterable[RunRequest]:
     """One run per affected shard; with declarative conditions, Dagster requests the new shards itself."""
     for shard, digest in found.touched.items():
         if settings.automation.mode == "conditions" and shard in found.sealed:

@@ -18,8 +18,8 @@ from imgpipe.storage.store import ImageStore
 class Waiting:
     """``seen``: source key -> (object, when it was first seen).
 
-    ``tick`` is the number of the look that wrote this, ``touched`` the shards that it was about to write,
-    ``next_index`` the number of sealed shards that it knew of. A look that died is found by them.
+    ``tick`` is the number of the scan that wrote this, ``touched`` the shards that it was about to write,
+    ``next_index`` the number of sealed shards that it knew of. A scan that died is found by them.
     """
 
     seen: dict[str, tuple[SourceObject, datetime]] = field(default_factory=dict)
@@ -27,12 +27,12 @@ class Waiting:
     touched: tuple[str, ...] = ()
     next_index: int = 0
 
-    def note(self, found: SourceObject, now: datetime) -> None:
+    def add(self, found: SourceObject, now: datetime) -> None:
         """Add a new source, or its new version; the time at which it was first seen stays."""
         before = self.seen.get(found.key)
         self.seen[found.key] = (found, before[1] if before else now)
 
-    def strike(self, names: Iterable[str]) -> None:
+    def remove(self, names: Iterable[str]) -> None:
         """Remove sources that were sealed, or deleted before they were."""
         for name in list(names):
             self.seen.pop(name, None)
@@ -50,7 +50,7 @@ class Waiting:
 
 
 def read_waiting(output: ImageStore, dataset: str) -> Waiting:
-    """What the last look left; empty where there was none."""
+    """What the last scan left; empty where there was none."""
     import pyarrow as pa
 
     key = keys.waiting_key(dataset)
