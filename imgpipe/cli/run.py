@@ -203,7 +203,8 @@ def open_stores(settings: Settings, *, source_moved: bool = False) -> Stores:
     """Both stores, opened for the command line; another source than the data set's is refused."""
     settings.require_source_and_output()
     stores = Stores(
-        open_store(settings.source, settings.s3), open_store(settings.output, settings.s3, create=True)
+        open_store(settings.source, settings.s3, follow_links=settings.intake.follow_links),
+        open_store(settings.output, settings.s3, create=True),
     )
     if not source_moved:
         require_source(stores.output, settings.dataset, stores.source.url)
@@ -216,6 +217,9 @@ def materialize_pending(settings: Settings, retry: Retry = EVERYTHING, allowed: 
     With a ``retry`` of failed images only, nothing is planned: new and changed sources are not considered.
     """
     wanted = fingerprints(settings)  # Missing weights are reported before anything is listed or written.
+    with starting():
+        from imgpipe.launch import check_instance  # takes seconds: Dagster
+    check_instance()
     outcome = Outcome()
     if retry.mode is not Mode.FAILED:
         try:
@@ -230,7 +234,7 @@ def materialize_pending(settings: Settings, retry: Retry = EVERYTHING, allowed: 
     if any(status.state is not State.FAILED for status in pending):
         warm_up(settings)
     with starting():
-        from imgpipe.launch import Launcher, open_instance, remember_settings  # takes seconds: Dagster
+        from imgpipe.launch import Launcher, open_instance, remember_settings
         from imgpipe.partitions import add_partitions
         from imgpipe.resources.runs import end_dead_runs
 
@@ -297,8 +301,8 @@ def require_images(planned: Plan, source_url: str) -> None:
     if not planned.shards:
         endings = ", ".join(f".{ending}" for ending in sorted(IMAGE_EXTENSIONS))
         raise ConfigError(
-            f"{source_url}: found no image; looked for files that end in {endings}, at any depth, and "
-            f"{planned.listed} other files are there; check the folder or prefix"
+            f"{source_url}: found no image; looked for files that end in {endings}, at any depth; "
+            f"{'; '.join(planned.left_out.describe()) or 'nothing is there'}; check the folder or prefix"
         )
 
 
@@ -333,9 +337,8 @@ def print_plan(planned: Plan) -> None:
         f"plan: {planned.new} new, {planned.changed} changed, {planned.returned} returned, "
         f"{planned.deleted} deleted, {planned.unchanged} unchanged images in {len(planned.shards)} shards"
     )
-    if planned.ignored:
-        shown = ", ".join(escape(key) for key in planned.ignored_examples[:5])
-        out.print(f"[yellow]{planned.ignored} files are not named like images and are left out:[/] {shown}")
+    for line in planned.left_out.describe(shown=5):
+        out.print(f"[yellow]left out:[/] {escape(line)}")
 
 
 def print_statuses(settings: Settings, statuses: Sequence[ShardStatus]) -> None:

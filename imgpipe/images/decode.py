@@ -27,7 +27,7 @@ from imgpipe.images import header as headers
 from imgpipe.images import icc
 from imgpipe.images.colour import to_8_bit
 from imgpipe.images.container import Header, Metadata, damaged
-from imgpipe.images.formats import avif, bmp, gif, jpeg, plugin, png, tiff_pixels
+from imgpipe.images.formats import avif, bmp, gif, plugin, png, tiff_pixels
 from imgpipe.images.formats.jpeg_pixels import decode_jpeg
 from imgpipe.images.image import Image, Pixels
 from imgpipe.images.metadata import icc_space, reset_exif_orientation, reset_xmp_orientation, screen
@@ -110,7 +110,7 @@ def _decode_png(data: bytes, header: Header, name: str) -> _Array:
 
 
 def _decode_jpeg(data: bytes, header: Header, meta: Metadata, name: str) -> tuple[_Array, Metadata]:
-    pixels, space, notes = decode_jpeg(jpeg.pixel_file(data, name), name)
+    pixels, space, notes = decode_jpeg(data, name)
     if pixels.shape[:2] != (header.height, header.width):
         raise damaged(
             name, f"the JPEG says {header.width}x{header.height} px and holds {pixels.shape[1::-1]}"

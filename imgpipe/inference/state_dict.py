@@ -107,7 +107,7 @@ class _Bounded(TorchDispatchMode):
     """Counts what is allocated from sizes alone, as parameters are; of anything else, each result."""
 
     def __init__(self, most_bytes: int, path: Path) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._most, self._path = most_bytes, path
         self._made = 0
 

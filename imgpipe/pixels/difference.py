@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from imgpipe.images.colour import luma
+from imgpipe.images.colour import luma, to_srgb
 from imgpipe.images.image import Image
 from imgpipe.pixels.resize import area_average
 from imgpipe.pixels.round_trip import (
@@ -39,11 +39,12 @@ _STRIP_ROWS = 16
 def difference(reference: Image, result: Image) -> Float:
     """Largest abs channel difference at the smaller picture's size, (height, width) float32, 0..255.
 
-    The larger picture is averaged by area. Pictures with alpha are compared over black and over white; the
-    larger difference counts. An opaque reference and a cutout are compared inside the cutout.
+    Both as an sRGB screen shows them; the larger one is averaged by area. Pictures with alpha are compared
+    over black and over white; the larger difference counts. An opaque reference and a cutout are compared
+    inside the cutout.
     """
     size = common_size(reference, result)
-    reference, result = inside_the_cutout(reference, result)
+    reference, result = inside_the_cutout(to_srgb(reference), to_srgb(result))
     before, after = reduced_rgb(reference, size), reduced_rgb(result, size)
     alphas = reduce_alpha(reference, size), reduce_alpha(result, size)
     largest = np.empty(before.shape[:2], np.float32)
@@ -95,7 +96,7 @@ def _grey(reference: Image, size: tuple[int, int]) -> Float:
     """Luma over mid-grey at ``size``, lightened so that the colours stand out from it."""
     full = np.empty((reference.height, reference.width), np.float32)
     for rows in spans(0, reference.height, _STRIP_ROWS):
-        strip = replace(reference, pixels=reference.pixels[rows])
+        strip = to_srgb(replace(reference, pixels=reference.pixels[rows]))
         full[rows] = luma(rgb_over(strip, (128, 128, 128)))
     return area_average(full, size) * np.float32(0.6) + np.float32(90.0)
 

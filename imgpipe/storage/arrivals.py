@@ -28,7 +28,7 @@ from imgpipe.storage.manifests import Plan, make_plan, output_inside, read_manif
 from imgpipe.storage.sealed import SealedShards
 from imgpipe.storage.source_list import ListWalk
 from imgpipe.storage.source_record import record_source, require_source
-from imgpipe.storage.store import ImageStore
+from imgpipe.storage.store import ImageStore, LeftOut
 from imgpipe.storage.waiting import Waiting, read_waiting, write_waiting
 from imgpipe.storage.walk import Position, StoreWalk, Walk
 
@@ -86,7 +86,7 @@ class Look:
     returned: int
     deleted: int
     waiting: int
-    ignored: int
+    left_out: LeftOut
     ended: bool
 
     def describe(self) -> str:
@@ -94,6 +94,7 @@ class Look:
         return (
             f"{self.compared} sources compared: {self.new} new, {self.changed} changed, {self.returned} "
             f"returned, {self.deleted} deleted; {len(self.sealed)} shards sealed, {self.waiting} sources wait"
+            + "".join(f"; {line}" for line in self.left_out.describe())
         )
 
 
@@ -114,8 +115,8 @@ def look(
     waiting = read_waiting(output, dataset)
     noted = dict(waiting.seen)
     recovered = _recover(waiting, before, sealed, output, dataset)
-    comparison = Comparison(sealed, own_prefix=output_inside(source.url, output.url))
     walk = _walk(source, settings)
+    comparison = Comparison(sealed, walk.left_out, own_prefix=output_inside(source.url, output.url))
     start = _start(before, walk)
     position, compared, new = _compare(walk, start, comparison, waiting, settings, now)
     earlier = 0 if start in (None, Position()) else before.deleted
@@ -147,7 +148,7 @@ def look(
         returned=plan.returned,
         deleted=plan.deleted,
         waiting=len(left),
-        ignored=plan.ignored,
+        left_out=plan.left_out,
         ended=position is None,
     )
 

@@ -27,6 +27,13 @@ _FOLDER = re.compile(r"[a-z][a-z0-9_]*")
 _EXTENSION = re.compile(r"[a-z0-9]+")
 _DECISION = re.compile(r"review/[^/]+/([^/]+)/([0-9]{5,})/[^/]+/[0-9]{5}\.json")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_RESULT = re.compile(
+    r"(?P<root>(?:.*?/)??)(?:rejected/)?(?:"
+    r"[a-z][a-z0-9_]*/[^/]+/[0-9]{5,}/[^/]+-[0-9a-f]{20}[./].+"  # a picture or a score
+    r"|review/[^/]+/[a-z0-9_]+/[0-9]{5,}/[^/]+-[0-9a-f]{20}/.+"
+    r"|reports/[^/]+/thumbs/[^/]+-[0-9a-f]{20}\..+\.webp"
+    r"|(?:tables/[a-z0-9_]+|shards)/[^/]+/[0-9]{5,}\.parquet)"
+)
 _STEM_BYTES = 120
 _ID_DIGITS = 20
 _REJECTED = "rejected/"
@@ -110,6 +117,16 @@ def waiting_key(dataset: str) -> str:
 def source_record_key(dataset: str) -> str:
     """The address of the data set's source; it lies beside the manifests."""
     return f"{manifest_prefix(dataset)}source.json"
+
+
+def root_of_result(key: str) -> str | None:
+    """The folder (ending in ``/``, or empty) of the output that an object looks to be a result of.
+
+    ``None`` for any other key. A picture or score is known by its folder of five digits and the 20 hex digits
+    at the end of its image id.
+    """
+    found = _RESULT.fullmatch(key)
+    return None if found is None else found["root"]
 
 
 def image_prefix(stage_folder: str, dataset: str, shard: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+from typing import Any
 
 import pytest
 import typer
@@ -20,7 +21,7 @@ HOSTILE = "a\x1b[2J\x1b]0;title\x07\x9b31m\nINFO: forged\r\u202egnp.\u2066 :boom
 SEEN = r"a\x1b[2J\x1b]0;title\x07\x9b31m\nINFO: forged\r\u202egnp.\u2066 :boom: [red]x[/red] \udcff\x7f.png"
 
 
-def _printed(what: object, **options: object) -> str:
+def _printed(what: object, **options: Any) -> str:
     stream = io.StringIO()
     SafeConsole(file=stream, width=300, **options).print(what)
     return stream.getvalue()
@@ -28,7 +29,7 @@ def _printed(what: object, **options: object) -> str:
 
 @pytest.mark.parametrize("terminal", [False, True])
 def test_a_name_is_one_line_of_text(terminal: bool) -> None:
-    options = {"force_terminal": terminal, "color_system": None}
+    options: dict[str, Any] = {"force_terminal": terminal, "color_system": None}
     assert _printed(escape(HOSTILE), **options) == SEEN + "\n"
     table = Table(box=None, show_header=False, padding=0)
     table.add_row(escape(HOSTILE))

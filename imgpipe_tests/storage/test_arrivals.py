@@ -16,6 +16,7 @@ from imgpipe.errors import ConfigError, StoreUnavailable
 from imgpipe.storage import keys
 from imgpipe.storage import walk as walk_module
 from imgpipe.storage.arrivals import Look, look
+from imgpipe.storage.comparison import NOT_IMAGES
 from imgpipe.storage.manifests import plan, read_manifest, seal
 from imgpipe.storage.memory import MemoryStore
 from imgpipe.storage.source_record import record_source, recorded_source
@@ -68,7 +69,12 @@ def test_full_shards_are_sealed_and_the_rest_waits_its_time() -> None:
     site = Site(max_wait_seconds=600)
     site.put("d.png", "a.png", "c.png", "b.png", "note.txt")
     found = site.look()
-    assert (found.new, found.ignored, found.sealed, found.waiting) == (4, 1, ("00000",), 1)
+    assert (found.new, found.left_out.counts, found.sealed, found.waiting) == (
+        4,
+        {NOT_IMAGES: 1},
+        ("00000",),
+        1,
+    )
     assert site.members() == [["a.png", "b.png", "c.png"]]
     assert found.touched == {"00000": read_manifest(site.output, "demo", "00000").digest}
     assert site.look().touched == {}

@@ -21,6 +21,7 @@ _BYTE, _SHORT = 1, 3
 _FIRST_BIGTIFF_TYPE = 16
 
 _WIDTH, _HEIGHT, _BITS, _XMP, _ICC = 256, 257, 258, 700, 34675
+_COLOUR_TAGS = {301, 318, 319}
 _GPS_DIRECTORY_TAG, _INTEROPERABILITY_TAG = 34853, 40965
 #: Fields of the first directory that describe the picture and not how it is stored.
 _DESCRIPTIVE_TAGS = {
@@ -135,6 +136,8 @@ def read(data: bytes, name: str) -> tuple[Header, Metadata]:
         raise damaged(name, "the TIFF does not say how large its picture is")
     pages = file.count_pages()
     notes = [f"several pages: first of {pages} kept"] if pages > 1 else []
+    if _ICC not in fields and fields.keys() & _COLOUR_TAGS:
+        notes.append("colour description of the TIFF (curves, white point or primaries) not carried")
     icc, xmp = (fields[tag].value if tag in fields else None for tag in (_ICC, _XMP))
     meta = screen(icc, _collect_exif(file, fields), xmp, notes)
     depth = max(file.numbers(fields, _BITS), default=1)
