@@ -354,8 +354,10 @@ class _Plan:
             return ObjectRef(
                 self.stores.source, entry.source_key, limits, entry.etag, sha256, entry.size_bytes
             )
+        own = limits.for_own_files()
+        sha256, size_bytes = row.output_sha256, row.size_bytes
         return ObjectRef(
-            self.stores.output, row.output_key, limits.for_own_files(), sha256=row.output_sha256, own=True
+            self.stores.output, row.output_key, own, sha256=sha256, size_bytes=size_bytes, own=True
         )
 
     def _key(self, image_id: str, kind: str) -> str:
