@@ -20,6 +20,8 @@
         ├── ObjectChanged            one object: a row; it is not the version that was listed
         ├── ObjectUnreadable         one object: a row; permission or I/O error
         │   └── ObjectDamaged        not what was written: a cut or empty table, a wrong checksum
+        ├── LeaseHeld                another process works on this and waiting was not asked for
+        ├── LeaseLost                another process took over: the run of this shard stops
         ├── ObjectExists             the object exists and overwriting was not asked for
         └── StoreUnavailable         the whole store: the run stops
 
@@ -112,6 +114,14 @@ class ObjectDamaged(ObjectUnreadable):
 
 class ObjectExists(StorageError):
     """The object exists and overwriting was not asked for."""
+
+
+class LeaseHeld(StorageError):
+    """Another process holds the lease."""
+
+
+class LeaseLost(StorageError):
+    """This process's lease has expired and another process has taken it."""
 
 
 class StoreUnavailable(StorageError):

@@ -58,10 +58,15 @@ class ObjectRef:
     own: bool = False
 
 
+def _nothing() -> None:
+    """What an item does at its begin."""
+
+
 @dataclass(frozen=True, slots=True)
 class WorkItem:
     """One image to compute: ``base`` is the row to be filled in, ``key_of`` names its files by kind.
 
+    ``begin`` is called before anything is done with it.
     ``unchanged``: the finished row, where the bytes that are read have its ``input_sha256``.
     """
 
@@ -70,6 +75,7 @@ class WorkItem:
     rows: Mapping[str, ImageRow]
     key_of: Callable[[str], str]
     stage_hash_of: Callable[[Mapping[str, str]], str]
+    begin: Callable[[], None] = _nothing
     unchanged: ImageRow | None = None
 
 
@@ -160,6 +166,7 @@ def _as_completed(jobs: Sequence[Future[ImageRow]]) -> Iterator[Future[ImageRow]
 def _process(tools: _Tools, asset: str, item: WorkItem) -> ImageRow:
     clock = _Clock()
     try:
+        item.begin()
         row = _compute(tools, item, clock)
         return replace(row, stage_failed=asset) if row.status is Status.REJECTED else row
     except PER_IMAGE_ERRORS as exc:
