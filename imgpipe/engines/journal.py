@@ -23,7 +23,7 @@ class Journal:
         self._output = output
         self._place = (f"unfinished_{asset}", dataset, shard)
         #: Rows that an earlier attempt left and rows added since, by image id.
-        self.rows = read_intact_rows(output, *self._place)
+        self.rows = read_intact_rows(output, *self._place) or {}
         self._on_disk = bool(self.rows)
         self._written_at = time.monotonic()
 
