@@ -2,7 +2,8 @@
 
 Order of precedence: ``--set`` and arguments > ``IMGPIPE_*`` environment > ``QUALITY_*`` environment > the
 YAML file > the defaults here. The file is ``IMGPIPE_CONFIG`` where that is set, else ``imgpipe.yaml`` in the
-working directory. Nested keys in the environment are joined by two underscores:
+working directory. Relative paths are taken from ``IMGPIPE_FOLDER`` where that is set, else from the working
+directory. Nested keys in the environment are joined by two underscores:
 ``IMGPIPE_UPSCALE__TILE_SIZE=256``.
 """
 
@@ -38,9 +39,13 @@ from imgpipe.settings import (
     UpscaleSettings,
     suggest,
 )
+from imgpipe.settings.yaml_text import parse_yaml
+
+#: Searched for where ``IMGPIPE_CONFIG`` is not set.
+_FOUND = Path("imgpipe.yaml")
 
 #: Environment variables with the prefix IMGPIPE_ that are not settings; IMGPIPE_TEST_* is for the test suite.
-_ENV_OTHER = {"IMGPIPE_CONFIG"}
+_ENV_OTHER = {"IMGPIPE_CONFIG", "IMGPIPE_FOLDER"}
 
 #: Names that existing scripts use -> the setting of the same meaning (docs/configuration-names.md).
 ALIASES: Mapping[str, str] = {
@@ -156,14 +161,51 @@ def find_config_file() -> Path | None:
         if not path.is_file():
             raise ConfigError(f"IMGPIPE_CONFIG: expected a YAML file, {path} is not a file")
         return path
-    path = Path("imgpipe.yaml")
-    return path if path.is_file() else None
+    return _FOUND if _FOUND.is_file() else None
+
+
+def found_file_naming_others() -> Path | None:
+    """``imgpipe.yaml`` where it was found in the working directory and names files relative to itself."""
+    if find_config_file() is not _FOUND:
+        return None
+    values = expand_names(read_yaml(_FOUND))
+    sections = [section for section in values.values() if isinstance(section, Mapping)]
+    pairs = [pair for section in (values, *sections) for pair in section.items()]
+    return _FOUND if any(_names_relative_file(key, value, Path()) for key, value in pairs) else None
+
+
+def _names_relative_file(key: str, value: object, folder: Path) -> bool:
+    """Whether a setting is a relative path: of a folder, or (of a model, a profile) of an existing file."""
+    if not isinstance(value, str | Path) or not str(value) or "://" in str(value):
+        return False
+    path = Path(value).expanduser()
+    if path.is_absolute():
+        return False
+    return key in ("source", "output", "model_dir") or (
+        key in ("model", "profile") and (folder / path).is_file()
+    )
+
+
+def _from_folder(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings with relative paths below ``IMGPIPE_FOLDER``, where that is set."""
+    named = os.environ.get("IMGPIPE_FOLDER")
+    if not named:
+        return dict(values)
+    folder = Path(named)
+    return {
+        key: _from_folder(value)
+        if isinstance(value, Mapping)
+        else str(folder / value)
+        if _names_relative_file(key, value, folder)
+        else value
+        for key, value in values.items()
+    }
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
     """The mapping in a YAML file; raises :class:`ConfigError` for anything else."""
     try:
-        value = yaml.safe_load(path.read_text(encoding="utf-8"))
+        value = parse_yaml(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as exc:
         raise ConfigError(f"{path}: expected a readable YAML file: {exc}") from exc
     if value is None:
@@ -186,7 +228,7 @@ def expand_names(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def _read_value(name: str, text: str) -> Any:
     try:
-        value = yaml.safe_load(text)
+        value = parse_yaml(text)
     except yaml.YAMLError as exc:
         raise ConfigError(f"{name}: the value {text!r} is not valid YAML: {exc}") from exc
     if name == "QUALITY_SAVE_FORMAT_PRIORITY" and isinstance(value, str):
@@ -221,7 +263,7 @@ def load_settings(overrides: Mapping[str, Any] | None = None, *, config: Path | 
             _environment(),
             expand_names(overrides or {}),
         )
-        return Settings(**functools.reduce(_merged, layers))
+        return Settings(**_from_folder(functools.reduce(_merged, layers)))
     except ValidationError as exc:
         raise ConfigError(_explain(exc)) from exc
     except SettingsError as exc:
@@ -305,5 +347,7 @@ def _explain(exc: ValidationError) -> str:
             lines.append(f"{key}: unknown key; {suggest(path[-1], set(section.model_fields))}")
         else:
             message = error["msg"].removeprefix("Value error, ")
-            lines.append(f"{key}: {message}; got {error['input']!r}")
+            # What stands at s3 by mistake may be a password.
+            shown = "" if path[:1] == ["s3"] else f"; got {error['input']!r}"
+            lines.append(f"{key}: {message}{shown}")
     return "configuration refused:\n  " + "\n  ".join(dict.fromkeys(lines))

@@ -79,7 +79,7 @@ def s3(s3_server: S3Settings, monkeypatch: pytest.MonkeyPatch) -> S3Settings:
 @pytest.fixture
 def bucket(s3: S3Settings, request: pytest.FixtureRequest) -> str:
     """A bucket of this test's own."""
-    from imgpipe.storage.s3 import s3_client
+    from imgpipe.storage.s3_client import s3_client
 
     name = "t-" + hashlib.sha256(request.node.nodeid.encode()).hexdigest()[:20]
     client: Any = s3_client(s3)

@@ -62,7 +62,8 @@ def _checks_of(asset: str, settings: Settings) -> AssetChecksDefinition:
             rows, _ = read_table(opened.output, asset, settings.dataset, shard)
             gallery = Gallery(settings, opened, shard)
             for name in names:
-                result = evaluate(name, rows, manifest, opened, gallery)
+                share = settings.assets.max_rejected_share
+                result = evaluate(name, rows, manifest, opened, gallery, max_rejected_share=share)
                 yield result if len(keys) == 1 else _evaluation(asset, name, result, key)
         if len(keys) != 1:
             for spec in specs:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -12,20 +13,26 @@ from dagster import AssetCheckResult, AssetCheckSeverity, MetadataValue
 
 from imgpipe.assets.gallery import Gallery, Shown
 from imgpipe.assets.metadata import failing_table, table, why
+from imgpipe.engines.rejections import causes_in_words, count_causes
 from imgpipe.engines.shard import Stores
 from imgpipe.metrics import CHECKS, LIMITS, limits_by_check
 from imgpipe.records import ImageRow, ShardManifest, Status, count_statuses
 from imgpipe.review.decisions import Verdict, verdict_of
-from imgpipe.stages.catalogue import QUALITY
+from imgpipe.settings import AssetSettings
+from imgpipe.stages.catalogue import MATTED, QUALITY
 
 #: Check -> what it means that it passes.
 DESCRIPTIONS: Mapping[str, str] = {
     **CHECKS,
     "rows_conserved": "n = ok + rejected + error + skipped, one row per image of the manifest.",
+    "rejected_share": "The share of rejected images, of those whose source is there, is at most "
+    "`assets.max_rejected_share`.",
     "no_errors": "No image ended in an error.",
     "none_waiting": "No rejected image waits for a person to decide (`imgpipe review list`).",
     "models_as_configured": "The configured models were used; nothing fell back to another.",
 }
+#: Check -> the asset whose own rejections it counts.
+_REJECTS = {"matte": MATTED}
 _LISTED = 20
 #: Whether the check passed, its severity, the result in words, and metadata.
 _Finding = tuple[bool, AssetCheckSeverity, str, Mapping[str, Any]]
@@ -33,9 +40,10 @@ _Finding = tuple[bool, AssetCheckSeverity, str, Mapping[str, Any]]
 
 def check_names(asset: str) -> tuple[str, ...]:
     """The checks of an asset, in the order in which the UI shows them."""
+    everywhere = ("rows_conserved", "rejected_share")
     if asset == QUALITY:
-        return (*CHECKS, "rows_conserved", "no_errors", "none_waiting", "models_as_configured")
-    return ("rows_conserved",)
+        return (*CHECKS, *everywhere, "no_errors", "none_waiting", "models_as_configured")
+    return everywhere
 
 
 def evaluate(
@@ -44,12 +52,16 @@ def evaluate(
     manifest: ShardManifest,
     stores: Stores,
     gallery: Gallery | None = None,
+    *,
+    max_rejected_share: float = AssetSettings().max_rejected_share,
 ) -> AssetCheckResult:
     """One check over one shard's finished table; with a ``gallery`` the failing images are shown."""
     if name in CHECKS:
         found = _score_finding(name, rows, stores, gallery)
     elif name == "rows_conserved":
         found = _rows_conserved(rows, manifest)
+    elif name == "rejected_share":
+        found = _rejected_share(rows, stores, gallery, max_rejected_share)
     elif name == "no_errors":
         found = _no_errors(rows, stores, gallery)
     elif name == "none_waiting":
@@ -64,13 +76,18 @@ def evaluate(
 
 @dataclass(frozen=True, slots=True)
 class _Failure:
-    """One image that misses one threshold. ``miss``: by how much, as a share of the threshold."""
+    """One image that misses one threshold, or that a stage rejected without one (no value then).
+
+    ``miss``: by how much, as a share of the threshold.
+    """
 
     row: ImageRow
     check: Mapping[str, Any]
 
     @property
     def miss(self) -> float:
+        if self.check.get("value") is None:
+            return math.inf
         value, threshold = float(self.check["value"]), float(self.check["threshold"])
         return abs(value - threshold) / (abs(threshold) or 1.0)
 
@@ -81,12 +98,24 @@ class _Failure:
 
 @dataclass(frozen=True, slots=True)
 class _Measured:
-    """What a check's thresholds read over a shard: threshold's name -> values, limits in force."""
+    """What a check's thresholds read over a shard: threshold's name -> values, limits in force.
+
+    ``stopped``: images that an earlier stage rejected or that ended in an error, so nothing was measured.
+    ``present``: images whose source was not deleted.
+    """
 
     values: Mapping[str, list[float]]
     limits: Mapping[str, set[float]]
     failures: Sequence[_Failure]
     accepted: int
+    stopped: Sequence[ImageRow]
+    present: int
+
+    @property
+    def judged(self) -> int:
+        """Images that were measured or that a stage of this check rejected."""
+        measured = max((len(numbers) for numbers in self.values.values()), default=0)
+        return measured + sum(failure.check.get("value") is None for failure in self.failures)
 
 
 def _measure(name: str, rows: Sequence[ImageRow]) -> _Measured:
@@ -95,9 +124,17 @@ def _measure(name: str, rows: Sequence[ImageRow]) -> _Measured:
     limits: dict[str, set[float]] = {}
     failures: list[_Failure] = []
     accepted: set[str] = set()
+    stopped: list[ImageRow] = []
     belonging = limits_by_check()[name]
     for row in rows:
-        for check in row.details.get("checks", ()):
+        checks = row.details.get("checks", ())
+        if row.status is Status.REJECTED and not checks and row.stage_failed == _REJECTS.get(name):
+            failures.append(
+                _Failure(row, {"name": row.stage_failed, "severity": "error", "message": why(row)})
+            )
+        elif row.status in (Status.REJECTED, Status.ERROR) and not checks:
+            stopped.append(row)
+        for check in checks:
             if check["name"] not in belonging or check["value"] is None:
                 continue
             values.setdefault(check["name"], []).append(float(check["value"]))
@@ -109,20 +146,21 @@ def _measure(name: str, rows: Sequence[ImageRow]) -> _Measured:
             else:
                 failures.append(_Failure(row, check))
     failures.sort(key=lambda failure: (not failure.severe, -failure.miss))
-    return _Measured(values, limits, failures, len(accepted))
+    present = sum(row.status is not Status.SKIPPED for row in rows)
+    return _Measured(values, limits, failures, len(accepted), stopped, present)
 
 
 def _score_finding(name: str, rows: Sequence[ImageRow], stores: Stores, gallery: Gallery | None) -> _Finding:
     found = _measure(name, rows)
     failures = found.failures
-    measured = max((len(numbers) for numbers in found.values.values()), default=0)
     messages: dict[str, list[str]] = {}
     for failure in failures:
         messages.setdefault(failure.row.image_id, []).append(failure.check["message"])
     metadata: dict[str, Any] = {
-        "images_measured": measured,
+        "images_measured": found.judged,
         "images_failed": len(messages),
         "images_accepted_in_review": found.accepted,
+        "images_not_measured": len(found.stopped),
         "thresholds": {key: sorted(value) for key, value in found.limits.items()},
     }
     for key, numbers in found.values.items():
@@ -132,12 +170,23 @@ def _score_finding(name: str, rows: Sequence[ImageRow], stores: Stores, gallery:
     if failures:
         metadata["failing_images"] = _failure_table(failures, stores)
         metadata |= _pictures([Shown(key, "; ".join(each)) for key, each in messages.items()], gallery)
-    said = f"{len(messages)} of {measured} images failed" if measured else "nothing to measure here"
+    all_stopped = bool(found.stopped) and len(found.stopped) == found.present
+    if all_stopped:
+        metadata |= _failing(found.stopped, stores, gallery)
+    severe = not all_stopped and (not failures or any(failure.severe for failure in failures))
+    severity = AssetCheckSeverity.ERROR if severe else AssetCheckSeverity.WARN
+    return not failures and not all_stopped, severity, _said(found, len(messages)), metadata
+
+
+def _said(found: _Measured, failed: int) -> str:
+    said = f"{failed} of {found.judged} images failed" if found.judged else "nothing to measure here"
     if found.accepted:
         said += f"; {found.accepted} accepted in review"
-    severe = not failures or any(failure.severe for failure in failures)
-    severity = AssetCheckSeverity.ERROR if severe else AssetCheckSeverity.WARN
-    return not failures, severity, said, metadata
+    if found.stopped:
+        errors = sum(row.status is Status.ERROR for row in found.stopped)
+        causes = [causes_in_words(count_causes(found.stopped)), f"{errors} x error" if errors else ""]
+        said += f"; {len(found.stopped)} stopped earlier: {', '.join(filter(None, causes))}"
+    return said
 
 
 def _failure_table(failures: Sequence[_Failure], stores: Stores) -> MetadataValue[Any]:
@@ -149,8 +198,7 @@ def _failure_table(failures: Sequence[_Failure], stores: Stores) -> MetadataValu
             {
                 "image": failure.row.image_id,
                 "check": failure.check["name"],
-                "value": float(failure.check["value"]),
-                "threshold": float(failure.check["threshold"]),
+                **{key: float(failure.check[key]) for key in numbers if failure.check.get(key) is not None},
                 "severity": failure.check["severity"],
                 "why": failure.check["message"],
                 "quality_json": stores.output.uri(failure.row.output_key),
@@ -175,6 +223,21 @@ def _rows_conserved(rows: Sequence[ImageRow], manifest: ShardManifest) -> _Findi
         "missing": sorted(expected - found)[:_LISTED],
         "unexpected": sorted(found - expected)[:_LISTED],
     }
+    return passed, AssetCheckSeverity.ERROR, said, metadata
+
+
+def _rejected_share(
+    rows: Sequence[ImageRow], stores: Stores, gallery: Gallery | None, allowed: float
+) -> _Finding:
+    present = sum(row.status is not Status.SKIPPED for row in rows)
+    rejected = [row for row in rows if row.status is Status.REJECTED]
+    share = len(rejected) / max(present, 1)
+    passed = share <= allowed
+    metadata: dict[str, Any] = {"share": share, "allowed": allowed, "causes": count_causes(rejected)}
+    if not passed:
+        metadata |= _failing(rejected, stores, gallery)
+    why_rejected = f" ({causes_in_words(metadata['causes'])})" if rejected else ""
+    said = f"{len(rejected)} of {present} images rejected{why_rejected}: {share:.1%}, allowed {allowed:.1%}"
     return passed, AssetCheckSeverity.ERROR, said, metadata
 
 

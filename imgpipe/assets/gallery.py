@@ -7,6 +7,7 @@ Dagster's database and read with its neighbours.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -134,12 +135,20 @@ class Gallery:
 
 
 def worst_first(rows: Iterable[ImageRow], count: int) -> list[Shown]:
-    """The ``count`` images to look at first, of those with a score."""
+    """The ``count`` images to look at first: rejected ones, then those with the lowest luma PSNR (dB).
+
+    What was rejected before it was scored comes after the rejected ones with a score.
+    """
     from imgpipe.report.selection import worst_first as ranked
 
-    scored = [row for row in rows if row.status is not Status.SKIPPED and "psnr_y" in row.metrics]
-    first = ranked([row.status.value for row in scored], [row.metrics["psnr_y"] for row in scored])[:count]
-    return [Shown(scored[i].image_id, "; ".join(scored[i].reasons) or _scores(scored[i])) for i in first]
+    shown = [row for row in rows if row.status is Status.REJECTED or _is_scored(row)]
+    scores = [row.metrics.get("psnr_y", math.inf) for row in shown]
+    first = ranked([row.status.value for row in shown], scores)[:count]
+    return [Shown(shown[i].image_id, "; ".join(shown[i].reasons) or _scores(shown[i])) for i in first]
+
+
+def _is_scored(row: ImageRow) -> bool:
+    return row.status is not Status.SKIPPED and "psnr_y" in row.metrics
 
 
 def _scores(row: ImageRow) -> str:

@@ -12,6 +12,7 @@ from imgpipe.assets.presentation import code_references, freshness, owners
 from imgpipe.config import Settings
 from imgpipe.engines.retry import Retry
 from imgpipe.engines.shard import RowListener, ShardResult, Stores, ignore_row, run_shard
+from imgpipe.inference.device import may_use_cuda
 from imgpipe.partitions import shard_of, shard_partitions
 from imgpipe.resources.retries import infrastructure_retries
 from imgpipe.resources.stores import ImageStores
@@ -31,12 +32,12 @@ def build_image_assets(settings: Settings, on_row: RowListener = ignore_row) -> 
 
 
 def uses_gpu(step: Step, settings: Settings) -> bool:
-    """True where a network runs, unless the configuration keeps it on the CPU.
+    """True where a network runs that may run on a GPU of this machine.
 
-    With ``device: auto`` only the machine that runs the step knows; it takes the pool's slot then too,
-    since an unguarded GPU costs more than a CPU step that waits.
+    Definitions are loaded again by every process that executes a run, so that ``device: auto`` is resolved
+    where the step runs: on a machine without a usable GPU it takes no slot and holds up nobody.
     """
-    return settings.device != "cpu" and step.action.runs_network(settings)
+    return step.action.runs_network(settings) and may_use_cuda(settings.device)
 
 
 def _kinds(step: Step, settings: Settings) -> set[str]:

@@ -6,6 +6,7 @@ A self-contained SVG, so that it can be shown wherever an image can.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
 from html import escape
 from typing import TYPE_CHECKING
@@ -131,24 +132,30 @@ def _thresholds(frame: pd.DataFrame, score: str) -> list[float]:
 
 def _worst_strip(frame: pd.DataFrame, dataset: str, output: ImageStore) -> Iterator[str]:
     """Source and result of the images to look at first, from the report's own thumbnails."""
+    import pandas as pd
+
     from imgpipe.report.selection import worst_first
 
-    needed = ["thumb_source", "thumb_result", "psnr_y"]
-    if not set(needed) <= set(frame.columns):
+    if not {"thumb_source", "thumb_result", "psnr_y"} <= set(frame.columns):
         return
-    shown = frame.dropna(subset=needed)
+    to_look_at = frame["psnr_y"].notna() | (frame["status"] == Status.REJECTED.value)
+    shown = frame[to_look_at & frame["thumb_source"].notna()]
     if not len(shown):
         return
-    worst = shown.iloc[worst_first(list(shown["status"]), list(shown["psnr_y"]))[:_WORST]]
+    scores = shown["psnr_y"].fillna(math.inf)  # Rejected before it was scored.
+    worst = shown.iloc[worst_first(list(shown["status"]), list(scores))[:_WORST]]
     yield _text(_MARGIN, _STRIP_Y - 10, "the worst images, source and result", "title")
     step = (_WIDTH - 2 * _MARGIN) / _WORST
     for index, (_, row) in enumerate(worst.iterrows()):
         left = _MARGIN + index * step
         for half, kind in enumerate(("thumb_source", "thumb_result")):
+            if pd.isna(row[kind]):
+                continue
             yield _thumbnail(
                 output, keys.report_key(dataset, str(row[kind])), left + half * step / 2, step / 2 - 3
             )
-        yield _text(left, _STRIP_Y + _SIDE + 18, f"{row['psnr_y']:.1f} dB, {row['status']}", "tick")
+        score = "not scored" if pd.isna(row["psnr_y"]) else f"{row['psnr_y']:.1f} dB"
+        yield _text(left, _STRIP_Y + _SIDE + 18, f"{score}, {row['status']}", "tick")
 
 
 def _thumbnail(output: ImageStore, key: str, x: float, width: float) -> str:

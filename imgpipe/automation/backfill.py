@@ -23,6 +23,7 @@ from imgpipe.config import Settings
 from imgpipe.engines.backfill import Candidate, candidates, within_budget
 from imgpipe.engines.status import fingerprints, shard_statuses
 from imgpipe.partitions import add_partitions
+from imgpipe.resources.runs import end_dead_runs
 from imgpipe.resources.stores import ImageStores
 from imgpipe.stages.chain import steps
 from imgpipe.storage import keys
@@ -46,6 +47,7 @@ def build_backfill_schedule(settings: Settings) -> ScheduleDefinition:
     def backfill_schedule(
         context: ScheduleEvaluationContext, stores: ImageStores
     ) -> list[RunRequest] | SkipReason:
+        end_dead_runs(context.instance)
         opened = stores.open(settings)
         wanted = fingerprints(settings)
         statuses = list(shard_statuses(settings, opened, wanted))

@@ -7,13 +7,15 @@ from dagster import Definitions
 from imgpipe.automation.arrival import build_arrival_sensor
 from imgpipe.automation.backfill import build_backfill_schedule
 from imgpipe.automation.conditions import build_conditions_sensor, with_conditions
+from imgpipe.automation.dead_runs import build_dead_runs_sensor
 from imgpipe.automation.jobs import build_retry_job
 from imgpipe.automation.report import build_report_schedule
 from imgpipe.config import Settings
 
 
 def automated(definitions: Definitions, settings: Settings) -> Definitions:
-    """The definitions with the retry job, and the sensors and schedules of ``settings.automation.mode``."""
+    """The definitions with the retry job, the sensor that ends dead runs, and the sensors and schedules of
+    ``settings.automation.mode``."""
     jobs = [build_retry_job(settings)]
     match settings.automation.mode:
         case "off":
@@ -29,4 +31,4 @@ def automated(definitions: Definitions, settings: Settings) -> Definitions:
                 sensors=[build_arrival_sensor(settings)],
                 schedules=[build_backfill_schedule(settings), build_report_schedule(settings)],
             )
-    return Definitions.merge(definitions, added)
+    return Definitions.merge(definitions, added, Definitions(sensors=[build_dead_runs_sensor()]))

@@ -10,6 +10,7 @@ import typer
 
 from imgpipe.cli import calibrate, demo, doctor, files, image, models, prune, review, run, ui
 from imgpipe.cli.common import over_dataset
+from imgpipe.cli.signals import INTERRUPTED
 
 app = typer.Typer(
     name="imgpipe",
@@ -19,7 +20,8 @@ app = typer.Typer(
     help=(
         "Anime and illustration images matted, upscaled and scored, as Dagster assets.\n\n"
         "Exit codes: 0 all images good; 1 finished, some images failed or were rejected; "
-        "2 wrong use or configuration; 3 infrastructure failed."
+        "2 wrong use or configuration; 3 infrastructure failed; "
+        "129, 130, 143 interrupted by SIGHUP, Ctrl-C, SIGTERM."
     ),
 )
 app.command("demo")(demo.demo)
@@ -46,6 +48,8 @@ def main() -> None:
         app()
     except SystemExit as exc:
         end.code = exc.code
+        if exc.code in INTERRUPTED:
+            end.leave()  # Work in flight was given up: no thread is waited for.
         raise
 
 

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 import yaml
 from rich.box import SIMPLE
-from rich.markup import escape
 from rich.table import Table
 
 from imgpipe.cli.common import EXIT_OK, Assignments, ConfigFile, OutputUrl, dataset_settings, exits, out
+from imgpipe.cli.console import escape
 from imgpipe.config import Settings
 from imgpipe.errors import ConfigError
 from imgpipe.metrics import PROFILES

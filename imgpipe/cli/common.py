@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Annotated, Any, ParamSpec, TypeVar
 
 import typer
-from rich.console import Console
-from rich.markup import escape
 
-from imgpipe.config import Settings, load_settings, parse_assignments
+from imgpipe.cli.console import SafeConsole, SafeFormatter, escape
+from imgpipe.cli.signals import Interrupted, interruptible
+from imgpipe.config import Settings, found_file_naming_others, load_settings, parse_assignments
 from imgpipe.errors import ConfigError, ImgpipeError, ModelError, StorageError
 from imgpipe.names import dataset_name_from
 
@@ -21,8 +21,8 @@ R = TypeVar("R")
 
 EXIT_OK, EXIT_IMAGES, EXIT_USAGE, EXIT_INFRASTRUCTURE = 0, 1, 2, 3
 
-out = Console(highlight=False, soft_wrap=True)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
+out = SafeConsole()
+err = SafeConsole(stderr=True)
 
 Assignments = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any setting, as in upscale.scale=2.")
@@ -58,15 +58,22 @@ def exit_code_of(error: ImgpipeError) -> int:
 
 
 def exits(command: Callable[P, R]) -> Callable[P, R]:
-    """Print an error of imgpipe as one message and exit with the code of its kind."""
+    """Print an error of imgpipe as one message and exit with the code of its kind, or of a signal."""
 
     @functools.wraps(command)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
-        logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+        handler = logging.StreamHandler()
+        handler.setFormatter(SafeFormatter("%(levelname)s %(name)s: %(message)s"))
+        logging.basicConfig(level=logging.WARNING, handlers=[handler])
         try:
-            return command(*args, **kwargs)
+            with interruptible():
+                return command(*args, **kwargs)
+        except Interrupted as exc:
+            raise typer.Exit(exc.exit_code) from exc
         except ImgpipeError as exc:
-            err.print(f"[bold red]{type(exc).__name__}[/]: {escape(str(exc))}")
+            # Lines are our own only where settings are refused; elsewhere they come from a name.
+            lines = str(exc).split("\n") if isinstance(exc, ConfigError) else [str(exc)]
+            err.print(f"[bold red]{type(exc).__name__}[/]: " + "\n".join(map(escape, lines)))
             raise typer.Exit(exit_code_of(exc)) from exc
 
     return wrapped
@@ -109,6 +116,8 @@ def dataset_settings(
 def settings_from(overrides: Mapping[str, Any], config: Path | None = None) -> Settings:
     """Settings from a command's arguments over environment and file; paths become absolute."""
     settings = load_settings(overrides, config=config)
+    if config is None:
+        _say_found_file()
     changes: dict[str, Any] = {}
     for name in ("source", "output"):
         changes[name] = absolute_url(getattr(settings, name))
@@ -117,6 +126,14 @@ def settings_from(overrides: Mapping[str, Any], config: Path | None = None) -> S
     for name in settings.action_names():
         changes[name] = _with_absolute_model(getattr(settings, name))
     return settings.model_copy(update=changes)
+
+
+@functools.cache
+def _say_found_file() -> None:
+    """Once: settings of the working directory decide which files are read and written."""
+    path = found_file_naming_others()
+    if path is not None:
+        err.print(f"settings: ./{path}")
 
 
 def absolute_url(url: str) -> str:

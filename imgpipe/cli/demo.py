@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.box import SIMPLE
-from rich.markup import escape
 from rich.table import Table
 
 from imgpipe.cli.common import EXIT_OK, exits, out, settings_from
+from imgpipe.cli.console import escape
 from imgpipe.cli.run import (
     materialize_pending,
     open_stores,
@@ -20,6 +20,7 @@ from imgpipe.cli.run import (
     print_report_place,
 )
 from imgpipe.config import Settings
+from imgpipe.engines.rejections import count_causes
 from imgpipe.engines.shard import Stores
 from imgpipe.errors import WeightsMissing
 from imgpipe.inference.weights import locate
@@ -60,7 +61,8 @@ def demo(
     for line in reasons_of(rows[QUALITY].values()):
         out.print(f"  {line}")
     print_checks(outcome.evaluations)
-    print_counts(count_statuses(rows[QUALITY].values()))
+    final = rows[QUALITY].values()
+    print_counts(count_statuses(final), count_causes(final))
     out.print("[bold]where to look[/]")
     print_report_place(settings, stores)
     out.print("Dagster UI: `make ui` (or `imgpipe ui`), then http://127.0.0.1:3000")

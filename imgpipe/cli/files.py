@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 
 from imgpipe.cli.common import exits, out, settings_from
+from imgpipe.cli.console import escape
 from imgpipe.engines.files import image_files
 from imgpipe.storage.opening import open_store
 

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.markup import escape
 
 from imgpipe.cli.common import EXIT_IMAGES, EXIT_OK, Assignments, exits, out, settings_from
+from imgpipe.cli.console import escape
 from imgpipe.config import Settings, parse_assignments
 from imgpipe.errors import ConfigError
 from imgpipe.records import ImageRow, Status
@@ -100,6 +100,8 @@ def score(
         typer.echo(json.dumps(document, indent=2))
     else:
         _print_verdict(document)
+        for note in document["notes"]:
+            out.print(f"note: {escape(note)}")
     raise typer.Exit(EXIT_OK if document["status"] == "ok" else EXIT_IMAGES)
 
 

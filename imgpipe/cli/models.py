@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 from rich.progress import DownloadColumn, Progress, TaskID, TransferSpeedColumn
 
 from imgpipe.cli.common import EXIT_OK, EXIT_USAGE, exits, out, settings_from
+from imgpipe.cli.console import escape
 from imgpipe.errors import ConfigError
 from imgpipe.inference.download import pull as pull_weights
 from imgpipe.inference.download import verify as verify_weights

@@ -6,7 +6,6 @@ from typing import Annotated
 
 import typer
 from rich.filesize import decimal
-from rich.markup import escape
 
 from imgpipe.cli.common import (
     EXIT_OK,
@@ -20,6 +19,7 @@ from imgpipe.cli.common import (
     exits,
     out,
 )
+from imgpipe.cli.console import escape
 from imgpipe.cli.run import open_stores
 from imgpipe.engines.prune import leftovers, require_few_leftovers
 

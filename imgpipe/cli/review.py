@@ -12,11 +12,11 @@ from typing import Annotated
 
 import typer
 from rich.box import SIMPLE
-from rich.markup import escape
 from rich.measure import Measurement
 from rich.table import Table
 
 from imgpipe.cli.common import EXIT_OK, Assignments, exits, out, settings_from
+from imgpipe.cli.console import escape
 from imgpipe.config import Settings, find_config_file, parse_assignments
 from imgpipe.engines.review import replaceable_places
 from imgpipe.errors import ConfigError

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.box import SIMPLE
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -32,10 +31,19 @@ from imgpipe.cli.common import (
     exits,
     out,
 )
+from imgpipe.cli.console import escape
 from imgpipe.config import Settings
+from imgpipe.engines.rejections import causes_in_words
 from imgpipe.engines.retry import Mode, Retry
 from imgpipe.engines.shard import RowListener, Stores
-from imgpipe.engines.status import ShardStatus, State, fingerprints, shard_statuses, total_counts
+from imgpipe.engines.status import (
+    ShardStatus,
+    State,
+    fingerprints,
+    shard_statuses,
+    total_causes,
+    total_counts,
+)
 from imgpipe.errors import ConfigError, ObjectChanged, ObjectMissing, ObjectUnreadable, WeightsMissing
 from imgpipe.records import ImageRow, Status
 from imgpipe.stages.build import warm_up
@@ -113,8 +121,9 @@ def run(settings: Settings, retry: Retry = EVERYTHING, allowed: Allowed = NOTHIN
     outcome = materialize_pending(settings, retry, allowed)
     stores = open_stores(settings)
     print_checks(outcome.evaluations)
-    counts = total_counts(list(shard_statuses(settings, stores, None)))
-    print_counts(counts)
+    statuses = list(shard_statuses(settings, stores, None))
+    counts = total_counts(statuses)
+    print_counts(counts, total_causes(statuses))
     print_report_place(settings, stores)
     for problem in outcome.stopped:
         err.print(f"[bold red]not done[/]: {escape(problem)}")
@@ -168,8 +177,10 @@ def status(settings: Settings) -> int:
     deleted = sum(status.deleted for status in statuses)
     if deleted:
         out.print(f"{deleted} sources were deleted; their outputs are kept until `imgpipe prune`")
+    counts = total_counts(statuses)
+    print_counts(counts, total_causes(statuses))
     stopped = print_damage(statuses)
-    return EXIT_INFRASTRUCTURE if stopped else _exit_code(total_counts(statuses))
+    return EXIT_INFRASTRUCTURE if stopped else _exit_code(counts)
 
 
 def report(settings: Settings) -> int:
@@ -206,6 +217,9 @@ def materialize_pending(settings: Settings, retry: Retry = EVERYTHING, allowed: 
     With a ``retry`` of failed images only, nothing is planned: new and changed sources are not considered.
     """
     wanted = fingerprints(settings)  # Missing weights are reported before anything is listed or written.
+    with starting():
+        from imgpipe.launch import check_instance  # takes seconds: Dagster
+    check_instance()
     outcome = Outcome()
     if retry.mode is not Mode.FAILED:
         try:
@@ -220,16 +234,19 @@ def materialize_pending(settings: Settings, retry: Retry = EVERYTHING, allowed: 
     if any(status.state is not State.FAILED for status in pending):
         warm_up(settings)
     with starting():
-        from imgpipe.launch import Launcher, open_instance, remember_settings  # takes seconds: Dagster
+        from imgpipe.launch import Launcher, open_instance, remember_settings
         from imgpipe.partitions import add_partitions
+        from imgpipe.resources.runs import end_dead_runs
 
     with open_instance() as instance:
         home = remember_settings(settings).parent
+        for ended in end_dead_runs(instance):
+            err.print(escape(ended))
         out.print(f"Dagster instance: {escape(str(home))} (open it with `imgpipe ui`)")
         add_partitions(settings, instance, [status.shard for status in statuses])
         out.print(f"{len(pending)} of {len(statuses)} shards to do")
         with row_progress(settings, pending) as on_row:
-            launcher = Launcher(settings, instance, on_row)
+            launcher = Launcher(settings, instance, on_row, say=lambda text: err.print(escape(text)))
             for shard_status in pending:
                 try:
                     outcome.evaluations.extend(launcher.run_shard(shard_status.shard, retry))
@@ -378,11 +395,11 @@ def _only_warns(failed: Sequence[AssetCheckEvaluation]) -> bool:
     return all(one.severity.value == "WARN" for one in failed)
 
 
-def print_counts(counts: dict[str, int]) -> None:
-    out.print(
-        f"{counts.get('n', 0)} images: "
-        + ", ".join(f"{counts.get(status.value, 0)} {status.value}" for status in Status)
-    )
+def print_counts(counts: Mapping[str, int], causes: Mapping[str, int]) -> None:
+    """As in ``37 images: 7 ok, 30 rejected: 30 x matte not sure; 0 error, 0 skipped``."""
+    ok, rejected, *others = (f"{counts.get(status.value, 0)} {status.value}" for status in Status)
+    why = f": {escape(causes_in_words(causes))};" if causes else ","
+    out.print(f"{counts.get('n', 0)} images: {ok}, {rejected}{why} {', '.join(others)}")
 
 
 def print_report_place(settings: Settings, stores: Stores) -> None:

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import queue
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from imgpipe.engines.stop import GRACE_SECONDS, STOP, Stopped
 from imgpipe.errors import PER_IMAGE_ERRORS, ImgpipeError, LimitExceeded, ObjectChanged
 from imgpipe.images.image import Image
 from imgpipe.inference.threads import bound_pools, usable_cores
@@ -105,7 +107,9 @@ def run_items(
     """Compute all items; rows in the order of ``items``, exactly one each.
 
     An error of one image becomes a row with ``status=error``. A :class:`ModelError` or
-    :class:`StoreUnavailable` stops the run, after the jobs in flight.
+    :class:`StoreUnavailable` stops the run, after the jobs in flight; so does a request to stop
+    (:class:`~imgpipe.engines.stop.Stopped`), which waits for them :data:`GRACE_SECONDS` at most. ``on_row``
+    hears of every image that was finished.
     """
     if not items:
         return []
@@ -113,15 +117,36 @@ def run_items(
     limit = workers or usable_cores() + 2
     slots = threading.BoundedSemaphore(stage.concurrency)
     tools = _Tools(stage, output, slots, source_decoder(isolation, workers))
-    with ThreadPoolExecutor(limit, thread_name_prefix=f"imgpipe-{asset}") as pool:
-        jobs = [pool.submit(_process, tools, asset, item) for item in items]
-        try:
-            for job in as_completed(jobs):
+    pool = ThreadPoolExecutor(limit, thread_name_prefix=f"imgpipe-{asset}")
+    jobs = [pool.submit(_process, tools, asset, item) for item in items]
+    unheard = set(jobs)
+    try:
+        for job in _as_completed(jobs):
+            unheard.discard(job)
+            on_row(job.result())
+    except BaseException as exc:
+        pool.shutdown(wait=False, cancel_futures=True)
+        # Other errors leave no thread behind; a stop must come to an end, as its sender may kill next.
+        in_flight = [job for job in unheard if not job.cancelled()]
+        for job in wait(in_flight, timeout=None if isinstance(exc, Exception) else GRACE_SECONDS).done:
+            if job.exception() is None:
                 on_row(job.result())
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+        raise
+    pool.shutdown()
     return [job.result() for job in jobs]
+
+
+def _as_completed(jobs: Sequence[Future[ImageRow]]) -> Iterator[Future[ImageRow]]:
+    """The jobs as they finish; raises :class:`Stopped` as soon as a stop is requested."""
+    finished: queue.SimpleQueue[Future[ImageRow] | None] = queue.SimpleQueue()
+    with STOP.heard_by(lambda: finished.put(None)):
+        for job in jobs:
+            job.add_done_callback(finished.put)
+        for _ in jobs:
+            done = finished.get()
+            if done is None:
+                raise Stopped("a stop was requested")
+            yield done
 
 
 def _process(tools: _Tools, asset: str, item: WorkItem) -> ImageRow:
@@ -144,6 +169,7 @@ def _compute(tools: _Tools, item: WorkItem, clock: _Clock) -> ImageRow:
     if item.unchanged is not None and not images:
         return item.unchanged
     with tools.compute_slots, clock.step("compute"):
+        STOP.check()  # It may have waited for the slot.
         result = tools.stage.run(images, item.rows)
     main_role = next(iter(item.inputs))
     row = replace(

@@ -7,6 +7,8 @@ import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
 
 from imgpipe.config import Settings
 from imgpipe.engines.deleted import as_deleted, restored
@@ -14,6 +16,7 @@ from imgpipe.engines.files import delete_replaced, existing_outputs
 from imgpipe.engines.journal import Journal
 from imgpipe.engines.local import ObjectRef, WorkItem, run_items
 from imgpipe.engines.placing import place_by_verdict
+from imgpipe.engines.rejections import count_causes
 from imgpipe.engines.retry import DUE, Retry
 from imgpipe.engines.review import with_decisions
 from imgpipe.errors import ObjectChanged, ObjectMissing
@@ -35,6 +38,10 @@ RowListener = Callable[[str, str, ImageRow, bool], None]
 
 #: In place of a manifest's digest: the table holds rows that were left outdated.
 OUTDATED = "outdated"
+
+#: Increment together with the code version of ``read``, which makes shards due, when sources with a colour
+#: profile, and only they, get other results.
+PROFILE_VERSION = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,15 +118,16 @@ def run_shard(
         on_row(step.asset, shard, row, False)
     if isinstance(stage, ScoreStage):
         stage = stage.for_shard(dataset, shard)
-    computed = run_items(
-        ReplaceableStage(stage, step.action) if decisions.digest else stage,
-        step.asset,
-        items,
-        stores.output,
-        workers=settings.workers,
-        isolation=settings.isolation,
-        on_row=hear,
-    )
+    with journal.saved_on_failure():
+        computed = run_items(
+            ReplaceableStage(stage, step.action) if decisions.digest else stage,
+            step.asset,
+            items,
+            stores.output,
+            workers=settings.workers,
+            isolation=settings.isolation,
+            on_row=hear,
+        )
     by_id = finished | {row.image_id: row for row in computed}
     rows = tuple(
         with_decisions(step, by_id[entry.image_id], decisions, upstream, stores.output)
@@ -140,6 +148,7 @@ def run_shard(
             "review_digest": decisions.digest,
             "rows_digest": rows_digest(rows),
             "counts": json.dumps(count_statuses(rows)),
+            "rejected": json.dumps(count_causes(rows)),
             "compute": json.dumps(_compute_time(rows)),
         },
     )
@@ -272,7 +281,7 @@ class _Plan:
             return None
         if before.stage_failed and before.stage_failed != self.step.asset:
             return None
-        if before.stage_hash != self._stage_hash(self._known_digests(entry, before)):
+        if before.stage_hash != self._stage_hash(entry, self._known_digests(entry, before)):
             return None
         if before.status is Status.ERROR:
             if self.retry.repeats(before):
@@ -302,9 +311,12 @@ class _Plan:
         limits = self.settings.limits.for_own_files()
         return ObjectRef(self.stores.output, decision.file_key, limits, sha256=decision.file_sha256)
 
-    def _stage_hash(self, digests: Mapping[str, str]) -> str:
-        text = json.dumps([self.stage.fingerprint, sorted(digests.items())])
-        return hashlib.sha256(text.encode()).hexdigest()
+    def _stage_hash(self, entry: ManifestEntry, digests: Mapping[str, str]) -> str:
+        facts: list[Any] = [self.stage.fingerprint, sorted(digests.items())]
+        raw = self.upstream.get(RAW, {}).get(entry.image_id)
+        if raw is not None and raw.details.get("icc_bytes"):
+            facts.append(PROFILE_VERSION)
+        return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
     def _base(self, entry: ManifestEntry) -> ImageRow:
         before = self.previous.get(entry.image_id)
@@ -328,12 +340,12 @@ class _Plan:
             base=replace(
                 base,
                 attempts=base.attempts + 1,
-                stage_hash=self._stage_hash(self._known_digests(entry, base)),
+                stage_hash=self._stage_hash(entry, self._known_digests(entry, base)),
             ),
             inputs=inputs,
             rows=rows,
             key_of=lambda kind: self._key(entry.image_id, kind),
-            stage_hash_of=self._stage_hash,
+            stage_hash_of=partial(self._stage_hash, entry),
             unchanged=self._unless_changed(entry),
         )
 
@@ -342,7 +354,7 @@ class _Plan:
         before = self.previous.get(entry.image_id)
         if self.step.asset != RAW or before is None or before.status is not Status.OK:
             return None
-        current = before.stage_hash == self._stage_hash({"source": before.input_sha256})
+        current = before.stage_hash == self._stage_hash(entry, {"source": before.input_sha256})
         return replace(before, etag=entry.etag) if current else None
 
     def _ref(self, asset: str, entry: ManifestEntry, rows: Mapping[str, ImageRow]) -> ObjectRef:

@@ -38,9 +38,10 @@ class ShardStatus:
     """One shard: its size, the state of every asset and the counts of the last one that has a table.
 
     ``deleted``: images whose source is gone. ``compute``: asset -> (images with a measured compute step,
-    its seconds). ``digest``: the manifest's. ``lost``: asset -> number of files that its table names and that
-    are gone or have another size. ``damaged``: what is wrong with tables that cannot be read (they count as
-    missing); ``stopped``: why nothing can be done about this shard, empty where it can.
+    its seconds). ``digest``: the manifest's. ``rejected``: rejected images of that table by cause.
+    ``lost``: asset -> number of files that its table names and that are gone or have another size.
+    ``damaged``: what is wrong with tables that cannot be read (they count as missing).
+    ``stopped``: why nothing can be done about this shard, empty where it can.
     """
 
     shard: str
@@ -50,6 +51,7 @@ class ShardStatus:
     deleted: int = 0
     compute: Mapping[str, tuple[int, float]] = field(default_factory=dict)
     digest: str = ""
+    rejected: Mapping[str, int] = field(default_factory=dict)
     lost: Mapping[str, int] = field(default_factory=dict)
     damaged: tuple[str, ...] = ()
     stopped: str = ""
@@ -104,6 +106,7 @@ def _shard_status(
     compute: dict[str, tuple[int, float]] = {}
     states: dict[str, State] = {}
     counts: dict[str, int] = {}
+    rejected: dict[str, int] = {}
     digests: dict[str, str] = {}
     damaged: list[str] = []
     for step in chain:
@@ -117,6 +120,7 @@ def _shard_status(
             continue
         digests[step.asset] = meta["rows_digest"]
         counts = json.loads(meta["counts"])
+        rejected = json.loads(meta.get("rejected", "{}"))  # Older tables do not count causes.
         measured = json.loads(meta["compute"])
         compute[step.asset] = (measured["images"], measured["seconds"])
         above = [digests.get(asset, "") for asset in step.upstream]
@@ -139,6 +143,7 @@ def _shard_status(
         facts.absent,
         compute,
         facts.digest,
+        rejected,
         damaged=tuple(damaged),
     )
 
@@ -169,4 +174,13 @@ def total_counts(statuses: Sequence[ShardStatus]) -> dict[str, int]:
     for status in statuses:
         if status.states.get(QUALITY) is not State.MISSING:
             totals.update(status.counts)
+    return dict(totals)
+
+
+def total_causes(statuses: Sequence[ShardStatus]) -> dict[str, int]:
+    """Rejected images by cause over the same shards."""
+    totals: Counter[str] = Counter()
+    for status in statuses:
+        if status.states.get(QUALITY) is not State.MISSING:
+            totals.update(status.rejected)
     return dict(totals)

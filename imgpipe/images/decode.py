@@ -1,7 +1,7 @@
 """Encoded bytes to :class:`~imgpipe.images.image.Image`; what is not kept is noted.
 
-Limits are checked on the header; metadata is read by our own parsers; the decoders are libpng (through
-imagecodecs), libjpeg-turbo, tifffile, OpenCV for AVIF, and Pillow for the rest. Those of PNG and JPEG are
+Limits are checked on the header; metadata is read by our own parsers; the decoders are libpng and libavif
+(through imagecodecs), libjpeg-turbo, tifffile, and Pillow for the rest. Those of PNG and JPEG are
 given files without metadata. What a decoder raises becomes one of our errors.
 
 A JPEG has no checksum: altered bits that make up another valid picture are not noticed. What libjpeg warns of
@@ -13,42 +13,31 @@ from __future__ import annotations
 import io
 import struct
 import zlib
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, cast
 
-import cv2
 import imagecodecs
 import numpy as np
 import numpy.typing as npt
 import PIL.Image
-from PIL import AvifImagePlugin, BmpImagePlugin, GifImagePlugin, WebPImagePlugin
+from PIL import WebPImagePlugin
 
 from imgpipe.errors import LimitExceeded, UnsupportedFormat
 from imgpipe.images import header as headers
 from imgpipe.images import icc
 from imgpipe.images.colour import to_8_bit
-from imgpipe.images.container import Header, Metadata, damaged, full_range
-from imgpipe.images.formats import jpeg, plugin, png, tiff_pixels
+from imgpipe.images.container import Header, Metadata, damaged
+from imgpipe.images.formats import avif, bmp, gif, plugin, png, tiff_pixels
 from imgpipe.images.formats.jpeg_pixels import decode_jpeg
 from imgpipe.images.image import Image, Pixels
 from imgpipe.images.metadata import icc_space, reset_exif_orientation, reset_xmp_orientation, screen
 from imgpipe.settings import LimitSettings
 
-# Decoders report on stderr what is already in the exceptions raised here.
-cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-
-#: What OpenCV, Pillow, tifffile, imagecodecs and struct raise on damaged files.
+#: What Pillow, tifffile, imagecodecs and struct raise on damaged files.
 _BACKEND_ERRORS = (
     *(OSError, SyntaxError, ValueError, TypeError, LookupError, ArithmeticError, EOFError, AttributeError),
-    *(RuntimeError, AssertionError, struct.error, zlib.error, cv2.error, Warning),
+    *(RuntimeError, AssertionError, struct.error, zlib.error, Warning),
 )
-
-_PILLOW: dict[str, Callable[[io.BytesIO], PIL.Image.Image]] = {
-    "WEBP": WebPImagePlugin.WebPImageFile,
-    "GIF": GifImagePlugin.GifImageFile,
-    "BMP": BmpImagePlugin.BmpImageFile,
-}
 
 _Array = npt.NDArray[Any]
 
@@ -78,10 +67,6 @@ def decode(data: bytes, *, name: str, limits: LimitSettings) -> Image:
         return _decode(data, header, meta, limits, name)
     except MemoryError as exc:
         raise _too_large(header, name) from exc
-    except cv2.error as exc:
-        if exc.code == cv2.Error.StsNoMem:
-            raise _too_large(header, name) from exc
-        raise damaged(name, f"the {header.format} cannot be decoded ({exc.err})") from exc
     except PIL.Image.DecompressionBombError as exc:
         raise LimitExceeded(
             f"{name}: expected at most 178,956,970 px, as the reader of {header.format} takes no more, got "
@@ -97,20 +82,18 @@ def _decode(data: bytes, header: Header, meta: Metadata, limits: LimitSettings, 
             pixels = _decode_png(data, header, name)
         case "TIFF":
             pixels, meta = _decode_tiff(data, header, meta, name)
+        case "BMP" | "GIF":
+            pixels, notes = (bmp if header.format == "BMP" else gif).read_pixels(data, name)
+            meta = replace(meta, notes=meta.notes + notes)
         case "AVIF":
-            pixels, meta = _decode_avif(data, header, meta, name)
+            pixels, meta = avif.decode_avif(data, header, meta, name)
         case "JPEG":
             pixels, meta = _decode_jpeg(data, header, meta, name)
         case "HEIC" | "JXL":
             with plugin.open_image(header.format, data, header.bit_depth, name) as opened:
                 pixels, meta = _from_plugin(opened, meta)
         case _:
-            with _open(header.format, data, name) as opened:
-                if opened.size != (header.width, header.height):
-                    headers.check_limits(
-                        replace(header, width=opened.width, height=opened.height), len(data), limits, name
-                    )
-                pixels, meta = _from_pillow(opened, meta, name)
+            pixels = _decode_webp(data, header, limits, name)
     if header.orientation != 1:
         pixels = _upright(pixels, header.orientation)
         meta = replace(meta, exif=reset_exif_orientation(meta.exif), xmp=reset_xmp_orientation(meta.xmp))
@@ -127,7 +110,7 @@ def _decode_png(data: bytes, header: Header, name: str) -> _Array:
 
 
 def _decode_jpeg(data: bytes, header: Header, meta: Metadata, name: str) -> tuple[_Array, Metadata]:
-    pixels, space, notes = decode_jpeg(jpeg.pixel_file(data, name), name)
+    pixels, space, notes = decode_jpeg(data, name)
     if pixels.shape[:2] != (header.height, header.width):
         raise damaged(
             name, f"the JPEG says {header.width}x{header.height} px and holds {pixels.shape[1::-1]}"
@@ -143,28 +126,17 @@ def _decode_tiff(data: bytes, header: Header, meta: Metadata, name: str) -> tupl
         return pixels, meta
     if pixels.dtype == np.uint16:
         meta = replace(meta, notes=(*meta.notes, "CMYK of 16 bits: colours converted in 8 bits"))
-    return _converted_cmyk(to_8_bit(pixels), meta)
+    rgb, meta = _converted_cmyk(to_8_bit(pixels[..., :4]), meta)
+    return np.concatenate([rgb, to_8_bit(pixels[..., 4:])], axis=2), meta
 
 
-def _decode_avif(data: bytes, header: Header, meta: Metadata, name: str) -> tuple[_Array, Metadata]:
-    decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    if decoded is None or decoded.shape[:2] != (header.height, header.width):
-        raise damaged(name, "the compressed pixels of the AVIF do not make up its picture")
-    pixels = _rgb_order(decoded)
-    if pixels.dtype == np.uint16:
-        pixels = full_range(pixels, header.bit_depth)
-    # Pillow parses the container without decoding the pixels; OpenCV returns only some of the blocks.
-    with AvifImagePlugin.AvifImageFile(io.BytesIO(data)) as opened:
-        info = opened.info
-    return pixels, screen(info.get("icc_profile"), info.get("exif"), info.get("xmp"), list(meta.notes))
-
-
-def _open(fmt: str, data: bytes, name: str) -> PIL.Image.Image:
-    """Through the format's own class: no guessing among formats, and our limits in place of Pillow's."""
-    try:
-        return _PILLOW[fmt](io.BytesIO(data))
-    except SyntaxError as exc:
-        raise damaged(name, f"the {fmt} header cannot be read ({exc})") from exc
+def _decode_webp(data: bytes, header: Header, limits: LimitSettings, name: str) -> _Array:
+    with WebPImagePlugin.WebPImageFile(io.BytesIO(data)) as opened:
+        if opened.size != (header.width, header.height):
+            actual = replace(header, width=opened.width, height=opened.height)
+            headers.check_limits(actual, len(data), limits, name)
+        opened.load()
+        return _as_array(opened)
 
 
 def _from_plugin(opened: PIL.Image.Image, meta: Metadata) -> tuple[_Array, Metadata]:
@@ -176,23 +148,6 @@ def _from_plugin(opened: PIL.Image.Image, meta: Metadata) -> tuple[_Array, Metad
     return _as_array(opened), meta
 
 
-def _from_pillow(opened: PIL.Image.Image, meta: Metadata, name: str) -> tuple[_Array, Metadata]:
-    opened.load()
-    mode = opened.mode
-    if mode == "P":
-        return _as_array(opened.convert("RGBA" if opened.has_transparency_data else "RGB")), meta
-    if mode == "L" and isinstance(opened.info.get("transparency"), int):
-        grey = _as_array(opened)
-        alpha = np.where(grey == opened.info["transparency"], 0, 255).astype(np.uint8)
-        return np.concatenate([grey, alpha], axis=2), meta
-    plain = opened.convert("L") if mode == "1" else opened
-    if plain.mode not in ("L", "LA", "RGB", "RGBA"):
-        raise UnsupportedFormat(
-            f"{name}: expected grey, RGB or a palette, got mode {mode}; convert it to PNG or TIFF"
-        )
-    return _as_array(plain), meta
-
-
 def _as_array(image: PIL.Image.Image) -> npt.NDArray[np.uint8]:
     pixels = np.array(image, np.uint8)
     return pixels[..., None] if pixels.ndim == 2 else pixels
@@ -202,14 +157,6 @@ def _converted_cmyk(cmyk: npt.NDArray[np.uint8], meta: Metadata) -> tuple[_Array
     usable = meta.icc if icc_space(meta.icc) == "CMYK" else None
     rgb, note = icc.cmyk_to_rgb(np.ascontiguousarray(cmyk), usable)
     return rgb, replace(meta, icc=icc.srgb_profile(), notes=(*meta.notes, note))
-
-
-def _rgb_order(decoded: _Array) -> _Array:
-    """OpenCV's grey, BGR or BGRA as (height, width, channels) in RGB order."""
-    if decoded.ndim == 2:
-        return decoded[..., None]
-    code = cv2.COLOR_BGR2RGB if decoded.shape[2] == 3 else cv2.COLOR_BGRA2RGBA
-    return cv2.cvtColor(decoded, code)
 
 
 def _upright(pixels: _Array, orientation: int) -> _Array:

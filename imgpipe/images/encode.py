@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import io
 from dataclasses import replace
-from typing import cast
 
 import cv2
 import numpy as np
@@ -34,6 +33,8 @@ _WEBP_LOSSY_METHOD = 4
 _WEBP_MAX_SIDE = 16383
 _JPEG_MAX_SIDE = 65535
 _JPEG_SEGMENT_BYTES = 65500
+#: Rows whose transparent pixels are looked at at once.
+_ZEROED_ROWS = 64
 
 
 def encode(
@@ -91,8 +92,8 @@ def _encoded(image: Image, fmt: str, effort: Effort, quality: int | None) -> byt
         case "JXL":
             return _encode_jxl(image, effort)
         case _:
-            written = write_png(image.pixels, effort)
-            return png.splice(written, icc=image.icc, exif=image.exif, xmp=image.xmp)
+            described = png.describing_chunks(icc=image.icc, exif=image.exif, xmp=image.xmp)
+            return write_png(image.pixels, effort, described)
 
 
 def _encode_webp(image: Image, effort: Effort, quality: int | None) -> bytes:
@@ -152,10 +153,18 @@ def _encode_jxl(image: Image, effort: Effort) -> bytes:
 
 
 def _zeroed(pixels: Pixels) -> Pixels:
-    hidden = pixels[..., -1] == 0
-    if not hidden.any():
+    """The same array where no transparent pixel has a colour; a copy only where one has."""
+    for top in range(0, len(pixels), _ZEROED_ROWS):
+        rows = pixels[top : top + _ZEROED_ROWS]
+        if rows[rows[..., -1] == 0].any():
+            break
+    else:
         return pixels
-    return cast(Pixels, np.where(hidden[..., None], pixels.dtype.type(0), pixels))
+    zeroed = pixels.copy()
+    for top in range(0, len(zeroed), _ZEROED_ROWS):
+        rows = zeroed[top : top + _ZEROED_ROWS]
+        rows[rows[..., -1] == 0] = 0
+    return zeroed
 
 
 def _pillow_image(image: Image) -> PIL.Image.Image:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from imgpipe.errors import LimitExceeded, UnsupportedFormat
 from imgpipe.images.container import Header, Metadata, damaged
-from imgpipe.images.formats import avif, jpeg, jxl, png, simple, tiff, webp
+from imgpipe.images.formats import avif, bmp, gif, jpeg, jxl, png, tiff, webp
 from imgpipe.images.sniff import sniff
 from imgpipe.settings import LimitSettings
 
@@ -15,7 +15,7 @@ _NO_METADATA = Metadata()
 
 
 def read(data: bytes, name: str) -> tuple[Header, Metadata]:
-    """The header and, for PNG, JPEG, WebP, TIFF and JPEG XL, the metadata; no pixel is decoded.
+    """The header and, for PNG, JPEG, WebP, TIFF, BMP and JPEG XL, the metadata; no pixel is decoded.
 
     Raises :class:`UnsupportedFormat` and :class:`DecodeError`; ``name`` is used in messages.
     """
@@ -37,14 +37,11 @@ def _read(fmt: str, data: bytes, name: str) -> tuple[Header, Metadata]:
         case "TIFF":
             return tiff.read(data, name)
         case "GIF":
-            return _with_note(simple.read_gif(data, name))
+            return _with_note(gif.read(data, name))
         case "BMP":
-            return simple.read_bmp(data, name), _NO_METADATA
+            return bmp.read(data, name)
         case "AVIF" | "HEIC":
-            header = avif.read_header(data, name, fmt)
-            if fmt == "HEIC":
-                header = replace(header, orientation=1)  # its plugin turns the picture upright itself
-            return _with_note(header)
+            return _with_note(avif.read_header(data, name, fmt))
         case _:
             header, meta = jxl.read(data, name)
             if header.frames > 1:

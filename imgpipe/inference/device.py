@@ -5,8 +5,10 @@ torch is imported inside the functions that need it; without torch everything ru
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
 import logging
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -43,6 +45,18 @@ def resolve_device(setting: DeviceSetting) -> str:
     if setting == "cuda":
         raise ConfigError(f"device: cuda was asked for, but {reason}; or set device to auto or cpu")
     return "cpu"
+
+
+def may_use_cuda(setting: str) -> bool:
+    """Whether :func:`resolve_device` may answer ``cuda``, told without importing torch.
+
+    ``auto`` means the CPU where no driver of NVIDIA's is to be seen, ``CUDA_VISIBLE_DEVICES`` hides all GPUs,
+    or torch is missing or a build without CUDA.
+    """
+    if setting != "auto":
+        return setting == "cuda"
+    hidden = os.environ.get("CUDA_VISIBLE_DEVICES", "0").strip() in ("", "-1", "NoDevFiles")
+    return not hidden and _may_have_cuda() and (_torch_may_have_cuda() or _onnxruntime_has_cuda())
 
 
 def bf16_pays(proc: Path = _PROC) -> bool:
@@ -116,6 +130,20 @@ def _has_torch() -> bool:
 def _may_have_cuda() -> bool:
     """Whether a driver of NVIDIA's is to be seen; torch, whose import takes seconds, is not asked."""
     return not _PROC.is_dir() or any(path.exists() for path in _DRIVERS)
+
+
+def _torch_may_have_cuda() -> bool:
+    try:
+        return not importlib.metadata.version("torch").endswith("+cpu")
+    except importlib.metadata.PackageNotFoundError:
+        return False
+
+
+def _onnxruntime_has_cuda() -> bool:
+    try:
+        return bool(importlib.metadata.version("onnxruntime-gpu"))
+    except importlib.metadata.PackageNotFoundError:
+        return False
 
 
 def _why_no_cuda() -> str:

@@ -77,7 +77,7 @@ def of_module(module: nn.Module, example: Tensor) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch announces that tracing will be replaced
-            traced = torch.jit.trace(module, example, check_trace=False)  # type: ignore[no-untyped-call]
+            traced = torch.jit.trace(module, example, check_trace=False)
             return library().convert_model(traced, example_input=example, input=free)
     except Exception as exc:  # a converter in Python that runs the module: anything can be raised
         raise ModelMismatch(f"OpenVINO cannot convert the network ({last_line(exc)})") from exc

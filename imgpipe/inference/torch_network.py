@@ -141,7 +141,7 @@ def _strips(module: nn.Module, pixels: Tensor) -> Iterator[tuple[int, Tensor]]:
         yield 0, module(pixels)
 
 
-class _LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class _LiveBytes(TorchDispatchMode):
     """Adds up the storages that operations create, until they are freed."""
 
     def __init__(self) -> None:

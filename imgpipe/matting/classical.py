@@ -236,8 +236,8 @@ def _judged(alpha: Alpha, border: Border, parts: dict[str, float], confidence_mi
     elif confidence < confidence_minimum:
         weakest = min(parts, key=lambda name: parts[name])
         distrust = (
-            f"classical matting is not sure of its mask (confidence {confidence:.2f}, at least "
-            f"{confidence_minimum:g} needed): {WHY_UNSURE[weakest]}; use a network"
+            f"matte not sure (confidence {confidence:.2f}, at least {confidence_minimum:g} needed): "
+            f"{WHY_UNSURE[weakest]}; use a network"
         )
     return CoarseMatte(
         alpha=alpha,

@@ -59,8 +59,12 @@ class AxisFilter:
 
     def matrix(self, part: slice) -> Floats:
         """(results in ``part``, samples in ``needs(part)``) float32; rows sum to 1."""
+        return self.exact_matrix(part).astype(np.float32)
+
+    def exact_matrix(self, part: slice) -> Doubles:
+        """:meth:`matrix` in float64."""
         needed = self.needs(part)
-        dense = np.zeros((part.stop - part.start, needed.stop - needed.start), np.float32)
+        dense = np.zeros((part.stop - part.start, needed.stop - needed.start))
         places = self._first[part, None] + np.arange(self._weights.shape[1]) - needed.start
         rows, taps = np.nonzero((places >= 0) & (places < dense.shape[1]))
         dense[rows, places[rows, taps]] = self._weights[part][rows, taps]

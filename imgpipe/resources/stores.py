@@ -4,27 +4,52 @@
 
 from typing import Any
 
-from dagster import ConfigurableResource, ResourceDependency
+from dagster import ConfigurableResource, InitResourceContext, ResourceDependency
 from dagster_aws.s3 import S3Resource
 from pydantic import PrivateAttr
 
 from imgpipe.config import Settings
 from imgpipe.engines.shard import Stores
+from imgpipe.resources.runs import SignOfLife
 from imgpipe.settings import S3Settings
 from imgpipe.storage.opening import open_store
+from imgpipe.storage.s3_client import s3_client
 from imgpipe.storage.source_record import require_source
 
 
-class ImageStores(ConfigurableResource[Stores]):
-    """Opens the source and the output of the configured data set, once per run.
+class SharedS3(S3Resource):
+    """dagster-aws's resource; its client is the process's one, with imgpipe's time limits and checksums."""
 
-    ``s3`` makes the client where a URL is on S3; :meth:`S3Resource.get_client` makes a new one at every
-    call, so the first one is kept.
+    requester_pays: bool = False
+
+    def get_client(self) -> Any:
+        return s3_client(
+            S3Settings(
+                endpoint_url=self.endpoint_url,
+                region=self.region_name,
+                anonymous=self.use_unsigned_session,
+                requester_pays=self.requester_pays,
+            )
+        )
+
+
+class ImageStores(ConfigurableResource[Stores]):
+    """Opens the source and the output of the configured data set; ``s3`` makes the client of those on S3.
+
+    While a run uses it, the run's tags say which process works on it.
     """
 
     s3: ResourceDependency[S3Resource]
 
-    _client: Any = PrivateAttr(default=None)
+    _alive: SignOfLife | None = PrivateAttr(default=None)
+
+    def setup_for_execution(self, context: InitResourceContext) -> None:
+        if context.run is not None and context.instance is not None:
+            self._alive = SignOfLife(context.instance, context.run.run_id)
+
+    def teardown_after_execution(self, context: InitResourceContext) -> None:
+        if self._alive is not None:
+            self._alive.end()
 
     def open(self, settings: Settings) -> Stores:
         """Both stores.
@@ -33,28 +58,23 @@ class ImageStores(ConfigurableResource[Stores]):
         was made from another source.
         """
         settings.require_source_and_output()
+        places = (settings.source, settings.output)
+        client = self.s3.get_client() if any(url.startswith("s3://") for url in places) else None
         stores = Stores(
             source=open_store(
-                settings.source,
-                settings.s3,
-                client=self._client_for(settings.source),
-                follow_links=settings.intake.follow_links,
+                settings.source, settings.s3, client=client, follow_links=settings.intake.follow_links
             ),
-            output=open_store(
-                settings.output, settings.s3, create=True, client=self._client_for(settings.output)
-            ),
+            output=open_store(settings.output, settings.s3, create=True, client=client),
         )
         require_source(stores.output, settings.dataset, stores.source.url)
         return stores
 
-    def _client_for(self, url: str) -> Any:
-        if not url.startswith("s3://"):
-            return None
-        if self._client is None:
-            self._client = self.s3.get_client()
-        return self._client
-
 
 def s3_resource(settings: S3Settings) -> S3Resource:
-    """dagster-aws's resource with the configured endpoint and region; credentials from the environment."""
-    return S3Resource(endpoint_url=settings.endpoint_url, region_name=settings.region, max_attempts=5)
+    """The resource with these settings; credentials from the environment."""
+    return SharedS3(
+        endpoint_url=settings.endpoint_url,
+        region_name=settings.region,
+        use_unsigned_session=settings.anonymous,
+        requester_pays=settings.requester_pays,
+    )

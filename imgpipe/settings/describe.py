@@ -45,7 +45,10 @@ def _valid(field: Mapping[str, Any]) -> str:
     above = field.get("exclusiveMinimum")
     names = {"number": "number", "integer": "integer", "string": "text"}
     words = names.get(kind, "`true`, `false`" if kind == "boolean" else kind)
-    if low is not None or above is not None or high is not None:
-        start = f"above {above:g} to " if above is not None else f"{low}.." if low is not None else "up to "
-        words += f" {start}{'' if high is None else f'{high:g}' if isinstance(high, float) else high}"
+    start = f"above {above:g}" if above is not None else "" if low is None else f"at least {low}"
+    end = "" if high is None else f"{high:g}" if isinstance(high, float) else f"{high}"
+    if end and above is None and low is not None:
+        words += f" {low}..{end}"
+    elif start or end:
+        words += f" {start}{' ' if start and end else ''}{'up to ' if end else ''}{end}"
     return words

@@ -110,6 +110,13 @@ class AssetSettings(Section):
         le=87600,
         description="An asset without a materialization for this long counts as stale, hours; null = never.",
     )
+    max_rejected_share: float = Field(
+        0.2,
+        ge=0.0,
+        le=1.0,
+        description="Share of a partition's images that may be rejected before the check `rejected_share` of "
+        "every asset fails.",
+    )
     code_url: str | None = Field(
         None,
         pattern=r"^https?://\S+$",

@@ -11,6 +11,7 @@ from pydantic import Field, field_validator, model_validator
 
 from imgpipe.metrics import LIMITS, PROFILES, Severity, limits_by_check
 from imgpipe.settings.section import Section, suggest
+from imgpipe.settings.yaml_text import parse_yaml
 
 _PROFILES = ("auto", *PROFILES)
 
@@ -81,7 +82,7 @@ class QualitySettings(Section):
 def _read_profile(path: Path) -> dict[str, Any]:
     """The ``quality`` section of a profile's file; raises ValueError where there is none."""
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = parse_yaml(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as exc:
         raise ValueError(f"expected one of {', '.join(_PROFILES)} or a readable YAML file: {exc}") from exc
     section = content.get("quality") if isinstance(content, dict) else None

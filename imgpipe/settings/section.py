@@ -12,7 +12,8 @@ from pydantic import BaseModel, ConfigDict
 class Section(BaseModel):
     """Base of every section: frozen, and unknown keys are refused."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+    # Inputs are named by imgpipe's own messages; tracebacks of pydantic would show secrets in wrong places.
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, hide_input_in_errors=True)
 
 
 class ActionSection(Section):

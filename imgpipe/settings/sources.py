@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from typing import Literal
+from urllib.parse import urlsplit
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from imgpipe.settings.section import Section
 
@@ -77,3 +78,32 @@ class S3Settings(Section):
         None, description="Address of an S3-compatible server (such as MinIO); empty for AWS."
     )
     region: str | None = Field(None, description="Region name; empty for the environment's.")
+    anonymous: bool = Field(False, description="Send unsigned requests, for public buckets.")
+    requester_pays: bool = Field(
+        False, description="Pay for requests and transfers of buckets whose owner asks for that."
+    )
+    listing_order: Literal["auto", "sorted", "unsorted"] = Field(
+        "auto",
+        description="Whether the server lists by key; `unsorted`: sorted on this machine; `auto`: found out.",
+    )
+
+    @field_validator("endpoint_url")
+    @classmethod
+    def _is_an_endpoint(cls, value: str | None) -> str | None:
+        return check_endpoint(value) if value else None
+
+
+def check_endpoint(url: str) -> str:
+    """The address of an S3 server; ValueError, which does not repeat it, where it holds more than that."""
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # Brackets or a port that make no sense.
+        usable = False
+    if not usable or any(mark in url for mark in "@?#") or any(map(str.isspace, url)):
+        raise ValueError(
+            "expected an address without user name, password and query, as in http://127.0.0.1:9000 (the "
+            "one given is not shown here); put credentials into AWS_ACCESS_KEY_ID and "
+            "AWS_SECRET_ACCESS_KEY, or into an AWS profile (AWS_PROFILE)"
+        )
+    return url

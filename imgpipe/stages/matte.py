@@ -42,15 +42,18 @@ class MatteStage:
             return self._matter
 
     def run(self, inputs: Mapping[str, Image], rows: Mapping[str, ImageRow]) -> StageResult:
+        from imgpipe.inference.srgb_view import srgb_view
+
         matter = self.load()
-        matte = matter.matte(inputs["source"])
+        view = srgb_view(inputs["source"])
+        matte = matter.matte(view.image)
         return StageResult(
-            outputs={"matted": matte.image},
+            outputs={"matted": view.back(matte.image)},
             status=matte.status,
-            reasons=matte.reasons,
+            reasons=(*matte.reasons, *filter(None, [view.fault])),
             model=matter.model,
             metrics=matte.metrics,
-            details=matte.details,
+            details={**matte.details, **view.details()},
             seconds=matte.seconds,
         )
 

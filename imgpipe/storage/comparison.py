@@ -26,6 +26,10 @@ NOT_IMAGES = "files are not named like images"
 RESULTS = "files are results of imgpipe, below"
 
 
+class OutOfOrder(StorageError):
+    """A listing is not in key order."""
+
+
 class Comparison:
     """Counts what a listing changes.
 
@@ -46,7 +50,7 @@ class Comparison:
     def window(self, window: Window) -> list[SourceObject]:
         """Compare all sources of a window; returns those that are new, in order.
 
-        Raises :class:`StorageError` where the listing is not in key order.
+        Raises :class:`OutOfOrder` where the listing is not in key order.
         """
         known: dict[str, SealedEntry] = {}
         for entry in self._sealed.entries(window.low, window.high):
@@ -69,8 +73,9 @@ class Comparison:
         if self._last is not None and found.key <= self._last:
             if found.key == self._last:  # A page was fetched again.
                 return False
-            raise StorageError(
-                f"expected sources in key order, got {found.key!r} after {self._last!r}; sort the list by key"
+            raise OutOfOrder(
+                f"expected sources in key order, got {found.key!r} after {self._last!r}; set "
+                "s3.listing_order=unsorted, or sort the list by key"
             )
         self._last = found.key
         if self._own is not None and found.key.startswith(self._own):

@@ -16,7 +16,7 @@ from itertools import islice
 from imgpipe.errors import ConfigError, ObjectExists, ObjectMissing, StorageError
 from imgpipe.records import ManifestEntry, ShardManifest, SourceObject
 from imgpipe.storage import keys
-from imgpipe.storage.comparison import Comparison, updated
+from imgpipe.storage.comparison import Comparison, OutOfOrder, updated
 from imgpipe.storage.manifest_file import manifest_from_bytes, manifest_to_bytes
 from imgpipe.storage.sealed import SealedShards, list_manifests
 from imgpipe.storage.store import ImageStore, LeftOut
@@ -67,6 +67,14 @@ def plan(source: ImageStore, output: ImageStore, *, dataset: str, shard_size: in
     keys.check_dataset(dataset)
     if shard_size < 1:
         raise ConfigError(f"shard_size: expected 1 or more, got {shard_size}")
+    try:
+        return _plan(source, output, dataset, shard_size)
+    except OutOfOrder:
+        # A store on S3 has noticed too, and sorts the second time.
+        return _plan(source, output, dataset, shard_size)
+
+
+def _plan(source: ImageStore, output: ImageStore, dataset: str, shard_size: int) -> Plan:
     sealed = SealedShards(output, dataset)
     sealed.require_intact()
     walk = StoreWalk(source, ("",))

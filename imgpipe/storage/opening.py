@@ -37,6 +37,11 @@ def open_store(
     if not url.strip():
         raise ConfigError(f"{_ACCEPTED}, got nothing")
     scheme, separator, rest = url.partition("://")
+    if separator and "@" in rest.partition("/")[0]:
+        raise ConfigError(
+            f"{scheme}://…: {_ACCEPTED}, got one with @ before the first slash (not shown here); put "
+            "credentials into AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or an AWS profile (AWS_PROFILE)"
+        )
     if not separator:
         return LocalStore(_open_folder(Path(url), create=create), follow_links)
     if scheme.lower() == "file":
@@ -74,9 +79,11 @@ def _open_folder(path: Path, *, create: bool) -> Path:
 
 
 def _open_s3(url: str, rest: str, s3: S3Settings, client: Any) -> ImageStore:
-    from imgpipe.storage.s3 import S3Store, s3_client
+    from imgpipe.storage.s3 import S3Store
+    from imgpipe.storage.s3_client import s3_client
 
     bucket, _, prefix = rest.partition("/")
     if not _BUCKET.fullmatch(bucket):
         raise ConfigError(f"{url}: expected s3://bucket/prefix, {bucket!r} is no bucket name")
-    return S3Store(bucket, prefix, s3_client(s3) if client is None else client)
+    made = s3_client(s3) if client is None else client
+    return S3Store(bucket, prefix, made, listing_order=s3.listing_order)

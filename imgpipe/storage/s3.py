@@ -2,44 +2,43 @@
 
 One PUT is one object, complete or absent. Writing without overwriting sends ``If-None-Match: *``, which AWS,
 MinIO and other current servers answer with 412 where the key is taken; a server that ignores the header
-overwrites. Etags are S3's own, without quotes.
+overwrites (``imgpipe doctor`` tells). Etags are S3's own, without quotes. Stored checksums are verified as
+bodies are read.
 """
 
 from __future__ import annotations
 
-import os
-import threading
+import itertools
 import time
-from collections.abc import Iterator
-from typing import Any, NoReturn
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from typing import Any
 
-from botocore.exceptions import (
-    BotoCoreError,
-    ClientError,
-    FlexibleChecksumError,
-    IncompleteReadError,
-    ReadTimeoutError,
-    ResponseStreamingError,
-)
+from botocore.parsers import ResponseParserError
 
-from imgpipe.errors import ObjectChanged, ObjectExists, StoreUnavailable
+from imgpipe.errors import ObjectChanged, ObjectExists, StorageError, StoreUnavailable
 from imgpipe.records import SourceObject
-from imgpipe.settings import S3Settings
 from imgpipe.storage.s3_errors import (
     CONFLICT,
     DENIED,
     MISSING,
     PRECONDITION,
+    REFUSALS,
     code_of,
-    no_bucket,
+    is_fault_of_the_server,
+    not_s3,
     translated,
 )
+from imgpipe.storage.s3_listing import in_key_order, lists_by_key
 from imgpipe.storage.store import LeftOut, check_key, is_hidden, why_hidden
 
-# For what botocore does not repeat itself: broken bodies and conflicts between writers.
+# For what botocore does not repeat itself: broken bodies, pages without sense, conflicts between writers.
 _ATTEMPTS = 4
 _PAUSE_SECONDS = 0.1
-_BROKEN_BODY = (IncompleteReadError, ReadTimeoutError, ResponseStreamingError, FlexibleChecksumError)
+#: So many objects in a row that the server fails to deliver are the store's fault, not theirs.
+_FAILURES_IN_A_ROW = 20
+#: Buckets with this ending are S3 Express One Zone's: they list by hash.
+_DIRECTORY_BUCKET = "--x-s3"
 #: Content types of the files that imgpipe writes, for browsers.
 _CONTENT_TYPES = {
     "png": "image/png",
@@ -59,16 +58,20 @@ _CONTENT_TYPES = {
 class S3Store:
     """An :class:`~imgpipe.storage.store.ImageStore` over ``s3://bucket/prefix``.
 
-    ``client`` is a boto3 S3 client: :func:`s3_client`, or one made elsewhere, as by dagster-aws'
-    ``S3Resource.get_client()`` (make it once: each costs a fifth of a second).
+    ``client`` is a boto3 S3 client, as :func:`~imgpipe.storage.s3_client.s3_client` makes it;
+    ``listing_order`` the setting of that name.
     """
 
-    def __init__(self, bucket: str, prefix: str, client: Any) -> None:
+    def __init__(self, bucket: str, prefix: str, client: Any, *, listing_order: str = "auto") -> None:
         self._bucket = bucket
         inner = prefix.strip("/")
         self._prefix = f"{inner}/" if inner else ""
         self._client = client
+        directory = listing_order == "auto" and bucket.endswith(_DIRECTORY_BUCKET)
+        self._order = "unsorted" if directory else listing_order
+        self._place = f"{client.meta.endpoint_url}/{bucket}"
         self._bucket_seen = False
+        self._failures = 0
 
     @property
     def url(self) -> str:
@@ -78,21 +81,29 @@ class S3Store:
         return f"s3://{self._bucket}/{self._prefix}{key}"
 
     def read(self, key: str, *, etag: str | None = None) -> bytes:
-        attempt = 0
-        while True:
+        condition = {} if etag is None else {"IfMatch": f'"{etag}"'}
+        for attempt in itertools.count(1):
             try:
-                return self._read_once(key, etag)
-            except _BROKEN_BODY as exc:
-                attempt += 1
-                if attempt == _ATTEMPTS:
-                    self._raise(exc, key, of_object=True)
-            except ClientError as exc:
+                answer = self._client.get_object(Bucket=self._bucket, Key=self._prefix + key, **condition)
+            except REFUSALS as exc:
                 if code_of(exc) in PRECONDITION:
                     raise self._changed(key, etag, "another") from exc
-                self._raise(exc, key, of_object=True)
-            except BotoCoreError as exc:
-                self._raise(exc, key)
+                raise self._not_read(exc, key) from exc
+            with closing(answer["Body"]) as body:
+                found = self._etag(answer)
+                if etag is not None and found != etag:  # a server that ignores If-Match
+                    raise self._changed(key, etag, found)
+                try:
+                    # Not ``with body``: that gives the stream below, which verifies and translates nothing.
+                    data = bytes(body.read())
+                except REFUSALS as exc:
+                    if attempt == _ATTEMPTS:
+                        raise self._not_read(exc, key) from exc
+                else:
+                    self._failures = 0
+                    return data
             time.sleep(_PAUSE_SECONDS * 2**attempt)
+        raise AssertionError  # Not reached.
 
     def write(self, key: str, data: bytes, *, overwrite: bool = False) -> None:
         check_key(key)
@@ -104,154 +115,135 @@ class S3Store:
         }
         if not overwrite:
             request["IfNoneMatch"] = "*"
-        attempt = 0
-        while True:
+        for attempt in itertools.count(1):
             try:
-                self._client.put_object(**request)
+                self._etag(self._client.put_object(**request))
                 return
-            except ClientError as exc:
+            except REFUSALS as exc:
                 if code_of(exc) in PRECONDITION:
                     if self._was_ours(exc, key, data):
                         return
                     message = f"{self.uri(key)}: exists already; overwriting was not asked for"
                     raise ObjectExists(message) from exc
                 # Another writer of this key is under way: which of the two wins shows when it is done.
-                attempt += 1
                 if code_of(exc) not in CONFLICT or attempt == _ATTEMPTS:
-                    self._raise(exc, key)
-            except BotoCoreError as exc:
-                self._raise(exc, key)
+                    raise self._refused(exc, key) from exc
             time.sleep(_PAUSE_SECONDS * 2**attempt)
 
     def exists(self, key: str) -> bool:
         if is_hidden(key) or key.endswith("/"):
             return False
         try:
-            self._client.head_object(Bucket=self._bucket, Key=self._prefix + key)
-        except ClientError as exc:
-            if code_of(exc) not in MISSING:
-                self._raise(exc, key)
-            self._require_bucket()
-            return False
-        except BotoCoreError as exc:
-            self._raise(exc, key)
+            self._etag(self._client.head_object(Bucket=self._bucket, Key=self._prefix + key))
+        except REFUSALS as exc:
+            missing = code_of(exc) in MISSING
+            if missing and self._bucket_seen:
+                return False
+            # A HEAD is refused with a bare status, also for a missing bucket and by a web server.
+            refusal = self._probe()
+            if missing and (refusal is None or code_of(refusal) in DENIED):  # It may not be listed.
+                self._bucket_seen = True
+                return False
+            raise self._refused(refusal or exc, key) from exc
         return True
 
     def list(
         self, prefix: str = "", *, start_after: str | None = None, left_out: LeftOut | None = None
     ) -> Iterator[SourceObject]:
         """As the protocol says; keys that end with ``/`` (folder marks of S3 browsers) are left out."""
-        request = {"Bucket": self._bucket, "Prefix": self._prefix + prefix}
-        if start_after is not None:
-            request["StartAfter"] = self._prefix + start_after
-        pages = iter(self._client.get_paginator("list_objects_v2").paginate(**request))
-        while True:
-            try:
-                page = next(pages, None)
-            except (ClientError, BotoCoreError) as exc:
-                self._raise(exc, prefix)
-            if page is None:
-                return
-            self._bucket_seen = True
-            for item in page.get("Contents", ()):
-                key = item["Key"].removeprefix(self._prefix)
-                if is_hidden(key):
-                    if left_out is not None:
-                        left_out.add(why_hidden(key), key)
-                elif not key.endswith("/") and key:
-                    yield SourceObject(key, int(item["Size"]), str(item["ETag"]).strip('"'))
+        for found in in_key_order(self._list, self._place, self._order, prefix, start_after):
+            if not is_hidden(found.key):
+                yield found
+            elif left_out is not None:
+                left_out.add(why_hidden(found.key), found.key)
+
+    @property
+    def seen_unsorted(self) -> bool:
+        """Whether the server was seen to list in another order than by key, which no setting says."""
+        return self._order == "auto" and not lists_by_key(self._place, self._order)
 
     def delete(self, key: str) -> None:
         check_key(key)
         try:
             self._client.delete_object(Bucket=self._bucket, Key=self._prefix + key)
-        except (ClientError, BotoCoreError) as exc:
-            self._raise(exc, key)
+        except REFUSALS as exc:
+            raise self._refused(exc, key) from exc
 
-    def _require_bucket(self) -> None:
-        """Tell a missing key from a missing bucket: a HEAD answers both with a bare 404."""
-        if self._bucket_seen:
-            return
+    def _list(self, prefix: str, start_after: str | None) -> Iterator[SourceObject]:
+        """In the server's order, hidden keys too."""
+        request: dict[str, Any] = {"Bucket": self._bucket, "Prefix": self._prefix + prefix}
+        if start_after is not None:
+            request["StartAfter"] = self._prefix + start_after
+        while True:
+            page = self._page(request)
+            for item in page.get("Contents", ()):
+                key = str(self._field(item, "Key")).removeprefix(self._prefix)
+                if not key.endswith("/") and key:
+                    yield SourceObject(key, int(self._field(item, "Size")), self._etag(item))
+            if not page.get("IsTruncated"):
+                return
+            token = page.get("NextContinuationToken")
+            if not token or token == request.get("ContinuationToken"):
+                raise StoreUnavailable(
+                    f"{self.url}: the server says that its listing goes on, but not where (expected "
+                    "ListObjectsV2 with continuation tokens); upgrade it"
+                )
+            request["ContinuationToken"] = token
+
+    def _page(self, request: dict[str, Any]) -> dict[str, Any]:
+        for attempt in itertools.count(1):
+            try:
+                page: dict[str, Any] = self._client.list_objects_v2(**request)
+            except REFUSALS as exc:
+                if not isinstance(exc, ResponseParserError) or attempt == _ATTEMPTS:
+                    raise self._refused(exc, "") from exc
+                time.sleep(_PAUSE_SECONDS * 2**attempt)
+                continue
+            if not page.keys() & {"IsTruncated", "KeyCount", "Name"}:
+                raise not_s3(self.url, "a listing without any of S3's fields")
+            self._bucket_seen = True
+            return page
+        raise AssertionError  # Not reached.
+
+    def _probe(self) -> Exception | None:
+        """What a cheap request that S3 answers with a body is refused with."""
         try:
-            self._client.head_bucket(Bucket=self._bucket)
-        except ClientError as exc:
-            if code_of(exc) in MISSING:
-                raise no_bucket(self.url) from exc
-            if code_of(exc) not in DENIED:  # it exists, asking for it is not allowed
-                self._raise(exc, "")
-        except BotoCoreError as exc:
-            self._raise(exc, "")
-        self._bucket_seen = True
+            self._client.list_objects_v2(Bucket=self._bucket, Prefix=self._prefix, MaxKeys=1)
+        except REFUSALS as exc:
+            return exc
+        return None
 
-    def _read_once(self, key: str, etag: str | None) -> bytes:
-        condition = {} if etag is None else {"IfMatch": f'"{etag}"'}
-        answer = self._client.get_object(Bucket=self._bucket, Key=self._prefix + key, **condition)
-        with answer["Body"] as body:
-            found = str(answer["ETag"]).strip('"')
-            if etag is not None and found != etag:  # a server that ignores If-Match
-                raise self._changed(key, etag, found)
-            return bytes(body.read())
+    def _not_read(self, exc: Exception, key: str) -> StorageError:
+        """The object's fault where the server answers other requests; the store's after many in a row."""
+        own = True
+        if is_fault_of_the_server(exc):
+            self._failures += code_of(exc) not in MISSING
+            own = self._failures < _FAILURES_IN_A_ROW and self._answers()
+        return translated(exc, self.url, self.uri(key), of_object=own)
 
-    def _was_ours(self, exc: ClientError, key: str, data: bytes) -> bool:
+    def _answers(self) -> bool:
+        refusal = self._probe()
+        return refusal is None or (bool(code_of(refusal)) and not is_fault_of_the_server(refusal))
+
+    def _etag(self, answer: Mapping[str, Any]) -> str:
+        return str(self._field(answer, "ETag")).strip('"')
+
+    def _field(self, answer: Mapping[str, Any], name: str) -> Any:
+        """Of an answer or a listed object."""
+        if name not in answer:
+            raise not_s3(self.url, f"success without {name}")
+        return answer[name]
+
+    def _was_ours(self, exc: Exception, key: str, data: bytes) -> bool:
         """Whether the existing object was written by this call.
 
         A PUT whose answer got lost is repeated by botocore, and the repetition meets its own object.
         """
-        metadata: Any = exc.response.get("ResponseMetadata", {})
+        metadata: Any = getattr(exc, "response", {}).get("ResponseMetadata", {})
         return metadata.get("RetryAttempts", 0) > 0 and self.read(key) == data
 
     def _changed(self, key: str, expected: str | None, found: str) -> ObjectChanged:
         return ObjectChanged(f"{self.uri(key)}: expected etag {expected}, found {found}; plan again")
 
-    def _raise(self, exc: ClientError | BotoCoreError, key: str, *, of_object: bool = False) -> NoReturn:
-        raise translated(exc, self.url, self.uri(key), of_object=of_object) from exc
-
-
-_clients: dict[tuple[str | None, str | None], Any] = {}
-_clients_lock = threading.Lock()
-
-
-def s3_client(s3: S3Settings) -> Any:
-    """The process's one boto3 S3 client for these settings; clients are safe to share among threads.
-
-    Credentials come from the usual AWS places at the first call. Raises :class:`StoreUnavailable` where
-    boto3 refuses the set-up (an unknown profile, an endpoint that is no address).
-    """
-    key = (s3.endpoint_url, s3.region)
-    with _clients_lock:
-        if key not in _clients:
-            _clients[key] = _new_client(s3)
-        return _clients[key]
-
-
-def _new_client(s3: S3Settings) -> Any:
-    import boto3
-    from botocore.config import Config
-
-    # Servers that only resemble S3 often refuse the checksums that AWS takes by default.
-    checksums: Any = "when_required" if s3.endpoint_url else "when_supported"
-    config = Config(
-        retries={"mode": "standard", "total_max_attempts": 5},
-        connect_timeout=10,
-        read_timeout=60,
-        max_pool_connections=64,
-        request_checksum_calculation=checksums,
-        response_checksum_validation=checksums,
-    )
-    try:
-        session = boto3.session.Session(region_name=s3.region)
-        return session.client("s3", endpoint_url=s3.endpoint_url, config=config)
-    except (BotoCoreError, ValueError) as exc:
-        raise StoreUnavailable(
-            f"S3 cannot be set up: {exc}; check s3.endpoint_url, s3.region and AWS_PROFILE"
-        ) from exc
-
-
-def _forget_clients() -> None:
-    """After a fork: connections are the parent's."""
-    global _clients_lock
-    _clients.clear()
-    _clients_lock = threading.Lock()
-
-
-os.register_at_fork(after_in_child=_forget_clients)
+    def _refused(self, exc: Exception, key: str) -> StorageError:
+        return translated(exc, self.url, self.uri(key))

@@ -19,11 +19,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from imgpipe.errors import PackagesMissing, WeightsRefused
 from imgpipe.inference.memory_model import ASSUMED_MEMORY
+from imgpipe.inference.state_dict import bounded_building, check_sizes, read_state_dict
 from imgpipe.inference.torch_network import TorchNetwork
 from imgpipe.inference.weights import LocatedWeights
 from imgpipe.upscaling import receptive_field
@@ -41,7 +41,8 @@ def load_network(located: LocatedWeights, *, device: str, precision: str) -> Loa
     """
     state = _state(located)
     upsampler_class, rrdb, compact = _package()
-    architecture, network, scale = _network(state, rrdb, compact, located)
+    with bounded_building(located.path):
+        architecture, network, scale = _network(state, rrdb, compact, located)
     used = "fp16" if precision == "fp16" or (precision == "auto" and device != "cpu") else "fp32"
     reasons: tuple[str, ...] = ()
     if precision not in ("auto", used):
@@ -94,19 +95,9 @@ class _Process(nn.Module):
 
 
 def _state(located: LocatedWeights) -> dict[str, Tensor]:
-    """The state dict, read in ways that cannot run code."""
-    path = located.path
-    try:
-        if path.suffix.lower() == ".safetensors":
-            return load_file(path)
-        values: Any = torch.load(path, map_location="cpu", weights_only=True)
-        values = values.get("params_ema", values.get("params", values))
-        return {str(name): tensor for name, tensor in values.items()}
-    except Exception as exc:  # a hostile or damaged file can raise anything; all of it is the file's fault
-        raise WeightsRefused(
-            f"{path}: expected the state dict of a Real-ESRGAN network, got a file that does not load "
-            f"({type(exc).__name__}); fetch it again"
-        ) from exc
+    values = read_state_dict(located.path)
+    values = next((values[key] for key in ("params_ema", "params") if key in values), values)
+    return check_sizes(values, located.path)
 
 
 def _package() -> tuple[Any, Any, Any]:

@@ -1,14 +1,13 @@
 """Loading a weights file into a network that is known to do what it says.
 
-spandrel recognises the architecture from the state dict. Files are only read in ways that cannot run
-code: safetensors, or ``.pth`` through spandrel's restricted unpickler; TorchScript is refused under any
-name. Imported only where a network runs: this module loads torch.
+spandrel recognises the architecture from the tensors; it is given no file, only what
+:mod:`imgpipe.inference.state_dict` has read from one. Imported only where a network runs: this module
+loads torch.
 """
 
 from __future__ import annotations
 
 import copy
-import zipfile
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from imgpipe.inference.device import PrecisionSetting, resolve_precision
 from imgpipe.inference.failures import last_line
 from imgpipe.inference.memory_model import ASSUMED_MEMORY, MemoryModel
 from imgpipe.inference.openvino_network import Graph, of_module
+from imgpipe.inference.state_dict import bounded_building, check_sizes, read_state_dict
 from imgpipe.inference.torch_network import Form, TorchNetwork, cast_whole, peak_tensor_bytes
 from imgpipe.inference.weights import LocatedWeights
 from imgpipe.upscaling import receptive_field
@@ -39,9 +39,6 @@ from imgpipe.upscaling.network_forms import (
     parts_of,
 )
 from imgpipe.upscaling.quantising_network import QuantisingNetwork
-
-#: File types that can be read without running code from them.
-SAFE_SUFFIXES = (".safetensors", ".pth")
 
 #: Architectures that consist of plain convolutions, so that their receptive field is a sum.
 _CONVOLUTIONAL = ("Compact", "ESRGAN")
@@ -155,22 +152,17 @@ class _Converted:
 
 def _read(path: Path) -> Any:
     """The descriptor of a file; everything that can go wrong in it becomes :class:`WeightsRefused`."""
-    if path.suffix.lower() not in SAFE_SUFFIXES:
-        raise WeightsRefused(
-            f"{path}: expected a file that can be read without running code from it "
-            f"({', '.join(SAFE_SUFFIXES)}), got {path.suffix or 'no suffix'!r}; convert it to safetensors"
-        )
-    if _is_torchscript(path):
-        raise WeightsRefused(
-            f"{path}: expected a state dict, got a TorchScript archive, which holds code; "
-            "convert its state dict to safetensors"
-        )
+    state = read_state_dict(path)
     try:
-        descriptor = spandrel.ModelLoader(device="cpu").load_from_file(path)
-    except Exception as exc:  # a hostile or damaged file can raise anything; all of it is the file's fault
+        state = check_sizes(spandrel.canonicalize_state_dict(state), path)
+        with bounded_building(path):
+            descriptor = spandrel.ModelLoader(device="cpu").load_from_state_dict(state)
+    except WeightsRefused:
+        raise
+    except Exception as exc:  # spandrel's code on names and shapes of the file's choice
         raise WeightsRefused(
             f"{path}: expected the state dict of a network that spandrel {spandrel.__version__} knows, "
-            f"got a file that does not load ({last_line(exc)}); "
+            f"got one that does not load ({last_line(exc)}); "
             "fetch it again, or give a .safetensors of a supported architecture"
         ) from exc
     if not isinstance(descriptor, spandrel.ImageModelDescriptor):
@@ -179,14 +171,6 @@ def _read(path: Path) -> Any:
             "which needs a mask as well; choose a super-resolution network"
         )
     return descriptor
-
-
-def _is_torchscript(path: Path) -> bool:
-    # torch.load hands such archives to torch.jit.load, past the restricted unpickler.
-    if not zipfile.is_zipfile(path):
-        return False
-    with zipfile.ZipFile(path) as archive:
-        return any(name.rsplit("/", 1)[-1] == "constants.pkl" for name in archive.namelist())
 
 
 def _check_descriptor(descriptor: Any, located: LocatedWeights) -> None:

@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from dagster import AssetCheckResult, AssetCheckSeverity, TableMetadataValue, TableRecord
 
-from imgpipe.assets.findings import evaluate
+from imgpipe.assets.findings import check_names, evaluate
 from imgpipe.assets.gallery import Gallery, Shown
+from imgpipe.cli.run import status
 from imgpipe.config import Settings
+from imgpipe.engines.rejections import count_causes
 from imgpipe.engines.shard import Stores
+from imgpipe.images.encode import encode
+from imgpipe.images.image import Image
+from imgpipe.metrics import CHECKS, limits_by_check
 from imgpipe.records import ImageRow, ManifestEntry, ShardManifest, Status
+from imgpipe.storage.manifests import read_manifest
 from imgpipe.storage.memory import MemoryStore
+from imgpipe_tests.review.space import Space
 
 STORES = Stores(MemoryStore("source"), MemoryStore("output"))
 
@@ -150,6 +159,112 @@ def test_a_rejected_image_waits_until_somebody_decides() -> None:
     assert (finding.passed, finding.metadata["images_rejected"].value) == (True, 1)
 
 
+def rejected_matte(name: str) -> ImageRow:
+    said = "matte not sure (confidence 0.20, at least 0.6 needed): the picture's border is busy"
+    return replace(row(name, Status.REJECTED), stage_failed="matted_images", reasons=(said,))
+
+
+def test_rejected_mattes_fail_the_check_of_mattes_beside_the_scored_ones() -> None:
+    good = row("good", checks=[verdict("components_max", 1.0, 6.0, passed=True, severity="warn")])
+    finding = evaluate("matte", [good, rejected_matte("a")], manifest("good", "a"), STORES)
+    assert (finding.passed, finding.severity) == (False, AssetCheckSeverity.ERROR)
+    assert "1 of 2 images failed" in str(finding.description)
+    assert (finding.metadata["images_measured"].value, finding.metadata["images_failed"].value) == (2, 1)
+    (record,) = failing_images(finding)
+    assert (record.data["image"], record.data["check"]) == ("a", "matted_images")
+    assert str(record.data["why"]).startswith("matte not sure")
+
+
+@pytest.mark.parametrize("name", sorted(set(CHECKS) - {"matte"}))
+@pytest.mark.parametrize(
+    ("bad", "said"),
+    [
+        (rejected_matte("a"), "2 stopped earlier: 2 x matte not sure"),
+        (replace(row("a", Status.ERROR), error_class="DecodeError"), "2 stopped earlier: 2 x error"),
+    ],
+)
+def test_a_partition_where_nothing_came_to_be_scored_passes_no_score(
+    name: str, bad: ImageRow, said: str
+) -> None:
+    rows = [bad, replace(bad, image_id="b"), row("gone", Status.SKIPPED)]
+    finding = evaluate(name, rows, manifest("a", "b", "gone"), STORES)
+    assert (finding.passed, finding.severity) == (False, AssetCheckSeverity.WARN)
+    assert said in str(finding.description)
+    assert [one.data["image"] for one in failing_images(finding)] == ["a", "b"]
+    deleted = [row("gone", Status.SKIPPED)]
+    assert evaluate(name, deleted, manifest("gone"), STORES).passed
+    scored = row("c", checks=[verdict(limits_by_check()[name][0], 1.0, 1.0, passed=True)])
+    finding = evaluate(name, [bad, scored], manifest("a", "c"), STORES)
+    assert finding.passed
+    assert "0 of 1 images failed; 1 stopped earlier" in str(finding.description)
+
+
+def test_the_share_of_rejected_images_has_a_threshold_on_every_asset() -> None:
+    rows = [*(row(f"ok{n}") for n in range(3)), rejected_matte("a"), row("gone", Status.SKIPPED)]
+    names = manifest(*(one.image_id for one in rows))
+    for asset in ("raw_images", "matted_images", "upscaled_images", "quality_reports"):
+        assert "rejected_share" in check_names(asset)
+    for allowed, passed in ((0.2, False), (0.249, False), (0.25, True)):
+        finding = evaluate("rejected_share", rows, names, STORES, max_rejected_share=allowed)
+        assert (finding.passed, finding.severity) == (passed, AssetCheckSeverity.ERROR)
+        assert finding.metadata["share"].value == 0.25
+    assert finding.description == "1 of 4 images rejected (1 x matte not sure): 25.0%, allowed 25.0%"
+    assert evaluate("rejected_share", [], manifest(), STORES).passed
+
+
+def test_a_shard_whose_mattes_are_all_rejected_is_red_and_the_command_line_says_why(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Stripes in every direction: no colour of the border holds, so the matte is not trusted."""
+    waves = np.add.outer(np.arange(96) ** 2, np.arange(96) * 37) % 256
+    for name in "ab":
+        (tmp_path / "source").mkdir(exist_ok=True)
+        striped = Image(np.repeat(waves[..., None], 3, axis=2).astype(np.uint8))
+        (tmp_path / "source" / f"{name}.png").write_bytes(encode(striped))
+    space = Space(str(tmp_path / "source"), str(tmp_path / "output"))
+    space.run()
+    settings, stores = space.settings(), space.stores
+    manifested = read_manifest(stores.output, "art", "00000")
+    failed = {}
+    for asset in ("raw_images", "matted_images", "upscaled_images", "quality_reports"):
+        rows = list(space.rows(asset).values())
+        found = (evaluate(name, rows, manifested, stores) for name in check_names(asset))
+        failed[asset] = {one.check_name for one in found if not one.passed}
+    assert failed["raw_images"] == set()
+    assert failed["matted_images"] == failed["upscaled_images"] == {"rejected_share"}
+    assert failed["quality_reports"] == {*CHECKS, "rejected_share", "none_waiting"}
+    assert status(settings) == 1
+    assert "2 images: 0 ok, 2 rejected: 2 x matte not sure; 0 error, 0 skipped" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("one", "cause"),
+    [
+        (rejected_matte("a"), "matte not sure"),
+        (
+            replace(row("a", Status.REJECTED), reasons=("no subject found", "network maximum 0.1")),
+            "no subject found",
+        ),
+        (
+            row(
+                "a",
+                Status.REJECTED,
+                checks=[
+                    verdict("components_max", 9, 6, passed=False, severity="warn"),
+                    verdict("lines_step_max", 9, 1, passed=False),
+                    verdict("psnr_y_min_db", 9, 20, passed=False),
+                ],
+            ),
+            "no_lines",
+        ),
+        (row("a", Status.REJECTED, review={**REVIEW, "verdict": "rejected"}), "rejected in review"),
+        (row("a", Status.REJECTED), "no reason recorded"),
+    ],
+)
+def test_a_rejection_has_one_cause_in_a_few_words(one: ImageRow, cause: str) -> None:
+    assert count_causes([one, row("b")]) == {cause: 1}
+
+
 def test_a_gallery_shows_exactly_the_images_that_fail_this_check(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple[str, list[str]]] = []
 
@@ -176,4 +291,8 @@ def test_a_gallery_shows_exactly_the_images_that_fail_this_check(monkeypatch: py
     evaluate("psnr", rows, names, STORES, gallery)
     evaluate("no_errors", rows, names, STORES, gallery)
     evaluate("none_waiting", rows, names, STORES, gallery)
-    assert asked == [("failing_pictures", ["twice", "once"]), ("failing_pictures", ["broken"])]
+    evaluate(
+        "rejected_share", [*rows, rejected_matte("unsure")], names, STORES, gallery, max_rejected_share=0
+    )
+    shown = [["twice", "once"], ["broken"], ["unsure"]]
+    assert asked == [("failing_pictures", names) for names in shown]

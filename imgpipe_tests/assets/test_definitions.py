@@ -80,7 +80,7 @@ def test_every_asset_has_its_checks_with_partitions() -> None:
     assert {"psnr", "ssim", "no_lines", "edges_preserved", "rows_conserved"} <= names["quality_reports"]
 
 
-def test_only_steps_with_a_network_take_the_gpu_pool() -> None:
+def test_only_steps_with_a_network_on_a_gpu_take_the_gpu_pool(monkeypatch: pytest.MonkeyPatch) -> None:
     def pools(settings: Settings) -> dict[str, str | None]:
         definitions = build_definitions(settings)
         return {
@@ -88,6 +88,8 @@ def test_only_steps_with_a_network_take_the_gpu_pool() -> None:
             for name in ("raw_images", "matted_images", "upscaled_images", "quality_reports")
         }
 
+    monkeypatch.setattr("imgpipe.inference.device._may_have_cuda", lambda: True)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     assert pools(Settings()) == {
         "raw_images": None,
         "matted_images": "gpu",
@@ -96,6 +98,9 @@ def test_only_steps_with_a_network_take_the_gpu_pool() -> None:
     }
     classical = load_settings({"rembg.model": "classical", "upscale.model": "lanczos"})
     assert set(pools(classical).values()) == {None}
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert set(pools(Settings()).values()) == {None}
+    assert pools(Settings(device="cuda"))["matted_images"] == "gpu"
 
 
 def test_importing_the_definitions_loads_no_heavy_library() -> None:

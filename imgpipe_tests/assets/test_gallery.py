@@ -150,6 +150,7 @@ def test_the_worst_come_first() -> None:
         row("bad", Status.REJECTED, 40.0),
         row("unscored", Status.ERROR, None),
         row("gone", Status.SKIPPED, 10.0),
+        row("no matte", Status.REJECTED, None),
     ]
-    assert [shown.image_id for shown in worst_first(rows, 2)] == ["bad", "good"]
-    assert worst_first(rows, 9)[1].why == "PSNR 30.0 dB"
+    assert [shown.image_id for shown in worst_first(rows, 3)] == ["bad", "no matte", "good"]
+    assert worst_first(rows, 9)[2].why == "PSNR 30.0 dB"

@@ -93,3 +93,16 @@ def test_as_markdown_it_is_one_image() -> None:
     found = re.fullmatch(r"!\[overview\]\(data:image/svg\+xml;base64,([A-Za-z0-9+/=]+)\)", as_markdown(svg))
     assert found is not None
     assert base64.b64decode(found.group(1)).decode() == svg
+
+
+def test_an_image_that_was_rejected_before_it_was_scored_is_shown_among_the_worst() -> None:
+    output = MemoryStore()
+    output.write("reports/art/s.webp", cv2.imencode(".webp", np.zeros((60, 40, 3), np.uint8))[1].tobytes())
+    table = frame(3, thumb_source="s.webp", thumb_result=[None, None, "s.webp"])
+    table.loc[0, "psnr_y"] = np.nan
+    svg = overview_svg(table, "art", output)
+    assert len(list(ET.fromstring(svg).iter(f"{SVG}image"))) == 3  # noqa: S314 -- our own
+    assert [text for text in texts(svg) if text.endswith((", rejected", ", ok"))] == [
+        "not scored, rejected",
+        "32.0 dB, ok",
+    ]

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 from dagster import AssetCheckSeverity, DagsterInstance, ExecuteInProcessResult
-from dagster_aws.s3 import S3Resource
 
 from imgpipe.assets.graph import REPORT_JOB, SHARD_JOB, build_definitions
 from imgpipe.config import Settings
 from imgpipe.partitions import shard_partitions
+from imgpipe.resources.stores import SharedS3
 from imgpipe.storage.manifests import plan, seal
 from imgpipe_tests.assets.test_gallery import pictures
 from imgpipe_tests.end_to_end.conftest import write_drawing
@@ -45,15 +45,15 @@ def metadata(result: ExecuteInProcessResult, asset: str) -> dict[str, Any]:
 
 @pytest.fixture
 def clients(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """Every client that dagster-aws makes from here on."""
+    """Every client that the resource gives from here on."""
     made: list[Any] = []
-    original = S3Resource.get_client
+    original = SharedS3.get_client
 
-    def counting(self: S3Resource) -> Any:
+    def counting(self: SharedS3) -> Any:
         made.append(original(self))
         return made[-1]
 
-    monkeypatch.setattr(S3Resource, "get_client", counting)
+    monkeypatch.setattr(SharedS3, "get_client", counting)
     return made
 
 
@@ -74,10 +74,8 @@ def test_a_run_on_s3(
     )
     stores = space.stores
     seal(plan(stores.source, stores.output, dataset="art", shard_size=2), stores.output)
-    with monkeypatch.context() as patch:
-        patch.setattr("imgpipe.storage.s3.s3_client", None)  # No client is made but dagster-aws's own.
-        shard, report = execute(settings)
-    assert len(clients) == 2  # One per run, shared by both stores and all steps.
+    shard, report = execute(settings)
+    assert len({id(client) for client in clients}) == 1  # One, shared by both stores, all steps and runs.
     assert clients[0].meta.endpoint_url == settings.s3.endpoint_url
 
     upscaled = metadata(shard, "upscaled_images")

@@ -23,9 +23,9 @@ def made(mode: str) -> Definitions:
 @pytest.mark.parametrize(
     ("mode", "sensors", "schedules", "conditioned"),
     [
-        ("schedule", {"arrival_sensor"}, {"backfill_schedule", "report_schedule"}, False),
-        ("conditions", {"arrival_sensor", "conditions_sensor"}, set(), True),
-        ("off", set(), set(), False),
+        ("schedule", {"arrival_sensor", "dead_runs_sensor"}, {"backfill_schedule", "report_schedule"}, False),
+        ("conditions", {"arrival_sensor", "conditions_sensor", "dead_runs_sensor"}, set(), True),
+        ("off", {"dead_runs_sensor"}, set(), False),
     ],
 )
 def test_each_mode_adds_what_it_says(

@@ -1,15 +1,19 @@
-"""``doctor`` on OpenCV and on the runtime of a weights file."""
+"""``doctor`` on OpenCV, on the runtime of a weights file, and on stores."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from typing import Any
 
 import cv2
 import pytest
 
 from imgpipe.cli import doctor
 from imgpipe.config import Settings
-from imgpipe.settings import UpscaleSettings
+from imgpipe.settings import S3Settings, UpscaleSettings
+from imgpipe.storage.opening import open_store
+from imgpipe_tests.storage.faulty_server import error, faulty_server, reverse
 
 
 def _installed(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
@@ -48,3 +52,37 @@ def test_what_runs_a_file_is_named_or_missed(tmp_path: Path, monkeypatch: pytest
     good, found = doctor._model(settings, "upscaling")
     assert good is False
     assert "onnx needs a_package_nobody_has; install imgpipe" in found
+
+
+def test_a_folder_can_be_written(tmp_path: Path) -> None:
+    assert doctor._store(str(tmp_path), Settings(), write=True) == (True, f"{tmp_path} can be written")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.server
+@pytest.mark.parametrize(
+    ("server", "good", "words"),
+    [
+        ("honours it", True, "can be written"),
+        ("ignores it", None, "the server ignores If-None-Match: two planners.*overwrite each other"),
+        ("refuses it", False, "the server lacks conditional writes"),
+        ("lists backwards", None, "does not list by key; set s3.listing_order=unsorted"),
+        ("is known to list backwards", True, "can be written$"),
+    ],
+)
+def test_what_a_server_must_know_is_tried(
+    s3: S3Settings, bucket: str, server: str, good: bool | None, words: str
+) -> None:
+    with faulty_server(str(s3.endpoint_url)) as started:
+        if server == "ignores it":
+            started.dropped.add("if-none-match")
+        elif server == "refuses it":
+            started.spoil("PUT", "", error(501, "NotImplemented"))
+        elif server.endswith("backwards"):
+            started.spoil("GET", "list-type=2", reverse)
+        order: Any = "unsorted" if "known" in server else "auto"
+        settings = Settings(s3=S3Settings(endpoint_url=started.url, region="us-east-1", listing_order=order))
+        found = doctor._try(lambda: doctor._store(f"s3://{bucket}/out", settings, write=True))
+    assert found[0] is good
+    assert re.search(words, found[1])
+    assert list(open_store(f"s3://{bucket}/", s3).list()) == []

@@ -11,6 +11,9 @@ from PIL import Image as PillowImage
 from typer.testing import CliRunner
 
 from imgpipe.cli import app
+from imgpipe.images import decode as decode_module
+from imgpipe.images.image import Image
+from imgpipe.settings import LimitSettings
 from imgpipe_tests.end_to_end.conftest import write_drawing
 from imgpipe_tests.quality.documents import validate
 
@@ -188,3 +191,27 @@ def test_help_names_every_command() -> None:
     assert code == 0
     for command in ("demo", "run", "plan", "status", "report", "image", "score", "models", "doctor", "ui"):
         assert f" {command} " in text
+
+
+def test_bytes_of_others_are_decoded_in_a_worker_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sources, backgrounds, results and mattes that are given: none by a decoder in this process."""
+    here: list[bytes] = []
+    in_process = decode_module.decode
+
+    def watched(data: bytes, *, name: str, limits: LimitSettings) -> Image:
+        here.append(data)
+        return in_process(data, name=name, limits=limits)
+
+    monkeypatch.setattr(decode_module, "decode", watched)
+    write_drawing(tmp_path, "in.png", seed=1)
+    write_drawing(tmp_path, "behind.png", seed=2)
+    assert imgpipe("image", "in.png", "out.png", *FAST, "--background", "behind.png")[0] == 0
+    assert imgpipe("image", "in.png", "cutout.png", *FAST)[0] == 0
+    assert here, "our own files are decoded here"
+    assert not {Path("in.png").read_bytes(), Path("behind.png").read_bytes()} & {*here}
+    here.clear()
+    assert imgpipe("score", "in.png", "out.png")[0] in (0, 1)
+    assert imgpipe("score", "--matte", "cutout.png", "cutout.png")[0] == 0
+    assert not here

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+import time
 from pathlib import Path
 from types import MappingProxyType
 
@@ -12,6 +14,7 @@ from imgpipe.config import (
     ALIASES,
     Settings,
     dump_settings,
+    found_file_naming_others,
     load_settings,
     parse_assignments,
 )
@@ -77,6 +80,41 @@ def test_impossible_values_are_refused_by_name(overrides: dict[str, object], key
         load_settings(overrides)
     assert key in str(caught.value)
     assert hint in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://me:geheim@127.0.0.1:9000",
+        "https://geheim@host",
+        "http://host:9000/?X-Amz-Security-Token=geheim",
+        "http://host/#geheim",
+        "me:geheim@host:9000",
+        "http://me:geheim@[::1",
+        "http://host:geheim",
+        "s3://geheim",
+        "http:// geheim",
+    ],
+)
+def test_credentials_in_the_endpoint_are_refused_and_not_shown(
+    monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    expected = r"s3\.endpoint_url: expected an address without user name.*AWS_SECRET_ACCESS_KEY.*AWS_PROFILE"
+    with pytest.raises(ConfigError, match=expected) as caught:
+        load_settings({"s3.endpoint_url": url})
+    assert "geheim" not in str(caught.value)
+    monkeypatch.setenv("IMGPIPE_S3__ENDPOINT_URL", url)
+    with pytest.raises(ConfigError, match=expected) as caught:
+        load_settings()
+    assert "geheim" not in str(caught.value)
+    assert "geheim" not in str(caught.value.__cause__)  # What a traceback shows.
+
+
+@pytest.mark.parametrize(
+    "url", ["http://127.0.0.1:9000", "https://host", "http://[::1]:9000/", "https://host/storage/v1/s3", ""]
+)
+def test_endpoints(url: str) -> None:
+    assert load_settings({"s3.endpoint_url": url}).s3.endpoint_url == (url or None)
 
 
 def test_unknown_key_in_the_file_is_refused() -> None:
@@ -202,3 +240,58 @@ def test_names_are_described_with_what_they_may_hold() -> None:
     valid = {key: text for key, text, *_ in describe_fields(Settings)}
     assert valid["quality.thresholds"] == "name: number"
     assert valid["quality.severity"] == "name: `error`, `warn`, `info`"
+
+
+def test_a_found_file_that_names_files_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its relative names lead into a folder that somebody else may have filled."""
+    assert found_file_naming_others() is None
+    for text, said in (
+        ("upscale: {scale: 2, model: lanczos}", False),
+        ("source: s3://bucket/x\noutput: /results", False),
+        ("source: raw", True),
+        ("model_dir: models", True),
+        ("upscale: {model: network.pth}", False),  # There is no such file: it is refused anyway.
+        ("upscale: {model: here.pth}", True),
+        ("quality: {profile: here.pth}", True),
+    ):
+        Path("here.pth").touch()
+        Path("imgpipe.yaml").write_text(text)
+        assert (found_file_naming_others() is not None) is said, text
+    monkeypatch.setenv("IMGPIPE_CONFIG", str(tmp_path / "imgpipe.yaml"))
+    assert found_file_naming_others() is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a: &a [x, x, x, x, x, x, x, x, x, x]\n"
+        + "".join(f"{b}: &{b} [{', '.join(['*' + a] * 10)}]\n" for a, b in itertools.pairwise("abcdefghi")),
+        "a: &a {x: 1}\n"
+        + "".join(
+            f"{b}: &{b} {{<<: [{', '.join(['*' + a] * 10)}]}}\n" for a, b in itertools.pairwise("abcdefghi")
+        ),
+        "a: &a [*a]",
+        "a: " + "[" * 5000,
+        "a: " + "9" * 5000,
+        "a: 2024-13-45",
+        "a: [" + "1, " * 400_000 + "]",
+    ],
+    ids=["aliases", "merges", "itself", "nested", "digits", "date", "long"],
+)
+def test_yaml_made_to_take_memory_is_refused_quickly(text: str) -> None:
+    Path("imgpipe.yaml").write_text(text)
+    start = time.process_time()
+    with pytest.raises(ConfigError, match="readable YAML"):
+        load_settings({})
+    assert time.process_time() - start < 2.0
+    with pytest.raises(ConfigError, match="valid YAML"):
+        parse_assignments(
+            ["actions=" + text.partition(": ")[2] if text.count("\n") == 0 else f"a={{{text}}}"]
+        )
+
+
+def test_aliases_that_are_meant_are_read() -> None:
+    Path("imgpipe.yaml").write_text(
+        "upscale: &both {fallback: classical}\nrembg: {<<: *both, erode_size: 3}\n"
+    )
+    assert load_settings({}).rembg.erode_size == 3

@@ -110,14 +110,26 @@ def check_image(workspace: Workspace, source: bytes, upscaled: ImageRow, quality
     assert document["enhanced_size_bytes"] == len(output.read(upscaled.output_key))
 
 
-@pytest.mark.parametrize("place", ["workspace", "s3_workspace"])
-def test_real_images_end_to_end(place: str, shared: Path, request: pytest.FixtureRequest) -> None:
+SOME = ("anime-girl-1.isnet-anime.png", "anime-girl-1.jpg", "frame-048.png")
+
+
+@pytest.mark.parametrize(
+    ("place", "names"),
+    [
+        ("workspace", SOME),
+        ("s3_workspace", SOME[:1]),  # The same code on another store: one picture is enough.
+        pytest.param("workspace", (), marks=pytest.mark.slow),
+    ],
+    ids=["folder", "s3", "all"],
+)
+def test_real_images_end_to_end(
+    place: str, names: tuple[str, ...], shared: Path, request: pytest.FixtureRequest
+) -> None:
+    """``names``: the files of data/anime; all of them where none is named."""
     workspace: Workspace = request.getfixturevalue(place)
     model = network(shared)
-    names = ["anime-girl-1.isnet-anime.png", "anime-girl-1.jpg", "frame-048.png"]
-    if place == "s3_workspace":  # The same code on another store: one picture is enough.
-        names = names[:1]
-    files = {name: (shared / "data" / "anime" / name).read_bytes() for name in names}
+    folder = shared / "data" / "anime"
+    files = {name: (folder / name).read_bytes() for name in names or [path.name for path in folder.iterdir()]}
     for name, data in files.items():
         put(workspace, name, data)
     code, text = workspace.cli("run", "--set", "actions=[upscale]", "--set", model)

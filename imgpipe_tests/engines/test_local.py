@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import cast
 
@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from imgpipe.engines.local import ObjectRef, WorkItem, run_items
+from imgpipe.engines.stop import STOP, Stopped
 from imgpipe.errors import ModelError, ObjectChanged, StoreUnavailable
 from imgpipe.images.decode import decode
 from imgpipe.images.encode import encode
@@ -171,3 +172,52 @@ def test_rows_are_announced_as_they_finish() -> None:
         on_row=lambda r: heard.append(r.image_id),
     )
     assert sorted(heard) == [f"id{n}" for n in range(5)]
+
+
+@pytest.fixture
+def asked_to_stop() -> Iterator[Callable[[], None]]:
+    """Asks this process's work to stop."""
+    yield STOP.request
+    STOP.clear()
+
+
+def test_a_stop_keeps_what_is_done_and_starts_nothing_more(asked_to_stop: Callable[[], None]) -> None:
+    store, output, heard = MemoryStore(), MemoryStore(), []
+
+    def hear(row: ImageRow) -> None:
+        heard.append(row.image_id)
+        if len(heard) == 3:
+            asked_to_stop()
+
+    with pytest.raises(Stopped):
+        run_items(Negative(seconds=0.02), "negatives", items(store, 50), output, workers=4, on_row=hear)
+    assert 3 <= len(heard) <= 3 + 4, heard
+    written = {f"id{item.key.split('/')[1].split('.')[0]}" for item in output.list()}
+    assert written == set(heard)
+
+
+def test_a_stop_waits_for_an_image_in_flight_for_a_moment_only(
+    asked_to_stop: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("imgpipe.engines.local.GRACE_SECONDS", 0.1)
+    stage = Negative(seconds=3.0)
+    threading.Timer(0.3, asked_to_stop).start()
+    before = time.monotonic()
+    with pytest.raises(Stopped):
+        run_items(stage, "negatives", items(MemoryStore(), 5), MemoryStore(), workers=2)
+    assert time.monotonic() - before < 2.0
+
+
+def test_rows_finished_while_an_error_stops_the_run_are_heard() -> None:
+    stage = Negative(concurrency=4, seconds=0.05, failures={"0": StoreUnavailable("no store")})
+    heard: list[str] = []
+    with pytest.raises(StoreUnavailable):
+        run_items(
+            stage,
+            "negatives",
+            items(MemoryStore(), 40),
+            MemoryStore(),
+            workers=4,
+            on_row=lambda row: heard.append(row.image_id),
+        )
+    assert {"id1", "id2", "id3"} <= set(heard)

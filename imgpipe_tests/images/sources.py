@@ -32,7 +32,7 @@ def palette_picture() -> tuple[Array, Array, Array]:
     """(indices, 16 colours, 16 alphas)."""
     indices = (np.add.outer(np.arange(HEIGHT), 3 * np.arange(WIDTH)) % 16).astype(np.uint8)
     rng = np.random.default_rng(3)
-    return indices, rng.integers(0, 256, (16, 3), np.uint8), np.arange(0, 256, 17, np.uint8)
+    return indices, rng.integers(0, 256, (16, 3), np.uint8), np.arange(0, 256, 17).astype(np.uint8)
 
 
 def srgb() -> bytes:

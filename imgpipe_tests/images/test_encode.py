@@ -11,6 +11,7 @@ import numpy as np
 import PIL.Image
 import pytest
 import tifffile
+from PIL.JpegImagePlugin import JpegImageFile
 
 from imgpipe.errors import EncodeError
 from imgpipe.images.decode import decode
@@ -18,6 +19,7 @@ from imgpipe.images.encode import encode
 from imgpipe.images.image import Image
 from imgpipe.settings import LimitSettings
 from imgpipe_tests.images import sources
+from imgpipe_tests.opencv_files import opencv_decode
 
 LIMITS = LimitSettings()
 
@@ -41,7 +43,7 @@ def test_png_as_other_libraries_read_it(channels: int, depth: int, effort: Any) 
         assert opened.info["xmp"] == image.xmp
         if depth == 8:
             assert np.array_equal(np.asarray(opened), image.pixels.squeeze())
-    seen = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    seen = opencv_decode(data, cv2.IMREAD_UNCHANGED)
     order = {1: [0], 2: [0, 0, 0, 1], 3: [2, 1, 0], 4: [2, 1, 0, 3]}[channels]
     assert np.array_equal(seen.reshape(*seen.shape[:2], -1), image.pixels[..., order])
 
@@ -57,7 +59,7 @@ def test_tiff_as_other_libraries_read_it(channels: int, depth: int, byte_order: 
     image = Image(sources.picture(channels, depth), sources.srgb(), block.tobytes()[6:], sources.XMP % 1)
     data = encode(image, format="TIFF", zero_transparent=False)
     with tifffile.TiffFile(io.BytesIO(data)) as opened:
-        page = opened.pages[0]
+        page = opened.pages.first
         assert np.array_equal(page.asarray(), image.pixels.squeeze())
         assert bytes(page.tags[34675].value) == image.icc
         assert bytes(page.tags[700].value) == image.xmp
@@ -107,6 +109,7 @@ def test_jpeg(channels: int) -> None:
         assert opened.info["icc_profile"] == image.icc
         assert opened.info["exif"].removeprefix(b"Exif\0\0") == image.exif
         assert opened.info["xmp"] == image.xmp
+        assert isinstance(opened, JpegImageFile)
         assert all(layer[1:3] == (1, 1) for layer in opened.layer), "chroma is subsampled"
 
 
@@ -133,7 +136,7 @@ def test_what_a_format_cannot_hold_is_refused(image: Image, options: dict[str, A
 
 def test_colour_under_alpha_0_is_zeroed_unless_wanted() -> None:
     for channels, depth, fmt in itertools.product((2, 4), (8, 16), ("PNG", "TIFF")):
-        pixels = sources.picture(channels, depth) | 1
+        pixels: Any = sources.picture(channels, depth) | 1
         pixels[:8, :, -1] = 0
         image = Image(pixels)
         zeroed = decode(encode(image, format=fmt), name="x", limits=LIMITS).pixels

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import logging
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from imgpipe.inference import device as module
 from imgpipe.inference.device import (
     available_memory_bytes,
     bf16_pays,
+    may_use_cuda,
     resolve_device,
     resolve_precision,
 )
@@ -46,6 +48,41 @@ def cuda(
     monkeypatch.setattr(torch.version, "cuda", "12.8")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: available)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device=None: capability)
+
+
+@pytest.mark.parametrize(
+    ("setting", "driver", "visible", "torch", "expected"),
+    [
+        ("cpu", True, None, "2.15.0", False),
+        ("cuda", False, None, "2.15.0", True),
+        ("auto", True, None, "2.15.0", True),
+        ("auto", True, "1", "2.15.0+cu128", True),
+        ("auto", False, None, "2.15.0", False),
+        ("auto", True, "", "2.15.0", False),
+        ("auto", True, "-1", "2.15.0", False),
+        ("auto", True, None, "2.13.0+cpu", False),
+        ("auto", True, None, None, False),
+    ],
+)
+def test_whether_a_gpu_may_be_used_is_told_without_torch(
+    monkeypatch: pytest.MonkeyPatch,
+    setting: str,
+    driver: bool,
+    visible: str | None,
+    torch: str | None,
+    expected: bool,
+) -> None:
+    def version(name: str) -> str:
+        if name != "torch" or torch is None:
+            raise importlib.metadata.PackageNotFoundError(name)
+        return torch
+
+    monkeypatch.setattr(module, "_may_have_cuda", lambda: driver)
+    monkeypatch.setattr("importlib.metadata.version", version)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert may_use_cuda(setting) is expected
 
 
 def test_device(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -75,3 +75,25 @@ def distance_from(colour: tuple[float, float, float], reach: float) -> Callable[
         return made, constants
 
     return nodes
+
+
+def slow(layers: int, channels: int = 48) -> Callable[[], Nodes]:
+    """A mask that takes time: ``layers`` convolutions of 3x3 with ``channels`` channels, seeded."""
+
+    def nodes() -> Nodes:
+        rng = np.random.default_rng(0)
+
+        def kernel(name: str, *shape: int) -> onnx.TensorProto:
+            return numpy_helper.from_array(rng.normal(0, 0.05, shape).astype(np.float32), name)
+
+        made = [helper.make_node("Conv", ["img", "k0"], ["x0"], pads=[1, 1, 1, 1])]
+        constants = [kernel("k0", channels, 3, 3, 3), kernel("last", 1, channels, 1, 1)]
+        for layer in range(1, layers):
+            constants.append(kernel(f"k{layer}", channels, channels, 3, 3))
+            convolution = [f"x{layer - 1}", f"k{layer}"]
+            made.append(helper.make_node("Conv", convolution, [f"c{layer}"], pads=[1, 1, 1, 1]))
+            made.append(helper.make_node("Relu", [f"c{layer}"], [f"x{layer}"]))
+        made.append(helper.make_node("Conv", [f"x{layers - 1}", "last"], ["logit"]))
+        return [*made, helper.make_node("Sigmoid", ["logit"], ["mask"])], constants
+
+    return nodes

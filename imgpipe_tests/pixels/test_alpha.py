@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -38,5 +40,5 @@ def test_smooth_alpha_is_lanczos() -> None:
 
 
 def test_same_size_is_the_same_alpha() -> None:
-    alpha = np.random.default_rng(2).integers(0, 256, (9, 11)).astype(np.float32) / 255
+    alpha: Any = np.random.default_rng(2).integers(0, 256, (9, 11)).astype(np.float32) / 255
     np.testing.assert_array_equal(resize_alpha(alpha, 11, 9, UINT8), (alpha * 255).round())

@@ -14,10 +14,11 @@ from imgpipe.errors import ImageError
 from imgpipe.images.decode import decode
 from imgpipe.images.encode import encode
 from imgpipe.images.image import Image
-from imgpipe.pixels.resize import area_average, resize, resize_array
+from imgpipe.pixels.resize import Kernel, area_average, resize, resize_array
 from imgpipe.settings import LimitSettings
 from imgpipe_tests.enhancement.pictures import disc, waves
 from imgpipe_tests.images import sources
+from imgpipe_tests.memory import numpy_peak
 
 KERNELS = ["area", "lanczos", "bicubic"]
 
@@ -112,6 +113,7 @@ def test_nothing_moves() -> None:
     """The centre of mass of a blob stays where it is, in relative coordinates."""
     y, x = np.mgrid[0:48, 0:64]
     blob = np.exp(-((x - 40.5) ** 2 + (y - 18.5) ** 2) / 18.0).astype(np.float32)[..., None]
+    kernel: Any
     for kernel, (w, h) in itertools.product(KERNELS, [(128, 96), (32, 24)]):
         small = resize_array(blob, w, h, kernel)[..., 0]
         ys, xs = np.mgrid[0:h, 0:w]
@@ -121,7 +123,7 @@ def test_nothing_moves() -> None:
 
 
 def test_overshoot_is_clipped_not_wrapped() -> None:
-    edge = np.zeros((8, 8, 1), np.uint8)
+    edge: Any = np.zeros((8, 8, 1), np.uint8)
     edge[:, 4:] = 255
     assert (resize_array(edge.astype(np.float32) / 255, 32, 32, "lanczos") > 1.01).any()
     result = resize(Image(edge), 32, 32, "lanczos").pixels.astype(int)
@@ -179,7 +181,7 @@ def test_soft_alpha_is_the_plain_resize(channels: int, depth: int) -> None:
     image = Image(pixels)
     inner = np.s_[3:-3, 3:-3]
     alpha = pixels[..., -1:] / np.float32(top)
-    layers = resize_array(np.dstack([pixels[..., :-1] * alpha, alpha]), 54, 36, "lanczos")
+    layers = resize_array(np.dstack([pixels[..., :-1] * alpha, alpha]).astype(np.float32), 54, 36, "lanczos")
     plain = _levels(np.dstack([layers[..., :-1] / layers[..., -1:], layers[..., -1:] * top]), top)
     assert np.abs(resize(image, 54, 36, "lanczos").pixels[inner].astype(int) - plain[inner]).max() == 0
 
@@ -197,3 +199,32 @@ def test_reduction_averages_all_that_a_pixel_covers(axis: int) -> None:
 def test_area_average_never_enlarges() -> None:
     with pytest.raises(ValueError, match="cannot enlarge"):
         area_average(np.zeros((4, 4), np.float32), (5, 4))
+
+
+@pytest.mark.parametrize("size", [(90, 70), (211, 140), (31, 29), (90, 33)])
+@pytest.mark.parametrize("kernel", ["lanczos", "bicubic"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_strips_make_the_same_picture_as_one_strip(
+    size: tuple[int, int], kernel: Kernel, dtype: type, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(3)
+    full = np.iinfo(dtype).max
+    pixels: Any = rng.integers(0, full + 1, (70, 45, 4)).astype(dtype)
+    pixels[20:40, 10:30, 3], pixels[50:, :, 3] = 0, full
+    whole = resize(Image(pixels), *size, kernel).pixels
+    monkeypatch.setattr("imgpipe.pixels.resize.STRIP_PIXELS", 1000)
+    monkeypatch.setattr("imgpipe.pixels.alpha._STRIP_PIXELS", 300)
+    strips = resize(Image(pixels), *size, kernel).pixels
+    difference = np.abs(strips.astype(int) - whole)
+    assert difference.max() <= 1, difference.max()  # The order of a sum: a 16-bit level now and then.
+    assert np.mean(difference > 0) < 1e-3
+    assert np.array_equal(strips[..., 3], whole[..., 3])
+
+
+@pytest.mark.parametrize("channels", [3, 4])
+def test_beside_the_pictures_an_enlargement_holds_strips(channels: int) -> None:
+    pixels = np.full((1200, 1200, channels), 40_000, np.uint16)
+    with numpy_peak() as peak:
+        result = resize(Image(pixels), 2400, 2400, "lanczos")
+    # A float32 plane of the result for each channel would take another 2 of its size.
+    assert peak.bytes < 1.5 * result.pixels.nbytes

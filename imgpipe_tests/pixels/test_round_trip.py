@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import cv2
 import numpy as np
 import pytest
@@ -72,7 +74,7 @@ def test_alpha_is_premultiplied_by_the_composite() -> None:
 def test_over_white_equals_the_composite_over_white(dtype: type, channels: int) -> None:
     """Against compositing every pixel and averaging then, also where the factor is no whole number."""
     rng = np.random.default_rng(4)
-    pixels = rng.integers(0, np.iinfo(dtype).max, (600, 90, channels), dtype, endpoint=True)
+    pixels: Any = rng.integers(0, np.iinfo(dtype).max, (600, 90, channels), dtype, endpoint=True)
     for size in ((90, 600), (30, 200), (41, 273)):
         reduced = reduce_picture(Image(pixels), size)
         for got, background in ((reduced, 0), (reduced.over_white(), 255)):

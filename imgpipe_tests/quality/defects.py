@@ -17,6 +17,7 @@ import numpy as np
 
 from imgpipe.images.colour import luma
 from imgpipe.records import TileGrid
+from imgpipe_tests.opencv_files import opencv_decode
 from imgpipe_tests.quality.drawings import F32, U8, area, clip8, draw
 
 T = TypeVar("T")
@@ -191,7 +192,7 @@ def _banding(x: F32, step: float, cuts: Cuts, rng: np.random.Generator) -> F32:
 def _jpeg(x: F32, quality: float, cuts: Cuts, rng: np.random.Generator) -> F32:
     done, data = cv2.imencode(".jpg", clip8(x), [cv2.IMWRITE_JPEG_QUALITY, int(quality)])
     assert done
-    return cv2.imdecode(data, cv2.IMREAD_COLOR).astype(np.float32)
+    return opencv_decode(data).astype(np.float32)
 
 
 def _noise(x: F32, sigma: float, cuts: Cuts, rng: np.random.Generator) -> F32:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import cv2
 import numpy as np
 import numpy.typing as npt
 
 from imgpipe.images.image import Image
 
-U8 = npt.NDArray[np.uint8]
-F32 = npt.NDArray[np.float32]
+U8 = npt.NDArray[Any]
+F32 = npt.NDArray[Any]
 
 
 def draw(seed: int, width: int = 256, height: int = 192, factor: int = 4) -> U8:
@@ -18,7 +20,7 @@ def draw(seed: int, width: int = 256, height: int = 192, factor: int = 4) -> U8:
     h, w = height * factor, width * factor
     top, bottom = rng.uniform(90, 255, (2, 3))
     ramp = np.linspace(0, 1, h, dtype=np.float32)[:, None, None]
-    canvas = np.broadcast_to(top * (1 - ramp) + bottom * ramp, (h, w, 3)).astype(np.float32).copy()
+    canvas: U8 = np.broadcast_to(top * (1 - ramp) + bottom * ramp, (h, w, 3)).astype(np.float32).copy()
     grain = cv2.resize(
         rng.normal(0, 1, (h // 8, w // 8, 3)).astype(np.float32), (w, h), interpolation=cv2.INTER_CUBIC
     )
@@ -56,5 +58,5 @@ def clip8(values: npt.NDArray[np.generic]) -> U8:
     return np.clip(np.rint(values), 0, 255).astype(np.uint8)
 
 
-def image(pixels: npt.NDArray[np.generic]) -> Image:
+def image(pixels: npt.NDArray[Any]) -> Image:
     return Image(np.ascontiguousarray(pixels if pixels.ndim == 3 else pixels[..., None]))

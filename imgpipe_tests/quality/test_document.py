@@ -129,7 +129,7 @@ def test_both_models_stand_in_the_document_with_their_fallback() -> None:
     source = draw(2)
     alpha = np.zeros(source.shape[:2], np.uint8)
     alpha[40:150, 60:200] = 255
-    cutout = Image(np.dstack([image(source).pixels, alpha]))
+    cutout = image(np.dstack([source, alpha]))
     report = score(cutout, cutout, settings=SETTINGS, matte=MatteEvidence(image(source), cutout))
     fallen = ModelUse("classical", "opencv", fallback_reason="isnet-anime is missing")
     value = document(report, matting_model=fallen)

@@ -5,6 +5,7 @@ import pytest
 
 from imgpipe.images.colour import luma
 from imgpipe.quality.gmsd import T, gmsd
+from imgpipe_tests.opencv_files import present
 from imgpipe_tests.quality.defects import DEFECTS, damaged_luma, plant
 from imgpipe_tests.quality.drawings import draw
 
@@ -48,7 +49,7 @@ def test_identities() -> None:
     for level in range(3):
         damaged = plant("blurred_patch", draw(5, 96, 72, 4), level)
         assert damaged is not None
-        values.append(gmsd(a, luma(damaged.astype(np.float32))))
+        values.append(present(gmsd(a, luma(damaged.astype(np.float32)))))
     assert values == sorted(values), values
 
 

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 
@@ -10,6 +9,7 @@ from imgpipe.images.colour import luma
 from imgpipe.quality.lines import find_lines
 from imgpipe.quality.report import LinesReport
 from imgpipe.records import TileGrid
+from imgpipe_tests.opencv_files import opencv_read
 from imgpipe_tests.quality.defects import plant_seam, plant_step
 from imgpipe_tests.quality.drawings import U8, area, draw, enlarge
 
@@ -51,7 +51,7 @@ def test_a_piece_of_a_line_is_not_reported_beside_the_whole() -> None:
 
 def test_a_seam_of_one_tile_is_found_on_real_frames(shared: Path) -> None:
     for name in ("frame-000.png", "frame-084.png"):
-        source = cv2.imread(str(shared / "data" / "anime" / name))[..., ::-1]
+        source = opencv_read(shared / "data" / "anime" / name)[..., ::-1]
         result = enlarge(source)
         grid = TileGrid((320,), (240,), 4.0)
         assert not find(source, result, grid).boxes

@@ -52,7 +52,7 @@ def test_a_trimap_counts_its_unknown_pixels_only() -> None:
     trimap = np.zeros((20, 20), np.uint8)
     trimap[:4], trimap[4:8] = 128, 255
     errors = matte_errors(truth, result, trimap=trimap)
-    assert (errors.sad, errors.mse) == (pytest.approx(80 * 0.5 / 1000), pytest.approx(250))
+    assert (errors.sad, errors.mse) == pytest.approx((80 * 0.5 / 1000, 250))
     none = matte_errors(truth, result, trimap=np.zeros((20, 20), np.uint8))
     assert (none.sad, none.mse, none.grad, none.conn) == (0, 0, 0, 0)
 
@@ -131,7 +131,9 @@ def test_the_boundary_band_sees_what_happens_there_only() -> None:
     assert matte_errors(truth, far).boundary_mae == 0
     soft = cv2.GaussianBlur(truth, (0, 0), 2)
     softer = cv2.GaussianBlur(truth, (0, 0), 3)
-    near, worse = (matte_errors(truth, alpha).boundary_mae for alpha in (soft, softer))
+    near, worse = (
+        matte_errors(truth, np.asarray(alpha, np.float32)).boundary_mae for alpha in (soft, softer)
+    )
     assert near is not None
     assert worse is not None
     assert 0 < near < worse

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,10 +13,10 @@ from imgpipe_tests.quality.drawings import area, draw, enlarge
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32])
 @pytest.mark.parametrize("shape", [(7, 5), (64, 48, 3), (300, 1200, 3)])
-def test_equals_scikit_image(dtype: type, shape: tuple[int, ...]) -> None:
+def test_equals_scikit_image(dtype: Any, shape: tuple[int, ...]) -> None:
     rng = np.random.default_rng(1)
-    a = rng.integers(0, 256, shape).astype(dtype)
-    b = np.clip(a + rng.normal(0, 9, shape), 0, 255).astype(dtype)
+    a: Any = rng.integers(0, 256, shape).astype(dtype)
+    b: Any = np.clip(a + rng.normal(0, 9, shape), 0, 255).astype(dtype)
     truth = peak_signal_noise_ratio(a.astype(np.float64), b.astype(np.float64), data_range=255)
     assert psnr(a, b) == pytest.approx(truth, abs=1e-6)
 

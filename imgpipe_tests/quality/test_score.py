@@ -16,6 +16,7 @@ from imgpipe.quality.report import QualityReport
 from imgpipe.quality.score import MatteEvidence, score
 from imgpipe.records import ModelUse, Status, TileGrid
 from imgpipe.settings import QualitySettings
+from imgpipe_tests.opencv_files import opencv_read, present
 from imgpipe_tests.quality.defects import plant, plant_seam
 from imgpipe_tests.quality.drawings import U8, area, draw, enlarge, image
 
@@ -36,7 +37,7 @@ def failed(report: QualityReport) -> dict[str, float | None]:
 
 def test_psnr_and_ssim_can_be_recomputed_with_scikit_image() -> None:
     source = area(draw(2))
-    result = plant("jpeg", enlarge(source))
+    result = present(plant("jpeg", enlarge(source)))
     report = judge(source, result)
     back = cv2.resize(result.astype(np.float32), (256, 192), interpolation=cv2.INTER_AREA)
     psnr = peak_signal_noise_ratio(source.astype(np.float64), back.astype(np.float64), data_range=255)
@@ -65,12 +66,12 @@ def test_clean_drawings_pass(seed: int) -> None:
 def test_mild_jpeg_is_known_not_to_be_seen() -> None:
     """JPEG of quality 60 passes: the documentation lists it as not detected."""
     source = area(draw(1))
-    assert judge(source, plant("jpeg", enlarge(source), 0)).status is Status.OK
+    assert judge(source, present(plant("jpeg", enlarge(source), 0))).status is Status.OK
 
 
 def test_real_frames_by_lanczos_pass_the_classical_profile(shared: Path) -> None:
     for path in sorted([*shared.glob("data/sr/*.png"), *shared.glob("data/anime/frame*.png")]):
-        source = cv2.imread(str(path))[..., ::-1].copy()
+        source = opencv_read(path)[..., ::-1].copy()
         h, w = source.shape[:2]
         report = judge(source, enlarge(source), TileGrid((w // 2,), (h // 2,), 4.0))
         assert report.status is Status.OK, (path.name, report.reasons)
@@ -84,7 +85,7 @@ def test_network_profile_is_wider_but_still_sees_damage() -> None:
     assert judge(source, result).status is Status.REJECTED
     assert judge(source, result, model=NETWORK).status is Status.OK
     for name in ("channel_swap", "shift", "colour_shift", "black_tile", "banding"):
-        assert judge(source, plant(name, result), model=NETWORK).status is Status.REJECTED, name
+        assert judge(source, present(plant(name, result)), model=NETWORK).status is Status.REJECTED, name
 
 
 @pytest.mark.parametrize("smooth", [True, False])
@@ -226,9 +227,9 @@ def test_a_dark_fringe_lowers_the_scores() -> None:
 def test_real_files_with_alpha_and_grey_pass(shared: Path, factor: float) -> None:
     names = ["formats/tree_alpha_16bit.png", "formats/children-alpha.png", "formats/00017_gray.png"]
     for name in [*names, "formats/wolf_gray.jpg", "anime/anime-girl-1.isnet-anime.png"]:
-        pixels = cv2.imread(str(shared / "data" / name), cv2.IMREAD_UNCHANGED)
+        pixels = opencv_read(shared / "data" / name, cv2.IMREAD_UNCHANGED)
         has_alpha = pixels.ndim == 3
-        picture = Image(cv2.cvtColor(pixels, cv2.COLOR_BGRA2RGBA) if has_alpha else pixels[..., None])
+        picture = image(np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGRA2RGBA)) if has_alpha else pixels)
         result = resize(picture, round(picture.width * factor), round(picture.height * factor), "lanczos")
         report = score(picture, result, settings=SETTINGS)
         assert report.status is Status.OK, (name, report.reasons)
@@ -241,7 +242,7 @@ def matte_pair(erode_px: int = 0) -> tuple[Image, Image]:
     cv2.circle(source, (100, 80), 50, (10, 10, 30), 4, cv2.LINE_AA)
     cv2.circle(mask, (100, 80), 52, 255, -1, cv2.LINE_AA)
     if erode_px:
-        mask = cv2.erode(mask, np.ones((erode_px, erode_px), np.uint8))
+        mask[:] = cv2.erode(mask, np.ones((erode_px, erode_px), np.uint8))
     return image(source), image(np.dstack([source, mask]))
 
 
@@ -282,7 +283,7 @@ def test_matte_evidence_must_fit() -> None:
     source, cut = matte_pair()
     with pytest.raises(ConfigError, match="cutout with alpha"):
         score(source, source, settings=SETTINGS, matte=MatteEvidence(source, source))
-    small = Image(np.ascontiguousarray(cut.pixels[:-2]))
+    small = image(cut.pixels[:-2])
     with pytest.raises(ConfigError, match="one size"):
         score(source, source, settings=SETTINGS, matte=MatteEvidence(source, small))
 
@@ -343,3 +344,25 @@ def test_a_profile_of_ones_own_is_named_in_the_verdict() -> None:
     picture = draw(1, 32, 32, 1)
     report = score(image(picture), image(picture), settings=QualitySettings(profile_name="mine"))
     assert report.profile == "mine"
+
+
+@pytest.mark.parametrize("channels", [3, 4])
+@pytest.mark.parametrize("factor", [1.0, 2.0, 1.7])
+def test_pictures_too_large_to_be_kept_as_float_get_the_same_scores(
+    channels: int, factor: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pixels = draw(5, 211, 190, 1)
+    if channels == 4:
+        distance = np.hypot(*np.meshgrid(np.arange(211) - 105, np.arange(190) - 95))
+        alpha = np.clip((80 - distance) * 60 + 128, 0, 255).astype(np.uint8)
+        pixels = np.dstack([pixels, alpha])
+    source = Image(np.ascontiguousarray(pixels))
+    size = (round(211 * factor), round(190 * factor))
+    result = resize(source, *size, "lanczos")
+    matte = None if channels == 3 else MatteEvidence(Image(np.ascontiguousarray(source.colour)), source)
+    kept = score(source, result, settings=QualitySettings(), matte=matte)
+    monkeypatch.setattr("imgpipe.pixels.round_trip.KEPT_PX", 100)
+    monkeypatch.setattr("imgpipe.pixels.round_trip._BAND_PX", 3000)
+    computed = score(source, result, settings=QualitySettings(), matte=matte)
+    assert computed.metrics == pytest.approx(kept.metrics, rel=1e-5, abs=1e-5)
+    assert computed.status is kept.status

@@ -8,6 +8,7 @@ import pytest
 from skimage.metrics import structural_similarity
 
 from imgpipe.quality.ssim import crop_to_centres, ssim, ssim_map
+from imgpipe_tests.opencv_files import opencv_read, present
 from imgpipe_tests.quality.defects import DEFECTS, plant
 from imgpipe_tests.quality.drawings import area, draw, enlarge
 
@@ -42,7 +43,7 @@ def assert_equals_truth(a: np.ndarray, b: np.ndarray) -> None:
 @pytest.mark.parametrize("name", sorted(DEFECTS))
 def test_equals_scikit_image_on_damaged_drawings(name: str) -> None:
     picture = draw(5, 64, 48)
-    assert_equals_truth(picture, plant(name, picture))
+    assert_equals_truth(picture, present(plant(name, picture)))
 
 
 SHAPES = [(11, 11), (11, 300, 3), (12, 13, 1), (74, 40), (75, 1560), (138, 40), (139, 530, 3)]
@@ -66,7 +67,7 @@ def test_equals_scikit_image_on_bright_flat_pictures() -> None:
 
 def test_equals_scikit_image_on_real_pairs(shared: Path) -> None:
     for path in sorted((shared / "data" / "anime").glob("frame-*.png")):
-        picture = cv2.imread(str(path))[:240, :320]
+        picture = opencv_read(path)[:240, :320]
         assert_equals_truth(picture, enlarge(area(picture, 2), 2))
 
 
@@ -79,7 +80,7 @@ def test_equal_pictures_have_one_and_it_is_symmetric() -> None:
 
 def test_weight_selects_centres() -> None:
     a = draw(3, 60, 40, 1)
-    b = plant("blurred_patch", a)
+    b = present(plant("blurred_patch", a))
     weight = np.zeros(a.shape[:2], np.float32)
     weight[:, 40:] = 1
     expected = ssim_map(a, b)[crop_to_centres(weight) > 0].mean()

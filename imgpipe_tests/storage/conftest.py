@@ -8,7 +8,8 @@ import pytest
 
 from imgpipe.storage.local import LocalStore
 from imgpipe.storage.memory import MemoryStore
-from imgpipe.storage.s3 import S3Store, s3_client
+from imgpipe.storage.s3 import S3Store
+from imgpipe.storage.s3_client import s3_client
 from imgpipe.storage.store import ImageStore
 
 

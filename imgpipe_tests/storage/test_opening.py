@@ -69,6 +69,15 @@ def test_other_addresses_are_refused(url: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "url", ["s3://me:geheim@bucket/x", "https://me:geheim@host/bucket", "s3://geheim@bucket"]
+)
+def test_credentials_in_an_address_are_refused_and_not_shown(url: str) -> None:
+    with pytest.raises(ConfigError, match="AWS_SECRET_ACCESS_KEY") as caught:
+        open_store(url, NONE)
+    assert "geheim" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
     ("url", "expected"),
     [
         ("s3://my-bucket", "s3://my-bucket"),

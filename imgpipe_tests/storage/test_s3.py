@@ -10,7 +10,7 @@ from typing import Any
 import boto3
 import pytest
 from botocore.config import Config
-from botocore.exceptions import ClientError, FlexibleChecksumError, ReadTimeoutError
+from botocore.exceptions import ClientError
 from botocore.stub import ANY, Stubber
 
 from imgpipe.errors import (
@@ -23,7 +23,8 @@ from imgpipe.errors import (
 )
 from imgpipe.settings import S3Settings
 from imgpipe.storage import s3 as module
-from imgpipe.storage.s3 import S3Store, s3_client
+from imgpipe.storage.s3 import S3Store
+from imgpipe.storage.s3_client import s3_client
 
 pytestmark = pytest.mark.server
 
@@ -120,7 +121,7 @@ class TestClient:
 
     def test_setup_that_cannot_work(self, s3: S3Settings, monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(StoreUnavailable, match=r"check s3\.endpoint_url"):
-            s3_client(S3Settings(endpoint_url="not an address", region="us-east-1"))
+            s3_client(S3Settings(endpoint_url="http://-", region="us east"))
         monkeypatch.setenv("AWS_PROFILE", "nobody-has-this-profile")
         with pytest.raises(StoreUnavailable, match="AWS_PROFILE"):
             s3_client(S3Settings(endpoint_url=s3.endpoint_url, region="us-west-1"))
@@ -175,8 +176,8 @@ class TestAnswers:
     def test_only_a_write_that_must_not_overwrite_is_conditional(self, client: Any) -> None:
         common = {"Bucket": "bucket", "Key": "p/x.png", "Body": b"x", "ContentType": "image/png"}
         with Stubber(client) as stub:
-            stub.add_response("put_object", {}, {**common, "IfNoneMatch": "*"})
-            stub.add_response("put_object", {}, common)
+            stub.add_response("put_object", {"ETag": '"e"'}, {**common, "IfNoneMatch": "*"})
+            stub.add_response("put_object", {"ETag": '"e"'}, common)
             S3Store("bucket", "p", client).write("x.png", b"x")
             S3Store("bucket", "p", client).write("x.png", b"x", overwrite=True)
             stub.assert_no_pending_responses()
@@ -191,7 +192,7 @@ class TestAnswers:
         store = S3Store("bucket", "p", client)
         with Stubber(client) as stub:
             stub.add_client_error("put_object", "ConditionalRequestConflict", "busy", 409)
-            stub.add_response("put_object", {})
+            stub.add_response("put_object", {"ETag": '"e"'})
             store.write("x.png", b"x")
             for _ in range(4):
                 stub.add_client_error("put_object", "ConditionalRequestConflict", "busy", 409)
@@ -211,29 +212,10 @@ class TestAnswers:
                 with pytest.raises(ObjectExists):
                     store.write("x.png", b"x")
 
-    def test_broken_bodies_are_read_again(self, client: Any) -> None:
-        store = S3Store("bucket", "p", client)
-        with Stubber(client) as stub:
-            for body in (Broken(), Broken(), io.BytesIO(b"whole")):
-                stub.add_response("get_object", {"ETag": '"e"', "Body": body})
-            assert store.read("x.png") == b"whole"
-            for _ in range(4):
-                stub.add_response("get_object", {"ETag": '"e"', "Body": Broken()})
-            with pytest.raises(StoreUnavailable, match="does not answer"):
-                store.read("x.png")
-
-    def test_bytes_that_are_not_their_checksums(self, client: Any) -> None:
-        with Stubber(client) as stub:
-            for _ in range(4):
-                wrong = Broken(FlexibleChecksumError(error_msg="crc32 differs"))
-                stub.add_response("get_object", {"ETag": '"e"', "Body": wrong})
-            with pytest.raises(ObjectUnreadable, match="upload it again"):
-                S3Store("bucket", "p", client).read("x.png")
-
     def test_bucket_that_may_not_be_asked_for(self, client: Any) -> None:
         with Stubber(client) as stub:
             stub.add_client_error("head_object", "404", "", 404)
-            stub.add_client_error("head_bucket", "403", "", 403)
+            stub.add_client_error("list_objects_v2", "AccessDenied", "", 403)
             stub.add_client_error("head_object", "404", "", 404)
             store = S3Store("bucket", "p", client)
             assert not store.exists("x.png")
@@ -242,14 +224,3 @@ class TestAnswers:
 
 
 ANY_REQUEST = {"Bucket": ANY, "Key": ANY, "IfMatch": '"abc"'}
-
-
-class Broken(io.BytesIO):
-    """A body whose connection breaks."""
-
-    def __init__(self, error: Exception | None = None) -> None:
-        super().__init__()
-        self._error = error or ReadTimeoutError(endpoint_url="http://s3")
-
-    def read(self, *_: Any) -> bytes:
-        raise self._error

@@ -17,7 +17,8 @@ from imgpipe.settings import S3Settings
 from imgpipe.storage import source_list as module
 from imgpipe.storage.comparison import Comparison
 from imgpipe.storage.memory import MemoryStore
-from imgpipe.storage.s3 import S3Store, s3_client
+from imgpipe.storage.s3 import S3Store
+from imgpipe.storage.s3_client import s3_client
 from imgpipe.storage.sealed import SealedShards
 from imgpipe.storage.source_list import ListWalk
 from imgpipe.storage.walk import Position

@@ -29,24 +29,31 @@ Picture = Callable[..., Image]
 
 #: Edge of the tile, px, and tiles at once: even and odd, one that divides nothing.
 TILINGS = ((32, 1), (37, 4), (50, 1), (71, 4))
+ALL_TILINGS = pytest.param(tuple(product((32, 37, 50, 64, 71), (1, 4))), marks=pytest.mark.slow)
 
 
 def _difference(a: Image, b: Image) -> npt.NDArray[np.int64]:
     return np.asarray(np.abs(a.pixels.astype(np.int64) - b.pixels))
 
 
+@pytest.mark.parametrize("tilings", [TILINGS, ALL_TILINGS], ids=["some", "all"])
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize(
     "network", [tiny_compact(inner_convolutions=8), tiny_rrdb()], ids=["compact", "rrdb"]
 )
 def test_tiled_equals_untiled(
-    network: nn.Module, precision: str, save: Save, build: Build, picture: Picture
+    network: nn.Module,
+    precision: str,
+    tilings: tuple[tuple[int, int], ...],
+    save: Save,
+    build: Build,
+    picture: Picture,
 ) -> None:
     path, image = save(network, "network"), picture(131, 97)
     whole = build(path, tile_size=0, precision=precision).upscale(image)
     assert (whole.tile_grid.xs, whole.tile_grid.ys) == ((), ())
     assert whole.image.pixels.std() > 20, "a flat output would prove nothing"
-    for tile, batch in TILINGS:
+    for tile, batch in tilings:
         tiled = build(path, tile_size=tile, precision=precision, batch_size=batch).upscale(image)
         assert tiled.details["batch"] == batch
         difference = _difference(tiled.image, whole.image)

@@ -1,7 +1,8 @@
-"""JPEG segments (ITU-T T.81, annex B): header, metadata, and a copy of the file without the metadata."""
+"""JPEG segments (ITU-T T.81, annex B): header and metadata, read and written."""
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -17,11 +18,17 @@ _ICC_PART = 65_519  # what a segment holds behind the name and the two counters
 _PHOTOSHOP = b"Photoshop 3.0\0"
 
 _MAX_SEGMENTS = 100_000
-_SOS = 0xDA
+SOS, EOI = 0xDA, 0xD9
 #: Start-of-frame markers: all of C0..CF but DHT (C4), JPG (C8) and DAC (CC).
-_SOF = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-#: APP1 (EXIF, XMP), APP2 (ICC, MPF), APP13 (Photoshop) and comments: never given to the decoder.
-_METADATA_MARKERS = {0xE1, 0xE2, 0xED, 0xFE}
+SOF = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+#: APP1 (EXIF, XMP), APP2 (ICC, MPF), APP13 (Photoshop).
+_METADATA_MARKERS = {0xE1, 0xE2, 0xED}
+#: Markers of segments with a body, and the end marker.
+_SEGMENT = re.compile(rb"\xff[\xc0-\xcf\xd9-\xfe]")
+#: The next marker in compressed data that is no restart marker; FF 00 stands for the value FF.
+_SCAN_END = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
+#: What can follow a scan: tables, a line count (DC), the end, the next scan, metadata.
+_AFTER_SCAN = {bytes((m,)) for m in (0xC4, 0xCC, *range(0xD9, 0xDE), 0xFE, *range(0xE0, 0xF0))}
 
 
 @dataclass(slots=True)
@@ -34,37 +41,58 @@ class _Found:
 
 
 def segments(data: bytes, name: str) -> Iterator[tuple[int, int, int]]:
-    """(marker, offset of FF, length of marker, length field and body) up to and with the first SOS."""
-    at = 2
+    """(marker, offset of FF, offset behind the body) of the segments, then of those between the scans, to the
+    end marker or where no further segment follows.
+
+    Bytes before a segment that are none are passed over, as are the scans' compressed data. Raises
+    :class:`DecodeError` where there is no scan, or a segment before it runs out of the file.
+    """
+    at, scanned = 2, False
     for _ in range(_MAX_SEGMENTS):
-        if at + 4 > len(data):
-            raise damaged(name, f"the JPEG ends at byte {len(data)} before its picture begins")
-        if data[at] != 0xFF:
-            raise damaged(name, f"the JPEG has {data[at]:#04x} at byte {at} where a segment should start")
-        marker = data[at + 1]
-        if marker == 0xFF:  # fill byte
-            at += 1
-            continue
-        if marker == 0x01 or 0xD0 <= marker <= 0xD8:  # markers without a body
-            at += 2
-            continue
-        length = 2 + int.from_bytes(data[at + 2 : at + 4], "big")
-        if length < 4 or at + length > len(data) or marker == 0xD9:
-            raise damaged(name, f"the JPEG segment {marker:02X} at byte {at} runs out of the file")
-        yield marker, at, length
-        if marker == _SOS:
+        at = _next_marker(data, at)
+        marker = data[at + 1] if at + 2 <= len(data) else EOI
+        if marker == EOI:
+            if not scanned:
+                raise damaged(name, f"the JPEG ends at byte {at} before its picture begins")
+            if at + 2 <= len(data):
+                yield marker, at, at + 2
             return
-        at += length
-    raise damaged(name, f"the JPEG has more than {_MAX_SEGMENTS} segments before its picture")
+        end = at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+        if end < at + 4 or end > len(data):
+            if scanned:
+                return
+            raise damaged(name, f"the JPEG segment {marker:02X} at byte {at} runs out of the file")
+        yield marker, at, end
+        at = end
+        if marker == SOS:
+            scanned = True
+            at = scan_end(data, end)
+            if data[at + 1 : at + 2] not in _AFTER_SCAN:
+                return
+    raise damaged(name, f"the JPEG has more than {_MAX_SEGMENTS} segments")
+
+
+def scan_end(data: bytes, at: int) -> int:
+    """The offset of the next marker that is no restart marker, or the end of the file."""
+    found = _SCAN_END.search(data, at)
+    return found.start() if found else len(data)
+
+
+def _next_marker(data: bytes, at: int) -> int:
+    """The offset of the next marker that starts a segment or ends the picture, or the file's length."""
+    found = _SEGMENT.search(data, at)
+    return found.start() if found else len(data)
 
 
 def read(data: bytes, name: str) -> tuple[Header, Metadata]:
     """Header and metadata; raises :class:`DecodeError` for a broken structure."""
     found = _Found()
     frame: tuple[int, int, int] | None = None
-    for marker, at, length in segments(data, name):
-        body = memoryview(data)[at + 4 : at + length]
-        if marker in _SOF:
+    for marker, at, end in segments(data, name):
+        body = memoryview(data)[at + 4 : end]
+        if marker == SOS:
+            break
+        if marker in SOF:
             if len(body) < 6 or frame is not None:
                 raise damaged(name, "the JPEG has a frame header that is cut off or given twice")
             depth, height, width = struct.unpack_from(">BHH", body)
@@ -75,26 +103,6 @@ def read(data: bytes, name: str) -> tuple[Header, Metadata]:
         raise damaged(name, "the JPEG does not say how large its picture is")
     meta = screen(_joined_icc(found), found.exif, found.xmp, found.notes)
     return Header("JPEG", frame[1], frame[2], 1, frame[0], orientation_of(meta.exif)), meta
-
-
-def pixel_file(data: bytes, name: str) -> bytes:
-    """The same JPEG without its metadata; the Adobe segment, which says what the channels are, stays.
-
-    Raises :class:`DecodeError` where the compressed data is too short for the picture.
-    """
-    parts: list[bytes | memoryview] = [data[:2]]
-    least_bytes, end = 0, 2
-    for marker, at, length in segments(data, name):
-        if marker not in _METADATA_MARKERS:
-            parts.append(memoryview(data)[at : at + length])
-        if marker in _SOF:
-            least_bytes = _least_bytes(marker, data[at + 4 : at + length])
-        end = at + length
-    if len(data) - end < least_bytes:
-        raise damaged(
-            name, f"the JPEG's picture takes at least {least_bytes} bytes, {len(data) - end} are there"
-        )
-    return b"".join([*parts, memoryview(data)[end:]])
 
 
 def splice(jpeg: bytes, *, icc: bytes | None, exif: bytes | None, xmp: bytes | None) -> bytes:
@@ -117,7 +125,7 @@ def splice(jpeg: bytes, *, icc: bytes | None, exif: bytes | None, xmp: bytes | N
     return b"".join([jpeg[:head], *written, memoryview(jpeg)[head:]])
 
 
-def _least_bytes(marker: int, body: bytes) -> int:
+def least_bytes(marker: int, body: bytes) -> int:
     """The fewest bytes that the picture's blocks can take: with fewer, libjpeg paints grey instead.
 
     A Huffman code has at least one bit; a block has one code for DC and, unless progressive, one for AC.

@@ -1,27 +1,33 @@
 """JPEG pixels; libjpeg's warnings of damage are errors.
 
-libjpeg continues after damage, fills the rest with grey and only warns. Here a warning is either known to be
-harmless, and then noted, or the file is refused.
+libjpeg continues after damage, fills the rest with grey and only warns, of the first damage alone. Here what
+says nothing about the picture is put right first (:mod:`jpeg_stream`), and noted; what libjpeg still warns of
+is refused, except for bytes that are left over where the picture, or a stretch of it, is complete.
 """
 
 from __future__ import annotations
 
+import re
+from functools import partial
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 import simplejpeg
 
+from imgpipe.errors import DecodeError
 from imgpipe.images.container import damaged
+from imgpipe.images.formats.jpeg_stream import Stream, take_apart
 
-#: Warnings of libjpeg-turbo (jerror.h) that say nothing about the picture: bytes left over after its end,
-#: and headers of unusual versions.
-_HARMLESS = (
-    "extraneous bytes before marker 0xd9",
-    "Unknown Adobe color transform code",
-    "unknown JFIF revision number",
-    "Invalid SOS parameters for sequential JPEG",
-)
+_Space = Literal["GRAY", "RGB", "CMYK"]
+#: jerror.h's JWRN_EXTRANEOUS_DATA.
+_LEFT_OVER = re.compile(r"(\d+) extraneous bytes before marker")
+_ADDED = bytes(64)
+#: At most, to find where bytes are left over: about a minute.
+_SEARCH_PIXELS, _MAX_TESTS = 1 << 33, 1 << 20
+#: Zeros in place of missing data decode as some picture, so hardly more than these can be part of a true one.
+#: The end of a scan is reported up to eight bytes short, which libjpeg has read ahead.
+_ZEROS_NEEDED = 16
 
 
 def decode_jpeg(data: bytes, name: str) -> tuple[npt.NDArray[np.uint8], str, tuple[str, ...]]:
@@ -30,17 +36,70 @@ def decode_jpeg(data: bytes, name: str) -> tuple[npt.NDArray[np.uint8], str, tup
     CMYK is 255 for full ink: files hold it inverted, as Adobe's programs write it. Raises
     :class:`DecodeError` where libjpeg warns of damage; the decoder's ValueError and RuntimeError pass.
     """
-    stored = simplejpeg.decode_jpeg_header(data)[2]
-    space: Literal["GRAY", "RGB", "CMYK"] = (
-        "GRAY" if stored == "Gray" else "CMYK" if stored in ("CMYK", "YCCK") else "RGB"
-    )
-    notes: tuple[str, ...] = ()
+    stream = take_apart(data, name)
+    whole = stream.data()
+    height, width, stored, _ = simplejpeg.decode_jpeg_header(whole)
+    space: _Space = "GRAY" if stored == "Gray" else "CMYK" if stored in ("CMYK", "YCCK") else "RGB"
+    decode = partial(simplejpeg.decode_jpeg, colorspace=space)
     try:
-        pixels = simplejpeg.decode_jpeg(data, colorspace=space)
+        pixels = decode(whole)
     except ValueError as exc:
-        warning = str(exc)
-        if not any(known in warning for known in _HARMLESS):
-            raise damaged(name, f"the JPEG's compressed data is damaged ({warning})") from exc
-        pixels = simplejpeg.decode_jpeg(data, colorspace=space, strict=False)
-        notes = (f"harmless oddity in the JPEG: {warning}",)
+        if not _LEFT_OVER.search(str(exc)) or not stream.split():
+            raise _damage(name, str(exc)) from exc
+        before, behind = _Search(stream, height * width, space).take_out(name)
+        try:
+            pixels = decode(stream.data())
+        except ValueError as still:
+            raise _damage(name, str(still)) from still
+        stream.notes += [f"{before} bytes before restart markers or between scans"] if before else []
+        stream.notes += [f"{behind} bytes behind the picture"] if behind else []
+    notes = tuple(f"harmless oddity in the JPEG: {note}" for note in stream.notes)
     return (~pixels if space == "CMYK" else pixels), space, notes
+
+
+class _Search:
+    """Looks for bytes that are left over in the stretches of a stream, in their order.
+
+    libjpeg says how many, but reports a few bytes only with those of a later stretch, and nothing behind its
+    first warning. So a stretch is tested as the last of a file, and with bytes added, which are reported
+    together with what is left over.
+    """
+
+    def __init__(self, stream: Stream, pixels: int, space: _Space) -> None:
+        self.stream, self.space = stream, space
+        self.tests_left = _SEARCH_PIXELS // pixels if stream.small_head is None else _MAX_TESTS
+
+    def take_out(self, name: str) -> tuple[int, int]:
+        """How many bytes were cut: before markers, and behind the picture."""
+        last, before, behind = len(self.stream.stretches) - 1, 0, 0
+        for number in range(last + 1):
+            while count := self._left_over(number):
+                if number < last:
+                    before += count
+                elif self.stream.zeros_at_end() - count > _ZEROS_NEEDED:
+                    raise _damage(name, "it ends in zeros in place of the rest of the picture")
+                else:
+                    behind += count
+                self.stream.cut(number, count)
+        return before, behind
+
+    def _left_over(self, number: int) -> int:
+        """Exact before a restart marker; at a scan's end those that libjpeg warns of without addition."""
+        together = self._reported(number, _ADDED)
+        return max(together - len(_ADDED), 0) or self._reported(number, b"")
+
+    def _reported(self, number: int, added: bytes) -> int:
+        self.tests_left -= 1
+        if self.tests_left < 0:
+            return 0  # what is left over then stays in the file, which is refused
+        try:
+            excerpt = self.stream.excerpt(number, added)
+            simplejpeg.decode_jpeg(excerpt, colorspace=self.space, min_factor=8)
+        except ValueError as exc:
+            found = _LEFT_OVER.search(str(exc))
+            return int(found[1]) if found else 0
+        return 0
+
+
+def _damage(name: str, why: str) -> DecodeError:
+    return damaged(name, f"the JPEG's compressed data is damaged ({why})")

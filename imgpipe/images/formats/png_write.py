@@ -7,10 +7,12 @@ wanted effort, and the whole picture in the way that did best.
 
 from __future__ import annotations
 
+import io
 import struct
 import zlib
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from zlib_ng import zlib_ng
@@ -23,6 +25,8 @@ Effort = Literal["fast", "balanced", "small"]
 
 _COLOUR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}
 _IDAT_BYTES = 1 << 24
+#: Rows of this size in all are filtered and compressed at once.
+_BLOCK_BYTES = 1 << 22
 #: A sample of the rows: four bands, each of this share of them and this many bytes at least, within which
 #: deflate has something to look back at.
 _BANDS, _BAND_SHARE, _BAND_BYTES = 4, 1 / 64, 32_768
@@ -50,34 +54,56 @@ _PLANS: dict[Effort, tuple[tuple[Filter, ...], tuple[_Packing, ...]]] = {
 }
 
 
-def write_png(pixels: Pixels, effort: Effort) -> bytes:
-    """A PNG of (height, width, 1..4) uint8 or uint16 pixels, without metadata."""
+def write_png(pixels: Pixels, effort: Effort, described: bytes = b"") -> bytes:
+    """A PNG of (height, width, 1..4) uint8 or uint16 pixels; ``described``: chunks that follow its header.
+
+    The rows are filtered and compressed a block at a time: beside the pixels and the file it holds one block.
+    """
     height, width, channels = pixels.shape
     depth = pixels.dtype.itemsize * 8
     header = struct.pack(">IIBBBBB", width, height, depth, _COLOUR_TYPES[channels], 0, 0, 0)
-    stored = np.ascontiguousarray(pixels.astype(pixels.dtype.newbyteorder(">"), copy=False))
-    packed = _packed(stored.view(np.uint8).reshape(height, -1), channels * depth // 8, effort)
-    pieces = [packed[at : at + _IDAT_BYTES] for at in range(0, len(packed), _IDAT_BYTES)]
-    data = [make_chunk(b"IDAT", piece) for piece in pieces]
-    return b"".join([SIGNATURE, make_chunk(b"IHDR", header), *data, make_chunk(b"IEND", b"")])
+    file = io.BytesIO()
+    file.write(SIGNATURE + make_chunk(b"IHDR", header) + described)
+    for piece in _pieces(_packed(pixels, channels * depth // 8, effort)):
+        file.write(make_chunk(b"IDAT", piece))
+    file.write(make_chunk(b"IEND", b""))
+    return file.getvalue()
 
 
-def _packed(rows: Bytes, step: int, effort: Effort) -> bytes:
-    """The zlib stream of the rows."""
+def _pieces(stream: Iterable[bytes]) -> Iterator[bytes]:
+    """The same bytes in pieces of ``_IDAT_BYTES``, the last one what remains."""
+    waiting = bytearray()
+    for part in stream:
+        waiting += part
+        while len(waiting) >= _IDAT_BYTES:
+            yield bytes(waiting[:_IDAT_BYTES])
+            del waiting[:_IDAT_BYTES]
+    yield bytes(waiting)
+
+
+def _packed(pixels: Pixels, step: int, effort: Effort) -> Iterator[bytes]:
+    """The zlib stream of the picture, ``step`` bytes per pixel, in parts."""
+    height, width = pixels.shape[:2]
     filters, packings = _PLANS[effort]
-    bands = _sample(*rows.shape)
-    filtered = {kind: _filter_bands(rows, bands, step, kind) for kind in filters}
+    bands = _sample(height, width * step)
+    filtered = {kind: _filter_bands(pixels, bands, step, kind) for kind in filters}
     tried = {(kind, packing): _deflate(filtered[kind], packing) for kind in filters for packing in packings}
     kind, packing = min(tried, key=lambda way: len(tried[way]) * way[1].toll)
     if packing is _CODES_ONLY:
         # Where neither runs nor matches help, as in output of networks, the average filter often takes up to
         # 5% fewer bytes, and readers undo it in less than half of Paeth's time.
-        smooth = _deflate(_filter_bands(rows, bands, step, "average"), packing)
+        smooth = _deflate(_filter_bands(pixels, bands, step, "average"), packing)
         if len(smooth) < len(tried[kind, packing]):
             kind, tried["average", packing] = "average", smooth
-    if bands == [(0, len(rows))]:
-        return tried[kind, packing]
-    return _deflate(filter_rows(rows, step, kind), packing)
+    if bands == [(0, height)]:
+        yield tried[kind, packing]
+        return
+    stream = _compressor(packing)
+    count = max(1, _BLOCK_BYTES // (width * step))
+    for top in range(0, height, count):
+        block = _filter_bands(pixels, [(top, min(top + count, height))], step, kind)
+        yield stream.compress(block.data)
+    yield stream.flush()
 
 
 def _sample(height: int, row_bytes: int) -> list[tuple[int, int]]:
@@ -92,15 +118,28 @@ def _sample(height: int, row_bytes: int) -> list[tuple[int, int]]:
     return [(top, top + count) for top in tops]
 
 
-def _filter_bands(rows: Bytes, bands: list[tuple[int, int]], step: int, kind: Filter) -> Bytes:
+def _filter_bands(pixels: Pixels, bands: list[tuple[int, int]], step: int, kind: Filter) -> Bytes:
     """The filtered rows of the bands; a band's first row is predicted from the picture's row above it.
 
     The row above it in the sample would cost "average" and "up" more bytes than they save.
     """
-    parts = [filter_rows(rows[max(top - 1, 0) : end], step, kind)[min(top, 1) :] for top, end in bands]
-    return np.concatenate(parts)
+    stored = (_stored(pixels[max(top - 1, 0) : end]) for top, end in bands)
+    parts = [
+        filter_rows(rows, step, kind)[min(top, 1) :] for rows, (top, _) in zip(stored, bands, strict=True)
+    ]
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
+def _stored(pixels: Pixels) -> Bytes:
+    """(rows, row bytes): samples as they lie in the file, 16-bit ones with the high byte first."""
+    samples = np.ascontiguousarray(pixels.astype(pixels.dtype.newbyteorder(">"), copy=False))
+    return samples.view(np.uint8).reshape(len(pixels), -1)
+
+
+def _compressor(packing: _Packing) -> Any:
+    return zlib_ng.compressobj(packing.level, zlib.DEFLATED, zlib.MAX_WBITS, 9, packing.strategy)
 
 
 def _deflate(rows: Bytes, packing: _Packing) -> bytes:
-    stream = zlib_ng.compressobj(packing.level, zlib.DEFLATED, zlib.MAX_WBITS, 9, packing.strategy)
+    stream = _compressor(packing)
     return b"".join([stream.compress(rows.data), stream.flush()])

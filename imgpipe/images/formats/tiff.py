@@ -17,15 +17,19 @@ from imgpipe.images.metadata import EXIF_DIRECTORY_TAG, ORIENTATION_TAG, orienta
 #: Field types -> bytes per value.
 _TYPE_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8}
 _INTEGERS = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q"}
+_BYTE, _SHORT = 1, 3
 _FIRST_BIGTIFF_TYPE = 16
 
 _WIDTH, _HEIGHT, _BITS, _XMP, _ICC = 256, 257, 258, 700, 34675
+_COLOUR_TAGS = {301, 318, 319}
 _GPS_DIRECTORY_TAG, _INTEROPERABILITY_TAG = 34853, 40965
 #: Fields of the first directory that describe the picture and not how it is stored.
 _DESCRIPTIVE_TAGS = {
     *(270, 271, 272, ORIENTATION_TAG, 282, 283, 296, 305, 306, 315, 316, 18246, 18249, 33432),
     *(40091, 40092, 40093, 40094, 40095),
 }
+#: Fields that say how the pixels are stored.
+_LAYOUT_TAGS = {*range(254, 267), *range(277, 280), 284, 292, 317, *range(322, 326), 338, 339, 530, 531}
 _MAX_PAGES = 10_000
 _MAX_FIELDS = 65_535
 
@@ -48,6 +52,7 @@ class TiffBytes:
         self._data, self._name = data, name
         self.order = "<" if data[:2] == b"II" else ">"
         big = data[2:4] in (b"+\0", b"\0+")
+        self.is_classic = not big
         self._offset, self._count, self._field = ("Q", "Q", "HHQ8s") if big else ("I", "H", "HHI4s")
         self._first_at = self._unpack(self._offset, 8 if big else 4)[0]
 
@@ -131,6 +136,8 @@ def read(data: bytes, name: str) -> tuple[Header, Metadata]:
         raise damaged(name, "the TIFF does not say how large its picture is")
     pages = file.count_pages()
     notes = [f"several pages: first of {pages} kept"] if pages > 1 else []
+    if _ICC not in fields and fields.keys() & _COLOUR_TAGS:
+        notes.append("colour description of the TIFF (curves, white point or primaries) not carried")
     icc, xmp = (fields[tag].value if tag in fields else None for tag in (_ICC, _XMP))
     meta = screen(icc, _collect_exif(file, fields), xmp, notes)
     depth = max(file.numbers(fields, _BITS), default=1)
@@ -178,6 +185,22 @@ def described(exif: bytes) -> Fields:
     """
     wanted = _DESCRIPTIVE_TAGS | {EXIF_DIRECTORY_TAG, _GPS_DIRECTORY_TAG}
     return _classic(TiffBytes(exif, "EXIF").first(), wanted)
+
+
+def with_short_fields(data: bytes, name: str) -> bytes:
+    """The same file with the numbers of its first directory as SHORT where they are BYTE.
+
+    Readers should take either (TIFF 6.0, section 2); tifffile takes a BYTE for a string.
+    """
+    file = TiffBytes(data, name)
+    fields = file.first()
+    odd = {tag: f for tag, f in fields.items() if f.kind == _BYTE and tag in _LAYOUT_TAGS}
+    if not odd or not file.is_classic:
+        return data
+    for tag, field in odd.items():
+        fields[tag] = Field(_SHORT, field.n, struct.pack(f"{file.order}{field.n}H", *field.value))
+    head = data[:4] + struct.pack(file.order + "I", len(data))
+    return head + data[8:] + pack_directory(file.order, fields, len(data))
 
 
 def pack_directory(order: str, fields: Fields, at: int) -> bytes:

@@ -1,8 +1,11 @@
-"""What libjpeg only warns of is refused, what is harmless is noted."""
+"""JPEGs whose pixels are all there are decoded bit for bit, with a note; with pixels missing, refused."""
 
 from __future__ import annotations
 
 import io
+import re
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import PIL.Image
@@ -19,7 +22,7 @@ from imgpipe_tests.images import sources
 
 def _jpeg(**options: object) -> bytes:
     buffer = io.BytesIO()
-    PIL.Image.fromarray(waves(120, 160, 3)).save(buffer, "JPEG", quality=92, **options)  # type: ignore[arg-type]
+    PIL.Image.fromarray(waves(120, 160, 3)).save(buffer, "JPEG", quality=92, **options)
     return buffer.getvalue()
 
 
@@ -41,6 +44,171 @@ def test_bytes_left_over_before_the_end_are_noted() -> None:
     np.testing.assert_array_equal(image.pixels, clean.pixels)
     assert "harmless oddity in the JPEG" in image.notes[0]
     assert clean.notes == ()
+
+
+_KINDS: dict[str, dict[str, Any]] = {
+    "baseline": {},
+    "grey": {"grey": True},
+    "progressive": {"progressive": True},
+    "restarts": {"restart_marker_rows": 1},
+    "many restarts": {"restart_marker_blocks": 3},
+    "progressive restarts": {"progressive": True, "restart_marker_rows": 1},
+    "CMYK": {"cmyk": True, "restart_marker_rows": 1},
+    "optimised": {"optimize": True, "subsampling": 0},
+}
+
+
+def _kind(kind: str) -> bytes:
+    options = dict(_KINDS[kind])
+    pixels = waves(120, 160, 3)
+    buffer = io.BytesIO()
+    opened = PIL.Image.fromarray(pixels[..., 0] if options.pop("grey", False) else pixels)
+    if options.pop("cmyk", False):
+        opened = opened.convert("CMYK")
+    opened.save(buffer, "JPEG", quality=85, **options)
+    return buffer.getvalue()
+
+
+def _same_as(damaged: bytes, whole: bytes, words: str) -> None:
+    image = decode(damaged, name="a.jpg", limits=LimitSettings())
+    np.testing.assert_array_equal(image.pixels, decode(whole, name="a.jpg", limits=LimitSettings()).pixels)
+    assert not words or any(words in note for note in image.notes), image.notes
+
+
+def _segment_starts(data: bytes) -> list[int]:
+    """Offsets of the segments behind the start marker, to the first scan's."""
+    starts, at = [], 2
+    while data[at + 1] != 0xDA:
+        starts.append(at)
+        at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+    return [*starts, at]
+
+
+@pytest.mark.parametrize("kind", _KINDS)
+@pytest.mark.parametrize(
+    "instead",
+    [
+        b"",
+        b"\xff",
+        b"\xff\xff",
+        bytes(2),
+        bytes(5000),
+        b"SEFHk\0\0\0\x01\0\0\0 vendor SEFT",
+        b"\xff\xd8\xff\xe0\0\x10JFIF",
+        b"\xff\x4d\xff\xe1\xff\xff" + bytes(40),
+    ],
+    ids=["nothing", "half", "fill", "two zeros", "zeros", "trailer", "next picture", "markers"],
+)
+def test_something_else_in_place_of_the_end_marker(kind: str, instead: bytes) -> None:
+    data = _kind(kind)
+    assert data.endswith(b"\xff\xd9")
+    _same_as(data[:-2] + instead, data, "no end marker")
+
+
+@pytest.mark.parametrize("kind", ["baseline", "progressive"])
+@pytest.mark.parametrize(
+    "junk", [b"\n" * 7, b"\xff\0\xff\0", b"vendor", b"\xff\x4d", b"\0", b"ab\xff\x12\xff\0cd"]
+)
+def test_bytes_between_segments(kind: str, junk: bytes) -> None:
+    data = _kind(kind)
+    starts = _segment_starts(data)[1:]
+    for at in starts:
+        _same_as(data[:at] + junk + data[at:], data, "bytes between segments")
+    parts = [data[at:end] for at, end in zip(starts, [*starts[1:], None], strict=True)]
+    everywhere = data[: starts[0]] + b"".join(junk + part for part in parts)
+    _same_as(everywhere, data, f"{len(junk) * len(starts)} bytes between segments")
+
+
+@pytest.mark.parametrize("kind", ["restarts", "many restarts", "progressive restarts", "CMYK"])
+@pytest.mark.parametrize("junk", [b"\0", b"\0\0\0", b"\x0a" * 20, b"\xff\0\x12", b"\xff\xff", b"padding"])
+@pytest.mark.parametrize("where", ["first", "some", "all"])
+def test_bytes_before_restart_markers(kind: str, junk: bytes, where: str) -> None:
+    data = _kind(kind)
+    places = [m.start() for m in re.finditer(rb"\xff[\xd0-\xd7]", data)]
+    chosen = {"first": places[:1], "some": places[1::4], "all": places}[where]
+    assert chosen
+    changed, last = b"", 0
+    for place in chosen:
+        changed += data[last:place] + junk
+        last = place
+    _same_as(changed + data[last:], data, "harmless oddity" if len(junk) > 6 else "")
+
+
+@pytest.mark.parametrize("junk", [b"\0", b"\0" * 9, b"\x55" * 30])
+def test_bytes_between_scans(junk: bytes) -> None:
+    data = _kind("progressive")
+    scans = [m.start() for m in re.finditer(rb"\xff\xc4", data)][3:]
+    changed, last = b"", 0
+    for place in scans:
+        changed += data[last:place] + junk
+        last = place
+    _same_as(changed + data[last:], data, "harmless oddity" if len(junk) > 8 else "")
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize("name", ["junk_segments", "noeoi"])
+def test_files_that_are_intact(shared: Path, name: str) -> None:
+    folder = shared / "cases" / "images" / "jpeg-intact-but-refused"
+    _same_as((folder / f"{name}.jpg").read_bytes(), (folder / "base.jpg").read_bytes(), "harmless oddity")
+
+
+def _refused(data: bytes, words: str) -> None:
+    with pytest.raises(DecodeError, match=words) as caught:
+        decode(data, name="a.jpg", limits=LimitSettings())
+    assert "incomplete or damaged" in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", _KINDS)
+@pytest.mark.parametrize(
+    "behind", [b"", b"\xff\xd9", bytes(3000), b"vendor's trailer", bytes(3000) + b"\xff\xd9"]
+)
+def test_missing_pixels_are_refused_whatever_is_in_their_place(kind: str, behind: bytes) -> None:
+    data = _kind(kind)
+    for share in (0.5, 0.8, 0.97):
+        _refused(data[: int(len(data) * share)] + behind, "a.jpg: the JPEG's compressed data is damaged")
+
+
+@pytest.mark.parametrize("kind", ["restarts", "many restarts", "progressive restarts"])
+@pytest.mark.parametrize("behind", [b"", b"\xff\xd9", bytes(100), b"vendor's trailer"])
+def test_missing_stretches_are_refused(kind: str, behind: bytes) -> None:
+    data = _kind(kind)
+    places = [m.start() for m in re.finditer(rb"\xff[\xd0-\xd7]", data)]
+    for place in (places[len(places) // 2], places[-1]):
+        _refused(data[:place] + behind, "compressed data is damaged")
+    _refused(data[: places[0] + 2] + data[places[1] + 2 :], "compressed data is damaged")
+
+
+def test_a_progressive_file_without_its_later_scans_says_what_is_missing() -> None:
+    """Cut between scans and closed with an end marker, as repair tools do it: others show a blur."""
+    data = _kind("progressive")
+    starts = [m.start() for m in re.finditer(rb"\xff\xda", data)]
+    cuts = [max(data.rfind(b"\xff\xc4", 0, at), at - 200) for at in starts[1:]]
+    for at in cuts:
+        at = data.rfind(b"\xff\xc4", 0, at + 2) if data[at : at + 2] != b"\xff\xc4" else at
+        with PIL.Image.open(io.BytesIO(data[:at] + b"\xff\xd9")) as opened:
+            opened.load()
+        _refused(data[:at] + b"\xff\xd9", r"scans are missing: of component \d of 3, \d+ of 64 coefficients")
+
+
+@pytest.mark.shared
+def test_the_cut_progressive_file(shared: Path) -> None:
+    folder = shared / "cases" / "images" / "jpeg-progressive-cut"
+    _refused((folder / "prog_scan1_eoi.jpg").read_bytes(), "64 of 64 coefficients, from number 0 on")
+    assert decode((folder / "whole.jpg").read_bytes(), name="w", limits=LimitSettings()).notes == ()
+
+
+@pytest.mark.parametrize(
+    ("at", "value", "words"),
+    [(11, 9, "unknown JFIF revision 9"), (-1, 5, "scan parameters")],
+)
+def test_odd_headers_are_noted(at: int, value: int, words: str) -> None:
+    data = bytearray(_kind("baseline"))
+    if at < 0:
+        at = data.index(b"\xff\xda") + 2 + int.from_bytes(data[data.index(b"\xff\xda") + 2 :][:2], "big") - 1
+    data[at] = value
+    _same_as(bytes(data), _kind("baseline"), words)
+    # Damage behind the oddity is still found.
+    _refused(bytes(data[: len(data) // 2]), "compressed data is damaged")
 
 
 @pytest.mark.parametrize("options", [{}, {"subsampling": 0}, {"progressive": True}, {"keep_rgb": True}])

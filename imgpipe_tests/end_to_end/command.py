@@ -1,0 +1,78 @@
+"""``imgpipe`` as a process under way, with a network that takes its time."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from imgpipe_tests.matting.graphs import slow, write_graph
+
+#: As many images are in flight at once.
+WORKERS = 2
+_PATIENCE_SECONDS = 150.0
+
+
+class Command:
+    """The command ``run`` on ``folder/source``: matting alone, by a network in ``folder``.
+
+    ``layers`` of the network, about 20 ms each.
+    """
+
+    def __init__(self, folder: Path, *, layers: int = 20) -> None:
+        self.folder = folder
+        self.environment = {
+            **os.environ,
+            "COLUMNS": "300",
+            "DAGSTER_HOME": str(folder / "dagster"),
+            "OMP_NUM_THREADS": "1",
+        }
+        network = write_graph(folder / "slow.onnx", slow(layers), 256)
+        self.arguments = [
+            *("--source", str(folder / "source"), "--output", str(folder / "output"), "--dataset", "art"),
+            *("--set", "actions=[rembg]", "--set", f"rembg.model={network}", "--set", f"workers={WORKERS}"),
+            *("--set", "rembg.alpha_matting=false", "--set", "quality.diff=false", "--set", "device=auto"),
+            *("--set", "isolation.mode=none"),
+        ]
+
+    def start(self, *arguments: str, stdout: int = subprocess.PIPE) -> subprocess.Popen[str]:
+        """The process, in a session of its own."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "imgpipe", "run", *self.arguments, *arguments],
+            cwd=self.folder,
+            env=self.environment,
+            stdout=stdout,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    def run(self, *arguments: str) -> tuple[int, str, str]:
+        """Exit code, stdout and stderr of the command run to its end."""
+        process = self.start(*arguments)
+        out, err = process.communicate(timeout=_PATIENCE_SECONDS)
+        return process.returncode, out, err
+
+    def mattes(self) -> Mapping[str, int]:
+        """Time of writing, ns, of every matte by name; good and rejected ones."""
+        found = self.folder.glob("output/**/matted/art/00000/*.png")
+        return {path.name: path.stat().st_mtime_ns for path in found}
+
+    def wait_for_mattes(self, count: int, process: subprocess.Popen[str]) -> None:
+        wait_until(lambda: len(self.mattes()) >= count, process)
+
+
+def wait_until(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
+    """Raises where the process ends, or a long time passes, before the condition holds."""
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while not condition():
+        if process.poll() is not None:
+            out, err = process.communicate()
+            raise AssertionError(f"it ended with {process.returncode} before that:\n{out}\n{err}")
+        if time.monotonic() > deadline:
+            process.kill()
+            raise AssertionError(f"not within {_PATIENCE_SECONDS:g} s:\n{process.communicate()}")
+        time.sleep(0.02)

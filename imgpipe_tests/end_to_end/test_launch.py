@@ -1,0 +1,61 @@
+"""A run that waits for a slot of the pool says for what, and can be stopped."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from dagster import DagsterRun, DagsterRunStatus
+from dagster._core.utils import make_new_run_id
+
+from imgpipe.config import load_settings
+from imgpipe.launch import Launcher, open_instance
+from imgpipe.partitions import add_partitions
+from imgpipe.resources.runs import process_tags
+from imgpipe.storage.manifests import plan, seal
+from imgpipe_tests.end_to_end.conftest import Workspace, write_drawing
+from imgpipe_tests.matting.graphs import sigmoid_of, write_graph
+
+
+class Enough(Exception):
+    """As a signal's."""
+
+
+def test_it_says_what_it_waits_for_and_ends_when_asked(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("imgpipe.assets.images.may_use_cuda", lambda setting: True)
+    write_drawing(workspace.source, "a.png", seed=1)
+    network = write_graph(tmp_path / "tiny.onnx", sigmoid_of(1, 1, 1), 32)
+    place = {"source": workspace.source, "output": workspace.output, "dataset": "art"}
+    settings = load_settings({**place, "actions": ["rembg"], "rembg.model": str(network)})
+    stores = workspace.stores
+    seal(plan(stores.source, stores.output, dataset="art", shard_size=10), stores.output)
+    said: list[str] = []
+
+    def listen(text: str) -> None:
+        said.append(text)
+        raise Enough
+
+    holder = make_new_run_id()
+    with open_instance() as instance:
+        add_partitions(settings, instance, ["00000"])
+        tags = {"dagster/partition": "art-00007", **process_tags(holder)}
+        under_way = DagsterRunStatus.STARTED
+        instance.add_run(DagsterRun(job_name="shard_job", run_id=holder, status=under_way, tags=tags))
+        events = instance.event_log_storage
+        events.set_concurrency_slots("gpu", 1)
+        assert events.claim_concurrency_slot("gpu", holder, "matted_images").is_claimed
+        launcher = Launcher(settings, instance, say=listen)
+        with pytest.raises(Enough):
+            launcher.run_shard("00000")
+        (text,) = said
+        assert "waiting for a slot of the pool gpu (1 in all)" in text
+        assert f"run {holder[:8]} of art-00007 (process " in text
+        waited = instance.get_runs(limit=1)[0]
+        assert waited.status is DagsterRunStatus.CANCELED
+        assert events.get_concurrency_info("gpu").pending_run_ids == set()
+        events.free_concurrency_slots_for_run(holder)
+        assert launcher.run_shard("00000")
+        assert instance.get_runs(limit=1)[0].status is DagsterRunStatus.SUCCESS
+        assert len(said) == 1

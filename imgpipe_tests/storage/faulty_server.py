@@ -1,0 +1,192 @@
+"""An HTTP server on loopback that passes requests on to another one and spoils chosen answers."""
+
+from __future__ import annotations
+
+import base64
+import math
+import re
+import threading
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import urllib3
+
+
+@dataclass
+class Answer:
+    """An answer under way; a fault changes it. ``sent``: how much of the body goes out, None: all of it."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+    sent: int | None = None
+    stall: bool = False
+
+
+Fault = Callable[[Answer], None]
+
+
+def cut(answer: Answer) -> None:
+    """The connection closes in the middle of the body."""
+    answer.sent = len(answer.body) // 2
+
+
+def stall(answer: Answer) -> None:
+    """Half of the body comes, then nothing, and the connection stays open."""
+    answer.sent, answer.stall = len(answer.body) // 2, True
+
+
+def silence(answer: Answer) -> None:
+    """Not even the status line comes, and the connection stays open."""
+    answer.status, answer.stall = 0, True
+
+
+def flip(answer: Answer) -> None:
+    """One byte is another one, the headers stay; a CRC32 was stored with the object."""
+    stored_checksum(answer, "crc32", zlib.crc32(answer.body).to_bytes(4, "big"))
+    flip_byte(answer)
+
+
+def stored_checksum(answer: Answer, algorithm: str, digest: bytes) -> None:
+    """The header of a checksum that was stored with the object."""
+    answer.headers[f"x-amz-checksum-{algorithm}"] = base64.b64encode(digest).decode()
+
+
+def flip_byte(answer: Answer) -> None:
+    """One byte is another one, the headers stay."""
+    spoilt = bytearray(answer.body)
+    spoilt[len(spoilt) // 2] ^= 1
+    answer.body = bytes(spoilt)
+
+
+def reverse(answer: Answer) -> None:
+    """A listing in the opposite order."""
+    entry = re.compile(rb"<Contents>.*?</Contents>", re.DOTALL)
+    entries = entry.findall(answer.body)
+    answer.body = entry.sub(lambda _: entries.pop(), answer.body)
+
+
+def page(
+    status: int, text: str = "<html><body><h1>Sign in<br></h1></html>", kind: str = "text/html"
+) -> Fault:
+    """Something that is not S3's, in place of the answer."""
+
+    def fault(answer: Answer) -> None:
+        answer.status, answer.body = status, text.encode()
+        answer.headers = {"Content-Type": kind, "Date": answer.headers.get("Date", "")}
+
+    return fault
+
+
+def error(status: int, code: str, more: str = "", date: str = "") -> Fault:
+    """An error as S3 reports it. ``date``: the server's clock."""
+    text = f'<?xml version="1.0"?><Error><Code>{code}</Code><Message>as said</Message>{more}</Error>'
+
+    def fault(answer: Answer) -> None:
+        page(status, text, "application/xml")(answer)
+        if date:
+            answer.headers["Date"] = date
+
+    return fault
+
+
+def bare(status: int, **headers: str) -> Fault:
+    """A status without a body."""
+
+    def fault(answer: Answer) -> None:
+        answer.status, answer.headers, answer.body = status, headers, b""
+
+    return fault
+
+
+@dataclass
+class FaultyServer:
+    """``url``: its address; ``seen``: (method, path with query) of every request, ``headers``: its headers.
+
+    Request headers in ``dropped`` are not passed on.
+    """
+
+    url: str
+    seen: list[tuple[str, str]] = field(default_factory=list)
+    headers: list[dict[str, str]] = field(default_factory=list)
+    dropped: set[str] = field(default_factory=lambda: {"expect"})
+    _faults: list[tuple[str, str, Fault, list[float]]] = field(default_factory=list)
+
+    def spoil(self, method: str, text: str, fault: Fault, times: float = math.inf) -> None:
+        """Answers to ``method`` requests with ``text`` in their address get the fault, so many times."""
+        self._faults.append((method, text, fault, [times]))
+
+    def count(self, method: str, text: str) -> int:
+        """How many such requests came."""
+        return sum(method == one and text in path for one, path in self.seen)
+
+    def apply(self, method: str, path: str, answer: Answer) -> None:
+        for wanted, text, fault, left in self._faults:
+            if method == wanted and text in path and left[0] > 0:
+                left[0] -= 1
+                fault(answer)
+
+
+@contextmanager
+def faulty_server(upstream: str) -> Iterator[FaultyServer]:
+    """A server before the one at ``upstream``."""
+    pool = urllib3.PoolManager(retries=False)
+    over = threading.Event()
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def _pass_on(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            server.seen.append((self.command, self.path))
+            server.headers.append({name.lower(): value for name, value in self.headers.items()})
+            sent = {name: value for name, value in self.headers.items() if name.lower() not in server.dropped}
+            got = pool.request(
+                self.command, upstream + self.path, body=body, headers=sent, decode_content=False
+            )
+            headers = {
+                name: value
+                for name, value in got.headers.items()
+                if name.lower() not in ("content-length", "transfer-encoding", "connection", "server")
+            }
+            length = got.headers.get("Content-Length", "0")
+            answer = Answer(got.status, headers, got.data)
+            server.apply(self.command, self.path, answer)
+            self._send(answer, length)
+
+        def _send(self, answer: Answer, length: str) -> None:
+            if answer.status:
+                self.send_response_only(answer.status)
+                for name, value in answer.headers.items():
+                    self.send_header(name, value)
+                self.send_header(
+                    "Content-Length", length if self.command == "HEAD" else str(len(answer.body))
+                )
+                self.end_headers()
+                self.wfile.write(answer.body[: answer.sent] if self.command != "HEAD" else b"")
+                self.wfile.flush()
+            if answer.stall:
+                over.wait(30)
+            self.close_connection = answer.sent is not None or answer.stall
+
+        def log_message(self, *_: object) -> None:
+            """Nothing."""
+
+    for method in ("GET", "PUT", "HEAD", "DELETE", "POST"):
+        setattr(Handler, f"do_{method}", Handler._pass_on)
+
+    http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    http.daemon_threads = True
+    server = FaultyServer(f"http://127.0.0.1:{http.server_address[1]}")
+    thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    try:
+        yield server
+    finally:
+        over.set()
+        http.shutdown()
+        thread.join()
+        http.server_close()
