@@ -273,7 +273,7 @@ def _damaged(ref: ObjectRef, found: str) -> ObjectChanged:
         f"got {found[:12]}…"
     )
     if not ref.own:
-        return ObjectChanged(f"{said}; plan again")
+        return ObjectChanged(f"{said}; the next run reads it again")
     ref.store.delete(ref.key)
     return ObjectChanged(f"{said}; the damaged file was deleted, the next run makes it again")
 

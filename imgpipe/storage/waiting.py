@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from imgpipe.errors import ObjectMissing, ObjectUnreadable
+from imgpipe.errors import ObjectDamaged, ObjectMissing, ObjectUnreadable
 from imgpipe.records import SourceObject
 from imgpipe.storage import keys
 from imgpipe.storage.parquet import from_parquet, to_parquet
 from imgpipe.storage.store import ImageStore
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass
@@ -50,13 +53,16 @@ class Waiting:
 
 
 def read_waiting(output: ImageStore, dataset: str) -> Waiting:
-    """What the last scan left; empty where there was none."""
+    """What the last scan left; empty where there was none, or a damaged one: its sources are found again."""
     import pyarrow as pa
 
     key = keys.waiting_key(dataset)
     try:
         table, facts = from_parquet(output.read(key), output.uri(key))
     except ObjectMissing:
+        return Waiting()
+    except ObjectDamaged as exc:
+        _LOG.warning("%s; the sources that waited are found again", exc)
         return Waiting()
     try:
         seen = {

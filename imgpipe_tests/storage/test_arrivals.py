@@ -12,7 +12,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from imgpipe.config import Settings, load_settings
-from imgpipe.errors import ConfigError, StoreUnavailable
+from imgpipe.errors import ConfigError, ObjectUnreadable, StoreUnavailable
 from imgpipe.storage import keys
 from imgpipe.storage import walk as walk_module
 from imgpipe.storage.arrivals import Scan, scan
@@ -342,3 +342,18 @@ def test_an_emptied_record_of_the_source_stops_nothing() -> None:
     site.put("a.png", data=b"newer")
     assert site.scan().changed == 1
     assert recorded_source(site.output, "demo") == site.source.url
+
+
+def test_an_emptied_waiting_list_is_found_again_and_an_emptied_manifest_stops_the_looks() -> None:
+    site = Site(max_wait_seconds=600)
+    site.put("a.png", "b.png", "c.png", "d.png")
+    assert site.scan().waiting == 1
+    site.output.write(keys.waiting_key("demo"), b"", overwrite=True)
+    assert site.scan().waiting == 1
+    sealed = site.output.read(keys.manifest_key("demo", "00000"))
+    site.output.write(keys.manifest_key("demo", "00000"), b"", overwrite=True)
+    with pytest.raises(ObjectUnreadable, match=r"00000\.parquet.*restored from a copy"):
+        site.scan()
+    site.output.write(keys.manifest_key("demo", "00000"), sealed, overwrite=True)
+    assert site.scan(minutes=10).sealed == ("00001",)
+    assert site.sources() == ["a.png", "b.png", "c.png", "d.png"]
