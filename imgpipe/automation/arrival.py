@@ -26,7 +26,7 @@ from imgpipe.errors import LeaseHeld
 from imgpipe.partitions import shard_partitions, unknown_partitions
 from imgpipe.resources.stores import ImageStores
 from imgpipe.storage import keys
-from imgpipe.storage.arrivals import Look, look
+from imgpipe.storage.arrivals import Scan, scan
 from imgpipe.storage.lease import PLAN, hold
 from imgpipe.storage.manifests import list_shards
 
@@ -51,7 +51,7 @@ def build_arrival_sensor(settings: Settings) -> SensorDefinition:
         opened = stores.open(settings)
         try:
             with hold(opened.output, settings.dataset, PLAN, sleep=None):
-                found = look(opened.source, opened.output, settings, context.cursor, datetime.now(UTC))
+                found = scan(opened.source, opened.output, settings, context.cursor, datetime.now(UTC))
         except LeaseHeld as exc:
             return SensorResult(skip_reason=SkipReason(str(exc)), cursor=context.cursor)
         context.log.info("%s", found.describe())
@@ -68,7 +68,7 @@ def build_arrival_sensor(settings: Settings) -> SensorDefinition:
     return arrival_sensor
 
 
-def run_requests(settings: Settings, found: Look) -> Iterable[RunRequest]:
+def run_requests(settings: Settings, found: Scan) -> Iterable[RunRequest]:
     """One run per affected shard; with declarative conditions, Dagster requests the new shards itself."""
     for shard, digest in found.touched.items():
         if settings.automation.mode == "conditions" and shard in found.sealed:

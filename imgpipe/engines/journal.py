@@ -36,7 +36,7 @@ class Journal:
         self._output = output
         self._place = (f"unfinished_{asset}", dataset, shard)
         #: Rows that an earlier attempt left and rows added since, by image id.
-        self.rows = read_intact_rows(output, *self._place)
+        self.rows = read_intact_rows(output, *self._place) or {}
         self._on_disk = bool(self.rows)
         self._saved = True
         self._noted_key = keys.in_flight_key(*self._place)

@@ -20,7 +20,7 @@ from imgpipe.engines.rejections import count_causes
 from imgpipe.engines.retry import DUE, Retry
 from imgpipe.engines.review import with_decisions
 from imgpipe.engines.stop import STOP
-from imgpipe.errors import ObjectMissing
+from imgpipe.errors import ObjectChanged, ObjectMissing
 from imgpipe.records import ImageRow, ManifestEntry, ShardManifest, Status, count_statuses
 from imgpipe.review.book import Decisions, read_decisions
 from imgpipe.review.decisions import replacement_for
@@ -122,11 +122,14 @@ def _run_held(
     manifest = read_manifest(stores.output, dataset, shard)
     upstream, upstream_digest = _read_upstream(step, stores.output, dataset, shard)
     journal = Journal(stores.output, step.asset, dataset, shard)
-    earlier = {**read_intact_rows(stores.output, step.asset, dataset, shard), **journal.rows}
+    earlier = {**(read_intact_rows(stores.output, step.asset, dataset, shard) or {}), **journal.rows}
     previous = {image_id: restored(row) for image_id, row in earlier.items()}
     decisions = read_decisions(stores.output, dataset, step.asset, shard)
     chosen = retry.chosen(stores.output, [one.asset for one in steps(settings)], dataset, shard)
-    shard_plan = _Plan(step, stage, settings, stores, manifest, upstream, previous, decisions, retry, chosen)
+    doubted = _doubted(settings, stores.output, shard) if step.asset == RAW else frozenset()
+    shard_plan = _Plan(
+        step, stage, settings, stores, manifest, upstream, previous, decisions, retry, chosen, doubted
+    )
     finished, items = shard_plan.split()
     items = [journal.counted(item) for item in items]
 
@@ -201,6 +204,14 @@ def _read_upstream(
     return tables, combine_digests(digests)
 
 
+def _doubted(settings: Settings, output: ImageStore, shard: str) -> frozenset[str]:
+    """Images whose bytes were not those of their row when a later stage read them: a source that changed
+    under the same etag is read again."""
+    last = steps(settings)[-1].asset
+    rows = read_intact_rows(output, last, settings.dataset, shard) or {}
+    return frozenset(name for name, row in rows.items() if row.error_class == ObjectChanged.__name__)
+
+
 def _compute_time(rows: Sequence[ImageRow]) -> dict[str, float]:
     """Images that have a measured compute step, and its seconds: what a shard like this one takes."""
     times = [row.seconds["compute"] for row in rows if "compute" in row.seconds]
@@ -227,6 +238,7 @@ class _Plan:
     decisions: Decisions
     retry: Retry
     chosen: frozenset[str] | None
+    doubted: frozenset[str] = frozenset()
     left_outdated: int = 0
     kept: int = 0
 
@@ -288,7 +300,7 @@ class _Plan:
         before = self.previous.get(entry.image_id)
         if before is None or before.status is Status.SKIPPED:
             return None
-        if self.step.asset == RAW and before.etag != entry.etag:
+        if self.step.asset == RAW and (before.etag != entry.etag or entry.image_id in self.doubted):
             return None
         if before.stage_failed and before.stage_failed != self.step.asset:
             return None
@@ -377,8 +389,10 @@ class _Plan:
             return ObjectRef(
                 self.stores.source, entry.source_key, limits, entry.etag, sha256, entry.size_bytes
             )
+        own = limits.for_own_files()
+        sha256, size_bytes = row.output_sha256, row.size_bytes
         return ObjectRef(
-            self.stores.output, row.output_key, limits.for_own_files(), sha256=row.output_sha256, own=True
+            self.stores.output, row.output_key, own, sha256=sha256, size_bytes=size_bytes, own=True
         )
 
     def _key(self, image_id: str, kind: str) -> str:

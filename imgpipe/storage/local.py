@@ -193,7 +193,8 @@ class LocalStore:
         path = self._path(folder.removesuffix("/")) if folder else self._root
         try:
             with os.scandir(path) as entries:
-                named = [(self._listed_key(folder, entry, prefix, out), entry) for entry in entries]
+                by_name = sorted(entries, key=lambda entry: entry.name)
+                named = [(self._listed_key(folder, entry, prefix, out), entry) for entry in by_name]
         except OSError as exc:
             if exc.errno in _NOT_THERE and self._root.is_dir():
                 return []  # removed while listing, or a prefix that nothing has

@@ -12,7 +12,6 @@ import itertools
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing
-from functools import partial
 from typing import Any
 
 from botocore.parsers import ResponseParserError
@@ -152,8 +151,11 @@ class S3Store:
         self, prefix: str = "", *, start_after: str | None = None, left_out: LeftOut | None = None
     ) -> Iterator[SourceObject]:
         """As the protocol says; keys that end with ``/`` (folder marks of S3 browsers) are left out."""
-        lister = partial(self._list, left_out=left_out)
-        return in_key_order(lister, self._place, self._order, prefix, start_after)
+        for found in in_key_order(self._list, self._place, self._order, prefix, start_after):
+            if not is_hidden(found.key):
+                yield found
+            elif left_out is not None:
+                left_out.add(why_hidden(found.key), found.key)
 
     @property
     def seen_unsorted(self) -> bool:
@@ -167,8 +169,8 @@ class S3Store:
         except REFUSALS as exc:
             raise self._refused(exc, key) from exc
 
-    def _list(self, prefix: str, start_after: str | None, left_out: LeftOut | None) -> Iterator[SourceObject]:
-        """In the server's order."""
+    def _list(self, prefix: str, start_after: str | None) -> Iterator[SourceObject]:
+        """In the server's order, hidden keys too."""
         request: dict[str, Any] = {"Bucket": self._bucket, "Prefix": self._prefix + prefix}
         if start_after is not None:
             request["StartAfter"] = self._prefix + start_after
@@ -176,10 +178,7 @@ class S3Store:
             page = self._page(request)
             for item in page.get("Contents", ()):
                 key = str(self._field(item, "Key")).removeprefix(self._prefix)
-                if is_hidden(key):
-                    if left_out is not None:
-                        left_out.add(why_hidden(key), key)
-                elif not key.endswith("/") and key:
+                if not key.endswith("/") and key:
                     yield SourceObject(key, int(self._field(item, "Size")), self._etag(item))
             if not page.get("IsTruncated"):
                 return

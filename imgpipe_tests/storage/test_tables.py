@@ -207,8 +207,12 @@ def test_rows_digest() -> None:
     scored = replace(GOOD, format="JSON")
     base = rows_digest([scored])
     assert rows_digest([replace(scored, output_sha256="x", seconds={}, size_bytes=1)]) == base
-    other: dict[str, Any]
-    for other in ({"metrics": {"psnr_y": 1.0}}, {"reasons": ("another",)}, {"stage_hash": "x"}):
+    others: list[dict[str, Any]] = [
+        {"metrics": {"psnr_y": 1.0}},
+        {"reasons": ("another",)},
+        {"stage_hash": "x"},
+    ]
+    for other in others:
         assert rows_digest([replace(scored, **other)]) != base, other
     assert len({base, rows_digest([])}) == 2
 
