@@ -23,8 +23,8 @@ _Space = Literal["GRAY", "RGB", "CMYK"]
 #: jerror.h's JWRN_EXTRANEOUS_DATA.
 _LEFT_OVER = re.compile(r"(\d+) extraneous bytes before marker")
 _ADDED = bytes(64)
-#: At most, to find where bytes are left over: about a minute.
-_SEARCH_PIXELS, _MAX_TESTS = 1 << 33, 1 << 20
+#: At most, to find where bytes are left over: some ten seconds.
+_SEARCH_PIXELS, _MAX_TESTS = 1 << 31, 1 << 17
 #: Zeros in place of missing data decode as some picture, so hardly more than these can be part of a true one.
 #: The end of a scan is reported up to eight bytes short, which libjpeg has read ahead.
 _ZEROS_NEEDED = 16
