@@ -81,6 +81,8 @@ class _Search:
                 else:
                     behind += count
                 self.stream.cut(number, count)
+                if self.stream.small_head is None and not self._reported(last, b""):
+                    return before, behind  # no other is warned of
         return before, behind
 
     def _left_over(self, number: int) -> int:
