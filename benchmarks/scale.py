@@ -102,7 +102,9 @@ class MadeUpSource:
     def __init__(self, count: int, changed_every: int = 0) -> None:
         self._count, self._changed = count, changed_every
 
-    def list(self, prefix: str = "", *, start_after: str | None = None) -> Iterator[Any]:
+    def list(
+        self, prefix: str = "", *, start_after: str | None = None, left_out: Any = None
+    ) -> Iterator[Any]:
         from imgpipe.records import SourceObject
 
         first = 0 if start_after is None else int(start_after.rsplit("-", 1)[1].removesuffix(".png")) + 1
@@ -243,9 +245,11 @@ def _make_tables(settings: Any, folder: Path) -> None:
     from imgpipe.storage.local import LocalStore
     from imgpipe.storage.parquet import to_parquet
     from imgpipe.storage.sealed import SealedShards
+    from imgpipe.storage.source_record import record_source
     from imgpipe.storage.tables import write_table
 
     output = LocalStore(folder)
+    record_source(output, settings.dataset, settings.source, moved=True)
     wanted = fingerprints(settings)
     for step in steps(settings):
         upstream = combine_digests([f"rows of {name}" for name in step.upstream])
@@ -273,7 +277,7 @@ def _make_tables(settings: Any, folder: Path) -> None:
 def _row(row: Any, status: Any, asset: str, number: int) -> Any:
     digest = hashlib.sha256(f"{asset}{number}".encode()).hexdigest()
     name = f"illustration-{number:09d}-{digest[:20]}"
-    details: dict[str, Any] = {"files": {asset: f"{asset}/scale/00000/{name}.png"}}
+    details: dict[str, Any] = {}  # No files: `status` would look for them.
     if asset == "quality_reports":
         details["checks"] = [
             {"name": f"check_{index}", "value": number / 7 + index, "threshold": 1.0, "passed": True}

@@ -2,7 +2,8 @@
 
 Order of precedence: ``--set`` and arguments > ``IMGPIPE_*`` environment > ``QUALITY_*`` environment > the
 YAML file > the defaults here. The file is ``IMGPIPE_CONFIG`` where that is set, else ``imgpipe.yaml`` in the
-working directory. Nested keys in the environment are joined by two underscores:
+working directory. Relative paths are taken from ``IMGPIPE_FOLDER`` where that is set, else from the working
+directory. Nested keys in the environment are joined by two underscores:
 ``IMGPIPE_UPSCALE__TILE_SIZE=256``.
 """
 
@@ -27,6 +28,7 @@ from imgpipe.settings import (
     AutomationSettings,
     CostSettings,
     EnhanceSettings,
+    IntakeSettings,
     IsolationSettings,
     LimitSettings,
     QualitySettings,
@@ -43,7 +45,7 @@ from imgpipe.settings.yaml_text import parse_yaml
 _FOUND = Path("imgpipe.yaml")
 
 #: Environment variables with the prefix IMGPIPE_ that are not settings; IMGPIPE_TEST_* is for the test suite.
-_ENV_OTHER = {"IMGPIPE_CONFIG"}
+_ENV_OTHER = {"IMGPIPE_CONFIG", "IMGPIPE_FOLDER"}
 
 #: Names that existing scripts use -> the setting of the same meaning (docs/configuration-names.md).
 ALIASES: Mapping[str, str] = {
@@ -98,6 +100,7 @@ class Settings(Section):
     enhance: EnhanceSettings = EnhanceSettings()
     quality: QualitySettings = QualitySettings()
     limits: LimitSettings = LimitSettings()
+    intake: IntakeSettings = IntakeSettings()
     isolation: IsolationSettings = IsolationSettings()
     s3: S3Settings = S3Settings()
     assets: AssetSettings = AssetSettings()
@@ -168,14 +171,35 @@ def found_file_naming_others() -> Path | None:
     values = expand_names(read_yaml(_FOUND))
     sections = [section for section in values.values() if isinstance(section, Mapping)]
     pairs = [pair for section in (values, *sections) for pair in section.items()]
-    return _FOUND if any(_names_relative_file(key, value) for key, value in pairs) else None
+    return _FOUND if any(_names_relative_file(key, value, Path()) for key, value in pairs) else None
 
 
-def _names_relative_file(key: str, value: object) -> bool:
-    if not isinstance(value, str) or not value or "://" in value:
+def _names_relative_file(key: str, value: object, folder: Path) -> bool:
+    """Whether a setting is a relative path: of a folder, or (of a model, a profile) of an existing file."""
+    if not isinstance(value, str | Path) or not str(value) or "://" in str(value):
         return False
     path = Path(value).expanduser()
-    return not path.is_absolute() and (key in ("source", "output", "model_dir") or path.exists())
+    if path.is_absolute():
+        return False
+    return key in ("source", "output", "model_dir") or (
+        key in ("model", "profile") and (folder / path).is_file()
+    )
+
+
+def _from_folder(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings with relative paths below ``IMGPIPE_FOLDER``, where that is set."""
+    named = os.environ.get("IMGPIPE_FOLDER")
+    if not named:
+        return dict(values)
+    folder = Path(named)
+    return {
+        key: _from_folder(value)
+        if isinstance(value, Mapping)
+        else str(folder / value)
+        if _names_relative_file(key, value, folder)
+        else value
+        for key, value in values.items()
+    }
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -239,7 +263,7 @@ def load_settings(overrides: Mapping[str, Any] | None = None, *, config: Path | 
             _environment(),
             expand_names(overrides or {}),
         )
-        return Settings(**functools.reduce(_merged, layers))
+        return Settings(**_from_folder(functools.reduce(_merged, layers)))
     except ValidationError as exc:
         raise ConfigError(_explain(exc)) from exc
     except SettingsError as exc:

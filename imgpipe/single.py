@@ -14,6 +14,7 @@ from imgpipe.config import Settings
 from imgpipe.engines.local import ObjectRef, WorkItem, run_items
 from imgpipe.errors import ConfigError
 from imgpipe.images.image import Image
+from imgpipe.pictures.decoders import source_decoder
 from imgpipe.records import ImageRow, Status
 from imgpipe.stages.build import build_stage
 from imgpipe.stages.catalogue import MATTED, QUALITY, RAW
@@ -84,7 +85,8 @@ def process_file(path: Path, settings: Settings, encoding: str, *, shown: bool =
         refs = {role: _ref(store, keys[asset], asset, settings) for role, asset in step.roles}
         base = ImageRow(str(path), path.stem, "", Status.OK)
         item = WorkItem(base, refs, rows, partial(step.key, "single", "00000", "image"), _no_hash)
-        row = run_items(build_stage(step, settings), step.asset, [item], store)[0]
+        stage = build_stage(step, settings)
+        row = run_items(stage, step.asset, [item], store, workers=1, isolation=settings.isolation)[0]
         rows = {**rows, step.asset: row}
         if row.status is Status.ERROR or (row.status is Status.REJECTED and step.asset != QUALITY):
             return Processed(rows)
@@ -99,15 +101,15 @@ def process_file(path: Path, settings: Settings, encoding: str, *, shown: bool =
 
 def score_files(source: Path, result: Path, settings: Settings) -> tuple[dict[str, Any], bytes]:
     """quality.json's object and the encoded heat map for two files that exist already."""
-    from imgpipe.images.decode import decode
     from imgpipe.images.encode import encode
     from imgpipe.quality.diff import diff_image
     from imgpipe.quality.document import Making, StoredPicture, Subject, build_document
     from imgpipe.quality.score import score
 
     data = {"source": _read_file(source), "result": _read_file(result)}
-    before = decode(data["source"], name=str(source), limits=settings.limits)
-    after = decode(data["result"], name=str(result), limits=settings.limits.for_own_files())
+    decoder = source_decoder(settings.isolation, 1)
+    before = decoder.decode(data["source"], name=str(source), limits=settings.limits)
+    after = decoder.decode(data["result"], name=str(result), limits=settings.limits.for_own_files())
     report = score(before, after, settings=settings.quality)
     stored = {
         name: StoredPicture(
@@ -145,7 +147,8 @@ def shown_as(
         return _encoded(picture, encoding)
     if background.startswith("#"):
         return _encoded(composite_on(picture, _colour(background)), encoding)
-    behind = decode(_read_file(Path(background)), name=background, limits=settings.limits)
+    decoder = source_decoder(settings.isolation, 1)
+    behind = decoder.decode(_read_file(Path(background)), name=background, limits=settings.limits)
     return _encoded(composite_on(picture, behind), encoding)
 
 
@@ -161,9 +164,8 @@ def _matte_in(path: Path, settings: Settings) -> npt.NDArray[np.float32]:
     """The alpha of a file, or its grey values where it has none, float32 0..1."""
     import numpy as np
 
-    from imgpipe.images.decode import decode
-
-    image = decode(_read_file(path), name=str(path), limits=settings.limits.for_own_files())
+    decoder = source_decoder(settings.isolation, 1)
+    image = decoder.decode(_read_file(path), name=str(path), limits=settings.limits.for_own_files())
     if image.alpha is None and image.channels != 1:
         raise ConfigError(f"{path}: expected a picture with alpha or a grey mask, got opaque RGB")
     plane = image.pixels[..., 0] if image.alpha is None else image.alpha

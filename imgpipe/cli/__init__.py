@@ -8,7 +8,7 @@ import sys
 
 import typer
 
-from imgpipe.cli import calibrate, demo, doctor, files, image, models, prune, review, run, ui
+from imgpipe.cli import calibrate, demo, doctor, files, image, models, plan, prune, review, run, ui
 from imgpipe.cli.common import over_dataset
 from imgpipe.cli.signals import INTERRUPTED
 
@@ -26,7 +26,7 @@ app = typer.Typer(
 )
 app.command("demo")(demo.demo)
 app.command("run")(run.run_command)
-app.command("plan")(run.plan_command)
+app.command("plan")(plan.plan_command)
 app.command("status")(over_dataset(run.status))
 app.command("report")(over_dataset(run.report))
 app.command("prune")(prune.prune)

@@ -12,9 +12,9 @@ from rich.table import Table
 
 from imgpipe.cli.common import EXIT_OK, exits, out, settings_from
 from imgpipe.cli.console import escape
+from imgpipe.cli.plan import open_stores
 from imgpipe.cli.run import (
     materialize_pending,
-    open_stores,
     print_checks,
     print_counts,
     print_report_place,

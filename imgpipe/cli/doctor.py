@@ -42,6 +42,7 @@ def doctor(assignments: Assignments = None) -> None:
         ("matting model", lambda: _model(settings, "matting")),
         ("upscaling model", lambda: _model(settings, "upscaling")),
         ("opencv", _opencv),
+        ("isolation", lambda: _isolation(settings)),
         ("source", lambda: _store(settings.source, settings, write=False)),
         ("output", lambda: _store(settings.output, settings, write=True)),
     ]
@@ -113,6 +114,22 @@ def _opencv() -> Finding:
     return True, f"{found}, with dnn_superres"
 
 
+def _isolation(settings: Settings) -> Finding:
+    """Whether decoding workers start, and what this kernel lets them do."""
+    from imgpipe.images.isolation import IsolatedDecoder
+
+    if settings.isolation.mode == "none":
+        return None, "isolation.mode=none: files are decoded in this process, with all that it may do"
+    with IsolatedDecoder(settings.isolation, 1) as decoder:
+        missing = decoder.missing()
+    if missing:
+        return None, (
+            f"decoding workers are limited, but not confined: {'; '.join(missing)}; decode "
+            "files of strangers on Linux 5.13 or newer, or in a container of their own"
+        )
+    return True, "decoding workers have no network, no files, no programs and no credentials"
+
+
 def _version(name: str) -> str:
     try:
         return importlib.metadata.version(name)
@@ -150,15 +167,41 @@ def _store(url: str, settings: Settings, *, write: bool) -> Finding:
 
 
 def _written(store: ImageStore) -> Finding:
-    key = f".imgpipe-doctor-{uuid.uuid4().hex}"
-    store.write(key, b"first", overwrite=True)
+    name = f"imgpipe-doctor-{uuid.uuid4().hex}"
+    faults = []
+    try:
+        store.write(f".{name}", b"first", overwrite=True)
+        if not _refuses_to_overwrite(store, f".{name}"):
+            faults.append(
+                "the server ignores If-None-Match: two planners, runs or reviewers at the same time "
+                "overwrite each other's files; start one at a time, or use a server that knows it"
+            )
+        if store.url.startswith("s3://") and _lists_in_another_order(store, name):
+            faults.append(
+                "the server does not list by key; set s3.listing_order=unsorted, or scans of the arrival "
+                "sensor that end in the middle of the source may miss some of it"
+            )
+    finally:
+        store.delete(f".{name}")
+    return (None if faults else True), "; ".join((f"{store.url} can be written", *faults))
+
+
+def _refuses_to_overwrite(store: ImageStore, key: str) -> bool:
     try:
         store.write(key, b"second")
     except ObjectExists:
-        return True, f"{store.url} can be written"
+        return True
+    return False
+
+
+def _lists_in_another_order(store: ImageStore, folder: str) -> bool:
+    """Tried with names whose order differs where a server lists folder by folder."""
+    names = (f"{folder}/a-b", f"{folder}/a/b")
+    try:
+        for name in names:
+            store.write(name, b"", overwrite=True)
+        list(store.list(f"{folder}/"))
+        return bool(getattr(store, "seen_unsorted", False))
     finally:
-        store.delete(key)
-    return None, (
-        f"{store.url} can be written, but the server ignores If-None-Match: two planners, runs or reviewers "
-        "at the same time overwrite each other's files; start one at a time, or use a server that knows it"
-    )
+        for name in names:
+            store.delete(name)

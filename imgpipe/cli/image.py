@@ -102,6 +102,8 @@ def score(
         typer.echo(json.dumps(document, indent=2))
     else:
         _print_verdict(document)
+        for note in document["notes"]:
+            out.print(f"note: {escape(note)}")
     raise typer.Exit(EXIT_OK if document["status"] == "ok" else EXIT_IMAGES)
 
 

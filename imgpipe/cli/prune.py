@@ -20,7 +20,7 @@ from imgpipe.cli.common import (
     out,
 )
 from imgpipe.cli.console import escape
-from imgpipe.cli.run import open_stores
+from imgpipe.cli.plan import open_stores
 from imgpipe.engines.prune import leftovers, require_few_leftovers
 
 _LISTED = 20

@@ -1,4 +1,4 @@
-"""``run``, ``plan``, ``status`` and ``report``: a whole data set."""
+"""``run``, ``status`` and ``report``: a whole data set."""
 
 from __future__ import annotations
 
@@ -32,6 +32,7 @@ from imgpipe.cli.common import (
     out,
 )
 from imgpipe.cli.console import escape
+from imgpipe.cli.plan import NOTHING, Allowed, open_stores, seal_plan
 from imgpipe.config import Settings
 from imgpipe.engines.rejections import causes_in_words
 from imgpipe.engines.retry import Mode, Retry
@@ -50,12 +51,7 @@ from imgpipe.stages.build import warm_up
 from imgpipe.stages.chain import steps
 from imgpipe.stages.start import starting
 from imgpipe.storage import keys
-from imgpipe.storage.comparison import IMAGE_EXTENSIONS
-from imgpipe.storage.deletions import require_plausible
-from imgpipe.storage.manifests import Plan, list_shards, seal
-from imgpipe.storage.manifests import plan as make_plan
-from imgpipe.storage.opening import open_store
-from imgpipe.storage.source_record import record_source, require_source
+from imgpipe.storage.manifests import list_shards
 
 if TYPE_CHECKING:
     from dagster import AssetCheckEvaluation
@@ -104,18 +100,6 @@ def run_command(
     raise typer.Exit(run(settings, retry, Allowed(allow_deletions, source_moved)))
 
 
-@dataclass(frozen=True, slots=True)
-class Allowed:
-    """What a person said about the source: that it may have lost any number, that it has another address."""
-
-    deletions: bool = False
-    source_moved: bool = False
-
-
-#: What holds where nothing was said.
-NOTHING = Allowed()
-
-
 def run(settings: Settings, retry: Retry = EVERYTHING, allowed: Allowed = NOTHING) -> int:
     """Bring the data set up to date and build its report; returns the exit code."""
     outcome = materialize_pending(settings, retry, allowed)
@@ -136,31 +120,6 @@ class Outcome:
 
     evaluations: list[AssetCheckEvaluation] = field(default_factory=list)
     stopped: list[str] = field(default_factory=list)
-
-
-@exits
-def plan_command(
-    source: SourceUrl = None,
-    output: OutputUrl = None,
-    config: ConfigFile = None,
-    dataset: DatasetName = None,
-    shard_size: ShardSize = None,
-    engine: EngineName = None,
-    allow_deletions: AllowDeletions = False,
-    source_moved: SourceMoved = False,
-    assignments: Assignments = None,
-) -> None:
-    """List the source and seal shard manifests; nothing is computed."""
-    given = {
-        "source": source,
-        "output": output,
-        "dataset": dataset,
-        "shard_size": shard_size,
-        "engine": engine,
-    }
-    settings = dataset_settings(given, assignments, config)
-    seal_plan(settings, Allowed(allow_deletions, source_moved))
-    raise typer.Exit(EXIT_OK)
 
 
 def status(settings: Settings) -> int:
@@ -199,23 +158,15 @@ def report(settings: Settings) -> int:
     return EXIT_OK
 
 
-def open_stores(settings: Settings, *, source_moved: bool = False) -> Stores:
-    """Both stores, opened for the command line; another source than the data set's is refused."""
-    settings.require_source_and_output()
-    stores = Stores(
-        open_store(settings.source, settings.s3), open_store(settings.output, settings.s3, create=True)
-    )
-    if not source_moved:
-        require_source(stores.output, settings.dataset, stores.source.url)
-    return stores
-
-
 def materialize_pending(settings: Settings, retry: Retry = EVERYTHING, allowed: Allowed = NOTHING) -> Outcome:
     """Plan, seal and bring every pending shard up to date; a damaged file stops its shard alone.
 
     With a ``retry`` of failed images only, nothing is planned: new and changed sources are not considered.
     """
     wanted = fingerprints(settings)  # Missing weights are reported before anything is listed or written.
+    with starting():
+        from imgpipe.launch import check_instance  # takes seconds: Dagster
+    check_instance()
     outcome = Outcome()
     if retry.mode is not Mode.FAILED:
         try:
@@ -230,7 +181,7 @@ def materialize_pending(settings: Settings, retry: Retry = EVERYTHING, allowed: 
     if any(status.state is not State.FAILED for status in pending):
         warm_up(settings)
     with starting():
-        from imgpipe.launch import Launcher, open_instance, remember_settings  # takes seconds: Dagster
+        from imgpipe.launch import Launcher, open_instance, remember_settings
         from imgpipe.partitions import add_partitions
         from imgpipe.resources.runs import end_dead_runs
 
@@ -248,7 +199,9 @@ def materialize_pending(settings: Settings, retry: Retry = EVERYTHING, allowed: 
                     outcome.evaluations.extend(launcher.run_shard(shard_status.shard, retry))
                 except (ObjectMissing, ObjectChanged, ObjectUnreadable) as exc:
                     outcome.stopped.append(f"shard {shard_status.shard}: {exc}")
-        if pending or not stores.output.exists(keys.report_key(settings.dataset, "index.html")):
+        usable = any(not status.stopped for status in statuses)
+        page = keys.report_key(settings.dataset, "index.html")
+        if pending or (usable and not stores.output.exists(page)):
             launcher.run_report()
     return outcome
 
@@ -267,39 +220,6 @@ def _is_due(status: ShardStatus, retry: Retry, settings: Settings, stores: Store
         return status.pending
     chain = [step.asset for step in steps(settings)]
     return bool(retry.chosen(stores.output, chain, settings.dataset, status.shard))
-
-
-def seal_plan(settings: Settings, allowed: Allowed = NOTHING) -> None:
-    """List the source, plan, print what was found, and write the manifests that changed.
-
-    Raises :class:`ConfigError` where there is no image at all, where too many sources are gone, and where the
-    data set was made from another source.
-    """
-    stores = open_stores(settings, source_moved=allowed.source_moved)
-    planned = make_plan(
-        stores.source, stores.output, dataset=settings.dataset, shard_size=settings.shard_size
-    )
-    print_plan(planned)
-    require_images(planned, stores.source.url)
-    require_plausible(
-        planned.deleted,
-        planned.deleted + planned.changed + planned.unchanged,
-        planned.listed,
-        max_share=1.0 if allowed.deletions else settings.limits.max_deleted_share,
-        source_url=stores.source.url,
-    )
-    record_source(stores.output, settings.dataset, stores.source.url, moved=allowed.source_moved)
-    seal(planned, stores.output)
-
-
-def require_images(planned: Plan, source_url: str) -> None:
-    """Raise :class:`ConfigError` where the data set has no image, now or earlier."""
-    if not planned.shards:
-        endings = ", ".join(f".{ending}" for ending in sorted(IMAGE_EXTENSIONS))
-        raise ConfigError(
-            f"{source_url}: found no image; looked for files that end in {endings}, at any depth, and "
-            f"{planned.listed} other files are there; check the folder or prefix"
-        )
 
 
 @contextmanager
@@ -326,16 +246,6 @@ def describe_failure(asset: str, row: ImageRow) -> str:
     colour = "red" if row.status is Status.ERROR else "yellow"
     why = f"{row.error_class}: {row.error_message}" if row.error_class else "; ".join(row.reasons)
     return f"[{colour}]{row.status.value}[/] {asset} {escape(row.source_key)}: {escape(why)}"
-
-
-def print_plan(planned: Plan) -> None:
-    out.print(
-        f"plan: {planned.new} new, {planned.changed} changed, {planned.returned} returned, "
-        f"{planned.deleted} deleted, {planned.unchanged} unchanged images in {len(planned.shards)} shards"
-    )
-    if planned.ignored:
-        shown = ", ".join(escape(key) for key in planned.ignored_examples[:5])
-        out.print(f"[yellow]{planned.ignored} files are not named like images and are left out:[/] {shown}")
 
 
 def print_statuses(settings: Settings, statuses: Sequence[ShardStatus]) -> None:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from imgpipe.errors import ConfigError
+from imgpipe.errors import ConfigError, ObjectUnreadable
 from imgpipe.records import ImageRow, Status
 from imgpipe.stages.catalogue import CATALOGUE, RAW, kind_of
 from imgpipe.stages.chain import Step
@@ -34,13 +34,19 @@ def image_files(output: ImageStore, image_id: str, dataset: str | None = None) -
     ``dataset``: where to look; all data sets of the output without it. Raises :class:`ConfigError` where no
     shard has the image.
     """
+    unreadable: list[str] = []
     for name in [dataset] if dataset else list_datasets(output):
         for shard in list_shards(output, name):
-            if any(entry.image_id == image_id for entry in read_manifest(output, name, shard).entries):
+            try:
+                members = {entry.image_id for entry in read_manifest(output, name, shard).entries}
+            except ObjectUnreadable as exc:
+                unreadable.append(f"; {exc}")
+                continue
+            if image_id in members:
                 return list(_files(output, name, shard, image_id))
     raise ConfigError(
         f"{image_id}: no shard in {output.url} has this image; expected an image_id as tables and the "
-        "report name it, such as girl-0123456789"
+        f"report name it, such as girl-0123456789{''.join(unreadable)}"
     )
 
 
@@ -75,7 +81,7 @@ def lost_outputs(output: ImageStore, step: Step, dataset: str, shard: str) -> li
     if not step.action.folder:
         return []
     existing = existing_outputs(output, step, dataset, shard)
-    named = read_files(output, step.asset, dataset, shard).items()
+    named = read_files(output, step.asset, dataset, shard, several=step.action.own_folder).items()
     return [key for key, size in named if key not in existing or size not in (None, existing[key])]
 
 

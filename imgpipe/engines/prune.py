@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from imgpipe.engines.shard import Stores
-from imgpipe.errors import ConfigError
 from imgpipe.stages.catalogue import output_folders
 from imgpipe.storage import keys
+from imgpipe.storage.deletions import require_plausible
 from imgpipe.storage.manifests import read_manifest
 from imgpipe.storage.sealed import SealedShards
 
@@ -47,15 +47,12 @@ def leftovers(stores: Stores, dataset: str) -> Iterator[Leftover]:
 def require_few_leftovers(stores: Stores, dataset: str, max_share: float) -> None:
     """Raise :class:`ConfigError` where the source is empty, or more than ``max_share`` (0..1) of the images
     with outputs have lost their source: it may be away, not deleted."""
-    if max_share >= 1:
-        return
     gone = len({leftover.source_key for leftover in leftovers(stores, dataset)})
-    present = SealedShards(stores.output, dataset).present
-    empty = next(iter(stores.source.list()), None) is None
-    if gone and (empty or gone > max_share * (gone + present) + 1e-9):
-        found = ", nothing at all is there" if empty else ""
-        raise ConfigError(
-            f"{stores.source.url}: {gone} of {gone + present} sources with outputs are gone{found}; expected "
-            f"at most {max_share:.0%} (limits.max_deleted_share). Nothing was removed. Is the folder mounted "
-            "and the address right? If their outputs are to go too, add --allow-deletions"
-        )
+    require_plausible(
+        gone,
+        gone + SealedShards(stores.output, dataset).present,
+        int(any(True for _ in stores.source.list())),
+        max_share=max_share,
+        source_url=stores.source.url,
+        undone=("Nothing was removed", "`imgpipe prune --yes --allow-deletions`"),
+    )

@@ -87,7 +87,7 @@ class Retry:
             return None
         for asset in reversed(assets):
             rows = read_intact_rows(output, asset, dataset, shard)
-            if rows:
+            if rows is not None:
                 return frozenset(image_id for image_id, row in rows.items() if self.asks_for(row))
         return frozenset()
 

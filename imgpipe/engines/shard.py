@@ -7,6 +7,8 @@ import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
 
 from imgpipe.config import Settings
 from imgpipe.engines.deleted import as_deleted, restored
@@ -17,7 +19,8 @@ from imgpipe.engines.placing import place_by_verdict
 from imgpipe.engines.rejections import count_causes
 from imgpipe.engines.retry import DUE, Retry
 from imgpipe.engines.review import with_decisions
-from imgpipe.errors import ObjectMissing
+from imgpipe.engines.stop import STOP
+from imgpipe.errors import ObjectChanged, ObjectMissing
 from imgpipe.records import ImageRow, ManifestEntry, ShardManifest, Status, count_statuses
 from imgpipe.review.book import Decisions, read_decisions
 from imgpipe.review.decisions import replacement_for
@@ -26,6 +29,7 @@ from imgpipe.stages.chain import Step, steps
 from imgpipe.stages.protocol import Stage
 from imgpipe.stages.replaceable import REPLACEMENT, ReplaceableStage
 from imgpipe.stages.score import ScoreStage
+from imgpipe.storage.lease import hold
 from imgpipe.storage.manifests import read_manifest
 from imgpipe.storage.store import ImageStore
 from imgpipe.storage.tables import read_intact_rows, read_table, rows_digest, write_table
@@ -36,6 +40,10 @@ RowListener = Callable[[str, str, ImageRow, bool], None]
 
 #: In place of a manifest's digest: the table holds rows that were left outdated.
 OUTDATED = "outdated"
+
+#: Increment together with the code version of ``read``, which makes shards due, when sources with a colour
+#: profile, and only they, get other results.
+PROFILE_VERSION = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,20 +94,44 @@ def run_shard(
     ``retry``: which failures are tried again. Where it leaves outdated rows as they are, the table says so,
     and the shard stays stale.
 
+    One process at a time works on a shard (:mod:`imgpipe.storage.lease`); another one is waited for.
+
     Raises :class:`ObjectMissing` where the manifest or an upstream table is not there yet, and
     whatever stops a whole run (:class:`ModelError`, :class:`StoreUnavailable`).
     """
+    with hold(stores.output, settings.dataset, shard, sleep=STOP.sleep) as lease:
+
+        def listen(asset: str, shard: str, row: ImageRow, computed: bool) -> None:
+            lease.require()
+            on_row(asset, shard, row, computed)
+
+        return _run_held(step, stage, settings, stores, shard, retry, listen)
+
+
+def _run_held(
+    step: Step,
+    stage: Stage,
+    settings: Settings,
+    stores: Stores,
+    shard: str,
+    retry: Retry,
+    on_row: RowListener,
+) -> ShardResult:
     start = time.perf_counter()
     dataset = settings.dataset
     manifest = read_manifest(stores.output, dataset, shard)
     upstream, upstream_digest = _read_upstream(step, stores.output, dataset, shard)
     journal = Journal(stores.output, step.asset, dataset, shard)
-    earlier = {**read_intact_rows(stores.output, step.asset, dataset, shard), **journal.rows}
+    earlier = {**(read_intact_rows(stores.output, step.asset, dataset, shard) or {}), **journal.rows}
     previous = {image_id: restored(row) for image_id, row in earlier.items()}
     decisions = read_decisions(stores.output, dataset, step.asset, shard)
     chosen = retry.chosen(stores.output, [one.asset for one in steps(settings)], dataset, shard)
-    shard_plan = _Plan(step, stage, settings, stores, manifest, upstream, previous, decisions, retry, chosen)
+    doubted = _doubted(settings, stores.output, shard) if step.asset == RAW else frozenset()
+    shard_plan = _Plan(
+        step, stage, settings, stores, manifest, upstream, previous, decisions, retry, chosen, doubted
+    )
     finished, items = shard_plan.split()
+    items = [journal.counted(item) for item in items]
 
     def hear(row: ImageRow) -> None:
         on_row(step.asset, shard, row, True)
@@ -172,6 +204,14 @@ def _read_upstream(
     return tables, combine_digests(digests)
 
 
+def _doubted(settings: Settings, output: ImageStore, shard: str) -> frozenset[str]:
+    """Images whose bytes were not those of their row when a later stage read them: a source that changed
+    under the same etag is read again."""
+    last = steps(settings)[-1].asset
+    rows = read_intact_rows(output, last, settings.dataset, shard) or {}
+    return frozenset(name for name, row in rows.items() if row.error_class == ObjectChanged.__name__)
+
+
 def _compute_time(rows: Sequence[ImageRow]) -> dict[str, float]:
     """Images that have a measured compute step, and its seconds: what a shard like this one takes."""
     times = [row.seconds["compute"] for row in rows if "compute" in row.seconds]
@@ -198,6 +238,7 @@ class _Plan:
     decisions: Decisions
     retry: Retry
     chosen: frozenset[str] | None
+    doubted: frozenset[str] = frozenset()
     left_outdated: int = 0
     kept: int = 0
 
@@ -259,11 +300,11 @@ class _Plan:
         before = self.previous.get(entry.image_id)
         if before is None or before.status is Status.SKIPPED:
             return None
-        if self.step.asset == RAW and before.etag != entry.etag:
+        if self.step.asset == RAW and (before.etag != entry.etag or entry.image_id in self.doubted):
             return None
         if before.stage_failed and before.stage_failed != self.step.asset:
             return None
-        if before.stage_hash != self._stage_hash(self._known_digests(entry, before)):
+        if before.stage_hash != self._stage_hash(entry, self._known_digests(entry, before)):
             return None
         if before.status is Status.ERROR:
             if self.retry.repeats(before):
@@ -293,9 +334,12 @@ class _Plan:
         limits = self.settings.limits.for_own_files()
         return ObjectRef(self.stores.output, decision.file_key, limits, sha256=decision.file_sha256)
 
-    def _stage_hash(self, digests: Mapping[str, str]) -> str:
-        text = json.dumps([self.stage.fingerprint, sorted(digests.items())])
-        return hashlib.sha256(text.encode()).hexdigest()
+    def _stage_hash(self, entry: ManifestEntry, digests: Mapping[str, str]) -> str:
+        facts: list[Any] = [self.stage.fingerprint, sorted(digests.items())]
+        raw = self.upstream.get(RAW, {}).get(entry.image_id)
+        if raw is not None and raw.details.get("icc_bytes"):
+            facts.append(PROFILE_VERSION)
+        return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
     def _base(self, entry: ManifestEntry) -> ImageRow:
         before = self.previous.get(entry.image_id)
@@ -319,12 +363,12 @@ class _Plan:
             base=replace(
                 base,
                 attempts=base.attempts + 1,
-                stage_hash=self._stage_hash(self._known_digests(entry, base)),
+                stage_hash=self._stage_hash(entry, self._known_digests(entry, base)),
             ),
             inputs=inputs,
             rows=rows,
             key_of=lambda kind: self._key(entry.image_id, kind),
-            stage_hash_of=self._stage_hash,
+            stage_hash_of=partial(self._stage_hash, entry),
             unchanged=self._unless_changed(entry),
         )
 
@@ -333,7 +377,7 @@ class _Plan:
         before = self.previous.get(entry.image_id)
         if self.step.asset != RAW or before is None or before.status is not Status.OK:
             return None
-        current = before.stage_hash == self._stage_hash({"source": before.input_sha256})
+        current = before.stage_hash == self._stage_hash(entry, {"source": before.input_sha256})
         return replace(before, etag=entry.etag) if current else None
 
     def _ref(self, asset: str, entry: ManifestEntry, rows: Mapping[str, ImageRow]) -> ObjectRef:
@@ -345,8 +389,10 @@ class _Plan:
             return ObjectRef(
                 self.stores.source, entry.source_key, limits, entry.etag, sha256, entry.size_bytes
             )
+        own = limits.for_own_files()
+        sha256, size_bytes = row.output_sha256, row.size_bytes
         return ObjectRef(
-            self.stores.output, row.output_key, limits.for_own_files(), sha256=row.output_sha256, own=True
+            self.stores.output, row.output_key, own, sha256=sha256, size_bytes=size_bytes, own=True
         )
 
     def _key(self, image_id: str, kind: str) -> str:

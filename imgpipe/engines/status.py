@@ -12,7 +12,7 @@ from enum import StrEnum
 from imgpipe.config import Settings
 from imgpipe.engines.files import lost_outputs
 from imgpipe.engines.shard import Stores, combine_digests
-from imgpipe.errors import ObjectUnreadable
+from imgpipe.errors import ObjectMissing, ObjectUnreadable
 from imgpipe.review.book import decision_digests
 from imgpipe.stages.build import build_stage
 from imgpipe.stages.catalogue import QUALITY
@@ -158,7 +158,7 @@ def _with_losses(
             continue
         try:
             gone = lost_outputs(stores.output, step, settings.dataset, status.shard)
-        except ObjectUnreadable as exc:
+        except (ObjectMissing, ObjectUnreadable) as exc:
             damaged.append(str(exc))
             states[step.asset] = State.MISSING
             continue

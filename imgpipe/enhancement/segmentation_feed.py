@@ -7,9 +7,8 @@ from typing import cast
 import numpy as np
 
 from imgpipe.images import icc
-from imgpipe.images.colour import composite_over, to_srgb8
+from imgpipe.images.colour import composite_over, profile_fault, to_srgb8
 from imgpipe.images.image import Image, Pixels
-from imgpipe.images.metadata import icc_space
 
 #: What viewers show behind a cutout. The subject's own mean colour would make its outline vanish, which is
 #: what segmentation looks for; black would swallow the outlines of drawings.
@@ -19,8 +18,8 @@ BACKGROUND = (255.0, 255.0, 255.0)
 def segmentation_feed(image: Image) -> Image:
     """``image`` as (height, width, 3) uint8 sRGB of the same size; ``image`` itself is not touched.
 
-    Converted through its ICC profile (relative colorimetric, black point compensation); 16 bits are rounded
-    to 8, grey is repeated. A picture with alpha is composited over white, so that whatever colours a file
+    Converted through its ICC profile (relative colorimetric, black point compensation) and then rounded to 8
+    bits, grey is repeated. A picture with alpha is composited over white, so that whatever colours a file
     holds under alpha 0 never reach the network. The result carries an sRGB profile and no EXIF or XMP, which
     stay with the picture that it was made from. Notes say where a profile could not be used.
     """
@@ -31,12 +30,4 @@ def segmentation_feed(image: Image) -> Image:
         pixels = np.floor(over + np.float32(0.5)).astype(np.uint8)
     elif np.shares_memory(straight, image.pixels):
         pixels = straight.copy()  # a network's own preprocessing may write into its input
-    return Image(pixels, icc=icc.srgb_profile(), notes=_notes(image))
-
-
-def _notes(image: Image) -> tuple[str, ...]:
-    space = icc_space(image.icc)
-    expected = "GRAY" if image.channels <= 2 else "RGB"
-    if image.icc is None or space == expected or icc.is_srgb(image.icc):
-        return ()
-    return (f"ICC profile for {space} does not fit a picture of {expected}: its values were taken as sRGB",)
+    return Image(pixels, icc=icc.srgb_profile(), notes=tuple(filter(None, [profile_fault(image)])))

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TypeVar, cast
+from dataclasses import replace
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
-import PIL.Image
 
 from imgpipe.errors import ImageError
-from imgpipe.images import icc
 from imgpipe.images.image import Image, Pixels
+from imgpipe.images.metadata import icc_space
+from imgpipe.images.rgb_space import RgbSpace, space_of
 
 FloatArray = npt.NDArray[np.float32]
 _Value = TypeVar("_Value", bound=np.generic)
 
 #: ITU-R BT.601 weights of R, G, B.
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+
+#: Pixels that are converted at once: their planes stay in the cache.
+_STRIP_PIXELS = 2**16
 
 
 def luma(rgb: FloatArray) -> FloatArray:
@@ -40,23 +44,68 @@ def composite_over(image: Image, background: tuple[float, float, float] | FloatA
     return colour * alpha + np.asarray(background, np.float32) * (np.float32(1.0) - alpha)
 
 
+def own_space(image: Image) -> RgbSpace | None:
+    """The colour space of the picture's profile; ``None`` where its values are sRGB's.
+
+    They are without a profile, with one that does what sRGB does, and with one that cannot be used
+    (:func:`profile_fault`).
+    """
+    if image.icc is None or profile_fault(image):
+        return None
+    return space_of(image.icc)
+
+
+def profile_fault(image: Image) -> str:
+    """Why the picture's profile cannot be used and its values are taken as sRGB's, or ``""``."""
+    if image.icc is None:
+        return ""
+    space, expected = icc_space(image.icc), "GRAY" if image.channels <= 2 else "RGB"
+    if space != expected:
+        return f"ICC profile for {space} does not fit a picture of {expected}: its values were taken as sRGB"
+    try:
+        space_of(image.icc)
+    except ValueError as exc:
+        return f"ICC profile not used: {exc}; the picture's values were taken as sRGB"
+    return ""
+
+
+def to_srgb(image: Image) -> Image:
+    """The picture as an sRGB screen shows it, without a profile: the same channels and bit depth, straight
+    alpha; the picture itself where it is sRGB (:func:`own_space`).
+
+    Relative colorimetric with black point compensation, in float32, rounded half up once; colours outside
+    sRGB are clipped, as Little CMS does.
+    """
+    space = own_space(image)
+    if space is None:
+        return image
+    return replace(image, pixels=_in_srgb(image, space, image.pixels.dtype), icc=None)
+
+
 def to_srgb8(image: Image) -> npt.NDArray[np.uint8]:
     """(height, width, 3 or 4) uint8 sRGB, straight alpha: what networks are fed with.
 
-    16 bits are rounded to 8 first. The ICC profile is honoured; no profile, one that cannot be read and one
-    for another number of channels mean sRGB.
+    The ICC profile is honoured before 16 bits are rounded to 8; else as :func:`to_srgb`.
     """
-    pixels = to_8_bit(image.pixels)
-    colour = np.ascontiguousarray(pixels[..., : image.channels - image.has_alpha])
-    rgb = three_channels(colour)
-    if not icc.is_srgb(image.icc):
-        opened = PIL.Image.fromarray(colour[..., 0] if colour.shape[2] == 1 else colour)
-        converted = icc.to_srgb(opened, image.icc)
-        if converted is not None:
-            rgb = np.array(converted, np.uint8)
-    if not image.has_alpha:
-        return np.ascontiguousarray(rgb, np.uint8)
-    return np.concatenate([rgb, pixels[..., -1:]], axis=2).astype(np.uint8, copy=False)
+    space = own_space(image)
+    pixels = to_8_bit(image.pixels) if space is None else _in_srgb(image, space, np.dtype(np.uint8))
+    if image.channels >= 3:
+        return np.ascontiguousarray(pixels)
+    return np.concatenate([pixels[..., [0, 0, 0]], pixels[..., 1:]], axis=2)
+
+
+def _in_srgb(image: Image, space: RgbSpace, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+    """The picture's channels in sRGB, as ``dtype``."""
+    colours = image.colour.shape[2]
+    pixels: npt.NDArray[Any] = np.empty(image.pixels.shape, dtype)
+    full = np.float32(np.iinfo(dtype).max)
+    step = max(1, _STRIP_PIXELS // image.width)
+    for top in range(0, image.height, step):
+        rows = slice(top, top + step)
+        pixels[rows, :, :colours] = space.shown(image.colour[rows]) * full + np.float32(0.5)
+    if image.alpha is not None:
+        pixels[..., -1] = image.alpha if dtype == image.alpha.dtype else to_8_bit(image.alpha)
+    return pixels
 
 
 def to_8_bit(pixels: Pixels) -> npt.NDArray[np.uint8]:

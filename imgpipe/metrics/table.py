@@ -59,6 +59,30 @@ ROWS: tuple[Metric, ...] = (
         digits=4,
     ),
     Metric(
+        "profile_loss_255",
+        "Profile loss",
+        "RMS change of what is shown, where a colour profile was lost or exchanged and the values were not "
+        "converted",
+        better="lower",
+        sees="a lost profile: linear light or P3 shown as sRGB",
+        blind_to="profiles that show nearly the same (below 0.5); not measured where none was lost",
+        unit="of 255",
+        high=255.0,
+        digits=2,
+        limits=(
+            at_most(
+                "profile_loss_255_max",
+                "colors_kept",
+                0.5,
+                0.5,
+                ".1f",
+                "the colour profile was lost, or exchanged without converting the values: what is shown "
+                "differs by {} of 255",
+                calibrated=False,
+            ),
+        ),
+    ),
+    Metric(
         "psnr_y",
         "PSNR, luma",
         "PSNR of the round trip's luma (BT.601)",

@@ -12,10 +12,18 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from imgpipe.images.colour import luma
+from imgpipe.images.colour import luma, to_srgb
 from imgpipe.images.image import Image
 from imgpipe.pixels.resize import area_average
-from imgpipe.pixels.round_trip import Float, common_size, inside_the_cutout, reduce_picture, rgb_over
+from imgpipe.pixels.round_trip import (
+    Float,
+    common_size,
+    inside_the_cutout,
+    over_white,
+    reduce_alpha,
+    reduced_rgb,
+    rgb_over,
+)
 from imgpipe.pixels.strips import spans
 
 U8 = npt.NDArray[np.uint8]
@@ -31,25 +39,27 @@ _STRIP_ROWS = 16
 def difference(reference: Image, result: Image) -> Float:
     """Largest abs channel difference at the smaller picture's size, (height, width) float32, 0..255.
 
-    The larger picture is averaged by area. Pictures with alpha are compared over black and over white; the
-    larger difference counts. An opaque reference and a cutout are compared inside the cutout.
+    Both as an sRGB screen shows them; the larger one is averaged by area. Pictures with alpha are compared
+    over black and over white; the larger difference counts. An opaque reference and a cutout are compared
+    inside the cutout.
     """
     size = common_size(reference, result)
-    reference, result = inside_the_cutout(reference, result)
-    before, after = reduce_picture(reference, size), reduce_picture(result, size)
-    largest = _largest_channel(before.rgb, after.rgb)
-    if reference.has_alpha or result.has_alpha:
-        over_white = _largest_channel(before.over_white().rgb, after.over_white().rgb)
-        np.maximum(largest, over_white, out=largest)
+    reference, result = inside_the_cutout(to_srgb(reference), to_srgb(result))
+    before, after = reduced_rgb(reference, size), reduced_rgb(result, size)
+    alphas = reduce_alpha(reference, size), reduce_alpha(result, size)
+    largest = np.empty(before.shape[:2], np.float32)
+    for rows in spans(0, size[1], _STRIP_ROWS):
+        pair = before[rows], after[rows]
+        largest[rows] = _largest_channel(*pair)
+        if any(alpha is not None for alpha in alphas):
+            lighter = (over_white(rgb, alpha, rows) for rgb, alpha in zip(pair, alphas, strict=True))
+            np.maximum(largest[rows], _largest_channel(*lighter), out=largest[rows])
     return largest
 
 
 def _largest_channel(before: Float, after: Float) -> Float:
-    largest = np.empty(before.shape[:2], np.float32)
-    for rows in spans(0, before.shape[0], _STRIP_ROWS):
-        red, green, blue = cv2.split(cv2.absdiff(before[rows], after[rows]))
-        cv2.max(cv2.max(red, green, red), blue, largest[rows])
-    return largest
+    red, green, blue = cv2.split(cv2.absdiff(before, after))
+    return np.asarray(cv2.max(cv2.max(red, green, red), blue), np.float32)
 
 
 def max_pool(values: Float, size: tuple[int, int]) -> Float:
@@ -86,7 +96,7 @@ def _grey(reference: Image, size: tuple[int, int]) -> Float:
     """Luma over mid-grey at ``size``, lightened so that the colours stand out from it."""
     full = np.empty((reference.height, reference.width), np.float32)
     for rows in spans(0, reference.height, _STRIP_ROWS):
-        strip = replace(reference, pixels=reference.pixels[rows])
+        strip = to_srgb(replace(reference, pixels=reference.pixels[rows]))
         full[rows] = luma(rgb_over(strip, (128, 128, 128)))
     return area_average(full, size) * np.float32(0.6) + np.float32(90.0)
 

@@ -10,6 +10,7 @@ Values stay float32 on 0..255 throughout (16-bit values are divided by 257), so 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,14 +22,21 @@ from imgpipe.errors import ConfigError
 from imgpipe.images.colour import composite_over, luma, three_channels
 from imgpipe.images.image import Image
 from imgpipe.pixels.resize import area_average
+from imgpipe.pixels.row_bands import RowBands, Rows
 from imgpipe.pixels.strips import spans
 
 Float = npt.NDArray[np.float32]
 #: Values on 0..255 as they are stored (uint8) or computed (float32).
 Plane = npt.NDArray[np.uint8] | npt.NDArray[np.float32]
 
+#: (first row, row behind the last) of a picture -> their float values.
+Strip = Callable[[int, int], Float]
+
 #: Rows of the larger picture that are held as float at once: few enough to stay in the cache.
 STRIP_ROWS = 32
+
+#: Averages of more pixels than this are not kept, but computed when they are read, some px at a time.
+KEPT_PX, _BAND_PX = 2**24, 2**18
 
 #: A pixel whose block is opaque to this share is solid; the rest is rounding.
 _SOLID = 0.9999
@@ -87,50 +95,107 @@ def rgb_over(image: Image, background: tuple[int, int, int]) -> Float:
     return three_channels(colour)
 
 
+def rgb_bands(image: Image, background: tuple[int, int, int]) -> RowBands:
+    """:func:`rgb_over`, computed when it is read."""
+
+    def compute(rows: slice) -> Float:
+        return rgb_over(replace(image, pixels=image.pixels[rows]), background)
+
+    return RowBands((image.height, image.width, 3), STRIP_ROWS, compute)
+
+
 @dataclass(frozen=True, slots=True)
 class Reduced:
     """A picture over one background, at comparison size and at its own.
 
     ``rgb`` (height, width, 3) area average and ``full_luma`` (own height, own width) BT.601, float32 on
     0..255; ``alpha`` (height, width) float32 on 0..1 and ``full_alpha`` as stored, ``None`` where opaque.
+    Of large pictures ``rgb`` and ``alpha`` are computed when they are read.
     """
 
-    rgb: Float
+    rgb: Rows
     full_luma: Float
-    alpha: Float | None = None
+    alpha: Rows | None = None
     full_alpha: npt.NDArray[Any] | None = None
 
-    def over_white(self) -> Reduced:
-        """The same over white, for a picture over black: 255 (1 - alpha) brighter, averages being linear."""
+    def over_white(self, *, in_place: bool = False) -> Reduced:
+        """The same over white, for a picture over black: 255 (1 - alpha) brighter, averages being linear.
+
+        ``in_place``: the luma over black is no longer needed, its memory is used.
+        """
         if self.alpha is None or self.full_alpha is None:
             return self
-        missing = np.float32(255.0) * (np.float32(1.0) - self.alpha)
-        rgb = np.asarray(cv2.add(self.rgb, cv2.merge([missing] * 3)), np.float32)
-        full = np.empty_like(self.full_luma)
+        full = self.full_luma if in_place else np.empty_like(self.full_luma)
         scale = np.float32(255.0 / np.iinfo(self.full_alpha.dtype).max)
         for rows in spans(0, full.shape[0], STRIP_ROWS):
             covered = self.full_alpha[rows] * scale
             np.subtract(self.full_luma[rows] + np.float32(255.0), covered, out=full[rows])
-        return replace(self, rgb=rgb, full_luma=full)
+        alpha, rgb = self.alpha, self.rgb
+        if isinstance(rgb, RowBands):
+            brighter: Rows = rgb.map(lambda values, rows: over_white(values, alpha, rows))
+        else:
+            brighter = over_white(rgb, alpha, slice(None))
+        return replace(self, rgb=brighter, full_luma=full)
+
+
+def over_white(values: Float, alpha: Rows | None, rows: slice) -> Float:
+    """``rows`` of a picture's RGB over black as they are over white."""
+    if alpha is None:
+        return values
+    missing = np.float32(255.0) * (np.float32(1.0) - alpha[rows])
+    return np.asarray(cv2.add(values, cv2.merge([missing] * 3)), np.float32)
 
 
 def reduce_picture(image: Image, size: tuple[int, int]) -> Reduced:
     """The picture over black: its RGB averaged by area to ``size`` = (width, height), its luma at full size.
 
-    Works in strips: beside the results it holds one strip.
+    Works in strips: beside the results it holds one strip. Above :data:`KEPT_PX` the RGB is not kept.
     """
-    width, height = size
-    small = np.empty((height, width, 3), np.float32)
     full_luma = np.empty((image.height, image.width), np.float32)
-    ratio = image.height / height
-    step = max(1, int(STRIP_ROWS / ratio))
-    for part in spans(0, height, step):
-        first, last = part.start, part.stop
-        top, bottom = _rows_covered(first, last, image.height, height)
+
+    def strip(top: int, bottom: int) -> Float:
         rows = _rgb_over_black(image, top, bottom)
         full_luma[top:bottom] = luma(rows)
-        small[first:last] = _average_rows(rows, width, (first, last), top, ratio)
-    return Reduced(small, full_luma, reduce_alpha(image, size), image.alpha)
+        return rows
+
+    if size[0] * size[1] <= KEPT_PX:
+        rgb: Rows = _average(image, size, (3,), strip, slice(0, size[1]))
+    else:
+        rgb = reduced_rgb(image, size)
+        for rows in spans(0, image.height, STRIP_ROWS):
+            strip(rows.start, rows.stop)
+    return Reduced(rgb, full_luma, reduce_alpha(image, size), image.alpha)
+
+
+def reduced_rgb(image: Image, size: tuple[int, int]) -> RowBands:
+    """The picture over black, (height, width, 3) float32 on 0..255, averaged when it is read."""
+    return _bands(image, size, (3,), lambda top, bottom: _rgb_over_black(image, top, bottom))
+
+
+def _bands(image: Image, size: tuple[int, int], channels: tuple[int, ...], strip: Strip) -> RowBands:
+    step = _step(image, size)
+    band_rows = max(1, _BAND_PX // size[0] // step) * step
+    shape = (size[1], size[0], *channels)
+    return RowBands(shape, band_rows, lambda rows: _average(image, size, channels, strip, rows))
+
+
+def _average(
+    image: Image, size: tuple[int, int], channels: tuple[int, ...], strip: Strip, rows: slice
+) -> Float:
+    """Rows of the area average of what ``strip`` makes of the picture."""
+    width, height = size
+    averaged = np.empty((rows.stop - rows.start, width, *channels), np.float32)
+    for part in spans(rows.start, rows.stop, _step(image, size)):
+        top, bottom = _rows_covered(part.start, part.stop, image.height, height)
+        span = (part.start, part.stop)
+        own = slice(part.start - rows.start, part.stop - rows.start)
+        averaged[own] = _average_rows(strip(top, bottom), width, span, top, image.height / height)
+    return averaged
+
+
+def _step(image: Image, size: tuple[int, int]) -> int:
+    """Rows of the average that are made of :data:`STRIP_ROWS` rows of the picture."""
+    return max(1, int(STRIP_ROWS / (image.height / size[1])))
 
 
 def _rgb_over_black(image: Image, top: int, bottom: int) -> Float:
@@ -147,11 +212,15 @@ def _rgb_over_black(image: Image, top: int, bottom: int) -> Float:
     return np.asarray(product, np.float32).reshape(colour.shape)
 
 
-def reduce_alpha(image: Image, size: tuple[int, int]) -> Float | None:
+def reduce_alpha(image: Image, size: tuple[int, int]) -> Rows | None:
     """Area average of the alpha channel, (height, width) float32 in 0..1; ``None`` for opaque pictures."""
-    if image.alpha is None:
+    alpha = image.alpha
+    if alpha is None:
         return None
-    return area_average(image.alpha, size) / np.float32(image.max_value)
+    full = np.float32(image.max_value)
+    if size[0] * size[1] <= KEPT_PX:
+        return area_average(alpha, size) / full
+    return _bands(image, size, (), lambda top, bottom: alpha[top:bottom].astype(np.float32) / full)
 
 
 def _rows_covered(first: int, last: int, full: int, height: int) -> tuple[int, int]:
@@ -170,4 +239,4 @@ def _average_rows(rows: Float, width: int, span: tuple[int, int], top: int, rati
     covered = np.minimum(edges[1:], source + 1) - np.maximum(edges[:-1], source)
     weights = (np.maximum(covered, 0.0) / ratio).astype(np.float32)
     averaged: Float = weights @ across.reshape(rows.shape[0], -1)
-    return averaged.reshape(last - first, width, rows.shape[2])
+    return averaged.reshape(last - first, width, *rows.shape[2:])

@@ -16,24 +16,31 @@ import numpy as np
 
 from imgpipe.pixels.resize import area_average
 from imgpipe.pixels.round_trip import Float
+from imgpipe.pixels.row_bands import Rows
+from imgpipe.pixels.strips import spans
 
 #: Gaussian sigma of the local average, px at comparison size.
 LOCAL_SIGMA_PX = 12.0
 _REDUCTION = 4
 _MIN_WEIGHT = 0.25
+#: A multiple of the reduction.
+_STRIP_ROWS = 64
 
 
-def colour_shift(reference: Float, distorted: Float, weight: Float | None = None) -> float | None:
+def colour_shift(reference: Rows, distorted: Rows, weight: Float | None = None) -> float | None:
     """Largest of the channels' abs(mean difference), in 1/255; ``None`` where nothing is visible.
 
     Arrays (height, width, channels) float32 on 0..255; ``weight`` (height, width).
     """
-    difference = np.subtract(cv2.mean(distorted), cv2.mean(reference))  # sums in float64, no copies
+    difference = np.zeros(4)  # sums in float64
+    for rows in spans(0, reference.shape[0], _STRIP_ROWS):
+        difference += np.subtract(cv2.sumElems(distorted[rows]), cv2.sumElems(reference[rows]))
+    difference /= reference.shape[0] * reference.shape[1]
     visible = 1.0 if weight is None else float(weight.mean(dtype=np.float64))
     return float(np.max(np.abs(difference))) / visible if visible > 0 else None
 
 
-def local_colour_shift(reference: Float, distorted: Float, weight: Float | None = None) -> float | None:
+def local_colour_shift(reference: Rows, distorted: Rows, weight: Float | None = None) -> float | None:
     """Largest abs of the low-passed difference over pixels and channels, in 1/255.
 
     Low-pass: area average over 4x4 px (the border replicated to a multiple of 4), then a Gaussian of
@@ -48,14 +55,19 @@ def local_colour_shift(reference: Float, distorted: Float, weight: Float | None 
     return float(np.max(shift[visible] / mass[visible])) if visible.any() else None
 
 
-def _quarter(values: Float) -> Float:
-    bottom, right = -values.shape[0] % _REDUCTION, -values.shape[1] % _REDUCTION
-    if not bottom and not right:
-        return area_average(values, (values.shape[1] // _REDUCTION, values.shape[0] // _REDUCTION))
-    padded = cv2.copyMakeBorder(values, 0, bottom, 0, right, cv2.BORDER_REPLICATE)
-    size = (padded.shape[1] // _REDUCTION, padded.shape[0] // _REDUCTION)
-    shape = (padded.shape[0], padded.shape[1], *values.shape[2:])
-    return area_average(np.asarray(padded, np.float32).reshape(shape), size)
+def _quarter(values: Rows) -> Float:
+    height, width = values.shape[:2]
+    right = -width % _REDUCTION
+    parts = []
+    for rows in spans(0, height, _STRIP_ROWS):
+        strip = values[rows]
+        below = -len(strip) % _REDUCTION  # The last strip's.
+        if below or right:
+            padded = cv2.copyMakeBorder(strip, 0, below, 0, right, cv2.BORDER_REPLICATE)
+            strip = np.asarray(padded, np.float32).reshape(len(padded), width + right, *values.shape[2:])
+        size = (strip.shape[1] // _REDUCTION, strip.shape[0] // _REDUCTION)
+        parts.append(area_average(strip, size))
+    return np.concatenate(parts)
 
 
 def _low_pass(values: Float) -> Float:

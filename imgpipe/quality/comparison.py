@@ -8,10 +8,12 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from imgpipe.images.colour import luma
 from imgpipe.pixels.resize import area_average
 from imgpipe.pixels.round_trip import Float, Reduced
+from imgpipe.pixels.row_bands import Rows
 from imgpipe.pixels.strips import spans
 from imgpipe.quality.blocking import grid_ratio
 from imgpipe.quality.colour_shift import colour_shift, local_colour_shift
@@ -25,6 +27,8 @@ from imgpipe.quality.ssim import crop_to_centres, fits_window, similarity_means,
 from imgpipe.quality.subpixel_shift import subpixel_shift
 from imgpipe.quality.worst_window import worst_window
 
+Mask = npt.NDArray[np.uint8]
+
 #: Differences below this are float rounding (a 16-bit level is 0.0039), 1/255.
 IDENTICAL_255 = 2e-4
 #: Alpha from which a pixel counts as opaque.
@@ -36,22 +40,22 @@ _STRIP_ROWS = 64
 class Pair:
     """Reference and round trip at comparison size, over one background, with their lumas; float32, 0..255.
 
-    ``reference``, ``round_trip``: RGB (height, width, 3). ``weight``: how visible a pixel is, 0..1;
-    ``interior``: 1 where both are opaque; ``None`` in opaque pictures. ``full_reference_y``,
-    ``full_result_y``: lumas at the pictures' own sizes.
+    ``reference``, ``round_trip``: RGB (height, width, 3), of large pictures computed when they are read.
+    ``weight``: how visible a pixel is, 0..1; ``interior``: 1 where both are opaque; ``None`` in opaque
+    pictures. ``full_reference_y``, ``full_result_y``: lumas at the pictures' own sizes.
     """
 
-    reference: Float
-    round_trip: Float
+    reference: Rows
+    round_trip: Rows
     weight: Float | None
-    interior: Float | None
+    interior: Mask | None
     reference_y: Float
     round_trip_y: Float
     full_reference_y: Float
     full_result_y: Float
 
 
-def pair_of(before: Reduced, after: Reduced, weight: Float | None, interior: Float | None) -> Pair:
+def pair_of(before: Reduced, after: Reduced, weight: Float | None, interior: Mask | None) -> Pair:
     """The pair of a reduced reference and a reduced result."""
     lumas = (_luma_of(before), _luma_of(after), before.full_luma, after.full_luma)
     return Pair(before.rgb, after.rgb, weight, interior, *lumas)
@@ -61,19 +65,24 @@ def _luma_of(picture: Reduced) -> Float:
     """Luma at comparison size; the full-size luma itself where the sizes are equal."""
     if picture.full_luma.shape == picture.rgb.shape[:2]:
         return picture.full_luma
-    return luma(picture.rgb)
+    plane = np.empty(picture.rgb.shape[:2], np.float32)
+    for rows in spans(0, plane.shape[0], _STRIP_ROWS):
+        plane[rows] = luma(picture.rgb[rows])
+    return plane
 
 
 def visible_weight(before: Reduced, after: Reduced) -> Float | None:
     """The larger of both alphas at comparison size, 0..1; ``None`` where both pictures are opaque."""
     if before.alpha is None and after.alpha is None:
         return None
-    if before.alpha is None or after.alpha is None:
-        return np.ones(before.rgb.shape[:2], np.float32)
-    return np.maximum(before.alpha, after.alpha)
+    weight = np.zeros(before.rgb.shape[:2], np.float32)
+    for alpha in (before.alpha, after.alpha):
+        for rows in spans(0, weight.shape[0], _STRIP_ROWS):
+            np.maximum(weight[rows], 1 if alpha is None else alpha[rows], out=weight[rows])
+    return weight
 
 
-def interior_of(before: Reduced, after: Reduced) -> Float:
+def interior_of(before: Reduced, after: Reduced) -> Mask:
     """1 where both pictures are opaque for 2 px around, else 0, at comparison size.
 
     A cutout's border against the background is the strongest edge there is. How an enlargement softens
@@ -82,12 +91,13 @@ def interior_of(before: Reduced, after: Reduced) -> Float:
     opaque = np.ones(before.rgb.shape[:2], np.uint8)
     for alpha in (before.alpha, after.alpha):
         if alpha is not None:
-            opaque &= (alpha > OPAQUE).astype(np.uint8)
+            for rows in spans(0, opaque.shape[0], _STRIP_ROWS):
+                opaque[rows] &= (alpha[rows] > OPAQUE).astype(np.uint8)
     inside = cv2.erode(opaque, np.ones((5, 5), np.uint8), borderType=cv2.BORDER_REPLICATE)
-    return np.asarray(inside, np.float32)
+    return np.asarray(inside, np.uint8)
 
 
-def _identical(a: Float, b: Float) -> bool:
+def _identical(a: Rows, b: Rows) -> bool:
     """Whether no value differs visibly; strip by strip, as most pictures differ within the first."""
     rows = spans(0, a.shape[0], _STRIP_ROWS)
     return all(float(cv2.norm(a[part], b[part], cv2.NORM_INF)) < IDENTICAL_255 for part in rows)

@@ -10,15 +10,18 @@ import math
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from imgpipe.pixels.round_trip import Float
 from imgpipe.quality.blocks import blocks
+
+Weight = Float | npt.NDArray[np.uint8]
 
 #: Energy of imperceptible grain, (1/255)^2, added to both, so that flat pictures have ratio 1.
 _FLOOR = 1.0
 
 
-def laplacian_energy(plane: Float, weight: Float | None = None) -> float:
+def laplacian_energy(plane: Float, weight: Weight | None = None) -> float:
     """Mean squared 4-neighbour Laplacian of a luma plane (height, width) on 0..255; 0 if no weight."""
     total, mass = 0.0, 0.0
     for block in blocks(plane.shape, 1):
@@ -34,7 +37,7 @@ def laplacian_energy(plane: Float, weight: Float | None = None) -> float:
     return total / mass if mass > 0 else 0.0
 
 
-def detail_ratio(reference: Float, distorted: Float, weight: Float | None = None) -> float:
+def detail_ratio(reference: Float, distorted: Float, weight: Weight | None = None) -> float:
     """Root of the energies' ratio, ``distorted`` / ``reference``: luma (height, width) float32, 0..255."""
     before, after = laplacian_energy(reference, weight), laplacian_energy(distorted, weight)
     return math.sqrt((after + _FLOOR) / (before + _FLOOR))

@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from imgpipe.pixels.round_trip import Float
+from imgpipe.pixels.row_bands import Rows
 from imgpipe.quality.blocks import blocks
 from imgpipe.quality.report import EdgeBox
 
@@ -37,7 +38,7 @@ MIN_OBJECT_PX = 64
 _MIN_LOST_PX = 12
 
 
-def gradient(rgb: Float) -> Float:
+def gradient(rgb: Rows) -> Float:
     """Largest channel's Sobel magnitude, (height, width), in 1/255 per px, of (height, width, 3)."""
     largest = np.empty(rgb.shape[:2], np.float32)
     for block in blocks(rgb.shape, 1):
@@ -56,7 +57,7 @@ def _energy(rgb: Float) -> Float:
 
 
 def picture_edge_loss(
-    reference: Float, round_trip: Float, *, limit: int = 20
+    reference: Rows, round_trip: Rows, *, limit: int = 20
 ) -> tuple[float | None, tuple[EdgeBox, ...]]:
     """(share of lost strong edge pixels, where) for two (height, width, 3) float32 pictures, 0..255.
 
@@ -81,7 +82,7 @@ def picture_edge_loss(
 
 
 def matte_edge_loss(
-    source: Float, alpha: Float, *, box_above: float = 0.035, limit: int = 20
+    source: Rows, alpha: Float, *, box_above: float = 0.035, limit: int = 20
 ) -> tuple[float | None, tuple[EdgeBox, ...]]:
     """(worst object's share, objects above ``box_above``) of a matte.
 
@@ -93,10 +94,14 @@ def matte_edge_loss(
     large = [n for n in range(1, count) if stats[n, cv2.CC_STAT_AREA] >= MIN_OBJECT_PX]
     if not large or mask.all():
         return None, ()
-    mask = np.isin(labels, large).astype(np.uint8)
+    strong = gradient(source) > STRONG_GRADIENT
+    kept = np.zeros(count, np.uint8)
+    kept[large] = 1
+    mask = kept[labels]
     owner, outside = _nearest_object(mask, np.asarray(labels, np.int32))
+    del labels  # Of large pictures these planes are what takes the memory.
     inside = np.asarray(cv2.distanceTransform(mask, cv2.DIST_L2, 5), np.float32)
-    shares = _shares(gradient(source) > STRONG_GRADIENT, alpha, owner, outside, inside)
+    shares = _shares(strong, alpha, owner, outside, inside)
     scores = {n: float(shares[n]) for n in large if np.isfinite(shares[n])}
     boxes = [_box(stats[n], "matte", score) for n, score in scores.items() if score > box_above]
     boxes.sort(key=lambda box: -box.value)

@@ -10,9 +10,11 @@ import cv2
 import numpy as np
 
 from imgpipe.images.image import Image
+from imgpipe.pixels.strips import spans
 
 #: A level counts as used when at least this share of the visible pixels has it (and one pixel does).
 _MIN_SHARE = 1e-5
+_STRIP_ROWS = 256
 
 
 def occupied_levels(image: Image) -> int | None:
@@ -20,17 +22,21 @@ def occupied_levels(image: Image) -> int | None:
 
     Pixels of alpha below one half do not count; ``None`` where no pixel does.
     """
-    pixels = image.pixels if image.bit_depth == 8 else (image.pixels >> 8).astype(np.uint8)
-    mask, count = None, image.height * image.width
-    if image.alpha is not None:
-        mask = (image.alpha > image.max_value // 2).astype(np.uint8)
-        count = int(mask.sum())
+    channels = image.colour.shape[2]
+    used = np.zeros((channels, 256))
+    count = 0
+    for rows in spans(0, image.height, _STRIP_ROWS):
+        part = image.pixels[rows] if image.bit_depth == 8 else (image.pixels[rows] >> 8).astype(np.uint8)
+        mask = None
+        if image.alpha is not None:
+            mask = (image.alpha[rows] > image.max_value // 2).astype(np.uint8)
+        count += part.shape[0] * part.shape[1] if mask is None else int(np.count_nonzero(mask))
+        for channel in range(channels):
+            used[channel] += cv2.calcHist([part], [channel], mask, [256], [0, 256]).ravel()
     if count == 0:
         return None
     least = max(1.0, _MIN_SHARE * count)
-    channels = image.colour.shape[2]
-    histograms = [cv2.calcHist([pixels], [c], mask, [256], [0, 256]) for c in range(channels)]
-    return int(sum(int((histogram >= least).sum()) for histogram in histograms) * 3 / channels)
+    return int(np.count_nonzero(used >= least) * 3 / channels)
 
 
 def occupancy_ratio(reference: Image, result: Image) -> float | None:

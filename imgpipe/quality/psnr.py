@@ -8,12 +8,15 @@ import cv2
 import numpy as np
 
 from imgpipe.pixels.round_trip import Float, Plane
+from imgpipe.pixels.row_bands import RowBands
 
 #: Elements per strip: small enough to stay in the cache, large enough that the cost of calls is negligible.
 _STRIP_ELEMENTS = 1 << 19
 
 
-def mean_squared_error(reference: Plane, distorted: Plane, weight: Float | None = None) -> float | None:
+def mean_squared_error(
+    reference: Plane | RowBands, distorted: Plane | RowBands, weight: Float | None = None
+) -> float | None:
     """Mean of the squared difference over all pixels and channels, in (1/255)^2 units.
 
     Arrays (height, width[, channels]) of one dtype, uint8 or float32, on 0..255. ``weight``
@@ -39,7 +42,9 @@ def mean_squared_error(reference: Plane, distorted: Plane, weight: Float | None 
     return total / mass if mass > 0 else None
 
 
-def psnr(reference: Plane, distorted: Plane, weight: Float | None = None) -> float | None:
+def psnr(
+    reference: Plane | RowBands, distorted: Plane | RowBands, weight: Float | None = None
+) -> float | None:
     """PSNR in dB of two arrays on 0..255; ``None`` where they are identical (infinite), see above.
 
     Equals ``skimage.metrics.peak_signal_noise_ratio(..., data_range=255)`` for ``weight=None``.
@@ -50,7 +55,7 @@ def psnr(reference: Plane, distorted: Plane, weight: Float | None = None) -> flo
     return 10.0 * math.log10(255.0**2 / error)
 
 
-def check_same_shape(reference: Plane, distorted: Plane, weight: Float | None) -> None:
+def check_same_shape(reference: Plane | RowBands, distorted: Plane | RowBands, weight: Float | None) -> None:
     if reference.shape != distorted.shape or reference.dtype != distorted.dtype:
         raise ValueError(
             f"expected two arrays of one shape and dtype, got {reference.shape} {reference.dtype} "

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from imgpipe.errors import ConfigError
+from imgpipe.images.colour import to_srgb
 from imgpipe.images.image import Image
 from imgpipe.metrics import METRICS
-from imgpipe.pixels.round_trip import comparison_size, inside_the_cutout, reduce_picture, rgb_over
+from imgpipe.pixels.round_trip import comparison_size, inside_the_cutout, reduce_picture, rgb_bands
 from imgpipe.quality.comparison import Pair, interior_of, measure, pair_of, visible_weight
 from imgpipe.quality.edge_pixel_loss import matte_edge_loss
 from imgpipe.quality.findings import Findings
@@ -23,6 +24,7 @@ from imgpipe.quality.matte_checks import matte_facts
 from imgpipe.quality.occupancy import occupancy_ratio
 from imgpipe.quality.profiles import check_all, choose_profile, thresholds_for
 from imgpipe.quality.report import EdgeLossReport, QualityReport, Severity, Threshold
+from imgpipe.quality.shown import profile_loss, profile_notes
 from imgpipe.records import ModelUse, Status, TileGrid
 from imgpipe.settings import QualitySettings
 
@@ -51,6 +53,7 @@ def score(
     ``reference``: the stored picture that went into the upscaler (or the source); ``result``: the stored
     picture that came out, of any size of the same proportions (one pixel of rounding per side), else
     :class:`ConfigError`. ``tile_grid``: where the upscaler cut, in reference px; ``None`` = not known.
+    Both are compared as an sRGB screen shows them (:func:`imgpipe.images.colour.to_srgb`).
     Grey, RGB, with and without alpha, 8 and 16 bits, from 1x1 px.
     """
     size = comparison_size(reference, result)
@@ -59,21 +62,24 @@ def score(
     profile = choose_profile(settings, model)
     thresholds = thresholds_for(profile, settings)
     found = Findings()
-    if (reference.icc or b"") != (result.icc or b""):
-        found.note("the colour profiles differ; values are compared as stored")
+    profile_notes(reference, result, found)
     if reference is not whole:
         found.note("the reference is opaque, the result a cutout: they are compared inside the cutout")
     with found.timed("round_trip"):
+        stored = reference, result
+        reference, result = to_srgb(reference), to_srgb(result)
         before, after = reduce_picture(reference, size), reduce_picture(result, size)
+        found.add("profile_loss_255", profile_loss(*stored, before, after))
         weight = visible_weight(before, after)
         interior = None if weight is None else interior_of(before, after)
     _measure_over(pair_of(before, after, weight, interior), found, tile_grid, thresholds)
     if weight is not None:
         with found.timed("round_trip"):
-            before, after = before.over_white(), after.over_white()
+            before, after = before.over_white(in_place=True), after.over_white(in_place=True)
         _measure_over(pair_of(before, after, weight, interior), found, tile_grid, thresholds)
     with found.timed("occupancy"):
         found.add("occupancy_ratio", occupancy_ratio(reference, result), "nothing is visible")
+    del before, after, weight, interior, reference, result, whole  # The matte's planes need the memory.
     edges = _edges(found, matte, thresholds["edge_pixel_loss_max"].value)
     if edges.score is not None:
         found.metrics["edge_pixel_loss"] = edges.score
@@ -117,7 +123,7 @@ def _edges(found: Findings, matte: MatteEvidence | None, threshold: float) -> Ed
         alpha = cutout.alpha.astype(np.float32) / np.float32(cutout.max_value)
         for name, value in matte_facts(alpha).items():
             found.add(f"matte_{name}", value, "the subject has no border")
-        loss, boxes = matte_edge_loss(rgb_over(source, WHITE), alpha, box_above=threshold)
+        loss, boxes = matte_edge_loss(rgb_bands(to_srgb(source), WHITE), alpha, box_above=threshold)
         found.add("matte_edge_loss", loss, "too few edges at the subject's border")
     return EdgeLossReport(found.picture_loss, loss, (*boxes, *found.boxes))
 

@@ -27,6 +27,7 @@ import cv2
 import numpy as np
 
 from imgpipe.pixels.round_trip import Float, Plane
+from imgpipe.pixels.row_bands import RowBands
 from imgpipe.pixels.strips import spans
 from imgpipe.quality.psnr import check_same_shape
 
@@ -72,7 +73,9 @@ def ssim_map(reference: Plane, distorted: Plane) -> Float:
     return whole
 
 
-def ssim(reference: Plane, distorted: Plane, weight: Float | None = None) -> float | None:
+def ssim(
+    reference: Plane | RowBands, distorted: Plane | RowBands, weight: Float | None = None
+) -> float | None:
     """Mean SSIM over all window centres (and channels), -1..1, 1 for equal pictures.
 
     ``weight`` (height, width) weights the centres. ``None`` where no centre has weight. Raises
@@ -83,7 +86,7 @@ def ssim(reference: Plane, distorted: Plane, weight: Float | None = None) -> flo
 
 
 def similarity_means(
-    reference: Plane, distorted: Plane, weight: Float | None = None
+    reference: Plane | RowBands, distorted: Plane | RowBands, weight: Float | None = None
 ) -> tuple[float, float] | None:
     """(mean SSIM, mean of its contrast-structure term), as :func:`ssim` takes and weights them."""
 
@@ -104,7 +107,9 @@ def crop_to_centres(plane: Float) -> Float:
 
 
 def _over_blocks(
-    reference: Plane, distorted: Plane, summary: Callable[[Block, Float, Float], Summary]
+    reference: Plane | RowBands,
+    distorted: Plane | RowBands,
+    summary: Callable[[Block, Float, Float], Summary],
 ) -> list[Summary]:
     """``summary`` of each block of centres, of its SSIM values, and of their contrast-structure term.
 
@@ -115,8 +120,7 @@ def _over_blocks(
     if not fits_window(reference.shape):
         raise ValueError(f"SSIM needs at least {WINDOW_PX}x{WINDOW_PX} px, got {reference.shape[:2]}")
     height, width = reference.shape[:2]
-    channels = reference.size // (height * width)
-    a, b = (p.reshape(height, width * channels) for p in (reference, distorted))
+    channels = 1 if reference.ndim == 2 else reference.shape[2]
     columns = list(spans(0, width - _MARGIN_PX, max(1, BLOCK_ROW_VALUES // channels)))
 
     def row(rows: slice) -> list[Summary]:
@@ -124,11 +128,13 @@ def _over_blocks(
         for part in columns:
             seen = (
                 slice(rows.start, rows.stop + _MARGIN_PX),
-                slice(part.start * channels, (part.stop + _MARGIN_PX) * channels),
+                slice(part.start, part.stop + _MARGIN_PX),
             )
-            if space is None or space.shape != a[seen].shape:
-                space = _Workspace(a[seen].shape, channels)
-            found.append(summary((rows, part), *_block(a[seen], b[seen], space)))
+            # Channels side by side, as they lie in memory.
+            a, b = (p[seen].reshape(rows.stop - rows.start + _MARGIN_PX, -1) for p in (reference, distorted))
+            if space is None or space.shape != a.shape:
+                space = _Workspace(a.shape, channels)
+            found.append(summary((rows, part), *_block(a, b, space)))
         return found
 
     rows = list(spans(0, height - _MARGIN_PX, BLOCK_ROWS))

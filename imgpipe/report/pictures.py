@@ -21,7 +21,7 @@ from imgpipe.report.duplicates import dhash
 from imgpipe.storage import keys
 
 #: Increment when the same pictures get other thumbnails.
-_CODE_VERSION = 2
+_CODE_VERSION = 3
 FOLDER = "thumbs"
 #: In the order in which they are shown.
 KINDS = ("source", "result", "matte", "diff", "detail_source", "detail_result")

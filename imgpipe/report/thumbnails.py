@@ -14,8 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from imgpipe.errors import EncodeError
-from imgpipe.images.colour import three_channels, to_8_bit, to_srgb8
-from imgpipe.images.icc import is_srgb
+from imgpipe.images.colour import three_channels, to_8_bit, to_srgb
 from imgpipe.images.image import Image
 from imgpipe.pixels.difference import heat_map, max_pool
 from imgpipe.pixels.strips import spans
@@ -136,17 +135,9 @@ def whole_as_webp(image: Image, max_side: int = MAX_SIDE_PX) -> bytes:
 
 
 def _shown(image: Image, size: tuple[int, int], interpolation: int, *, on_checkerboard: bool) -> Bytes8:
-    colour, alpha = premultiplied(image)
+    colour, alpha = premultiplied(to_srgb(image))
     shown = np.asarray(cv2.resize(colour, size, interpolation=interpolation), np.uint8)
     if alpha is not None:
         alpha = np.asarray(cv2.resize(alpha, size, interpolation=interpolation), np.uint8)
         shown = over(shown, alpha, checkerboard(size) if on_checkerboard else np.full_like(shown, 255))
-    return _to_srgb(shown, image)
-
-
-def _to_srgb(rgb: Bytes8, image: Image) -> Bytes8:
-    """Small opaque pixels out of ``image``'s own colour space into sRGB."""
-    if image.icc is None or is_srgb(image.icc):
-        return rgb
-    colour = rgb if image.channels >= 3 else rgb[..., :1]
-    return to_srgb8(Image(np.ascontiguousarray(colour), icc=image.icc))
+    return shown

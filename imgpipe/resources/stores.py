@@ -61,7 +61,9 @@ class ImageStores(ConfigurableResource[Stores]):
         places = (settings.source, settings.output)
         client = self.s3.get_client() if any(url.startswith("s3://") for url in places) else None
         stores = Stores(
-            source=open_store(settings.source, settings.s3, client=client),
+            source=open_store(
+                settings.source, settings.s3, client=client, follow_links=settings.intake.follow_links
+            ),
             output=open_store(settings.output, settings.s3, create=True, client=client),
         )
         require_source(stores.output, settings.dataset, stores.source.url)

@@ -4,7 +4,7 @@ from imgpipe.settings.operations import AssetSettings, AutomationSettings, CostS
 from imgpipe.settings.pictures import EnhanceSettings, RembgSettings, UpscaleSettings
 from imgpipe.settings.quality import QualitySettings
 from imgpipe.settings.section import ActionSection, Section, suggest
-from imgpipe.settings.sources import IsolationSettings, LimitSettings, S3Settings
+from imgpipe.settings.sources import IntakeSettings, IsolationSettings, LimitSettings, S3Settings
 
 __all__ = [
     "ActionSection",
@@ -12,6 +12,7 @@ __all__ = [
     "AutomationSettings",
     "CostSettings",
     "EnhanceSettings",
+    "IntakeSettings",
     "IsolationSettings",
     "LimitSettings",
     "QualitySettings",

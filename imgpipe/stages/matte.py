@@ -13,10 +13,14 @@ from imgpipe.images.image import Image
 from imgpipe.matting.build import fingerprint
 from imgpipe.records import ImageRow
 from imgpipe.settings import RembgSettings
-from imgpipe.stages.protocol import StageResult
+from imgpipe.stages.protocol import FIXED_BYTES, PictureSize, StageResult
 
 if TYPE_CHECKING:
     from imgpipe.matting.matte import Matter
+
+
+#: Measured with either backend on pictures of 9 to 100 megapixels: float planes of alpha, trimap and colours.
+_BYTES_PER_PIXEL = 40
 
 
 class MatteStage:
@@ -41,16 +45,23 @@ class MatteStage:
         with self._lock:
             return self._matter
 
+    def needed_bytes(self, inputs: Mapping[str, PictureSize]) -> int:
+        source = inputs["source"]
+        return FIXED_BYTES + source.bytes + _BYTES_PER_PIXEL * source.pixels
+
     def run(self, inputs: Mapping[str, Image], rows: Mapping[str, ImageRow]) -> StageResult:
+        from imgpipe.inference.srgb_view import srgb_view
+
         matter = self.load()
-        matte = matter.matte(inputs["source"])
+        view = srgb_view(inputs["source"])
+        matte = matter.matte(view.image)
         return StageResult(
-            outputs={"matted": matte.image},
+            outputs={"matted": view.back(matte.image)},
             status=matte.status,
-            reasons=matte.reasons,
+            reasons=(*matte.reasons, *filter(None, [view.fault])),
             model=matter.model,
             metrics=matte.metrics,
-            details=matte.details,
+            details={**matte.details, **view.details()},
             seconds=matte.seconds,
         )
 

@@ -9,8 +9,10 @@ from dataclasses import replace
 
 from imgpipe.errors import StorageError
 from imgpipe.records import ShardManifest, SourceObject
+from imgpipe.storage import keys
 from imgpipe.storage.manifest_file import SealedEntry
 from imgpipe.storage.sealed import SealedShards
+from imgpipe.storage.store import LeftOut
 from imgpipe.storage.walk import Window
 
 #: Endings that make an object a source, in any case. Its format is determined from its content.
@@ -20,32 +22,35 @@ IMAGE_EXTENSIONS = frozenset(
         *("avif", "heic", "heif", "jxl"),
     )
 )
-_MAX_EXAMPLES = 20
+NOT_IMAGES = "files are not named like images"
+RESULTS = "files are results of imgpipe, below"
+
+
+class OutOfOrder(StorageError):
+    """A listing is not in key order."""
 
 
 class Comparison:
     """Counts what a listing changes.
 
     ``new`` counts sources without a sealed entry; ``changed, returned, deleted, unchanged, absent`` count
-    sealed entries; ``ignored`` objects have no image's ending, ``ignored_examples`` names up to 20 of them.
-    ``updates`` are the new versions, by shard and position, as (etag, size in bytes, present). Objects below
-    ``own_prefix`` are left out.
+    sealed entries. ``left_out`` are objects without an image's ending and results of another output inside
+    the source. ``updates`` are the new versions, by shard and position, as (etag, size in bytes, present).
+    Objects below ``own_prefix`` are not even counted.
     """
 
-    def __init__(self, sealed: SealedShards, *, own_prefix: str | None = None) -> None:
+    def __init__(self, sealed: SealedShards, left_out: LeftOut, *, own_prefix: str | None = None) -> None:
         self._sealed = sealed
+        self.left_out = left_out
         self._own = own_prefix
         self._last: str | None = None
-        self.new = self.changed = self.returned = self.deleted = self.unchanged = self.absent = (
-            self.ignored
-        ) = 0
-        self.ignored_examples: list[str] = []
+        self.new = self.changed = self.returned = self.deleted = self.unchanged = self.absent = 0
         self.updates: dict[str, dict[int, tuple[str, int, bool]]] = {}
 
     def window(self, window: Window) -> list[SourceObject]:
         """Compare all sources of a window; returns those that are new, in order.
 
-        Raises :class:`StorageError` where the listing is not in key order.
+        Raises :class:`OutOfOrder` where the listing is not in key order.
         """
         known: dict[str, SealedEntry] = {}
         for entry in self._sealed.entries(window.low, window.high):
@@ -68,7 +73,7 @@ class Comparison:
         if self._last is not None and found.key <= self._last:
             if found.key == self._last:  # A page was fetched again.
                 return False
-            raise StorageError(
+            raise OutOfOrder(
                 f"expected sources in key order, got {found.key!r} after {self._last!r}; set "
                 "s3.listing_order=unsorted, or sort the list by key"
             )
@@ -79,11 +84,13 @@ class Comparison:
         if entry is not None:
             self._compare(entry, found)
             return False
+        root = keys.root_of_result(found.key)
+        if root is not None:
+            self.left_out.add(RESULTS, root or "./")
+            return False
         if _ending(found.key) in IMAGE_EXTENSIONS:
             return True
-        self.ignored += 1
-        if len(self.ignored_examples) < _MAX_EXAMPLES:
-            self.ignored_examples.append(found.key)
+        self.left_out.add(NOT_IMAGES, found.key)
         return False
 
     def _compare(self, entry: SealedEntry, found: SourceObject) -> None:

@@ -12,9 +12,9 @@ Etags
     resets the time, is not noticed.
 
 Links
-    A link to a file inside the root is the file under another key. A link that leads out of the root is
-    listed, so that it costs a row, and refused when read. A link to a folder is not followed; a warning
-    names it.
+    As ``follow_links`` says (:mod:`imgpipe.storage.links`); one that is not followed is not listed, and
+    refused when read. A link that is followed is what it leads to, under another key. Writing never follows
+    a link out of the root.
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ from imgpipe.errors import (
 )
 from imgpipe.records import SourceObject
 from imgpipe.storage.file_names import file_name, key_part
-from imgpipe.storage.store import check_key, is_hidden
+from imgpipe.storage.links import SPECIAL, FollowLinks, Target, follow
+from imgpipe.storage.store import HIDDEN, LeftOut, check_key, is_hidden
 
 Entries = list[tuple[str, "os.DirEntry[str]"]]
 _LOG = logging.getLogger(__name__)
@@ -65,8 +66,9 @@ _NAME_FAULTS = {errno.ENAMETOOLONG, errno.EISDIR, errno.ENOTDIR, errno.EFBIG, er
 class LocalStore:
     """An :class:`~imgpipe.storage.store.ImageStore` over an existing folder."""
 
-    def __init__(self, root: Path | str) -> None:
+    def __init__(self, root: Path | str, follow_links: FollowLinks = "inside") -> None:
         self._root = Path(root).resolve()
+        self._follow_links = follow_links
 
     @property
     def url(self) -> str:
@@ -122,21 +124,28 @@ class LocalStore:
     def exists(self, key: str) -> bool:
         path = self._path(key)
         try:
-            mode = path.lstat().st_mode
-            if stat.S_ISLNK(mode):
-                return not path.is_dir()
+            info = path.lstat()
+            if stat.S_ISLNK(info.st_mode):
+                target = self._follow(path)
+                if target.info is None:
+                    return False
+                info = target.info
         except OSError as exc:
             if exc.errno in _NOT_THERE | {errno.ENAMETOOLONG} and self._root.is_dir():
                 return False
             raise self._translated(exc, key) from exc
-        return stat.S_ISREG(mode) and not is_hidden(key)
+        listed = stat.S_ISREG(info.st_mode) and not is_hidden(key)
+        return listed and self._is_listed_folder(key[: key.rfind("/") + 1])
 
-    def list(self, prefix: str = "", *, start_after: str | None = None) -> Iterator[SourceObject]:
+    def list(
+        self, prefix: str = "", *, start_after: str | None = None, left_out: LeftOut | None = None
+    ) -> Iterator[SourceObject]:
+        out = LeftOut() if left_out is None else left_out
         folder = prefix[: prefix.rfind("/") + 1]
         if folder and not self._is_listed_folder(folder):
             return
         # An explicit stack: folders may be nested deeper than Python may recurse.
-        stack = [iter(self._entries(folder))]
+        stack = [iter(self._entries(folder, prefix, out))]
         while stack:
             item = next(stack[-1], None)
             if item is None:
@@ -145,7 +154,7 @@ class LocalStore:
             key, entry = item
             if key.endswith("/"):
                 if key.startswith(prefix) and not _all_before(key, start_after):
-                    stack.append(iter(self._entries(key)))
+                    stack.append(iter(self._entries(key, prefix, out)))
             elif key.startswith(prefix) and (start_after is None or key > start_after):
                 found = self._describe(key, entry)
                 if found is not None:
@@ -164,27 +173,28 @@ class LocalStore:
     def _path(self, key: str) -> Path:
         return self._root.joinpath(*(file_name(part) for part in check_key(key)))
 
+    def _follow(self, link: Path) -> Target:
+        return follow(link, self._root, self._follow_links)
+
     def _is_listed_folder(self, folder: str) -> bool:
-        """Whether listing from the root would come to this folder: not hidden, not behind a link."""
+        """Whether listing from the root would come to this folder (``""``, or ending in ``/``)."""
         try:
-            path = self._path(folder.removesuffix("/"))
-            return not is_hidden(folder) and path.resolve() == path
-        except (ObjectUnreadable, RuntimeError):  # no key starts like this; a link to itself
+            path = self._path(folder.removesuffix("/")) if folder else self._root
+            if is_hidden(folder) or path.resolve() == path:
+                return not is_hidden(folder)
+            above = reversed([path, *path.parents])
+            links = [one for one in above if one.is_relative_to(self._root) and one.is_symlink()]
+            return all(self._follow(one).is_folder for one in links)
+        except (ObjectUnreadable, RuntimeError, OSError):  # no key starts like this; a link to itself
             return False
 
-    def _entries(self, folder: str) -> Entries:
+    def _entries(self, folder: str, prefix: str, out: LeftOut) -> Entries:
         """(key, entry) of a folder in the order of **complete** keys: folders count with their slash."""
         path = self._path(folder.removesuffix("/")) if folder else self._root
         try:
             with os.scandir(path) as entries:
-                named = [
-                    (
-                        folder + key_part(entry.name) + ("/" if entry.is_dir(follow_symlinks=False) else ""),
-                        entry,
-                    )
-                    for entry in entries
-                    if not entry.name.startswith(".")
-                ]
+                by_name = sorted(entries, key=lambda entry: entry.name)
+                named = [(self._listed_key(folder, entry, prefix, out), entry) for entry in by_name]
         except OSError as exc:
             if exc.errno in _NOT_THERE and self._root.is_dir():
                 return []  # removed while listing, or a prefix that nothing has
@@ -192,27 +202,31 @@ class LocalStore:
             raise StoreUnavailable(
                 f"{path}: this folder cannot be listed: {exc.strerror}; check its permissions and disk"
             ) from exc
-        return sorted(named, key=lambda item: item[0])
+        return sorted((item for item in named if item[0]), key=lambda item: item[0])
+
+    def _listed_key(self, folder: str, entry: os.DirEntry[str], prefix: str, out: LeftOut) -> str:
+        """The entry's key, with a slash for a folder; empty where it is left out, which ``out`` counts."""
+        key, reason, name = folder + key_part(entry.name), "", ""
+        is_folder = entry.is_dir(follow_symlinks=False)
+        if entry.name.startswith("."):
+            reason = "" if entry.name.startswith((_TEMPORARY, _LOCK)) else HIDDEN
+        elif entry.is_symlink():
+            target = self._follow(Path(entry.path))
+            is_folder, reason, name = target.is_folder, target.reason, f" -> {target.path}"
+        elif not is_folder and not entry.is_file(follow_symlinks=False):
+            reason = SPECIAL
+        key += "/" if is_folder else ""
+        if reason and key.startswith(prefix):
+            out.add(reason, key + name)
+        return "" if reason or entry.name.startswith(".") else key
 
     def _describe(self, key: str, entry: os.DirEntry[str]) -> SourceObject | None:
         try:
-            info = entry.stat(follow_symlinks=False)
-            if stat.S_ISLNK(info.st_mode):
-                if entry.is_dir():
-                    _LOG.warning("%s: a link to a folder is not followed; copy or mount it", self.uri(key))
-                    return None
-                target = Path(entry.path).resolve()
-                if target.is_relative_to(self._root) and target.exists():
-                    info = entry.stat()
-            elif not stat.S_ISREG(info.st_mode):
-                return None
+            info = entry.stat()
         except FileNotFoundError:
             return None
-        except RuntimeError:  # a link that leads to itself: the row comes from reading it
-            pass
         except OSError as exc:
-            if exc.errno != errno.ELOOP:
-                raise self._translated(exc, key) from exc
+            raise self._translated(exc, key) from exc
         return SourceObject(key, info.st_size, _etag(info))
 
     def _require_etag(self, key: str, info: os.stat_result, etag: str | None) -> None:
@@ -224,9 +238,11 @@ class LocalStore:
             target = path.resolve()
         except RuntimeError as exc:
             raise ObjectUnreadable(f"{self.uri(key)}: a link that leads to itself; remove it") from exc
-        if not target.is_relative_to(self._root):
+        within = self._root if self._follow_links == "inside" else path
+        if self._follow_links != "always" and not target.is_relative_to(within):
             raise ObjectUnreadable(
-                f"{self.uri(key)}: a link out of {self._root}, to {target}; put a copy in its place"
+                f"{self.uri(key)}: a link out of {within}, to {target}, and intake.follow_links is "
+                f"{self._follow_links}; set it to always, or put a copy in the link's place"
             )
 
     def _require_folder_inside(self, folder: Path) -> None:

@@ -16,10 +16,10 @@ from itertools import islice
 from imgpipe.errors import ConfigError, ObjectExists, ObjectMissing, StorageError
 from imgpipe.records import ManifestEntry, ShardManifest, SourceObject
 from imgpipe.storage import keys
-from imgpipe.storage.comparison import Comparison, updated
+from imgpipe.storage.comparison import Comparison, OutOfOrder, updated
 from imgpipe.storage.manifest_file import manifest_from_bytes, manifest_to_bytes
 from imgpipe.storage.sealed import SealedShards, list_manifests
-from imgpipe.storage.store import ImageStore
+from imgpipe.storage.store import ImageStore, LeftOut
 from imgpipe.storage.walk import Position, StoreWalk
 
 
@@ -30,8 +30,8 @@ class Plan:
     ``shards`` are all shards of the data set as they will be, in order; ``files`` the manifests to be
     written, as bytes by shard (a tenth of their size as objects); it is empty where nothing changed. Every
     entry counts once: ``new + changed + returned + deleted + unchanged + absent`` is their number.
-    ``returned`` were deleted and are back, ``absent`` were deleted before and still are. ``ignored`` objects
-    have no image's ending; ``ignored_examples`` names up to 20 of them.
+    ``returned`` were deleted and are back, ``absent`` were deleted before and still are. ``left_out`` is what
+    is not taken for a source, and why.
     """
 
     dataset: str
@@ -45,13 +45,13 @@ class Plan:
     deleted: int
     unchanged: int
     absent: int
-    ignored: int
-    ignored_examples: tuple[str, ...]
+    left_out: LeftOut
 
     @property
     def listed(self) -> int:
-        """Number of objects that the source has, those that are no images included."""
-        return self.new + self.changed + self.returned + self.unchanged + self.ignored
+        """Number of objects that the source has, those that are left out included."""
+        left_out = sum(self.left_out.counts.values())
+        return self.new + self.changed + self.returned + self.unchanged + left_out
 
 
 def plan(source: ImageStore, output: ImageStore, *, dataset: str, shard_size: int) -> Plan:
@@ -67,10 +67,19 @@ def plan(source: ImageStore, output: ImageStore, *, dataset: str, shard_size: in
     keys.check_dataset(dataset)
     if shard_size < 1:
         raise ConfigError(f"shard_size: expected 1 or more, got {shard_size}")
+    try:
+        return _plan(source, output, dataset, shard_size)
+    except OutOfOrder:
+        # A store on S3 has noticed too, and sorts the second time.
+        return _plan(source, output, dataset, shard_size)
+
+
+def _plan(source: ImageStore, output: ImageStore, dataset: str, shard_size: int) -> Plan:
     sealed = SealedShards(output, dataset)
     sealed.require_intact()
-    comparison = Comparison(sealed, own_prefix=output_inside(source.url, output.url))
-    windows = StoreWalk(source, ("",)).windows(Position(), math.inf)
+    walk = StoreWalk(source, ("",))
+    comparison = Comparison(sealed, walk.left_out, own_prefix=output_inside(source.url, output.url))
+    windows = walk.windows(Position(), math.inf)
     new = (found for window in windows for found in comparison.window(window))
     return make_plan(output, sealed, comparison, _batches(new, shard_size))
 
@@ -107,8 +116,7 @@ def make_plan(
         deleted=comparison.deleted,
         unchanged=comparison.unchanged,
         absent=comparison.absent,
-        ignored=comparison.ignored,
-        ignored_examples=tuple(comparison.ignored_examples),
+        left_out=comparison.left_out,
     )
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from imgpipe.errors import ObjectChanged, ObjectExists, ObjectMissing
 from imgpipe.records import SourceObject
-from imgpipe.storage.store import check_key, is_hidden
+from imgpipe.storage.store import LeftOut, check_key, is_hidden, why_hidden
 
 
 class MemoryStore:
@@ -52,11 +52,17 @@ class MemoryStore:
         with self._lock:
             return key in self._objects and not is_hidden(key)
 
-    def list(self, prefix: str = "", *, start_after: str | None = None) -> Iterator[SourceObject]:
+    def list(
+        self, prefix: str = "", *, start_after: str | None = None, left_out: LeftOut | None = None
+    ) -> Iterator[SourceObject]:
         with self._lock:
-            keys = sorted(key for key in self._objects if key.startswith(prefix) and not is_hidden(key))
+            keys = sorted(key for key in self._objects if key.startswith(prefix))
         for key in keys:
             if start_after is not None and key <= start_after:
+                continue
+            if is_hidden(key):
+                if left_out is not None:
+                    left_out.add(why_hidden(key), key)
                 continue
             with self._lock:
                 found = self._objects.get(key)

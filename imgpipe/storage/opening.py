@@ -9,6 +9,7 @@ from urllib.parse import unquote, urlsplit
 
 from imgpipe.errors import ConfigError, StoreUnavailable
 from imgpipe.settings import S3Settings
+from imgpipe.storage.links import FollowLinks
 from imgpipe.storage.local import LocalStore
 from imgpipe.storage.store import ImageStore
 
@@ -16,11 +17,19 @@ _ACCEPTED = "expected a folder, file:///absolute/folder or s3://bucket/prefix"
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]")
 
 
-def open_store(url: str, s3: S3Settings, *, create: bool = False, client: Any = None) -> ImageStore:
+def open_store(
+    url: str,
+    s3: S3Settings,
+    *,
+    create: bool = False,
+    client: Any = None,
+    follow_links: FollowLinks = "inside",
+) -> ImageStore:
     """The store at ``url``: a folder (``~`` allowed), ``file://...`` or ``s3://bucket/prefix``.
 
     ``client``: a boto3 S3 client to use in place of the one that is made from ``s3`` and the environment.
 
+    ``follow_links``: which links in a folder are followed (:mod:`imgpipe.storage.links`).
     ``create`` makes a folder that is not there; buckets are never made. Whether a bucket can be reached
     shows with the first use, as StoreUnavailable. Raises :class:`ConfigError` for any other address and
     for a folder that does not exist, StoreUnavailable where a folder cannot be made.
@@ -34,9 +43,9 @@ def open_store(url: str, s3: S3Settings, *, create: bool = False, client: Any = 
             "credentials into AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or an AWS profile (AWS_PROFILE)"
         )
     if not separator:
-        return _open_folder(Path(url), create=create)
+        return LocalStore(_open_folder(Path(url), create=create), follow_links)
     if scheme.lower() == "file":
-        return _open_folder(_file_url_path(url), create=create)
+        return LocalStore(_open_folder(_file_url_path(url), create=create), follow_links)
     if scheme.lower() == "s3":
         return _open_s3(url, rest, s3, client)
     raise ConfigError(f"{url}: {_ACCEPTED}; {scheme}:// is not supported")
@@ -49,7 +58,7 @@ def _file_url_path(url: str) -> Path:
     return Path(unquote(parts.path, errors="surrogateescape"))
 
 
-def _open_folder(path: Path, *, create: bool) -> LocalStore:
+def _open_folder(path: Path, *, create: bool) -> Path:
     try:
         folder = path.expanduser().absolute()
     except RuntimeError as exc:
@@ -66,7 +75,7 @@ def _open_folder(path: Path, *, create: bool) -> LocalStore:
     if not is_folder:
         found = "is a file" if exists else "does not exist; check its spelling"
         raise ConfigError(f"{folder}: expected a folder, it {found}")
-    return LocalStore(folder)
+    return folder
 
 
 def _open_s3(url: str, rest: str, s3: S3Settings, client: Any) -> ImageStore:

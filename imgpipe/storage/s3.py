@@ -29,8 +29,8 @@ from imgpipe.storage.s3_errors import (
     not_s3,
     translated,
 )
-from imgpipe.storage.s3_listing import in_key_order
-from imgpipe.storage.store import check_key, is_hidden
+from imgpipe.storage.s3_listing import in_key_order, lists_by_key
+from imgpipe.storage.store import LeftOut, check_key, is_hidden, why_hidden
 
 # For what botocore does not repeat itself: broken bodies, pages without sense, conflicts between writers.
 _ATTEMPTS = 4
@@ -69,6 +69,7 @@ class S3Store:
         self._client = client
         directory = listing_order == "auto" and bucket.endswith(_DIRECTORY_BUCKET)
         self._order = "unsorted" if directory else listing_order
+        self._place = f"{client.meta.endpoint_url}/{bucket}"
         self._bucket_seen = False
         self._failures = 0
 
@@ -146,10 +147,20 @@ class S3Store:
             raise self._refused(refusal or exc, key) from exc
         return True
 
-    def list(self, prefix: str = "", *, start_after: str | None = None) -> Iterator[SourceObject]:
+    def list(
+        self, prefix: str = "", *, start_after: str | None = None, left_out: LeftOut | None = None
+    ) -> Iterator[SourceObject]:
         """As the protocol says; keys that end with ``/`` (folder marks of S3 browsers) are left out."""
-        place = f"{self._client.meta.endpoint_url}/{self._bucket}"
-        return in_key_order(self._list, place, self._order, prefix, start_after)
+        for found in in_key_order(self._list, self._place, self._order, prefix, start_after):
+            if not is_hidden(found.key):
+                yield found
+            elif left_out is not None:
+                left_out.add(why_hidden(found.key), found.key)
+
+    @property
+    def seen_unsorted(self) -> bool:
+        """Whether the server was seen to list in another order than by key, which no setting says."""
+        return self._order == "auto" and not lists_by_key(self._place, self._order)
 
     def delete(self, key: str) -> None:
         check_key(key)
@@ -159,16 +170,16 @@ class S3Store:
             raise self._refused(exc, key) from exc
 
     def _list(self, prefix: str, start_after: str | None) -> Iterator[SourceObject]:
-        """In the server's order."""
+        """In the server's order, hidden keys too."""
         request: dict[str, Any] = {"Bucket": self._bucket, "Prefix": self._prefix + prefix}
         if start_after is not None:
             request["StartAfter"] = self._prefix + start_after
         while True:
             page = self._page(request)
             for item in page.get("Contents", ()):
-                key = item["Key"].removeprefix(self._prefix)
-                if not is_hidden(key) and not key.endswith("/") and key:
-                    yield SourceObject(key, int(item["Size"]), self._etag(item))
+                key = str(self._field(item, "Key")).removeprefix(self._prefix)
+                if not key.endswith("/") and key:
+                    yield SourceObject(key, int(self._field(item, "Size")), self._etag(item))
             if not page.get("IsTruncated"):
                 return
             token = page.get("NextContinuationToken")
@@ -207,14 +218,21 @@ class S3Store:
         own = True
         if is_fault_of_the_server(exc):
             self._failures += code_of(exc) not in MISSING
-            own = self._failures < _FAILURES_IN_A_ROW and not is_fault_of_the_server(self._probe())
+            own = self._failures < _FAILURES_IN_A_ROW and self._answers()
         return translated(exc, self.url, self.uri(key), of_object=own)
 
+    def _answers(self) -> bool:
+        refusal = self._probe()
+        return refusal is None or (bool(code_of(refusal)) and not is_fault_of_the_server(refusal))
+
     def _etag(self, answer: Mapping[str, Any]) -> str:
-        """Of an answer or a listed object; one without is no S3 server's."""
-        if "ETag" not in answer:
-            raise not_s3(self.url, "success without an ETag")
-        return str(answer["ETag"]).strip('"')
+        return str(self._field(answer, "ETag")).strip('"')
+
+    def _field(self, answer: Mapping[str, Any], name: str) -> Any:
+        """Of an answer or a listed object."""
+        if name not in answer:
+            raise not_s3(self.url, f"success without {name}")
+        return answer[name]
 
     def _was_ours(self, exc: Exception, key: str, data: bytes) -> bool:
         """Whether the existing object was written by this call.

@@ -65,18 +65,21 @@ def _new_client(s3: S3Settings) -> Any:
         check_endpoint(client.meta.endpoint_url)
     except ValueError as exc:
         raise ConfigError(f"AWS_ENDPOINT_URL, or endpoint_url of the AWS profile: {exc}") from exc
-    client.meta.events.register("before-parse.s3", _refuse_redirection)
+    client.meta.events.register("before-parse.s3", _repair)
     if s3.requester_pays:
         client.meta.events.register("before-call.s3", _pay)
     return client
 
 
-def _refuse_redirection(response_dict: dict[str, Any], **_: Any) -> None:
-    """To another site: botocore asks for the bucket's region, without end where that is redirected too."""
+def _repair(response_dict: dict[str, Any], **_: Any) -> None:
+    """Two answers that botocore fails at by itself."""
     status, headers = response_dict["status_code"], response_dict["headers"]
-    if not 300 <= status < 400:
+    if status < 300:
         return
-    if "x-amz-bucket-region" not in headers and b"<Error>" not in response_dict["body"]:
+    if not isinstance(response_dict["body"], bytes):  # An error with a checksum was taken for an object.
+        response_dict["body"] = b""
+    # Redirected to another site, it asks for the bucket's region, without end where that is redirected too.
+    if status < 400 and "x-amz-bucket-region" not in headers and b"<Error>" not in response_dict["body"]:
         raise ResponseParserError(f"HTTP status {status}, a redirection to {headers.get('Location')}")
 
 

@@ -10,10 +10,10 @@ from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 from urllib3.exceptions import HTTPError
 
-from imgpipe.errors import ObjectMissing, ObjectUnreadable, StorageError, StoreUnavailable
+from imgpipe.errors import ObjectDamaged, ObjectMissing, ObjectUnreadable, StorageError, StoreUnavailable
 
-#: Everything that a request to S3 may raise.
-REFUSALS = (ClientError, BotoCoreError, ResponseParserError, HTTPError)
+#: Everything that a request to S3 may raise; ValueError: a date or number in the answer that is none.
+REFUSALS = (ClientError, BotoCoreError, ResponseParserError, HTTPError, ValueError)
 MISSING = {"NoSuchKey", "NotFound", "404"}
 PRECONDITION = {"PreconditionFailed", "412"}
 CONFLICT = {"ConditionalRequestConflict", "OperationAborted", "409"}
@@ -60,7 +60,7 @@ def translated(exc: Exception, url: str, uri: str, *, of_object: bool = False) -
     or listing is the store's.
     """
     if isinstance(exc, boto.FlexibleChecksumError):
-        return ObjectUnreadable(f"{uri}: its bytes are not what its checksum says ({exc}); upload it again")
+        return ObjectDamaged(f"{uri}: its bytes are not what its checksum says ({exc}); upload it again")
     if isinstance(exc, ClientError) and (refused := _about_one_object(exc, uri, of_object=of_object)):
         return refused
     if of_object and is_fault_of_the_server(exc):
@@ -70,12 +70,12 @@ def translated(exc: Exception, url: str, uri: str, *, of_object: bool = False) -
         )
     if isinstance(exc, ClientError):
         return _from_answer(exc, url, uri)
-    if isinstance(exc, ResponseParserError):
+    if isinstance(exc, (ResponseParserError, ValueError)):
         return not_s3(url, str(exc))
     return _from_transport(exc, url)
 
 
-def is_fault_of_the_server(exc: Exception | None) -> bool:
+def is_fault_of_the_server(exc: Exception) -> bool:
     """Whether the server broke off, fell silent, failed (status 5xx, but not throttling) or is no S3's."""
     if isinstance(exc, ClientError):
         failed = _status(exc) >= 500 and code_of(exc) not in _THROTTLED

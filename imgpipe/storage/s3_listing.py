@@ -28,6 +28,11 @@ _LOG = logging.getLogger(__name__)
 _unsorted: set[str] = set()
 
 
+def lists_by_key(place: str, order: str) -> bool:
+    """Whether listings of a bucket are in key order as far as is known."""
+    return order == "sorted" or (order == "auto" and place not in _unsorted)
+
+
 def in_key_order(
     lister: Lister, place: str, order: str, prefix: str, start_after: str | None
 ) -> Iterator[SourceObject]:
@@ -37,24 +42,23 @@ def in_key_order(
     first 50,000 objects is logged and yielded as it comes: whoever needs the order has to check it, and finds
     it sorted at the second try.
     """
-    if order == "unsorted" or (order == "auto" and place in _unsorted):
+    if not lists_by_key(place, order):
         yield from _sorted(_whole(lister, prefix, start_after), place)
         return
-    listing = (
-        found for found in lister(prefix, start_after) if start_after is None or found.key > start_after
-    )
+    listing = lister(prefix, start_after)
     if order == "sorted":
         yield from listing
         return
     first = list(islice(listing, AHEAD))
-    if any(after.key < before.key for before, after in pairwise(first)):
+    names = [start_after or "", *(found.key for found in first)]
+    if any(after < before for before, after in pairwise(names)):
         _note(place)
         # What StartAfter means to this server is not known.
         everything = chain(first, listing) if start_after is None else _whole(lister, prefix, start_after)
         yield from _sorted(everything, place)
         return
     yield from first
-    last = first[-1].key if first else ""
+    last = names[-1]
     for found in listing:
         if found.key < last:
             _note(place)

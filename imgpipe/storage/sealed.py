@@ -74,8 +74,8 @@ class SealedShards:
         """Raise :class:`ObjectUnreadable` where a manifest cannot be read: its sources would look new."""
         for exc in self.damaged.values():
             raise ObjectUnreadable(
-                f"{exc}. Nothing is planned until it is restored from a copy, or deleted: then its sources "
-                "go into new shards and are made again"
+                f"{exc}. Nothing is planned until it can be read again: it is restored from a copy, or "
+                "deleted, then its sources go into new shards and are made again"
             ) from exc
 
     def entries(self, low: str | None, high: str | None) -> Iterator[SealedEntry]:

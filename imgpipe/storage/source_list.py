@@ -20,7 +20,7 @@ from imgpipe.records import SourceObject
 from imgpipe.settings import S3Settings
 from imgpipe.storage.opening import open_store
 from imgpipe.storage.parquet import from_parquet
-from imgpipe.storage.store import ImageStore, is_hidden
+from imgpipe.storage.store import ImageStore, LeftOut, is_hidden, why_hidden
 from imgpipe.storage.walk import WINDOW, Position, Window
 
 if TYPE_CHECKING:
@@ -57,6 +57,7 @@ class ListWalk:
 
     def __init__(self, url: str, source: ImageStore, s3: S3Settings, *, complete: bool) -> None:
         self._complete = complete
+        self.left_out = LeftOut()
         folder, _, name = url.rpartition("/")
         store = open_store(folder or ".", s3)
         found = _newest_manifest(store) if not name else _described(store, name)
@@ -82,6 +83,9 @@ class ListWalk:
                 listed = [SourceObject(row["key"], row["size"], row["etag"]) for row in chunk.to_pylist()]
                 high = None if ended and last_file else listed[-1].key if listed else low
                 shown = [found for found in listed if not is_hidden(found.key)]
+                for found in listed:
+                    if is_hidden(found.key):
+                        self.left_out.add(why_hidden(found.key), found.key)
                 if high is None or listed:
                     yield Window(shown, low, high, "", self._complete, self._next(part, high, row, ended))
                 low = high

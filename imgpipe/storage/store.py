@@ -7,10 +7,46 @@ and written whole; a writer's bytes are seen completely or not at all.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from imgpipe.errors import ObjectUnreadable
 from imgpipe.records import SourceObject
+
+HIDDEN = "hidden names (a part begins with a dot)"
+DOTTED = "names with a part . or .."
+#: Names of each kind that are kept for people to see.
+_MAX_NAMES = 20
+
+
+@dataclass
+class LeftOut:
+    """What is not taken for a source: reason -> how many, and the first names. A folder counts once."""
+
+    counts: dict[str, int] = field(default_factory=dict)
+    _names: dict[str, dict[str, None]] = field(default_factory=dict)
+
+    def add(self, reason: str, name: str) -> None:
+        """Count one; equal names are named once."""
+        self.counts[reason] = self.counts.get(reason, 0) + 1
+        names = self._names.setdefault(reason, {})
+        if len(names) < _MAX_NAMES:
+            names[name] = None
+
+    def count(self, reason: str) -> int:
+        """How many were left out for this reason."""
+        return self.counts.get(reason, 0)
+
+    def names(self, reason: str) -> tuple[str, ...]:
+        """Up to 20 of them, in the order in which they were found."""
+        return tuple(self._names.get(reason, ()))
+
+    def describe(self, shown: int = 3) -> list[str]:
+        """One line for each reason: number, reason and the first names."""
+        return [
+            f"{count} {reason}: " + ", ".join(self.names(reason)[:shown]) + (", ..." if count > shown else "")
+            for reason, count in self.counts.items()
+        ]
 
 
 class ImageStore(Protocol):
@@ -40,11 +76,14 @@ class ImageStore(Protocol):
     def exists(self, key: str) -> bool:
         """Whether :meth:`list` would name this key."""
 
-    def list(self, prefix: str = "", *, start_after: str | None = None) -> Iterator[SourceObject]:
+    def list(
+        self, prefix: str = "", *, start_after: str | None = None, left_out: LeftOut | None = None
+    ) -> Iterator[SourceObject]:
         """Every object whose key starts with ``prefix``, at any depth, sorted by key (code points).
 
         Pages are fetched as they are consumed. ``start_after`` leaves out keys up to and including it;
-        it need not exist. Hidden names (a part that starts with a dot) are never listed.
+        it need not exist. Hidden names (a part that starts with a dot) are never listed; ``left_out`` counts
+        them and whatever else is not listed, as far as the listing is consumed.
         """
 
     def delete(self, key: str) -> None:
@@ -62,6 +101,11 @@ def check_key(key: str) -> tuple[str, ...]:
             f"{key!r}: expected /-separated names without empty, '.' and '..' parts; rename this object"
         )
     return parts
+
+
+def why_hidden(key: str) -> str:
+    """The reason to leave out a hidden key."""
+    return DOTTED if {".", ".."} & set(key.split("/")) else HIDDEN
 
 
 def is_hidden(key: str) -> bool:

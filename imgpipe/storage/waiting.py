@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from imgpipe.errors import ObjectMissing, ObjectUnreadable
+from imgpipe.errors import ObjectDamaged, ObjectMissing, ObjectUnreadable
 from imgpipe.records import SourceObject
 from imgpipe.storage import keys
 from imgpipe.storage.parquet import from_parquet, to_parquet
 from imgpipe.storage.store import ImageStore
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass
 class Waiting:
     """``seen``: source key -> (object, when it was first seen).
 
-    ``tick`` is the number of the look that wrote this, ``touched`` the shards that it was about to write,
-    ``next_index`` the number of sealed shards that it knew of. A look that died is found by them.
+    ``tick`` is the number of the scan that wrote this, ``touched`` the shards that it was about to write,
+    ``next_index`` the number of sealed shards that it knew of. A scan that died is found by them.
     """
 
     seen: dict[str, tuple[SourceObject, datetime]] = field(default_factory=dict)
@@ -27,12 +30,12 @@ class Waiting:
     touched: tuple[str, ...] = ()
     next_index: int = 0
 
-    def note(self, found: SourceObject, now: datetime) -> None:
+    def add(self, found: SourceObject, now: datetime) -> None:
         """Add a new source, or its new version; the time at which it was first seen stays."""
         before = self.seen.get(found.key)
         self.seen[found.key] = (found, before[1] if before else now)
 
-    def strike(self, names: Iterable[str]) -> None:
+    def remove(self, names: Iterable[str]) -> None:
         """Remove sources that were sealed, or deleted before they were."""
         for name in list(names):
             self.seen.pop(name, None)
@@ -50,13 +53,16 @@ class Waiting:
 
 
 def read_waiting(output: ImageStore, dataset: str) -> Waiting:
-    """What the last look left; empty where there was none."""
+    """What the last scan left; empty where there was none, or a damaged one: its sources are found again."""
     import pyarrow as pa
 
     key = keys.waiting_key(dataset)
     try:
         table, facts = from_parquet(output.read(key), output.uri(key))
     except ObjectMissing:
+        return Waiting()
+    except ObjectDamaged as exc:
+        _LOG.warning("%s; the sources that waited are found again", exc)
         return Waiting()
     try:
         seen = {

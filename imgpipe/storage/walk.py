@@ -8,7 +8,7 @@ from itertools import islice
 from typing import Protocol
 
 from imgpipe.records import SourceObject
-from imgpipe.storage.store import ImageStore
+from imgpipe.storage.store import ImageStore, LeftOut
 
 #: Sources in one window at most.
 WINDOW = 50_000
@@ -44,7 +44,9 @@ class Window:
 
 
 class Walk(Protocol):
-    """Iterates over every source."""
+    """Iterates over every source; what is not taken for one is counted in ``left_out``."""
+
+    left_out: LeftOut
 
     @property
     def identity(self) -> str:
@@ -64,6 +66,7 @@ class StoreWalk:
     changes_by_itself = True
 
     def __init__(self, source: ImageStore, prefixes: Sequence[str]) -> None:
+        self.left_out = LeftOut()
         self._source = source
         self._prefixes = tuple(prefixes)
 
@@ -75,7 +78,7 @@ class StoreWalk:
         for part in range(start.part, len(self._prefixes)):
             prefix = self._prefixes[part]
             after = start.after if part == start.part else None
-            listing = self._source.list(prefix, start_after=after)
+            listing = self._source.list(prefix, start_after=after, left_out=self.left_out)
             low = after if after is not None else _before(prefix)
             more = True
             while more:

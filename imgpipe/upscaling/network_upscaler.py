@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from imgpipe.errors import OutOfMemory
 from imgpipe.images.image import Image, Pixels
+from imgpipe.inference.srgb_view import srgb_view
 from imgpipe.inference.weights import LocatedWeights
 from imgpipe.pixels.alpha import resize_alpha
 from imgpipe.pixels.resize import area_average
@@ -64,6 +65,11 @@ class NetworkUpscaler:
         planner = TilePlanner(loaded, settings.tile_size, self.halo_px, settings.batch_size)
         self._queue = NetworkQueue(loaded, planner)
 
+    @property
+    def network_scale(self) -> int:
+        """How much larger the network's pictures are than its input."""
+        return self._loaded.network.scale
+
     def upscale(self, image: Image) -> Upscaled:
         """Enlarge ``image`` as the settings say; its channels, bit depth, profile and metadata stay.
 
@@ -72,12 +78,29 @@ class NetworkUpscaler:
         """
         self._target.check(image.width, image.height, self._limits)
         try:
-            return self._upscale(image)
+            return self._in_srgb(image)
         except MemoryError as exc:
             raise OutOfMemory(
                 f"{image.width} x {image.height} px at {self._target} do not fit into the host's "
                 f"memory; lower {self._target.setting} or run fewer workers"
             ) from exc
+
+    def _in_srgb(self, image: Image) -> Upscaled:
+        """The network works in sRGB's encoding; its answer goes back to the picture's own colour space."""
+        seconds: dict[str, float] = {}
+        with _timed(seconds, "to_srgb"):
+            view = srgb_view(image)
+        done = self._upscale(view.image)
+        if view.image is image:
+            return replace(done, reasons=(*done.reasons, *filter(None, [view.fault])))
+        with _timed(seconds, "from_srgb"):
+            result = view.back(done.image)
+        return replace(
+            done,
+            image=result,
+            details={**done.details, **view.details()},
+            seconds={**done.seconds, **seconds},
+        )
 
     def _upscale(self, image: Image) -> Upscaled:
         seconds: dict[str, float] = {}

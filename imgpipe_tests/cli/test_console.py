@@ -29,7 +29,7 @@ def _printed(what: object, **options: Any) -> str:
 
 @pytest.mark.parametrize("terminal", [False, True])
 def test_a_name_is_one_line_of_text(terminal: bool) -> None:
-    options = {"force_terminal": terminal, "color_system": None}
+    options: dict[str, Any] = {"force_terminal": terminal, "color_system": None}
     assert _printed(escape(HOSTILE), **options) == SEEN + "\n"
     table = Table(box=None, show_header=False, padding=0)
     table.add_row(escape(HOSTILE))

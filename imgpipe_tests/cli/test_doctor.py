@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import cv2
 import pytest
 
 from imgpipe.cli import doctor
 from imgpipe.config import Settings
-from imgpipe.settings import S3Settings, UpscaleSettings
-from imgpipe_tests.storage.faulty_server import error, faulty_server
+from imgpipe.images.isolation import IsolatedDecoder
+from imgpipe.settings import IsolationSettings, S3Settings, UpscaleSettings
+from imgpipe.storage.opening import open_store
+from imgpipe_tests.storage.faulty_server import error, faulty_server, reverse
 
 
 def _installed(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
@@ -64,9 +67,11 @@ def test_a_folder_can_be_written(tmp_path: Path) -> None:
         ("honours it", True, "can be written"),
         ("ignores it", None, "the server ignores If-None-Match: two planners.*overwrite each other"),
         ("refuses it", False, "the server lacks conditional writes"),
+        ("lists backwards", None, "does not list by key; set s3.listing_order=unsorted"),
+        ("is known to list backwards", True, "can be written$"),
     ],
 )
-def test_conditional_writes_are_tried(
+def test_what_a_server_must_know_is_tried(
     s3: S3Settings, bucket: str, server: str, good: bool | None, words: str
 ) -> None:
     with faulty_server(str(s3.endpoint_url)) as started:
@@ -74,7 +79,23 @@ def test_conditional_writes_are_tried(
             started.dropped.add("if-none-match")
         elif server == "refuses it":
             started.spoil("PUT", "", error(501, "NotImplemented"))
-        settings = Settings(s3=S3Settings(endpoint_url=started.url, region="us-east-1"))
+        elif server.endswith("backwards"):
+            started.spoil("GET", "list-type=2", reverse)
+        order: Any = "unsorted" if "known" in server else "auto"
+        settings = Settings(s3=S3Settings(endpoint_url=started.url, region="us-east-1", listing_order=order))
         found = doctor._try(lambda: doctor._store(f"s3://{bucket}/out", settings, write=True))
     assert found[0] is good
     assert re.search(words, found[1])
+    assert list(open_store(f"s3://{bucket}/", s3).list()) == []
+
+
+def test_what_keeps_a_decoding_worker_in_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    good, found = doctor._isolation(Settings())
+    assert good or "not confined" in found
+    monkeypatch.setattr(IsolatedDecoder, "missing", lambda _: ("Landlock: Function not implemented",))
+    good, found = doctor._isolation(Settings())
+    assert good is None
+    assert "not confined: Landlock: Function not implemented; decode files of strangers" in found
+    good, found = doctor._isolation(Settings(isolation=IsolationSettings(mode="none")))
+    assert good is None
+    assert "isolation.mode=none" in found

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from imgpipe.records import Status
+from imgpipe.storage.links import OUTSIDE
 from imgpipe_tests.end_to_end.conftest import CLASSICAL, Workspace, write_drawing
 from imgpipe_tests.images.hostile import corpus
 
@@ -19,6 +20,7 @@ pytestmark = pytest.mark.skipif(
     not Path("/proc/self/status").exists(), reason="peak memory is read from /proc"
 )
 GOOD = 6
+LINK = "link.png"
 _LONG = "n" * 250 + ".png"
 
 #: The command in a process of its own, which says at the end how much memory it took at most.
@@ -47,8 +49,7 @@ def fill(folder: Path) -> dict[str, bool]:
     (folder / "folder.png").mkdir()
     outside = folder.parent / "outside.png"
     outside.write_bytes((folder / "05_good.png").read_bytes())
-    (folder / "link.png").symlink_to(outside)
-    expected["link.png"] = False
+    (folder / LINK).symlink_to(outside)
     write_drawing(folder, _LONG, seed=90)
     expected[_LONG] = True
     with open(os.fsencode(str(folder)) + b"/\xff\xfe.png", "wb") as file:  # noqa: PTH123
@@ -74,9 +75,10 @@ def test_one_run_over_the_hostile_corpus(workspace: Workspace) -> None:
     assert done.returncode == 0, done.stderr[-3000:]
     code, peak_kib = map(int, done.stdout.split())
     assert code == 1, done.stderr[-3000:]
+    assert f"1 {OUTSIDE}: {LINK} -> " in " ".join(done.stderr.split()), done.stderr[:3000]
     assert peak_kib < 1_500_000, f"{peak_kib} KiB"
 
-    listed = {path for path in Path(workspace.source).rglob("*.png") if path.name != "folder.png"}
+    listed = {path for path in Path(workspace.source).rglob("*.png") if path.name not in ("folder.png", LINK)}
     for asset in ("raw_images", "matted_images", "upscaled_images", "quality_reports"):
         rows = workspace.rows(asset)
         assert len(rows) == len(listed)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import PIL.Image
 import pytest
 
 from imgpipe.errors import ImageError
-from imgpipe.images.colour import composite_over, luma, to_srgb8
+from imgpipe.images.colour import composite_over, luma, profile_fault, to_8_bit, to_srgb, to_srgb8
+from imgpipe.images.decode import decode
 from imgpipe.images.icc import is_srgb, srgb_profile
 from imgpipe.images.image import Image
-from imgpipe_tests.images import sources
+from imgpipe.settings import LimitSettings
+from imgpipe_tests.images import profiles, sources
 
 
 def test_luma_is_bt601() -> None:
@@ -80,3 +84,50 @@ def test_our_srgb_profile_is_the_same_every_day_and_srgb() -> None:
     assert is_srgb(srgb_profile())
     assert not is_srgb(sources.display_p3())
     assert srgb_profile()[24:36] == bytes([7, 208, 0, 1, 0, 1, 0, 0, 0, 0, 0, 0])
+
+
+@pytest.mark.parametrize("channels", [3, 4])
+def test_linear_light_is_converted_before_it_is_rounded(channels: int) -> None:
+    """All dark sRGB levels in 16-bit linear light: 81 levels stay 81 (rounded first, they are 21)."""
+    levels = np.arange(81)
+    light = np.where(levels <= 10, levels / 255 / 12.92, ((levels / 255 + 0.055) / 1.055) ** 2.4)
+    pixels = np.full((4, 81, channels), 65535, np.uint16)
+    pixels[..., :3] = np.round(light * 65535)[None, :, None]
+    image = Image(pixels, icc=profiles.rgb("linear", gamma=1.0))
+    assert np.array_equal(to_srgb8(image)[0, :, :3], np.repeat(levels[:, None], 3, axis=1))
+    sixteen = to_srgb(image)
+    assert np.abs(sixteen.pixels[0, :, 0] / 257 - levels).max() < 0.04  # a stored level is up to 0.05
+    assert sixteen.icc is None
+    assert to_srgb(sixteen) is sixteen
+    eight = to_8_bit(pixels)
+    assert len(np.unique(to_srgb8(Image(eight, icc=image.icc))[..., 0])) == 21, "8 bits cannot hold them"
+
+
+@pytest.mark.parametrize("name", ["icc_linear_elle.png", "icc_linear_gimp.png"])
+def test_a_linear_profile_called_srgb_is_linear(name: str, shared: Path) -> None:
+    """Right values by Little CMS."""
+    image = _case(shared, f"srgb-by-name/{name}")
+    assert to_srgb8(image)[16, 24].tolist() == [190, 191, 185]
+
+
+def test_a_dark_ramp_keeps_its_levels(shared: Path) -> None:
+    linear, srgb = (_case(shared, f"linear-16bit-feed/dark_{kind}.png") for kind in ("linear", "srgb"))
+    fed = to_srgb8(linear)
+    assert len(np.unique(fed)) == 81
+    # The ramp has steps of half a level, which round to either side.
+    assert np.abs(fed.astype(int) - to_srgb8(srgb)).max() <= 1
+
+
+def test_why_a_profile_is_not_used_is_said() -> None:
+    rgb, grey = np.zeros((2, 2, 3), np.uint8), np.zeros((2, 2, 1), np.uint8)
+    assert profile_fault(Image(rgb)) == profile_fault(Image(rgb, icc=sources.display_p3())) == ""
+    assert "for GRAY does not fit a picture of RGB" in profile_fault(Image(rgb, icc=sources.grey_icc()))
+    assert "for RGB does not fit a picture of GRAY" in profile_fault(Image(grey, icc=sources.srgb()))
+    broken = sources.display_p3()[:128] + bytes(4)
+    assert "Little CMS cannot use it" in profile_fault(Image(rgb, icc=broken))
+    assert to_srgb(Image(rgb, icc=broken)).icc == broken
+
+
+def _case(shared: Path, name: str) -> Image:
+    path = shared / "cases" / "images" / name
+    return decode(path.read_bytes(), name=name, limits=LimitSettings())

@@ -5,10 +5,12 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
+import cv2
 import numpy as np
 import PIL.Image
 import pytest
 
+from imgpipe.images.colour import to_srgb
 from imgpipe.images.decode import decode
 from imgpipe.images.image import Image
 from imgpipe.matting.matte import NO_SUBJECT
@@ -16,6 +18,7 @@ from imgpipe.records import Status
 from imgpipe.settings import LimitSettings, RembgSettings
 from imgpipe.stages.matte import MatteStage
 from imgpipe.stages.protocol import StageResult
+from imgpipe_tests.images import profiles
 
 
 @pytest.fixture(scope="module")
@@ -127,3 +130,31 @@ def test_eight_pixels_with_a_clear_subject(stage: MatteStage) -> None:
     result = _run(stage, Image(picture))
     np.testing.assert_array_equal(_alpha(result)[3:5, 3:5], 255)
     assert not _alpha(result)[[0, -1]].any()
+
+
+@pytest.mark.parametrize("gamma", [1.0, 2.2])
+@pytest.mark.parametrize("primaries", [profiles.SRGB, profiles.P3])
+def test_a_profile_does_not_change_the_matte(
+    stage: MatteStage, primaries: tuple[tuple[float, ...], ...], gamma: float
+) -> None:
+    """The same picture in another colour space: the same alpha and colours; opaque pixels keep their bits."""
+    shown = cv2.GaussianBlur(_disc(96, 128) / 255, (0, 0), 1.5)
+    srgb = Image(np.round(shown * 65535).astype(np.uint16))
+    icc = profiles.rgb("sRGB, by its name", primaries, gamma)
+    other = Image(profiles.stored(shown, primaries, gamma), icc=icc)
+    matted = [_run(stage, image).outputs["matted"] for image in (srgb, other)]
+    assert isinstance(matted[0], Image)
+    assert isinstance(matted[1], Image)
+    assert matted[1].icc == icc
+    one, two = matted[0].pixels, to_srgb(matted[1]).pixels
+    assert np.abs(one[..., 3].astype(int) - two[..., 3]).max() < 257
+    visible = one[..., 3] > 257
+    assert np.abs(one[visible].astype(int) - two[visible]).max() < 257
+    opaque = matted[1].pixels[..., 3] == 65535
+    assert opaque.any()
+    assert np.array_equal(matted[1].pixels[opaque][:, :3], other.pixels[opaque])
+
+
+def test_a_profile_that_cannot_be_used_is_said(stage: MatteStage) -> None:
+    result = _run(stage, Image(_disc(60, 80).astype(np.uint8), icc=profiles.grey(1.0)))
+    assert any("its values were taken as sRGB" in reason for reason in result.reasons)

@@ -344,3 +344,25 @@ def test_a_profile_of_ones_own_is_named_in_the_verdict() -> None:
     picture = draw(1, 32, 32, 1)
     report = score(image(picture), image(picture), settings=QualitySettings(profile_name="mine"))
     assert report.profile == "mine"
+
+
+@pytest.mark.parametrize("channels", [3, 4])
+@pytest.mark.parametrize("factor", [1.0, 2.0, 1.7])
+def test_pictures_too_large_to_be_kept_as_float_get_the_same_scores(
+    channels: int, factor: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pixels = draw(5, 211, 190, 1)
+    if channels == 4:
+        distance = np.hypot(*np.meshgrid(np.arange(211) - 105, np.arange(190) - 95))
+        alpha = np.clip((80 - distance) * 60 + 128, 0, 255).astype(np.uint8)
+        pixels = np.dstack([pixels, alpha])
+    source = image(pixels)
+    size = (round(211 * factor), round(190 * factor))
+    result = resize(source, *size, "lanczos")
+    matte = None if channels == 3 else MatteEvidence(image(source.colour), source)
+    kept = score(source, result, settings=QualitySettings(), matte=matte)
+    monkeypatch.setattr("imgpipe.pixels.round_trip.KEPT_PX", 100)
+    monkeypatch.setattr("imgpipe.pixels.round_trip._BAND_PX", 3000)
+    computed = score(source, result, settings=QualitySettings(), matte=matte)
+    assert computed.metrics == pytest.approx(kept.metrics, rel=1e-5, abs=1e-5)
+    assert computed.status is kept.status

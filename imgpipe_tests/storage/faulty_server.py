@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import math
+import re
 import threading
 import zlib
 from collections.abc import Callable, Iterator
@@ -59,6 +60,13 @@ def flip_byte(answer: Answer) -> None:
     spoilt = bytearray(answer.body)
     spoilt[len(spoilt) // 2] ^= 1
     answer.body = bytes(spoilt)
+
+
+def reverse(answer: Answer) -> None:
+    """A listing in the opposite order."""
+    entry = re.compile(rb"<Contents>.*?</Contents>", re.DOTALL)
+    entries = entry.findall(answer.body)
+    answer.body = entry.sub(lambda _: entries.pop(), answer.body)
 
 
 def page(

@@ -20,7 +20,9 @@ from typing import Any
 import pytest
 
 from imgpipe.errors import ObjectChanged, ObjectExists, ObjectMissing, ObjectUnreadable, StoreUnavailable
+from imgpipe.storage.links import BROKEN, CIRCLE, NESTED, OUTSIDE, SPECIAL
 from imgpipe.storage.local import LocalStore
+from imgpipe.storage.store import HIDDEN, LeftOut
 
 
 @pytest.fixture
@@ -37,6 +39,24 @@ def store(root: Path) -> LocalStore:
 
 def keys_of(store: LocalStore) -> list[str]:
     return [found.key for found in store.list()]
+
+
+def left_out_of(store: LocalStore) -> dict[str, tuple[str, ...]]:
+    """Reason -> names of what a listing leaves out, in order of the names."""
+    left_out = LeftOut()
+    list(store.list(left_out=left_out))
+    return {reason: tuple(sorted(left_out.names(reason))) for reason in left_out.counts}
+
+
+def write(path: Path, data: bytes) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+    return path
+
+
+def link(path: Path, target: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.symlink_to(target)
 
 
 def names_in(folder: Path) -> list[str]:
@@ -137,11 +157,11 @@ class TestLinks:
         assert store.read("b.png", etag=b.etag) == b"12345"
         assert store.exists("b.png")
 
-    def test_link_out_is_listed_and_refused(self, store: LocalStore, root: Path, tmp_path: Path) -> None:
+    def test_link_out_is_named_and_refused(self, store: LocalStore, root: Path, tmp_path: Path) -> None:
         (tmp_path / "secret.png").write_bytes(b"secret")
         (root / "x.png").symlink_to(tmp_path / "secret.png")
-        (found,) = store.list()
-        assert found.key == "x.png"
+        assert left_out_of(store) == {OUTSIDE: (f"x.png -> {tmp_path / 'secret.png'}",)}
+        assert not store.exists("x.png")
         with pytest.raises(ObjectUnreadable, match="out of"):
             store.read("x.png")
         store.write("x.png", b"own", overwrite=True)  # replaces the link, never its target
@@ -151,21 +171,28 @@ class TestLinks:
     def test_link_to_nothing_and_to_itself(self, store: LocalStore, root: Path) -> None:
         (root / "broken.png").symlink_to("nowhere.png")
         (root / "loop.png").symlink_to("loop.png")
-        assert keys_of(store) == ["broken.png", "loop.png"]
+        assert keys_of(store) == []
+        assert left_out_of(store) == {
+            BROKEN: ("broken.png -> nowhere.png",),
+            CIRCLE: ("loop.png -> loop.png",),
+        }
         with pytest.raises(ObjectMissing):
             store.read("broken.png")
         with pytest.raises(ObjectUnreadable, match="itself"):
             store.read("loop.png")
 
     def test_linked_folder_is_not_followed_but_named(
-        self, store: LocalStore, root: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+        self, store: LocalStore, root: Path, tmp_path: Path
     ) -> None:
         (tmp_path / "other").mkdir()
         (tmp_path / "other" / "x.png").write_bytes(b"x")
         (root / "link").symlink_to(tmp_path / "other")
         (root / "round").symlink_to(root)
         assert keys_of(store) == []
-        assert "link to a folder" in caplog.text
+        assert left_out_of(store) == {
+            OUTSIDE: (f"link -> {tmp_path / 'other'}",),
+            CIRCLE: (f"round -> {root}",),
+        }
         assert list(store.list("link/")) == []
         assert not store.exists("link")
         with pytest.raises(ObjectUnreadable, match="out of"):
@@ -175,6 +202,78 @@ class TestLinks:
         with pytest.raises(StoreUnavailable):
             store.delete("link/x.png")
         assert names_in(tmp_path / "other") == ["x.png"]
+
+    def test_caches_of_other_tools(self, tmp_path: Path) -> None:
+        """Hugging Face's, DVC's and git-annex's layouts: taken with ``always``, named with ``inside``."""
+        hub = tmp_path / "datasets--artist--set"
+        blob = write(hub / "blobs" / ("0" * 40), b"picture 1")
+        snapshot = hub / "snapshots" / "main"
+        link(snapshot / "train" / "0001.png", Path("../../../blobs") / blob.name)
+        cached = write(tmp_path / "repo" / ".dvc" / "cache" / "files" / "md5" / "ab" / "cdef", b"picture 2")
+        link(tmp_path / "repo" / "data" / "a.png", cached)
+        annex = tmp_path / "annex"
+        annexed = write(annex / ".git/annex/objects/Xq/K/K.png", b"picture 3")
+        link(annex / "b.png", Path(".git/annex/objects/Xq/K/K.png"))
+        link(annex / "not-fetched.png", Path(".git/annex/objects/Zz/L/L.png"))
+
+        for folder, key, data in (
+            (snapshot, "train/0001.png", blob.read_bytes()),
+            (tmp_path / "repo" / "data", "a.png", cached.read_bytes()),
+            (annex, "b.png", annexed.read_bytes()),
+        ):
+            followed = LocalStore(folder, "always")
+            (found,) = followed.list()
+            assert (found.key, found.size_bytes) == (key, len(data))
+            assert followed.read(key, etag=found.etag) == data
+            assert followed.exists(key)
+            none = LocalStore(folder, "never")
+            assert (keys_of(none), none.exists(key)) == ([], False)
+            with pytest.raises(ObjectUnreadable, match="never"):
+                none.read(key)
+        assert left_out_of(LocalStore(annex, "always"))[BROKEN] == (
+            "not-fetched.png -> .git/annex/objects/Zz/L/L.png",
+        )
+        assert keys_of(LocalStore(annex)) == ["b.png"]
+        for folder in (snapshot, tmp_path / "repo" / "data"):
+            assert keys_of(LocalStore(folder)) == []
+            assert list(left_out_of(LocalStore(folder))) == [OUTSIDE]
+
+    def test_linked_folders(self, root: Path, tmp_path: Path) -> None:
+        """Followed once, listed in key order from any place on, and never round in a circle."""
+        write(tmp_path / "far" / "y.png", b"far")
+        write(root / "a" / "1.png", b"1")
+        write(root / "b" / "2.png", b"2")
+        link(root / "a" / "to-b", Path("../b"))
+        link(root / "b" / "to-a", Path("../a"))
+        link(root / "b" / "up", Path(".."))
+        link(root / "c", tmp_path / "far")
+        inside, always = LocalStore(root), LocalStore(root, "always")
+        own = ["a/1.png", "a/to-b/2.png", "b/2.png", "b/to-a/1.png"]
+        assert keys_of(inside) == own
+        assert keys_of(always) == [*own, "c/y.png"]
+        reasons = left_out_of(always)
+        assert set(reasons) == {NESTED, CIRCLE}
+        assert len(reasons[NESTED]) == 2
+        assert {name.partition(" ")[0] for name in reasons[CIRCLE]} == {"a/to-b/up", "b/up"}
+        assert keys_of(LocalStore(root, "never")) == ["a/1.png", "b/2.png"]
+        for key in keys_of(always):
+            assert always.exists(key)
+            assert always.read(key)
+            assert [found.key for found in always.list(key)] == [key]
+            behind = [one for one in keys_of(always) if one > key]
+            assert [found.key for found in always.list(start_after=key)] == behind
+        assert [found.key for found in always.list("c/")] == ["c/y.png"]
+        assert list(inside.list("c/")) == []
+
+    def test_everything_that_is_left_out_is_counted_and_named(self, root: Path) -> None:
+        for name in ("a.png", ".hidden.png", ".git/x.png", "sub/.DS_Store", "sub/b.png"):
+            write(root / name, b"x")
+        os.mkfifo(root / "sub" / "pipe.png")
+        assert keys_of(LocalStore(root)) == ["a.png", "sub/b.png"]
+        assert left_out_of(LocalStore(root)) == {
+            HIDDEN: (".git/", ".hidden.png", "sub/.DS_Store"),
+            SPECIAL: ("sub/pipe.png",),
+        }
 
     def test_root_may_be_a_link(self, root: Path, tmp_path: Path) -> None:
         (tmp_path / "alias").symlink_to(root)

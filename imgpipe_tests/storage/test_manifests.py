@@ -23,11 +23,12 @@ from imgpipe.errors import (
 )
 from imgpipe.records import ShardManifest
 from imgpipe.storage import keys
+from imgpipe.storage.comparison import NOT_IMAGES, RESULTS
 from imgpipe.storage.local import LocalStore
 from imgpipe.storage.manifest_file import manifest_from_bytes, manifest_to_bytes
 from imgpipe.storage.manifests import Plan, list_shards, plan, read_manifest, seal
 from imgpipe.storage.memory import MemoryStore
-from imgpipe.storage.store import ImageStore
+from imgpipe.storage.store import DOTTED, HIDDEN, ImageStore
 from imgpipe_tests.storage.manifests import read_manifests
 
 
@@ -121,9 +122,43 @@ def test_other_objects_are_reported(source: MemoryStore, output: MemoryStore) ->
     fill(source, *(f"x/{number:03d}.csv" for number in range(30)))
     made = go(source, output)
     assert members(read_manifests(output, "demo")) == [["a.PNG", "b.JpEg", "g.heic"]]
-    assert made.ignored == 35
-    assert len(made.ignored_examples) == 20
-    assert made.ignored_examples[:5] == ("c.txt", "d.png.bak", "f.", "notes/e.json", "png")
+    assert made.left_out.counts == {NOT_IMAGES: 35}
+    assert len(made.left_out.names(NOT_IMAGES)) == 20
+    assert made.left_out.names(NOT_IMAGES)[:5] == ("c.txt", "d.png.bak", "f.", "notes/e.json", "png")
+
+
+def test_results_of_another_output_are_no_sources(source: MemoryStore, output: MemoryStore) -> None:
+    made_by_imgpipe = "girl-0123456789abcdef0123"
+    results = (
+        *(f"first/{folder}/demo/00000/{made_by_imgpipe}.png" for folder in ("matted", "rejected/upscaled")),
+        f"first/enhanced/demo/00012/{made_by_imgpipe}/source_enhanced.webp",
+        f"first/quality/demo/00000/{made_by_imgpipe}/diff.png",
+        f"first/reports/demo/thumbs/{made_by_imgpipe}.source.0123456789ab.webp",
+        f"deep/er/review/demo/matted_images/00000/{made_by_imgpipe}/00001-0123456789ab.png",
+        f"upscaled/demo/00000/{made_by_imgpipe}.png",
+    )
+    own = (
+        "a.png",
+        f"{made_by_imgpipe}.png",
+        f"demo/00000/{made_by_imgpipe}.png",  # somebody's copy of a folder of results
+        "matted/2024/00012/girl-12.png",
+        "reports/2024/thumbs/a.webp",
+    )
+    fill(source, *results, *own)
+    made = go(source, output)
+    assert [key for shard in members(read_manifests(output, "demo")) for key in shard] == sorted(own)
+    assert made.left_out.counts == {RESULTS: len(results)}
+    assert made.left_out.names(RESULTS) == ("deep/er/", "first/", "./")
+
+
+def test_hidden_and_dotted_keys_are_counted(source: MemoryStore, output: MemoryStore) -> None:
+    for key in ("./a.png", "b/../c.png", ".cache/d.png"):
+        source._objects[key] = (b"x", "etag")
+    fill(source, "e.png")
+    made = go(source, output)
+    assert members(read_manifests(output, "demo")) == [["e.png"]]
+    assert made.left_out.counts == {DOTTED: 2, HIDDEN: 1}
+    assert made.left_out.describe() == [f"2 {DOTTED}: ./a.png, b/../c.png", f"1 {HIDDEN}: .cache/d.png"]
 
 
 def test_output_inside_the_source_is_no_source(tmp_path: Path) -> None:
@@ -134,7 +169,7 @@ def test_output_inside_the_source_is_no_source(tmp_path: Path) -> None:
     fill(output, "matted/demo/00000/a.png")
     made = go(source, output)
     assert members(read_manifests(output, "demo")) == [["a.png", "out2/b.png"]]
-    assert made.ignored == 0
+    assert made.left_out.counts == {}
     assert not go(source, output).files
 
 

@@ -84,6 +84,7 @@ class TestBodies:
             (error(500, "InternalError"), "InternalError.*does not deliver|does not deliver.*InternalError"),
             (error(503, "SlowDownRead"), "does not deliver"),
             (bare(502), "502.*answers other requests"),
+            (bare(500, **{"x-amz-checksum-crc32": "AAAAAA=="}), "500.*answers other requests"),
             (page(504), "answers other requests"),
             (page(403, "<html><body>Blocked by the virus scanner"), "403.*check this object's permissions"),
         ],
@@ -104,6 +105,12 @@ class TestBodies:
     ) -> None:
         server.spoil("GET", "", fault)
         with pytest.raises(StoreUnavailable):
+            store.read("x.png")
+
+    def test_a_server_that_became_another_one(self, store: S3Store, server: FaultyServer) -> None:
+        server.spoil("GET", "x.png", bare(500))
+        server.spoil("GET", "list-type=2", page(200))
+        with pytest.raises(StoreUnavailable, match="500"):
             store.read("x.png")
 
     def test_many_failures_in_a_row_are_the_stores_fault(
@@ -175,6 +182,24 @@ class TestOtherAnswers:
         store.write("x.png", b"x")
         server.spoil("GET", "list-type=2", page(200, "<?xml version='1.0'?><ListBu"), times=1)
         assert [found.key for found in store.list()] == ["x.png"]
+
+    @pytest.mark.parametrize(
+        "fields",
+        [
+            "<Size>1</Size><ETag>e</ETag>",
+            "<Key>p/a</Key><ETag>e</ETag>",
+            "<Key>p/a</Key><Size>1</Size>",
+            "<Key>p/a</Key><Size>big</Size><ETag>e</ETag>",
+            "<Key>p/a</Key><Size>1</Size><ETag>e</ETag><LastModified>gestern</LastModified>",
+        ],
+    )
+    def test_a_listing_with_missing_or_senseless_fields(
+        self, store: S3Store, server: FaultyServer, fields: str
+    ) -> None:
+        text = f"<ListBucketResult><IsTruncated>false</IsTruncated><Contents>{fields}</Contents>"
+        server.spoil("GET", "list-type=2", page(200, f"{text}</ListBucketResult>", "application/xml"))
+        with pytest.raises(StoreUnavailable, match="expected an answer of S3"):
+            list(store.list())
 
     @pytest.mark.parametrize("token", ["", "<NextContinuationToken>same</NextContinuationToken>"])
     def test_a_listing_that_cannot_be_continued(

@@ -106,12 +106,14 @@ def test_a_server_that_ignores_start_after() -> None:
 
 def test_what_was_found_out_is_said_once_and_remembered(caplog: pytest.LogCaptureFixture) -> None:
     server = Server(NAMES, by_hash)
+    assert module.lists_by_key("http://host/bucket", "auto")
     with caplog.at_level(logging.WARNING):
         listed(server)
         asked = len(server.asked)
         listed(server, start_after="char/020.png")
     assert len(server.asked) == asked + 1  # StartAfter is not tried again.
     assert server.asked[-1] == ("", None)
+    assert not module.lists_by_key("http://host/bucket", "auto")
     (record,) = caplog.records
     assert "does not list in key order" in record.message
     assert "s3.listing_order=unsorted" in record.message
@@ -123,6 +125,17 @@ def test_late_disorder(monkeypatch: pytest.MonkeyPatch) -> None:
     server = Server(NAMES, by_folder)
     assert listed(server) == server.names
     assert listed(server) == NAMES
+
+
+def test_a_plan_meets_late_disorder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "AHEAD", 2)
+    made = client()
+    with Stubber(made) as stub:
+        for _ in range(2):  # Listed in the server's order, then sorted.
+            stub.add_response("list_objects_v2", page("a/1.png", "a/2.png", "a/3.png", "a-1.png"))
+        found = plan(S3Store("bucket", "p", made), MemoryStore(), dataset="art", shard_size=9)
+        stub.assert_no_pending_responses()
+    assert found.new == 4
 
 
 def test_a_full_disk_is_called_that(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -33,7 +33,7 @@ WANTED = [
 
 
 def walked(walk: ListWalk, budget: int = 1000) -> list[SourceObject]:
-    """Everything, in looks of ``budget`` sources."""
+    """Everything, in scans of ``budget`` sources."""
     found: list[SourceObject] = []
     position: Position | None = Position()
     while position is not None:
@@ -174,7 +174,7 @@ def test_files_that_are_not_in_order_are_told_and_not_taken_for_deletions(
     }
     put(bucket, s3, files | {"inv/manifest.json": inventory(bucket, files, "CSV", SCHEMA)})
     walk = ListWalk(f"s3://{bucket}/inv/manifest.json", S3Store(bucket, "", s3_client(s3)), s3, complete=True)
-    comparison = Comparison(SealedShards(MemoryStore(), "demo"))
+    comparison = Comparison(SealedShards(MemoryStore(), "demo"), walk.left_out)
     first, second = walk.windows(Position(), 100)
     comparison.window(first)
     with pytest.raises(StorageError, match="sort the list by key"):

@@ -203,6 +203,17 @@ def test_rows_digest() -> None:
     for change in ({"output_sha256": "x"}, {"stage_hash": "x"}, {"status": Status.OK}, {"image_id": "x-1"}):
         assert rows_digest([replace(GOOD, **change), BAD]) != base, change
     assert rows_digest([BAD]) != base
+    # quality.json holds times: its bytes differ from run to run, what was found does not.
+    scored = replace(GOOD, format="JSON")
+    base = rows_digest([scored])
+    assert rows_digest([replace(scored, output_sha256="x", seconds={}, size_bytes=1)]) == base
+    others: list[dict[str, Any]] = [
+        {"metrics": {"psnr_y": 1.0}},
+        {"reasons": ("another",)},
+        {"stage_hash": "x"},
+    ]
+    for other in others:
+        assert rows_digest([replace(scored, **other)]) != base, other
     assert len({base, rows_digest([])}) == 2
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 
 from imgpipe.errors import DecodeError, UnsupportedFormat
 from imgpipe.images.container import Header, Metadata, damaged
+from imgpipe.images.formats import png_colour
 from imgpipe.images.metadata import MAX_BLOCK_BYTES, orientation_of, screen
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -20,10 +21,14 @@ XMP_KEYWORD = b"XML:com.adobe.xmp"
 
 _PIXEL_CHUNKS = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"}
 _METRES_PER_INCH = 0.0254
+_COLOUR_CHUNKS = {b"iCCP", *png_colour.LENGTHS}
+_HDR_CHUNKS = {b"mDCV", b"cLLI"}
+_METADATA_CHUNKS = _COLOUR_CHUNKS | _HDR_CHUNKS | {b"eXIf", b"iTXt", b"tEXt", b"zTXt"}
 #: Enough for the largest pictures in chunks of a few KB; more only costs time.
 _MAX_CHUNKS = 500_000
 #: Colour type -> samples per pixel, and the bits they may have.
 _SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+_GREY = {0, 4}
 _DEPTHS = {0: {1, 2, 4, 8, 16}, 2: {8, 16}, 3: {1, 2, 4, 8}, 4: {8, 16}, 6: {8, 16}}
 
 
@@ -87,12 +92,13 @@ def read(data: bytes, name: str) -> tuple[Header, Metadata]:
             name, f"the PNG header says {width}x{height} px, {depth} bits, colour type {colour}: impossible"
         )
     _refuse_bomb(listed, (width, height), _SAMPLES[colour] * depth, name)
-    icc, exif, xmp, notes = _metadata(data, listed)
+    found, colours, notes = _metadata(data, listed)
+    icc, colour_notes = png_colour.profile_of(colours, found.get("icc"), grey=colour in _GREY)
     frames, frame_notes = _frames(data, listed)
     end = listed[-1].start + listed[-1].length + 4
     if end < len(data):
         notes.append(f"{len(data) - end} bytes after the end of the PNG ignored")
-    meta = screen(icc, exif, xmp, [*frame_notes, *notes])
+    meta = screen(icc, found.get("exif"), found.get("xmp"), [*frame_notes, *notes, *colour_notes])
     meta = replace(meta, dpi=_dpi(data, listed))
     return Header("PNG", width, height, frames, depth, orientation_of(meta.exif)), meta
 
@@ -156,23 +162,32 @@ def _refuse_bomb(listed: list[Chunk], size: tuple[int, int], bits_per_pixel: int
         raise damaged(name, f"the PNG has {packed} compressed bytes for {width}x{height} px")
 
 
-def _metadata(data: bytes, listed: list[Chunk]) -> tuple[bytes | None, bytes | None, bytes | None, list[str]]:
+def _metadata(data: bytes, listed: list[Chunk]) -> tuple[dict[str, bytes], dict[bytes, bytes], list[str]]:
+    """(blocks of metadata, chunks that describe the colours, notes)."""
     found: dict[str, bytes] = {}
+    colours: dict[bytes, bytes] = {}
     notes: list[str] = []
     texts: list[str] = []
+    pixels_at = next((chunk.start for chunk in listed if chunk.kind == b"IDAT"), len(data))
     for chunk in listed:
-        if chunk.kind not in (b"iCCP", b"eXIf", b"iTXt", b"tEXt", b"zTXt", b"cICP"):
+        if chunk.kind not in _METADATA_CHUNKS:
             continue
         shown = chunk.kind.decode("latin-1")
         if not chunk.crc_holds(data):
             notes.append(f"PNG chunk {shown} ignored: its CRC is wrong")
-        elif chunk.kind == b"cICP":
-            notes.append(f"PNG cICP colour description {chunk.body(data).hex(' ')} ignored")
+        elif chunk.kind in _COLOUR_CHUNKS and chunk.start > pixels_at:
+            notes.append(f"PNG chunk {shown} ignored: it stands behind the pixels")
+        elif png_colour.LENGTHS.get(chunk.kind, chunk.length) != chunk.length:
+            notes.append(f"PNG chunk {shown} ignored: it has {chunk.length} bytes")
+        elif chunk.kind in _HDR_CHUNKS:
+            notes.append(f"PNG chunk {shown} (limits of an HDR display) not carried")
+        elif chunk.kind in png_colour.LENGTHS:
+            colours.setdefault(chunk.kind, chunk.body(data))
         else:
             _take(chunk.kind, chunk.body(data), found, notes, texts)
     if texts:
         notes.append("PNG text not carried: " + ", ".join(sorted(set(texts))[:20]))
-    return found.get("icc"), found.get("exif"), found.get("xmp"), notes
+    return found, colours, notes
 
 
 def _take(kind: bytes, body: bytes, found: dict[str, bytes], notes: list[str], texts: list[str]) -> None:

@@ -108,6 +108,16 @@ class IsolatedDecoder(Decoder):
         finally:
             del outcome  # its traceback holds this frame: the file's bytes must be freed with the error
 
+    def missing(self) -> tuple[str, ...]:
+        """What the kernel cannot refuse a worker, in words; starts one where none is idle."""
+        self._refuse_misuse()
+        worker = self._idle.get()
+        try:
+            worker = worker or WorkerProcess(self._settings)
+            return worker.missing
+        finally:
+            self._idle.put(worker)
+
     def close(self) -> None:
         """Wait for calls under way, then end all workers. Later calls raise :class:`ImgpipeError`."""
         with self._closing:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
+import logging
 import os
 import select
 import signal
@@ -17,6 +19,8 @@ from imgpipe.images.image import Image
 from imgpipe.images.isolation.channel import INVALID_MESSAGE, Message, receive, send, unpack, write
 from imgpipe.settings import IsolationSettings, LimitSettings
 
+log = logging.getLogger(__name__)
+
 #: A new interpreter imports numpy, OpenCV and Pillow: a third of a second, more on a loaded machine.
 _START_SECONDS = 120.0
 _STDERR_BYTES = 4096
@@ -28,6 +32,8 @@ _WORKER_CODE = (
     "import sys; sys.path[:] = sys.argv[5:]; from imgpipe.images.isolation.worker import main; "
     "main(*map(int, sys.argv[1:5]))"
 )
+#: Of the owner's environment a worker gets these alone: no credentials, no addresses.
+_PASSED_ON = ("LANG", "LC_ALL", "LC_CTYPE", "LD_LIBRARY_PATH", "PYTHONHOME", "PYTHONUTF8")
 _WORKER_ENVIRONMENT = {
     # Pictures are decoded in parallel; threads within one would only take address space.
     "OPENBLAS_NUM_THREADS": "1",
@@ -75,13 +81,13 @@ class WorkerProcess:
         given = [channel.fileno(), self._requests, self._answers]
         numbers = [str(number) for number in (*given, self._settings.max_memory_bytes)]
         process = subprocess.Popen(
-            [sys.executable, "-c", _WORKER_CODE, *numbers, *sys.path],
+            [sys.executable, "-P", "-c", _WORKER_CODE, *numbers, *sys.path],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             pass_fds=given,
             start_new_session=True,  # Ctrl-C is the owner's to handle; and no terminal to write to
-            env={**os.environ, **_WORKER_ENVIRONMENT},
+            env={name: os.environ[name] for name in _PASSED_ON if name in os.environ} | _WORKER_ENVIRONMENT,
         )
         for pipe in (process.stdin, process.stderr):
             if pipe is not None:
@@ -99,6 +105,10 @@ class WorkerProcess:
             message = self._receive(time.monotonic() + _START_SECONDS, _START_SECONDS)
             if "ready" not in message:
                 raise WorkerLost(f"the decoder said {message} in place of being ready", "")
+            #: What the kernel cannot refuse it, in words.
+            self.missing = tuple(str(what) for what in message["missing"])
+            if self.missing:
+                _warn_once(self.missing)
         except WorkerLost as exc:
             self.stop()
             raise ConfigError(
@@ -206,6 +216,11 @@ class WorkerProcess:
         self._process.kill()
         self._process.wait()
         self._descriptors.close()
+
+
+@functools.cache
+def _warn_once(missing: tuple[str, ...]) -> None:
+    log.warning("decoding workers are limited but not confined: %s; see docs/security.md", "; ".join(missing))
 
 
 def _signal_name(number: int) -> str:

@@ -28,6 +28,7 @@ from imgpipe.images.isolation.channel import (
     send,
     write,
 )
+from imgpipe.images.isolation.confinement import confine
 from imgpipe.settings import LimitSettings
 
 
@@ -37,16 +38,18 @@ def main(channel_descriptor: int, requests: int, answers: int, max_memory_bytes:
     ``requests`` and ``answers`` are the descriptors of the two memory files.
     """
     _die_with_owner()
-    start_bytes = _address_space_bytes()
+    statm = os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
+    start_bytes = _address_space_bytes(statm)
     _limit(start_bytes + max_memory_bytes)
+    missing = confine()
     with socket.socket(fileno=channel_descriptor) as channel:
-        send(channel, {"ready": os.getpid()})
+        send(channel, {"ready": os.getpid(), "missing": missing})
         while (request := receive(channel)) is not None:
             answer, bulk = _answer(request, requests, max_memory_bytes)
             write(answers, bulk)
             del bulk
             # Address space that a library keeps would be missing for the next file.
-            retire = _address_space_bytes() > start_bytes + max_memory_bytes // 2
+            retire = _address_space_bytes(statm) > start_bytes + max_memory_bytes // 2
             send(channel, {**answer, "id": request["id"], "retire": retire})
 
 
@@ -90,6 +93,6 @@ def _limit(address_space_bytes: int) -> None:
         Path("/proc/self/oom_score_adj").write_text("1000")
 
 
-def _address_space_bytes() -> int:
-    pages = int(Path("/proc/self/statm").read_text().split()[0])
+def _address_space_bytes(statm: int) -> int:
+    pages = int(os.pread(statm, 100, 0).split()[0])
     return pages * resource.getpagesize()

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import gc
+import json
 import os
+import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -21,7 +25,14 @@ from imgpipe.errors import ConfigError, DecodeError, ImgpipeError, LimitExceeded
 from imgpipe.images.decode import decode
 from imgpipe.images.encode import encode
 from imgpipe.images.image import Image
-from imgpipe.images.isolation import Decoder, InProcessDecoder, IsolatedDecoder, open_decoder, process
+from imgpipe.images.isolation import (
+    Decoder,
+    InProcessDecoder,
+    IsolatedDecoder,
+    confinement,
+    open_decoder,
+    process,
+)
 from imgpipe.images.isolation.channel import INVALID_MESSAGE, unpack
 from imgpipe.images.isolation.process import _WORKER_CODE
 from imgpipe.pictures import decoders
@@ -218,6 +229,91 @@ def test_memory_is_limited() -> None:
     assert 268_435_456 < int(address_space[3]) < 2_000_000_000
     assert next(line.split()[4] for line in limits.splitlines() if line.startswith("Max core")) == "0"
     assert peak < 500_000, "KiB"
+
+
+@pytest.mark.usefixtures("_misbehaving")
+def test_a_worker_can_do_nothing_but_decode(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Code in the worker finds no secrets, no network, no files and no other process."""
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    known = tmp_path / "known"
+    known.write_bytes(b"mine")
+    with socket.create_server(("127.0.0.1", 0)) as server, IsolatedDecoder(IsolationSettings(), 1) as decoder:
+        told = f"{tmp_path}\n{os.getpid()}\n{server.getsockname()[1]}".encode()
+        with pytest.raises(DecodeError) as caught:
+            decoder.decode(told, name="everything", limits=LIMITS)
+        missing = decoder.missing()
+        decoder.decode(GOOD, name="good", limits=LIMITS)
+        assert decoder.workers_lost == 0
+    if missing:
+        pytest.skip(f"this kernel does not confine processes: {missing}")
+    outcomes = json.loads(str(caught.value))
+    environment = ast.literal_eval(outcomes.pop("environment").removeprefix("done: "))
+    assert {*environment} <= {*process._WORKER_ENVIRONMENT, *process._PASSED_ON}
+    assert outcomes.pop("new call") == "done: (-1, 'Function not implemented')"
+    assert outcomes.pop("ptrace") == "done: -1"
+    assert outcomes.pop("thread") == "done: None"
+    assert outcomes.pop("late import") == "done: 'wave'"
+    # Raising a limit is refused by the limit itself (ValueError) where the process is no root's.
+    assert outcomes.pop("more memory") in ("PermissionError", "ValueError")
+    assert set(outcomes.values()) == {"PermissionError"}, outcomes
+    assert known.read_bytes() == b"mine"
+    assert list(tmp_path.iterdir()) == [known]
+
+
+@pytest.mark.parametrize(
+    ("broken", "words", "refused"),
+    [
+        ("_CREATE_RULESET = 9999", "Landlock: landlock_create_ruleset: Function not implemented", "write"),
+        ("_SECCOMP = {'x86_64': 9999, 'aarch64': 9999}", "seccomp: seccomp: Function", "write read"),
+        ("_ARCHITECTURE = {}", "seccomp: there is no table of system calls for", "write read"),
+    ],
+)
+def test_what_a_kernel_cannot_do_is_said_and_the_rest_holds(
+    tmp_path: Path, broken: str, words: str, refused: str
+) -> None:
+    (tmp_path / "known").touch()
+    code = f"""if True:
+        from pathlib import Path
+        from imgpipe.images.isolation import confinement
+        confinement.{broken}
+        print(confinement.confine())
+        for name, deed in (("write", Path("new").touch), ("read", Path("known").read_bytes)):
+            try:
+                deed()
+            except PermissionError:
+                print(name)
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    said, *kept = done.stdout.splitlines()
+    if ("Landlock" in said and "Landlock" not in words) or ("seccomp" in said and "seccomp" not in words):
+        pytest.skip(f"this kernel lacks more: {said}")
+    assert words in said
+    assert kept == refused.split()
+
+
+@pytest.mark.parametrize(
+    ("column", "header"),
+    [(0, "/usr/include/x86_64-linux-gnu/asm/unistd_64.h"), (1, "/usr/include/asm-generic/unistd.h")],
+)
+def test_numbers_of_system_calls_are_the_kernels(column: int, header: str) -> None:
+    if not Path(header).is_file():
+        pytest.skip(f"{header} is not installed (linux-libc-dev)")
+    text = Path(header).read_text()
+    known = {name: int(number) for name, number in re.findall(r"#define __NR(?:3264)?_(\w+)\s+(\d+)", text)}
+    calls = confinement.refused_calls()
+    assert len(calls) == confinement._REFUSED.count(",")
+    newer = {"fchmodat2"}
+    assert {name: numbers[column] for name, numbers in calls.items() if name not in newer} == {
+        name: known.get(name, -1) for name in calls if name not in newer
+    }
 
 
 @pytest.mark.usefixtures("_misbehaving")

@@ -1,0 +1,126 @@
+"""``plan``: which images there are, sealed into shards; ``run`` begins with it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import typer
+
+from imgpipe.cli.common import (
+    EXIT_OK,
+    AllowDeletions,
+    Assignments,
+    ConfigFile,
+    DatasetName,
+    EngineName,
+    OutputUrl,
+    ShardSize,
+    SourceMoved,
+    SourceUrl,
+    dataset_settings,
+    exits,
+    out,
+)
+from imgpipe.cli.console import escape
+from imgpipe.config import Settings
+from imgpipe.engines.shard import Stores
+from imgpipe.errors import ConfigError
+from imgpipe.storage.comparison import IMAGE_EXTENSIONS
+from imgpipe.storage.deletions import require_plausible
+from imgpipe.storage.lease import PLAN, hold
+from imgpipe.storage.manifests import Plan, seal
+from imgpipe.storage.manifests import plan as make_plan
+from imgpipe.storage.opening import open_store
+from imgpipe.storage.source_record import record_source, require_source
+
+
+@dataclass(frozen=True, slots=True)
+class Allowed:
+    """What a person said about the source: that it may have lost any number, that it has another address."""
+
+    deletions: bool = False
+    source_moved: bool = False
+
+
+#: What holds where nothing was said.
+NOTHING = Allowed()
+
+
+@exits
+def plan_command(
+    source: SourceUrl = None,
+    output: OutputUrl = None,
+    config: ConfigFile = None,
+    dataset: DatasetName = None,
+    shard_size: ShardSize = None,
+    engine: EngineName = None,
+    allow_deletions: AllowDeletions = False,
+    source_moved: SourceMoved = False,
+    assignments: Assignments = None,
+) -> None:
+    """List the source and seal shard manifests; nothing is computed."""
+    given = {
+        "source": source,
+        "output": output,
+        "dataset": dataset,
+        "shard_size": shard_size,
+        "engine": engine,
+    }
+    settings = dataset_settings(given, assignments, config)
+    seal_plan(settings, Allowed(allow_deletions, source_moved))
+    raise typer.Exit(EXIT_OK)
+
+
+def open_stores(settings: Settings, *, source_moved: bool = False) -> Stores:
+    """Both stores, opened for the command line; another source than the data set's is refused."""
+    settings.require_source_and_output()
+    stores = Stores(
+        open_store(settings.source, settings.s3, follow_links=settings.intake.follow_links),
+        open_store(settings.output, settings.s3, create=True),
+    )
+    if not source_moved:
+        require_source(stores.output, settings.dataset, stores.source.url)
+    return stores
+
+
+def seal_plan(settings: Settings, allowed: Allowed = NOTHING) -> None:
+    """List the source, plan, print what was found, and write the manifests that changed.
+
+    Raises :class:`ConfigError` where there is no image at all, where too many sources are gone, and where the
+    data set was made from another source.
+    """
+    stores = open_stores(settings, source_moved=allowed.source_moved)
+    with hold(stores.output, settings.dataset, PLAN):
+        planned = make_plan(
+            stores.source, stores.output, dataset=settings.dataset, shard_size=settings.shard_size
+        )
+        print_plan(planned)
+        require_images(planned, stores.source.url)
+        require_plausible(
+            planned.deleted,
+            planned.deleted + planned.changed + planned.unchanged,
+            planned.listed,
+            max_share=1.0 if allowed.deletions else settings.limits.max_deleted_share,
+            source_url=stores.source.url,
+        )
+        record_source(stores.output, settings.dataset, stores.source.url, moved=allowed.source_moved)
+        seal(planned, stores.output)
+
+
+def require_images(planned: Plan, source_url: str) -> None:
+    """Raise :class:`ConfigError` where the data set has no image, now or earlier."""
+    if not planned.shards:
+        endings = ", ".join(f".{ending}" for ending in sorted(IMAGE_EXTENSIONS))
+        raise ConfigError(
+            f"{source_url}: found no image; looked for files that end in {endings}, at any depth; "
+            f"{'; '.join(planned.left_out.describe()) or 'nothing is there'}; check the folder or prefix"
+        )
+
+
+def print_plan(planned: Plan) -> None:
+    out.print(
+        f"plan: {planned.new} new, {planned.changed} changed, {planned.returned} returned, "
+        f"{planned.deleted} deleted, {planned.unchanged} unchanged images in {len(planned.shards)} shards"
+    )
+    for line in planned.left_out.describe(shown=5):
+        out.print(f"[yellow]left out:[/] {escape(line)}")

@@ -1,0 +1,61 @@
+"""Both pictures as an sRGB screen shows them, and whether a profile was lost between them."""
+
+from __future__ import annotations
+
+import io
+import math
+from dataclasses import replace
+
+from PIL import ImageCms
+
+from imgpipe.images.colour import own_space, profile_fault, to_srgb
+from imgpipe.images.image import Image
+from imgpipe.pixels.round_trip import Reduced, reduce_picture
+from imgpipe.pixels.row_bands import Rows
+from imgpipe.quality.findings import Findings
+from imgpipe.quality.psnr import mean_squared_error
+
+#: What a change of profile must do to a picture to be seen, root mean square, 1/255.
+_VISIBLE_255 = 0.5
+
+
+def profile_notes(reference: Image, result: Image, found: Findings) -> None:
+    """Note profiles that differ or cannot be used."""
+    for name, picture in (("source", reference), ("result", result)):
+        if fault := profile_fault(picture):
+            found.note(f"{name}: {fault}")
+    if (reference.icc or b"") != (result.icc or b""):
+        found.note(
+            f"the colour profiles differ (source: {profile_name(reference.icc)}, result: "
+            f"{profile_name(result.icc)}); both are compared as an sRGB screen shows them"
+        )
+
+
+def profile_loss(reference: Image, result: Image, before: Reduced, after: Reduced) -> float | None:
+    """By how much a lost or exchanged profile changed what is shown, root mean square, 1/255.
+
+    ``before``, ``after``: the two in sRGB, at comparison size. ``None`` where both are of one space, or where
+    the result fits the source at least as well through its own profile as through the result's: then the
+    values were converted. The halfway point decides, since damage adds to either difference alike.
+    """
+    if own_space(reference) is own_space(result):
+        return None
+    size = (before.rgb.shape[1], before.rgb.shape[0])
+    exchanged = reduce_picture(to_srgb(replace(reference, icc=result.icc)), size).rgb
+    change = _rms(before.rgb, exchanged)
+    unconverted = _rms(exchanged, after.rgb) ** 2 + change**2 / 2 < _rms(before.rgb, after.rgb) ** 2
+    return change if change > _VISIBLE_255 and unconverted else None
+
+
+def profile_name(icc: bytes | None) -> str:
+    """A profile's description, for people."""
+    if icc is None:
+        return "none, which means sRGB"
+    try:
+        return ImageCms.getProfileDescription(ImageCms.ImageCmsProfile(io.BytesIO(icc))).strip() or "unnamed"
+    except (OSError, ImageCms.PyCMSError):
+        return "not readable"
+
+
+def _rms(one: Rows, other: Rows) -> float:
+    return math.sqrt(mean_squared_error(one, other) or 0.0)
