@@ -61,7 +61,8 @@ def _check_formats(width: int, height: int, settings: EnhanceSettings) -> None:
     if settings.target_bytes is None and longest > most:
         raise LimitExceeded(
             f"the enlarged picture would be {width}x{height} px, expected at most {most} px a side, which is "
-            f"all that enhance.save_format_priority=[{', '.join(priority)}] holds; add PNG to it or enlarge less"
+            f"all that enhance.save_format_priority=[{', '.join(priority)}] holds; add PNG to it or enlarge "
+            "less"
         )
 
 
