@@ -17,7 +17,7 @@ from imgpipe.images.image import Image
 from imgpipe.pictures.decoders import source_decoder
 from imgpipe.records import ImageRow, Status
 from imgpipe.stages.build import build_stage
-from imgpipe.stages.catalogue import QUALITY, RAW
+from imgpipe.stages.catalogue import MATTED, QUALITY, RAW
 from imgpipe.stages.chain import steps
 from imgpipe.storage.memory import MemoryStore
 
@@ -37,8 +37,9 @@ class Processed:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Notes made while decoding the source, such as "first of 3 frames kept"."""
-        return self.rows[RAW].reasons
+        """What was left out or done otherwise on the way, such as "first of 3 frames kept"; the last row's
+        reasons are its verdict's."""
+        return tuple(reason for row in list(self.rows.values())[:-1] for reason in row.reasons)
 
     @property
     def last(self) -> ImageRow:
@@ -49,13 +50,32 @@ class Processed:
         return self.last.status
 
 
-def process_file(path: Path, settings: Settings, encoding: str) -> Processed:
+class _OneFile(MemoryStore):
+    """Objects that all come from one file; messages name that."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self._path = path
+
+    def uri(self, key: str) -> str:
+        return str(self._path)
+
+
+def process_file(path: Path, settings: Settings, encoding: str, *, shown: bool = False) -> Processed:
     """Run the configured actions on one file and score what is returned.
 
-    ``encoding``: PNG, WEBP, JPEG or TIFF; the scores are computed on the file in this format. Raises
-    :class:`ConfigError` where the file does not exist, and the errors that stop a whole run.
+    ``encoding``: PNG, WEBP, JPEG or TIFF; the scores are computed on the file in this format. ``shown``: the
+    result goes through :func:`shown_as` first, so PNG is returned and scored. Raises :class:`ConfigError`
+    where the file does not exist or the format cannot hold its result, before any network runs, and the
+    errors that stop a whole run.
     """
-    store = MemoryStore()
+    asked, encoding = encoding, "PNG" if shown else encoding
+    if encoding == "JPEG" and any(step.asset == MATTED for step in steps(settings)):
+        raise ConfigError(
+            "expected a format with transparency for a cutout, got JPEG; give --background or --only-mask, "
+            "or write PNG, WEBP or TIFF"
+        )
+    store = _OneFile(path)
     store.write(path.name, _read_file(path))
     rows: dict[str, ImageRow] = {}
     keys = {RAW: path.name}
@@ -70,7 +90,9 @@ def process_file(path: Path, settings: Settings, encoding: str) -> Processed:
         rows = {**rows, step.asset: row}
         if row.status is Status.ERROR or (row.status is Status.REJECTED and step.asset != QUALITY):
             return Processed(rows)
-        if step.asset != RAW:
+        if step.asset == RAW:
+            _check_size(row, asked, settings)
+        else:
             keys[step.asset] = row.output_key
     final = list(rows.values())[-2]
     document = json.loads(store.read(rows[QUALITY].output_key))
@@ -109,26 +131,25 @@ def score_files(source: Path, result: Path, settings: Settings) -> tuple[dict[st
 
 def shown_as(
     data: bytes, encoding: str, settings: Settings, *, only_mask: bool = False, background: str | None = None
-) -> bytes:
-    """A finished picture as its mask, or on a colour or another picture, encoded again.
+) -> tuple[bytes, tuple[str, ...]]:
+    """A finished picture as its mask, or on a colour or another picture, encoded again, and what the format
+    could not hold of it.
 
     ``background``: ``#rrggbb`` or the path of a picture; raises :class:`ConfigError` for anything else.
     """
     from imgpipe.images.decode import decode
-    from imgpipe.images.encode import encode
     from imgpipe.matting.compose import composite_on, mask_of
 
     picture = decode(data, name="the result", limits=settings.limits.for_own_files())
     if only_mask:
-        return encode(mask_of(picture), format=encoding)
+        return _encoded(mask_of(picture), encoding)
     if background is None:
-        return data
+        return _encoded(picture, encoding)
     if background.startswith("#"):
-        return encode(composite_on(picture, _colour(background)), format=encoding)
-    path = Path(background)
+        return _encoded(composite_on(picture, _colour(background)), encoding)
     decoder = source_decoder(settings.isolation, 1)
-    behind = decoder.decode(_read_file(path), name=background, limits=settings.limits)
-    return encode(composite_on(picture, behind), format=encoding)
+    behind = decoder.decode(_read_file(Path(background)), name=background, limits=settings.limits)
+    return _encoded(composite_on(picture, behind), encoding)
 
 
 def matte_errors_of(truth: Path, result: Path, settings: Settings) -> dict[str, float | None]:
@@ -166,18 +187,56 @@ def _reencode(
     store: MemoryStore, rows: Mapping[str, ImageRow], encoding: str, settings: Settings
 ) -> dict[str, ImageRow]:
     from imgpipe.images.decode import decode
-    from imgpipe.images.encode import encode
 
     asset, row = list(rows.items())[-1]
     picture: Image = decode(
         store.read(row.output_key), name=row.source_key, limits=settings.limits.for_own_files()
     )
-    data = encode(picture, format=encoding)
+    data, notes = _encoded(picture, encoding)
     store.write(row.output_key, data, overwrite=True)
     changed = replace(
-        row, output_sha256=hashlib.sha256(data).hexdigest(), size_bytes=len(data), format=encoding
+        row,
+        output_sha256=hashlib.sha256(data).hexdigest(),
+        size_bytes=len(data),
+        format=encoding,
+        reasons=row.reasons + notes,
     )
     return {**rows, asset: changed}
+
+
+def _encoded(picture: Image, encoding: str) -> tuple[bytes, tuple[str, ...]]:
+    """The file, and what of the picture the format cannot hold: 16 bits, or alpha that hides nothing."""
+    from imgpipe.images.colour import to_8_bit
+    from imgpipe.images.encode import encode
+
+    notes: tuple[str, ...] = ()
+    if encoding in ("JPEG", "WEBP") and picture.bit_depth > 8:
+        picture = replace(picture, pixels=to_8_bit(picture.pixels))
+        notes = (f"16 bits per channel reduced to 8: {encoding} has no more; write PNG or TIFF to keep them",)
+    if encoding == "JPEG" and picture.alpha is not None and (picture.alpha == picture.max_value).all():
+        picture = replace(picture, pixels=picture.colour.copy())
+        notes = (*notes, "alpha left out, which was opaque throughout: JPEG has none")
+    return encode(picture, format=encoding), notes
+
+
+def _check_size(row: ImageRow, encoding: str, settings: Settings) -> None:
+    """Raise :class:`ConfigError` where the result will be too large for its format."""
+    from imgpipe.enhancement.enhance import plan_size
+    from imgpipe.images.encode import MAX_SIDES
+    from imgpipe.upscaling.upscaler import TargetSize
+
+    size = row.width, row.height
+    for action in settings.actions:
+        if action == "upscale":
+            size = TargetSize.of(settings.upscale).size(*size)
+        elif action == "enhance":
+            size = plan_size(*size, settings.enhance)
+    if max(size) > MAX_SIDES.get(encoding, max(size)):
+        raise ConfigError(
+            f"{row.source_key}: {row.width}x{row.height} px would become {size[0]}x{size[1]} px, expected at "
+            f"most {MAX_SIDES[encoding]} px a side, which is all that {encoding} holds; enlarge it less, or "
+            "write PNG or TIFF"
+        )
 
 
 def _ref(store: MemoryStore, key: str, asset: str, settings: Settings) -> ObjectRef:

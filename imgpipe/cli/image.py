@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -51,9 +52,9 @@ def image(
             raise ConfigError(f"{path} exists; choose another name or give --overwrite")
     if only_mask and background is not None:
         raise ConfigError("--only-mask and --background exclude each other; give one of them")
-    done = process_file(source, settings, encoding)
-    for note in done.notes:
-        out.print(f"note: {escape(note)}")
+    shown = only_mask or background is not None
+    done = process_file(source, settings, encoding, shown=shown)
+    _print_notes(done.notes)
     for row in done.rows.values():
         if row.model is not None and row.model.fallback_reason:
             out.print(f"[yellow]fallback:[/] {escape(row.model.fallback_reason)}")
@@ -61,8 +62,9 @@ def image(
         _print_failure(done.last)
         raise typer.Exit(EXIT_IMAGES)
     data = done.data
-    if only_mask or background is not None:
-        data = shown_as(done.data, encoding, settings, only_mask=only_mask, background=background)
+    if shown:
+        data, notes = shown_as(data, encoding, settings, only_mask=only_mask, background=background)
+        _print_notes(notes)
     _write(target, data)
     if report is not None:
         _write(report, (json.dumps(done.document, indent=2) + "\n").encode())
@@ -118,6 +120,11 @@ def _settings(actions: str | None, assignments: list[str] | None, config: Path |
     if actions is not None:
         overrides["actions"] = [action.strip() for action in actions.split(",") if action.strip()]
     return settings_from(overrides, config)
+
+
+def _print_notes(notes: Iterable[str]) -> None:
+    for note in notes:
+        out.print(f"note: {escape(note)}")
 
 
 def _print_failure(row: ImageRow) -> None:

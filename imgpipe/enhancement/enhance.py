@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from imgpipe.errors import ImageError, LimitExceeded, OutOfMemory
+from imgpipe.images.encode import MAX_SIDES
 from imgpipe.images.image import Image
 from imgpipe.pixels.resize import Kernel, resize
 from imgpipe.settings import EnhanceSettings, LimitSettings
@@ -48,8 +49,21 @@ def enhance(image: Image, settings: EnhanceSettings, limits: LimitSettings) -> E
             f"would be {width}x{height} = {width * height:,} px, expected at most limits.max_output_pixels="
             f"{limits.max_output_pixels:,}; lower these settings or raise the limit"
         )
+    _check_formats(width, height, settings)
     reasons = _reasons(image.width, image.height, factor, settings)
     return Enhanced(resample(image, width, height, settings.model), float(factor), reasons)
+
+
+def _check_formats(width: int, height: int, settings: EnhanceSettings) -> None:
+    """Raise :class:`LimitExceeded` where no format of the priority holds the sides, and none may shrink."""
+    priority, longest = settings.save_format_priority, max(width, height)
+    most = max(MAX_SIDES.get(name, longest) for name in priority)
+    if settings.target_bytes is None and longest > most:
+        raise LimitExceeded(
+            f"the enlarged picture would be {width}x{height} px, expected at most {most} px a side, which is "
+            f"all that enhance.save_format_priority=[{', '.join(priority)}] holds; add PNG to it or enlarge "
+            "less"
+        )
 
 
 def resample(image: Image, width: int, height: int, kernel: Kernel) -> Image:

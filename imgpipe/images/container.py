@@ -35,13 +35,15 @@ class Header:
 class Metadata:
     """Raw blocks without their container's wrapping; ``notes`` say what is not carried.
 
-    ``exif`` starts with its byte order mark (``II`` or ``MM``); ``xmp`` is the packet alone.
+    ``exif`` starts with its byte order mark (``II`` or ``MM``); ``xmp`` is the packet alone. ``dpi``: px per
+    inch horizontally and vertically, as the format's own field says it.
     """
 
     icc: bytes | None = None
     exif: bytes | None = None
     xmp: bytes | None = None
     notes: tuple[str, ...] = ()
+    dpi: tuple[float, float] | None = None
 
 
 def damaged(name: str, what: str) -> DecodeError:

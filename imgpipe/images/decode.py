@@ -97,8 +97,10 @@ def _decode(data: bytes, header: Header, meta: Metadata, limits: LimitSettings, 
     if header.orientation != 1:
         pixels = _upright(pixels, header.orientation)
         meta = replace(meta, exif=reset_exif_orientation(meta.exif), xmp=reset_xmp_orientation(meta.xmp))
+        if header.orientation >= 5 and meta.dpi is not None:
+            meta = replace(meta, dpi=meta.dpi[::-1])
     upright = cast(Pixels, np.ascontiguousarray(pixels))
-    return Image(upright, meta.icc, meta.exif, meta.xmp, header.format, meta.notes)
+    return Image(upright, meta.icc, meta.exif, meta.xmp, header.format, meta.notes, meta.dpi)
 
 
 def _decode_png(data: bytes, header: Header, name: str) -> _Array:

@@ -16,9 +16,15 @@ from imgpipe.images.formats.png_write import Effort, write_png
 from imgpipe.images.formats.tiff_write import write_tiff
 from imgpipe.images.icc import srgb_profile
 from imgpipe.images.image import Image, Pixels
-from imgpipe.images.metadata import icc_space, with_exif_size
+from imgpipe.images.metadata import (
+    exif_of_dpi,
+    icc_space,
+    with_exif_size,
+    without_exif_thumbnail,
+    without_xmp_thumbnails,
+)
 
-__all__ = ["EXTENSIONS", "Effort", "encode"]
+__all__ = ["EXTENSIONS", "MAX_SIDES", "Effort", "encode"]
 
 #: Formats that can be written, and the usual ending of their files.
 EXTENSIONS = {"PNG": "png", "WEBP": "webp", "JPEG": "jpg", "TIFF": "tif", "JXL": "jxl"}
@@ -30,8 +36,8 @@ _JXL_EFFORTS: dict[Effort, int] = {"fast": 1, "balanced": 5, "small": 7}
 _WEBP_EFFORTS: dict[Effort, tuple[int, int]] = {"fast": (0, 0), "balanced": (4, 60), "small": (6, 100)}
 #: libwebp's method where it is lossy; more than 4 costs twice the time for 1% of the bytes.
 _WEBP_LOSSY_METHOD = 4
-_WEBP_MAX_SIDE = 16383
-_JPEG_MAX_SIDE = 65535
+#: libwebp's and libjpeg's largest sides in px.
+MAX_SIDES = {"WEBP": 16383, "JPEG": 65500}
 _JPEG_SEGMENT_BYTES = 65500
 #: Rows whose transparent pixels are looked at at once.
 _ZEROED_ROWS = 64
@@ -53,8 +59,10 @@ def encode(
     lines lose colour, not brightness. ``JPEG`` is 4:4:4 at ``quality`` 90..100 (95), 8-bit grey or RGB.
     ``JXL`` (where its plugin is installed) is lossless, 8-bit, and holds no profile but sRGB. ``effort``
     trades time for bytes where the format is lossless, never pixels.
-    The EXIF block's own pixel dimensions are set to the picture's. ``zero_transparent``: colour under
-    alpha 0 is written as 0, which compresses better and hides nothing.
+    The EXIF block's own pixel dimensions are set to the picture's; the small pictures in EXIF and XMP, which
+    show the source, are left out. ``image.dpi`` is written as JPEG's, PNG's and TIFF's own field, elsewhere
+    as EXIF where there is none. ``zero_transparent``: colour under alpha 0 is written as 0, which compresses
+    better and hides nothing.
 
     Raises :class:`EncodeError` where the format cannot hold the image.
     """
@@ -65,7 +73,7 @@ def encode(
         )
     if zero_transparent and image.has_alpha:
         image = replace(image, pixels=_zeroed(image.pixels))
-    image = replace(image, exif=with_exif_size(image.exif, image.width, image.height))
+    image = _described(image, format)
     try:
         return _encoded(image, format, effort, quality)
     except MemoryError as exc:
@@ -77,6 +85,14 @@ def encode(
             f"{format}: the encoder refused {image.width}x{image.height} px of {image.channels} channels "
             f"({exc}); write PNG"
         ) from exc
+
+
+def _described(image: Image, fmt: str) -> Image:
+    """The picture with its metadata as it is written."""
+    exif = with_exif_size(without_exif_thumbnail(image.exif), image.width, image.height)
+    if exif is None and image.dpi is not None and fmt in ("WEBP", "JXL"):
+        exif = exif_of_dpi(image.dpi)
+    return replace(image, exif=exif, xmp=without_xmp_thumbnails(image.xmp))
 
 
 def _encoded(image: Image, fmt: str, effort: Effort, quality: int | None) -> bytes:
@@ -92,7 +108,7 @@ def _encoded(image: Image, fmt: str, effort: Effort, quality: int | None) -> byt
         case "JXL":
             return _encode_jxl(image, effort)
         case _:
-            described = png.describing_chunks(icc=image.icc, exif=image.exif, xmp=image.xmp)
+            described = png.describing_chunks(icc=image.icc, exif=image.exif, xmp=image.xmp, dpi=image.dpi)
             return write_png(image.pixels, effort, described)
 
 
@@ -100,7 +116,7 @@ def _encode_webp(image: Image, effort: Effort, quality: int | None) -> bytes:
     if quality is not None and image.has_alpha:
         raise EncodeError("lossy WebP: expected an image without alpha; write lossless WebP or PNG")
     _refuse_depth(image, "WebP")
-    _refuse_size(image, "WebP", _WEBP_MAX_SIDE)
+    _refuse_size(image, "WEBP")
     if icc_space(image.icc) == "GRAY":
         raise EncodeError("WebP: expected no profile or one for RGB, got one for grey; write PNG or TIFF")
     method, packing = _WEBP_EFFORTS[effort]
@@ -125,7 +141,7 @@ def _encode_jpeg(image: Image, quality: int) -> bytes:
     if image.has_alpha:
         raise EncodeError("JPEG: expected an image without alpha; write PNG, WEBP or TIFF")
     _refuse_depth(image, "JPEG")
-    _refuse_size(image, "JPEG", _JPEG_MAX_SIDE)
+    _refuse_size(image, "JPEG")
     for block, content in (("EXIF", image.exif), ("XMP", image.xmp)):
         if content is not None and len(content) > _JPEG_SEGMENT_BYTES:
             raise EncodeError(
@@ -142,7 +158,7 @@ def _encode_jpeg(image: Image, quality: int) -> bytes:
     written, data = cv2.imencode(".jpg", stored, options)
     if not written:
         raise ValueError("OpenCV wrote nothing")
-    return jpeg.splice(data.tobytes(), icc=image.icc, exif=image.exif, xmp=image.xmp)
+    return jpeg.splice(data.tobytes(), icc=image.icc, exif=image.exif, xmp=image.xmp, dpi=image.dpi)
 
 
 def _encode_jxl(image: Image, effort: Effort) -> bytes:
@@ -178,9 +194,9 @@ def _refuse_depth(image: Image, shown: str) -> None:
         raise EncodeError(f"{shown}: expected 8 bits per channel, got {image.bit_depth}; write PNG or TIFF")
 
 
-def _refuse_size(image: Image, shown: str, most: int) -> None:
-    if max(image.width, image.height) > most:
+def _refuse_size(image: Image, fmt: str) -> None:
+    if max(image.width, image.height) > MAX_SIDES[fmt]:
         raise EncodeError(
-            f"{shown}: expected sides of at most {most} px, got {image.width}x{image.height}; "
+            f"{fmt}: expected sides of at most {MAX_SIDES[fmt]} px, got {image.width}x{image.height}; "
             "write PNG or TIFF"
         )

@@ -18,6 +18,7 @@ class Image:
     channels 1 grey, 2 grey + alpha, 3 RGB, 4 RGB + alpha. Colour order is RGB, alpha is straight
     (not premultiplied). Orientation is already applied.
     ``icc``, ``exif``, ``xmp``: the raw profile and metadata blocks, ``None`` where the file had none.
+    ``dpi``: px per inch horizontally and vertically, as JFIF or PNG's pHYs say it; EXIF's stays in its block.
     ``source_format``: upper-case name as in ``PNG``, ``JPEG``; empty for images made in memory.
     ``notes``: what decoding left out or chose ("animated: first of 12 frames kept"), for the row.
     """
@@ -28,6 +29,7 @@ class Image:
     xmp: bytes | None = None
     source_format: str = ""
     notes: tuple[str, ...] = field(default=())
+    dpi: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         shape, dtype = self.pixels.shape, self.pixels.dtype

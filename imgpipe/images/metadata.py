@@ -15,6 +15,7 @@ MAX_BLOCK_BYTES = 4 * 1024 * 1024
 
 ORIENTATION_TAG = 274
 EXIF_DIRECTORY_TAG = 0x8769
+_GPS_DIRECTORY_TAG = 0x8825
 _SHORT, _LONG = 3, 4
 
 _XMP_ORIENTATION = re.compile(rb"(tiff:Orientation\s*(?:=\s*[\"']|>)\s*)[2-8](?=\s*[\"'<])")
@@ -33,7 +34,7 @@ def screen(icc: bytes | None, exif: bytes | None, xmp: bytes | None, notes: list
     if xmp and len(xmp) > MAX_BLOCK_BYTES:
         notes.append(f"XMP packet of {len(xmp)} bytes not carried: over {MAX_BLOCK_BYTES}")
         xmp = None
-    return Metadata(icc or None, exif or None, xmp or None, tuple(notes))
+    return Metadata(icc or None, exif or None, xmp or None, notes=tuple(notes))
 
 
 def icc_fault(icc: bytes) -> str:
@@ -114,6 +115,67 @@ def with_exif_size(exif: bytes | None, width: int, height: int) -> bytes | None:
         if found is not None and (found[0] == _LONG or value <= 0xFFFF):
             struct.pack_into(order + ("I" if found[0] == _LONG else "H"), block, found[1], value)
     return bytes(block)
+
+
+def without_exif_thumbnail(exif: bytes | None) -> bytes | None:
+    """The same block without the small picture of its second directory: nothing refers to that any more, and
+    its bytes are cut off at the end of the block, or zero. Every other byte stays in its place."""
+    if exif is None or exif_fault(exif):
+        return exif
+    order = byte_order(exif)
+    first: int = struct.unpack_from(order + "I", exif, 4)[0]
+    link = first + 2 + 12 * struct.unpack_from(order + "H", exif, first)[0]
+    second: int = struct.unpack_from(order + "I", exif, link)[0] if link + 4 <= len(exif) else 0
+    if not second:
+        return exif
+    block = bytearray(exif)
+    block[link : link + 4] = bytes(4)
+    regions = _thumbnail_regions(exif, second)
+    others = [_number(exif, first, tag) for tag in (EXIF_DIRECTORY_TAG, _GPS_DIRECTORY_TAG)]
+    for start, end in sorted(regions, reverse=True):
+        if start < link + 4 or end <= start or any(at is not None and start <= at < end for at in others):
+            continue  # it would overwrite what is kept
+        block[start:end] = bytes(len(block[start:end])) if end < len(block) else b""
+    return bytes(block)
+
+
+def without_xmp_thumbnails(xmp: bytes | None) -> bytes | None:
+    """The same packet without ``xmp:Thumbnails``."""
+    for prefix in (b"xmp", b"xap"):
+        opening, closing = b"<" + prefix + b":Thumbnails", b"</" + prefix + b":Thumbnails>"
+        while xmp and (start := xmp.find(opening)) >= 0 and (end := xmp.find(closing, start)) >= 0:
+            xmp = xmp[:start] + xmp[end + len(closing) :]
+    return xmp
+
+
+def exif_of_dpi(dpi: tuple[float, float]) -> bytes:
+    """A block that says nothing but the resolution, for formats without a field of their own."""
+    rationals = struct.pack("<IIII", *(n for value in dpi for n in (round(value * 1000), 1000)))
+    entries = [(282, 5, 1, 50), (283, 5, 1, 58), (296, _SHORT, 1, 2)]  # in inches
+    listed = b"".join(struct.pack("<HHII", *entry) for entry in entries)
+    return b"II*\0\x08\0\0\0" + struct.pack("<H", len(entries)) + listed + bytes(4) + rationals
+
+
+def _thumbnail_regions(exif: bytes, second: int) -> list[tuple[int, int]]:
+    """The second directory and what it says of its picture (JPEG, or one strip), as (start, end)."""
+    order = byte_order(exif)
+    if second + 2 > len(exif):
+        return []
+    count: int = struct.unpack_from(order + "H", exif, second)[0]
+    regions = [(second, second + 2 + 12 * count + 4)]
+    for place, length in ((0x201, 0x202), (273, 279)):
+        start, size = _number(exif, second, place), _number(exif, second, length)
+        if start and size:
+            regions.append((start, start + size))
+    return regions
+
+
+def _number(exif: bytes, start: int, tag: int) -> int | None:
+    found = _entry(exif, start, tag)
+    if found is None:
+        return None
+    value: int = struct.unpack_from(byte_order(exif) + ("I" if found[0] == _LONG else "H"), exif, found[1])[0]
+    return value
 
 
 def _orientation_at(exif: bytes) -> int | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from typing import cast
 
 import numpy as np
@@ -45,7 +46,7 @@ def composite_on(cutout: Image, background: Colour | Image) -> Image:
     pixels = np.empty((cutout.height, cutout.width, 4 if translucent else 3), cutout.pixels.dtype)
     for rows in spans(0, cutout.height, _STRIP_ROWS):
         pixels[rows] = _over(cutout, behind, rows, translucent=translucent)
-    return Image(cast(Pixels, pixels), profile, cutout.exif, cutout.xmp, cutout.source_format, notes)
+    return replace(cutout, pixels=cast(Pixels, pixels), icc=profile, notes=notes)
 
 
 def mask_of(cutout: Image) -> Image:

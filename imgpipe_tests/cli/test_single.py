@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from typer.testing import CliRunner
 
 from imgpipe.cli import app, common
 from imgpipe.images import decode as decode_module
+from imgpipe.images.encode import encode
 from imgpipe.images.image import Image
 from imgpipe.settings import LimitSettings
 from imgpipe_tests.end_to_end.conftest import write_drawing
@@ -135,6 +137,68 @@ def test_only_the_mask_and_a_background_on_request(tmp_path: Path) -> None:
     code, text = imgpipe(*cut, "x.png", *options, "--background", "#red")
     assert code == 2
     assert "#ffffff" in text
+
+
+def test_a_mask_and_a_background_in_a_jpeg(tmp_path: Path) -> None:
+    write_drawing(tmp_path, "in.png", seed=1)
+    cut = ("image", "in.png")
+    options = ("--actions", "rembg", *FAST)
+    assert imgpipe(*cut, "white.png", *options, "--background", "#ffffff")[0] == 0
+    code, text = imgpipe(*cut, "white.jpg", *options, "--background", "#ffffff", "--report", "q.json")
+    assert code == 0, text
+    assert imgpipe(*cut, "mask.png", *options, "--only-mask")[0] == 0
+    assert imgpipe(*cut, "mask.jpg", *options, "--only-mask")[0] == 0
+    for name, mode in (("white", "RGB"), ("mask", "L")):
+        exact, lossy = PillowImage.open(f"{name}.png"), PillowImage.open(f"{name}.jpg")
+        assert (lossy.format, lossy.mode) == ("JPEG", mode)
+        assert np.abs(np.asarray(exact).astype(int) - np.asarray(lossy)).mean() < 2
+    validate(json.loads(Path("q.json").read_text()))
+
+
+def test_a_cutout_is_not_begun_for_a_jpeg(tmp_path: Path) -> None:
+    write_drawing(tmp_path, "in.png", seed=1)
+    code, text = imgpipe("image", "in.png", "out.jpg", "--actions", "rembg", *FAST)
+    assert code == 2
+    assert "--background" in text
+
+
+def test_16_bits_and_an_opaque_alpha_in_a_jpeg_are_told(tmp_path: Path) -> None:
+    wide = np.zeros((40, 50, 4), np.uint16)
+    wide[..., :3] = np.linspace(0, 65535, 50)[None, :, None]
+    wide[..., 3] = 65535
+    Path("in.png").write_bytes(encode(Image(wide)))
+    code, text = imgpipe("image", "in.png", "out.jpg", "--actions", "upscale", *FAST)
+    assert code == 0, text
+    assert "reduced to 8" in text
+    assert "opaque throughout" in text
+    assert PillowImage.open("out.jpg").mode == "RGB"
+
+
+@pytest.mark.parametrize(("name", "most"), [("out.jpg", "65500"), ("out.webp", "16383")])
+def test_a_result_too_large_for_its_format_is_refused_before_the_work(
+    name: str, most: str, tmp_path: Path
+) -> None:
+    PillowImage.fromarray(np.zeros((80, 7000), np.uint8)).save("in.png")
+    began = time.monotonic()
+    # A network whose file does not exist: had it been asked for, the message would be another.
+    code, text = imgpipe(
+        *("image", "in.png", name, "--actions", "upscale", "--set", "upscale.scale=10"),
+        *("--set", "upscale.model=models/none.pth"),
+    )
+    assert code == 2, text
+    for word in ("in.png", "7000x80", "70000x800", most, "PNG or TIFF"):
+        assert word in " ".join(text.split()), text
+    assert time.monotonic() - began < 30
+    assert not Path(name).exists()
+
+
+def test_messages_name_the_path(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    Path("folder/in.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    code, text = imgpipe("image", "folder/in.png", "out.png", *FAST)
+    assert code == 1
+    assert "folder/in.png: the PNG ends" in " ".join(text.split())
+    assert "memory:" not in text
 
 
 def test_score_matte_prints_zero_for_the_truth_and_the_share_that_is_wrong(tmp_path: Path) -> None:

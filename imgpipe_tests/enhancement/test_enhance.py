@@ -142,3 +142,18 @@ def test_no_memory_is_one_pictures_error(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_impossible_sizes() -> None:
     with pytest.raises(ImageError, match="at least 1x1 px"):
         plan_size(0, 5, EnhanceSettings())
+
+
+@pytest.mark.parametrize(
+    ("priority", "most"), [(("JPEG",), 65500), (("WEBP",), 16383), (("WEBP", "JPEG"), 65500)]
+)
+def test_sides_that_no_format_holds_are_refused_before_the_resize(
+    priority: tuple[str, ...], most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "resample", lambda *_: pytest.fail("the picture was resized"))
+    image = Image(np.zeros((4, 7000, 3), np.uint8))
+    settings = EnhanceSettings.model_validate(
+        {"min_width": 1, "min_height": 1, "scale_factor": 10.0, "save_format_priority": priority}
+    )
+    with pytest.raises(LimitExceeded, match=f"70000x40 px, expected at most {most} px a side"):
+        enhance(image, settings, LIMITS)

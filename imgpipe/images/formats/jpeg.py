@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from imgpipe.images.container import Header, Metadata, damaged
 from imgpipe.images.metadata import orientation_of, screen
@@ -88,6 +88,7 @@ def read(data: bytes, name: str) -> tuple[Header, Metadata]:
     """Header and metadata; raises :class:`DecodeError` for a broken structure."""
     found = _Found()
     frame: tuple[int, int, int] | None = None
+    dpi: tuple[float, float] | None = None
     for marker, at, end in segments(data, name):
         body = memoryview(data)[at + 4 : end]
         if marker == SOS:
@@ -97,16 +98,26 @@ def read(data: bytes, name: str) -> tuple[Header, Metadata]:
                 raise damaged(name, "the JPEG has a frame header that is cut off or given twice")
             depth, height, width = struct.unpack_from(">BHH", body)
             frame = depth, width, height
+        elif marker == 0xE0 and bytes(body[:5]) == b"JFIF\0":
+            dpi = _dpi(body)
         elif marker in _METADATA_MARKERS:
             _take(marker, bytes(body), found)
     if frame is None or not frame[1] or not frame[2]:
         raise damaged(name, "the JPEG does not say how large its picture is")
     meta = screen(_joined_icc(found), found.exif, found.xmp, found.notes)
-    return Header("JPEG", frame[1], frame[2], 1, frame[0], orientation_of(meta.exif)), meta
+    header = Header("JPEG", frame[1], frame[2], 1, frame[0], orientation_of(meta.exif))
+    return header, replace(meta, dpi=dpi)
 
 
-def splice(jpeg: bytes, *, icc: bytes | None, exif: bytes | None, xmp: bytes | None) -> bytes:
-    """``jpeg`` with EXIF, XMP and ICC segments behind its JFIF header.
+def splice(
+    jpeg: bytes,
+    *,
+    icc: bytes | None,
+    exif: bytes | None,
+    xmp: bytes | None,
+    dpi: tuple[float, float] | None = None,
+) -> bytes:
+    """``jpeg`` with EXIF, XMP and ICC segments behind its JFIF header, which says ``dpi``, rounded.
 
     ``exif`` and ``xmp`` must fit a segment of 65,533 bytes; a profile is cut into as many as it takes
     (ICC.1, annex B.4).
@@ -122,7 +133,19 @@ def splice(jpeg: bytes, *, icc: bytes | None, exif: bytes | None, xmp: bytes | N
     head = 2
     if jpeg[2:4] == b"\xff\xe0":
         head += 2 + int.from_bytes(jpeg[4:6], "big")
-    return b"".join([jpeg[:head], *written, memoryview(jpeg)[head:]])
+    start = jpeg[:head]
+    if dpi is not None and start[6:11] == b"JFIF\0":
+        start = start[:13] + struct.pack(">BHH", 1, *(min(max(round(v), 1), 65535) for v in dpi)) + start[18:]
+    return b"".join([start, *written, memoryview(jpeg)[head:]])
+
+
+def _dpi(jfif: memoryview) -> tuple[float, float] | None:
+    """Px per inch, where the header says its densities per inch (1) or cm (2) and not only their ratio."""
+    if len(jfif) < 12 or jfif[7] not in (1, 2):
+        return None
+    across, down = struct.unpack_from(">HH", jfif, 8)
+    unit = 1.0 if jfif[7] == 1 else 2.54
+    return (across * unit, down * unit) if across and down else None
 
 
 def least_bytes(marker: int, body: bytes) -> int:

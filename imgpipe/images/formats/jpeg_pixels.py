@@ -23,8 +23,8 @@ _Space = Literal["GRAY", "RGB", "CMYK"]
 #: jerror.h's JWRN_EXTRANEOUS_DATA.
 _LEFT_OVER = re.compile(r"(\d+) extraneous bytes before marker")
 _ADDED = bytes(64)
-#: At most, to find where bytes are left over: about a minute.
-_SEARCH_PIXELS, _MAX_TESTS = 1 << 33, 1 << 20
+#: At most, to find where bytes are left over: some ten seconds.
+_SEARCH_PIXELS, _MAX_TESTS = 1 << 31, 1 << 17
 #: Zeros in place of missing data decode as some picture, so hardly more than these can be part of a true one.
 #: The end of a scan is reported up to eight bytes short, which libjpeg has read ahead.
 _ZEROS_NEEDED = 16
@@ -81,6 +81,8 @@ class _Search:
                 else:
                     behind += count
                 self.stream.cut(number, count)
+                if self.stream.small_head is None and not self._reported(last, b""):
+                    return before, behind  # no other is warned of
         return before, behind
 
     def _left_over(self, number: int) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from imgpipe.errors import DecodeError, UnsupportedFormat
 from imgpipe.images.container import Header, Metadata, damaged
@@ -20,6 +20,7 @@ SIGNATURE = b"\x89PNG\r\n\x1a\n"
 XMP_KEYWORD = b"XML:com.adobe.xmp"
 
 _PIXEL_CHUNKS = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"}
+_METRES_PER_INCH = 0.0254
 _COLOUR_CHUNKS = {b"iCCP", *png_colour.LENGTHS}
 _HDR_CHUNKS = {b"mDCV", b"cLLI"}
 _METADATA_CHUNKS = _COLOUR_CHUNKS | _HDR_CHUNKS | {b"eXIf", b"iTXt", b"tEXt", b"zTXt"}
@@ -98,6 +99,7 @@ def read(data: bytes, name: str) -> tuple[Header, Metadata]:
     if end < len(data):
         notes.append(f"{len(data) - end} bytes after the end of the PNG ignored")
     meta = screen(icc, found.get("exif"), found.get("xmp"), [*frame_notes, *notes, *colour_notes])
+    meta = replace(meta, dpi=_dpi(data, listed))
     return Header("PNG", width, height, frames, depth, orientation_of(meta.exif)), meta
 
 
@@ -123,9 +125,14 @@ def make_chunk(kind: bytes, body: bytes) -> bytes:
     return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
 
-def describing_chunks(*, icc: bytes | None, exif: bytes | None, xmp: bytes | None) -> bytes:
-    """iCCP, eXIf and an iTXt XMP packet, which may all stand directly behind IHDR."""
+def describing_chunks(
+    *, icc: bytes | None, exif: bytes | None, xmp: bytes | None, dpi: tuple[float, float] | None = None
+) -> bytes:
+    """iCCP, eXIf, pHYs and an iTXt XMP packet, which may all stand directly behind IHDR."""
     parts = []
+    if dpi is not None:
+        per_metre = [min(max(round(value / _METRES_PER_INCH), 1), 2**31 - 1) for value in dpi]
+        parts.append(make_chunk(b"pHYs", struct.pack(">IIB", *per_metre, 1)))
     if icc is not None:
         parts.append(make_chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(icc, 9)))
     if exif is not None:
@@ -133,6 +140,16 @@ def describing_chunks(*, icc: bytes | None, exif: bytes | None, xmp: bytes | Non
     if xmp is not None:
         parts.append(make_chunk(b"iTXt", XMP_KEYWORD + b"\0\0\0\0\0" + xmp))
     return b"".join(parts)
+
+
+def _dpi(data: bytes, listed: list[Chunk]) -> tuple[float, float] | None:
+    """Px per inch from pHYs, where that gives px per metre (1) and not only their ratio."""
+    for chunk in listed:
+        if chunk.kind == b"pHYs" and chunk.length == 9 and chunk.crc_holds(data):
+            across, down, unit = struct.unpack(">IIB", chunk.body(data))
+            if unit == 1 and across and down:
+                return across * _METRES_PER_INCH, down * _METRES_PER_INCH
+    return None
 
 
 def _refuse_bomb(listed: list[Chunk], size: tuple[int, int], bits_per_pixel: int, name: str) -> None:

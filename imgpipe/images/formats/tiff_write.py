@@ -17,7 +17,7 @@ from imgpipe.images.metadata import byte_order, exif_fault
 
 _ADOBE_DEFLATE = 8
 _STRIP_BYTES = 1 << 20
-_SHORT, _LONG, _UNDEFINED, _BYTE = 3, 4, 7, 1
+_SHORT, _LONG, _UNDEFINED, _BYTE, _RATIONAL = 3, 4, 7, 1, 5
 
 
 def write_tiff(image: Image, level: int) -> bytes:
@@ -75,6 +75,10 @@ def _fields(image: Image, order: str, rows: int, offsets: list[int], strips: lis
         fields[338] = numbers(_SHORT, 2)  # unassociated: straight alpha
     if image.icc is not None:
         fields[34675] = Field(_UNDEFINED, len(image.icc), image.icc)
+    if image.dpi is not None:
+        for tag, value in zip((282, 283), image.dpi, strict=True):
+            fields[tag] = Field(_RATIONAL, 1, struct.pack(order + "II", round(value * 1000), 1000))
+        fields[296] = numbers(_SHORT, 2)  # per inch
     if image.xmp is not None:
         fields[700] = Field(_BYTE, len(image.xmp), image.xmp)
     return fields

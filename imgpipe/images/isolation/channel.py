@@ -78,6 +78,7 @@ def pack_image(image: Image) -> tuple[Message, list[Buffer]]:
         "format": image.source_format,
         "sizes": {name: None if block is None else len(block) for name, block in blocks.items()},
         "notes": len(notes),
+        "dpi": image.dpi,
     }
     pixels = image.pixels.data.cast("B")
     return message, [pixels, *(block for block in blocks.values() if block), notes]
@@ -101,7 +102,8 @@ def unpack(message: Message, memory: int) -> Image | ImgpipeError:
         blocks[name] = None if size is None else read(memory, at, size)
         at += size or 0
     notes = tuple(json.loads(read(memory, at, message["notes"])))
-    return Image(pixels, **blocks, source_format=message["format"], notes=notes)
+    dpi = message["dpi"] and (float(message["dpi"][0]), float(message["dpi"][1]))
+    return Image(pixels, **blocks, source_format=message["format"], notes=notes, dpi=dpi)
 
 
 def _read_into(memory: int, target: memoryview) -> None:
