@@ -39,6 +39,7 @@ from imgpipe.settings import (
     UpscaleSettings,
     suggest,
 )
+from imgpipe.settings.relative_paths import from_folder, names_relative_file
 from imgpipe.settings.yaml_text import parse_yaml
 
 #: Searched for where ``IMGPIPE_CONFIG`` is not set.
@@ -171,35 +172,7 @@ def found_file_naming_others() -> Path | None:
     values = expand_names(read_yaml(_FOUND))
     sections = [section for section in values.values() if isinstance(section, Mapping)]
     pairs = [pair for section in (values, *sections) for pair in section.items()]
-    return _FOUND if any(_names_relative_file(key, value, Path()) for key, value in pairs) else None
-
-
-def _names_relative_file(key: str, value: object, folder: Path) -> bool:
-    """Whether a setting is a relative path: of a folder, or (of a model, a profile) of an existing file."""
-    if not isinstance(value, str | Path) or not str(value) or "://" in str(value):
-        return False
-    path = Path(value).expanduser()
-    if path.is_absolute():
-        return False
-    return key in ("source", "output", "model_dir") or (
-        key in ("model", "profile") and (folder / path).is_file()
-    )
-
-
-def _from_folder(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings with relative paths below ``IMGPIPE_FOLDER``, where that is set."""
-    named = os.environ.get("IMGPIPE_FOLDER")
-    if not named:
-        return dict(values)
-    folder = Path(named)
-    return {
-        key: _from_folder(value)
-        if isinstance(value, Mapping)
-        else str(folder / value)
-        if _names_relative_file(key, value, folder)
-        else value
-        for key, value in values.items()
-    }
+    return _FOUND if any(names_relative_file(key, value, Path()) for key, value in pairs) else None
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -263,7 +236,7 @@ def load_settings(overrides: Mapping[str, Any] | None = None, *, config: Path | 
             _environment(),
             expand_names(overrides or {}),
         )
-        return Settings(**_from_folder(functools.reduce(_merged, layers)))
+        return Settings(**from_folder(functools.reduce(_merged, layers)))
     except ValidationError as exc:
         raise ConfigError(_explain(exc)) from exc
     except SettingsError as exc:

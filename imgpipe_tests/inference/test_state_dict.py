@@ -7,6 +7,7 @@ import io
 import struct
 import subprocess
 import sys
+import tarfile
 import zipfile
 from collections import OrderedDict
 from pathlib import Path
@@ -201,3 +202,19 @@ def test_a_refused_file_costs_little_memory(tmp_path: Path) -> None:
         assert outcome == "refused:", line
         assert int(cost) < MOST_BYTES, line
         assert int(size) < 2_500_000, line
+
+
+def test_archives_of_other_kinds_are_refused(tmp_path: Path) -> None:
+    """The tar of torch 0.1, bytes before the archive, a cut one, nothing, a list of tensors."""
+    whole = io.BytesIO()
+    torch.save(_state(), whole)
+    with tarfile.open(tmp_path / "tar.pth", "w") as archive:
+        for name in ("storages", "tensors", "pickle"):
+            archive.addfile(tarfile.TarInfo(name), io.BytesIO())
+    (tmp_path / "before.pth").write_bytes(b"#!/bin/sh\n" + whole.getvalue())
+    (tmp_path / "cut.pth").write_bytes(whole.getvalue()[:-30])
+    (tmp_path / "empty.pth").touch()
+    torch.save([torch.zeros(3)], tmp_path / "list.pth")
+    for path in tmp_path.iterdir():
+        with pytest.raises(WeightsRefused, match=path.name):
+            read_state_dict(path)

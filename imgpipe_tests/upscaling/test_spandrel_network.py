@@ -47,7 +47,7 @@ def test_both_architectures_equal_their_own_forward(save: Save) -> None:
         torch.testing.assert_close(result, expected.clamp(0, 1), atol=1e-5 + 0.5 / NATIVE_MAX, rtol=0)
 
 
-def test_pth_files_load_through_the_restricted_unpickler(tmp_path: Path) -> None:
+def test_pth_files_load_as_state_dicts(tmp_path: Path) -> None:
     path = tmp_path / "model.pth"
     torch.save({"params": tiny_compact().state_dict()}, path)
     assert load_network(_located(path), device="cpu", precision="fp32").architecture == "Compact"
