@@ -11,8 +11,11 @@ ENV PYTHONUNBUFFERED=1 PIP_NO_CACHE_DIR=1 DAGSTER_HOME=/dagster IMGPIPE_MODEL_DI
 WORKDIR /app
 COPY pyproject.toml requirements.lock README.md LICENSE ./
 COPY imgpipe ./imgpipe
-# The lock pins what the CPU extra installs; onnxruntime-gpu is not in it and takes its own newest release.
-RUN pip install --constraint requirements.lock ".[${EXTRA}]"
+# The lock is what the extra cpu runs on, with hashes. Of another extra, what the lock lacks (onnxruntime-gpu,
+# dagster-postgres) is taken in its newest release, without.
+RUN pip install --no-deps --require-hashes --requirement requirements.lock \
+    && pip install --no-deps --no-build-isolation . \
+    && if [ "${EXTRA}" != cpu ]; then pip install --no-build-isolation ".[${EXTRA}]"; fi
 
 RUN useradd --create-home imgpipe && mkdir /dagster /models && chown imgpipe /dagster /models
 USER imgpipe

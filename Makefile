@@ -6,6 +6,8 @@ BIN := $(VENV)/bin
 WORKERS ?= 2
 BENCHMARKS := image_codecs matting upscaling cpu_runtimes quality scale overhead end_to_end
 
+comma := ,
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test slow test-avx2 ui check bench format fuzz clean
 
@@ -53,10 +55,25 @@ clean: ## remove what demo, tests and compiled loops made
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
+# Installs the locks with their hashes, then the project alone. Elsewhere than where the locks are for: their
+# versions without the hashes. $(1): locks, $(2): extras.
+PLATFORM = import platform, sys; print(platform.system(), platform.machine(), *sys.version_info[:2])
+define install
+if [ "$$($(BIN)/python -c '$(PLATFORM)')" = "Linux x86_64 3 11" ]; then \
+  $(BIN)/python -m pip install --quiet --no-deps --require-hashes $(addprefix --requirement ,$(1)) && \
+  $(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable . && \
+  $(BIN)/python -m pip check; \
+else \
+  echo "the locks are for Linux x86_64, Python 3.11: their versions are taken here, hashes are not checked" >&2; \
+  sed 's/ --hash=.*//' $(1) > $(VENV)/versions.txt && \
+  $(BIN)/python -m pip install --quiet --constraint $(VENV)/versions.txt --editable '.[$(2)]'; \
+fi
+endef
+
 $(VENV)/.runtime: pyproject.toml requirements.lock | $(VENV)/bin/python
-	$(BIN)/python -m pip install --quiet --constraint requirements.lock --editable '.[cpu]'
+	$(call install,requirements.lock,cpu)
 	touch $@
 
-$(VENV)/.dev: $(VENV)/.runtime
-	$(BIN)/python -m pip install --quiet --constraint requirements.lock --editable '.[cpu,dev]'
+$(VENV)/.dev: $(VENV)/.runtime requirements-dev.lock
+	$(call install,requirements.lock requirements-dev.lock,cpu$(comma)dev)
 	touch $@

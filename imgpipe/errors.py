@@ -19,7 +19,9 @@
         ├── ObjectMissing            one object: a row
         ├── ObjectChanged            one object: a row; it is not the version that was listed
         ├── ObjectUnreadable         one object: a row; permission or I/O error
-        │   └── ObjectDamaged        a table or manifest that is not what was written: cut, or empty
+        │   └── ObjectDamaged        not what was written: a cut or empty table, a wrong checksum
+        ├── LeaseHeld                another process works on this and waiting was not asked for
+        ├── LeaseLost                another process took over: the run of this shard stops
         ├── ObjectExists             the object exists and overwriting was not asked for
         └── StoreUnavailable         the whole store: the run stops
 
@@ -107,11 +109,19 @@ class ObjectUnreadable(StorageError):
 
 
 class ObjectDamaged(ObjectUnreadable):
-    """A file of imgpipe's own is not what was written: cut off, or empty after a power cut."""
+    """An object is not what was written: cut off, empty after a power cut, or not what its checksum says."""
 
 
 class ObjectExists(StorageError):
     """The object exists and overwriting was not asked for."""
+
+
+class LeaseHeld(StorageError):
+    """Another process holds the lease."""
+
+
+class LeaseLost(StorageError):
+    """This process's lease has expired and another process has taken it."""
 
 
 class StoreUnavailable(StorageError):

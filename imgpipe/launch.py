@@ -28,8 +28,10 @@ from imgpipe.engines.shard import RowListener, ignore_row
 from imgpipe.engines.stop import GRACE_SECONDS, STOP
 from imgpipe.errors import ConfigError, ImgpipeError, StoreUnavailable
 from imgpipe.processes import Process
-from imgpipe.resources.runs import describe, free_slots_of_ended_runs, process_tags
+from imgpipe.resources.runs import describe, end_dead_runs, free_slots_of_ended_runs, process_tags
 from imgpipe.storage import keys
+from imgpipe.storage.lease import hold
+from imgpipe.storage.opening import open_store
 
 #: Where runs are kept when ``DAGSTER_HOME`` is not set, below the working directory.
 DEFAULT_HOME = Path(".imgpipe") / "dagster"
@@ -154,11 +156,16 @@ class Launcher:
         self._definitions: Definitions = build_definitions(settings, on_row)
         self._say = say
         self._said = ""
+        self._output = open_store(settings.output, settings.s3, create=True)
 
     def run_shard(self, shard: str, retry: Retry = DUE) -> Sequence[AssetCheckEvaluation]:
-        """Run all stages and checks of one shard; an error that stops the run is raised unchanged."""
+        """Run all stages and checks of one shard, once no other process works on it.
+
+        An error that stops the run is raised unchanged.
+        """
         partition = keys.partition_key(self._settings.dataset, shard)
-        return self._execute(SHARD_JOB, partition, retry.tags())
+        with hold(self._output, self._settings.dataset, shard):
+            return self._execute(SHARD_JOB, partition, retry.tags())
 
     def run_report(self) -> None:
         """Build the data set's report."""
@@ -178,23 +185,31 @@ class Launcher:
             run_id=run_id,
         )
         STOP.clear()
-        run = _in_thread(execute)
+        try:
+            return self._watched(run_id, _in_thread(execute)).get_asset_check_evaluations()
+        except DBAPIError as exc:
+            raise _unusable(exc) from exc
+        except OSError as exc:
+            if not str(exc.filename).startswith(str(dagster_home())):
+                raise
+            raise _unusable(exc) from exc
+
+    def _watched(self, run_id: str, run: Future[ExecuteInProcessResult]) -> ExecuteInProcessResult:
         try:
             while not wait([run], timeout=_LOOK_SECONDS).done:
                 self._say_what_it_waits_for(run_id)
         except BaseException:
             self._stop(run_id, run)
             raise
-        try:
-            return run.result().get_asset_check_evaluations()
-        except (DBAPIError, OSError) as exc:
-            raise _unusable(exc) from exc
+        return run.result()
 
     def _say_what_it_waits_for(self, run_id: str) -> None:
         events = self._instance.event_log_storage
         pool = events.get_concurrency_info(GPU_POOL)
         if run_id not in pool.pending_run_ids:
             return
+        for ended in end_dead_runs(self._instance):
+            self._say(ended)
         holders = [self._instance.get_run_by_id(other) for other in sorted(pool.active_run_ids)]
         said = ", ".join(describe(holder) for holder in holders if holder is not None)
         if said != self._said:

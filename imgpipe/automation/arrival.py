@@ -22,10 +22,12 @@ from dagster import (
 from imgpipe.assets.graph import SHARD_JOB
 from imgpipe.automation.tags import run_tags
 from imgpipe.config import Settings
+from imgpipe.errors import LeaseHeld
 from imgpipe.partitions import shard_partitions, unknown_partitions
 from imgpipe.resources.stores import ImageStores
 from imgpipe.storage import keys
-from imgpipe.storage.arrivals import Look, look
+from imgpipe.storage.arrivals import Scan, scan
+from imgpipe.storage.lease import PLAN, hold
 from imgpipe.storage.manifests import list_shards
 
 ARRIVAL_SENSOR = "arrival_sensor"
@@ -47,7 +49,11 @@ def build_arrival_sensor(settings: Settings) -> SensorDefinition:
     )
     def arrival_sensor(context: SensorEvaluationContext, stores: ImageStores) -> SensorResult:
         opened = stores.open(settings)
-        found = look(opened.source, opened.output, settings, context.cursor, datetime.now(UTC))
+        try:
+            with hold(opened.output, settings.dataset, PLAN, sleep=None):
+                found = scan(opened.source, opened.output, settings, context.cursor, datetime.now(UTC))
+        except LeaseHeld as exc:
+            return SensorResult(skip_reason=SkipReason(str(exc)), cursor=context.cursor)
         context.log.info("%s", found.describe())
         sealed = list_shards(opened.output, settings.dataset)
         new = unknown_partitions(settings, context.instance, sealed)
@@ -62,7 +68,7 @@ def build_arrival_sensor(settings: Settings) -> SensorDefinition:
     return arrival_sensor
 
 
-def run_requests(settings: Settings, found: Look) -> Iterable[RunRequest]:
+def run_requests(settings: Settings, found: Scan) -> Iterable[RunRequest]:
     """One run per affected shard; with declarative conditions, Dagster requests the new shards itself."""
     for shard, digest in found.touched.items():
         if settings.automation.mode == "conditions" and shard in found.sealed:

@@ -23,12 +23,14 @@ from imgpipe.config import Settings
 from imgpipe.engines.backfill import Candidate, candidates, within_budget
 from imgpipe.engines.status import fingerprints, shard_statuses
 from imgpipe.partitions import add_partitions
-from imgpipe.resources.runs import end_dead_runs
+from imgpipe.resources.runs import describe, end_dead_runs
 from imgpipe.resources.stores import ImageStores
 from imgpipe.stages.chain import steps
 from imgpipe.storage import keys
 
 BACKFILL_SCHEDULE = "backfill_schedule"
+#: As many runs under way are named in a tick.
+_NAMED = 3
 _PARTITION = "dagster/partition"
 _RANGE = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
 
@@ -74,6 +76,7 @@ class _Queue:
         self._instance = instance
         active = instance.get_runs(filters=RunsFilter(statuses=[*UNDER_WAY, DagsterRunStatus.CANCELING]))
         mine = [run for run in active if run.tags.get(DATASET, settings.dataset) == settings.dataset]
+        self._under_way = [describe(run) for run in mine]
         self._busy = {run.tags[_PARTITION] for run in mine if _PARTITION in run.tags}
         self._ranges = [
             (run.tags[_RANGE[0]], run.tags[_RANGE[1]])
@@ -106,9 +109,9 @@ class _Queue:
         """Why nothing is requested, for the tick's page in the UI."""
         left = self.gpu_seconds_left
         budget = "no GPU budget" if left is None else f"{max(left, 0) / 60:.1f} GPU minutes left today"
-        under_way = len(self._busy) + len(self._ranges)
+        named = f" ({'; '.join(self._under_way[:_NAMED])})" if self._under_way else ""
         return (
-            f"{under_way} runs under way, {max(self.slots, 0)} more allowed, {budget}, "
+            f"{len(self._under_way)} runs under way{named}, {max(self.slots, 0)} more allowed, {budget}, "
             f"{self._given_up} given up after failed runs"
         )
 

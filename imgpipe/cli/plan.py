@@ -27,6 +27,7 @@ from imgpipe.engines.shard import Stores
 from imgpipe.errors import ConfigError
 from imgpipe.storage.comparison import IMAGE_EXTENSIONS
 from imgpipe.storage.deletions import require_plausible
+from imgpipe.storage.lease import PLAN, hold
 from imgpipe.storage.manifests import Plan, seal
 from imgpipe.storage.manifests import plan as make_plan
 from imgpipe.storage.opening import open_store
@@ -89,20 +90,21 @@ def seal_plan(settings: Settings, allowed: Allowed = NOTHING) -> None:
     data set was made from another source.
     """
     stores = open_stores(settings, source_moved=allowed.source_moved)
-    planned = make_plan(
-        stores.source, stores.output, dataset=settings.dataset, shard_size=settings.shard_size
-    )
-    print_plan(planned)
-    require_images(planned, stores.source.url)
-    require_plausible(
-        planned.deleted,
-        planned.deleted + planned.changed + planned.unchanged,
-        planned.listed,
-        max_share=1.0 if allowed.deletions else settings.limits.max_deleted_share,
-        source_url=stores.source.url,
-    )
-    record_source(stores.output, settings.dataset, stores.source.url, moved=allowed.source_moved)
-    seal(planned, stores.output)
+    with hold(stores.output, settings.dataset, PLAN):
+        planned = make_plan(
+            stores.source, stores.output, dataset=settings.dataset, shard_size=settings.shard_size
+        )
+        print_plan(planned)
+        require_images(planned, stores.source.url)
+        require_plausible(
+            planned.deleted,
+            planned.deleted + planned.changed + planned.unchanged,
+            planned.listed,
+            max_share=1.0 if allowed.deletions else settings.limits.max_deleted_share,
+            source_url=stores.source.url,
+        )
+        record_source(stores.output, settings.dataset, stores.source.url, moved=allowed.source_moved)
+        seal(planned, stores.output)
 
 
 def require_images(planned: Plan, source_url: str) -> None:

@@ -41,8 +41,8 @@ def interruptible() -> Iterator[None]:
             _leave_the_terminal()
         # Neither print nor rich: the signal may have come while one of them writes.
         _say(
-            f"interrupted by {signal.Signals(number).name}: what is finished is kept, the same command goes "
-            "on there; once more ends at once\n"
+            f"interrupted by {signal.Signals(number).name}: stopping in order within seconds, what is done "
+            "stays done; the same again ends at once\n"
         )
         raise Interrupted(number)
 

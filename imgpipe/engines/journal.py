@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
 
-from imgpipe.errors import StorageError
+from imgpipe.engines.local import WorkItem
+from imgpipe.errors import ObjectMissing, StorageError
 from imgpipe.records import ImageRow
 from imgpipe.storage import keys
 from imgpipe.storage.store import ImageStore
@@ -23,6 +28,8 @@ class Journal:
     """The computed rows of one asset's shard; ``tables/unfinished_<asset>/...`` until the table stands.
 
     Only the next attempt reads it, and keeps those of its rows whose outputs and ``stage_hash`` still hold.
+    Beside it lies a note of the images in flight, so that an attempt counts during which the process was
+    killed.
     """
 
     def __init__(self, output: ImageStore, asset: str, dataset: str, shard: str) -> None:
@@ -32,11 +39,51 @@ class Journal:
         self.rows = read_intact_rows(output, *self._place) or {}
         self._on_disk = bool(self.rows)
         self._saved = True
+        self._noted_key = keys.in_flight_key(*self._place)
+        self._killed = self._read_note()
+        self._in_flight: dict[str, tuple[str, int]] = {}
+        self._changes = self._noted = 0
+        self._changing, self._noting = threading.Lock(), threading.Lock()
         self._written_at = time.monotonic()
+
+    def counted(self, item: WorkItem) -> WorkItem:
+        """The item with the attempts that ended with the process, and a note made when this one begins."""
+        row = item.base
+        etag, attempts = self._killed.get(row.image_id, ("", 0))
+        if etag == row.etag and attempts >= row.attempts:
+            row = replace(row, attempts=attempts + 1)
+        return replace(item, base=row, begin=partial(self._begin, row))
+
+    def _begin(self, row: ImageRow) -> None:
+        """Write down that this image is in flight. Threads that come together share one writing."""
+        with self._changing:
+            self._in_flight[row.image_id] = (row.etag, row.attempts)
+            self._changes += 1
+            mine = self._changes
+        with self._noting:
+            if self._noted >= mine:
+                return
+            with self._changing:
+                text, noted = json.dumps(self._in_flight), self._changes
+            self._output.write(self._noted_key, text.encode(), overwrite=True)
+            self._noted = noted
+
+    def _read_note(self) -> dict[str, tuple[str, int]]:
+        """(etag, attempts) by image id of what was in flight when an earlier process was killed."""
+        try:
+            note = json.loads(self._output.read(self._noted_key))
+            return {str(image_id): (str(etag), int(count)) for image_id, (etag, count) in note.items()}
+        except ObjectMissing:
+            return {}
+        except (ValueError, TypeError, AttributeError) as exc:
+            log.warning("%s: not readable, attempts may be too few: %s", self._noted_key, exc)
+            return {}
 
     def add(self, row: ImageRow) -> None:
         """Note a finished row; write all of them when it is time."""
         self.rows[row.image_id] = row
+        with self._changing:
+            self._in_flight.pop(row.image_id, None)
         self._saved = False
         if time.monotonic() - self._written_at >= JOURNAL_SECONDS:
             self.save()
@@ -65,3 +112,5 @@ class Journal:
         """Delete the journal: the table has been written."""
         if self._on_disk:
             self._output.delete(keys.table_key(*self._place))
+        if self._noted or self._killed:
+            self._output.delete(self._noted_key)

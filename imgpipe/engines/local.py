@@ -2,7 +2,8 @@
 
 Every image is one job that goes through the three steps by itself; a semaphore lets only as many
 compute as the stage allows. So while a network works on one image, its neighbours are decoded and
-written, and no more than ``workers`` images are in memory at any time.
+written. No more than ``workers`` images are in memory at any time, and no more than
+:mod:`~imgpipe.engines.admission` lets in.
 """
 
 from __future__ import annotations
@@ -14,10 +15,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from imgpipe.engines.admission import MemoryBudget, needed_bytes
 from imgpipe.engines.stop import GRACE_SECONDS, STOP, Stopped
 from imgpipe.errors import PER_IMAGE_ERRORS, ImgpipeError, LimitExceeded, ObjectChanged
 from imgpipe.images.image import Image
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+#: Files above this size are read one at a time, since their need of memory is known once they are read.
+_LARGE_FILE_BYTES = 2**24
 #: For commands on one picture: a decoder that crashes ends nothing else.
 NO_ISOLATION = IsolationSettings(mode="none")
 
@@ -54,10 +58,15 @@ class ObjectRef:
     own: bool = False
 
 
+def _nothing() -> None:
+    """What an item does at its begin."""
+
+
 @dataclass(frozen=True, slots=True)
 class WorkItem:
     """One image to compute: ``base`` is the row to be filled in, ``key_of`` names its files by kind.
 
+    ``begin`` is called before anything is done with it.
     ``unchanged``: the finished row, where the bytes that are read have its ``input_sha256``.
     """
 
@@ -66,6 +75,7 @@ class WorkItem:
     rows: Mapping[str, ImageRow]
     key_of: Callable[[str], str]
     stage_hash_of: Callable[[Mapping[str, str]], str]
+    begin: Callable[[], None] = _nothing
     unchanged: ImageRow | None = None
 
 
@@ -77,6 +87,8 @@ class _Tools:
     output: ImageStore
     compute_slots: threading.BoundedSemaphore
     decoder: Decoder
+    memory: MemoryBudget
+    reading_large: threading.Lock = field(default_factory=threading.Lock)
 
 
 @dataclass
@@ -116,7 +128,9 @@ def run_items(
     bound_pools()
     limit = workers or usable_cores() + 2
     slots = threading.BoundedSemaphore(stage.concurrency)
-    tools = _Tools(stage, output, slots, source_decoder(isolation, workers))
+    limits = next(iter(items[0].inputs.values())).limits
+    decoder, memory = source_decoder(isolation, workers), MemoryBudget(limits.max_memory_bytes)
+    tools = _Tools(stage, output, slots, decoder, memory)
     pool = ThreadPoolExecutor(limit, thread_name_prefix=f"imgpipe-{asset}")
     jobs = [pool.submit(_process, tools, asset, item) for item in items]
     unheard = set(jobs)
@@ -152,6 +166,7 @@ def _as_completed(jobs: Sequence[Future[ImageRow]]) -> Iterator[Future[ImageRow]
 def _process(tools: _Tools, asset: str, item: WorkItem) -> ImageRow:
     clock = _Clock()
     try:
+        item.begin()
         row = _compute(tools, item, clock)
         return replace(row, stage_failed=asset) if row.status is Status.REJECTED else row
     except PER_IMAGE_ERRORS as exc:
@@ -165,9 +180,23 @@ def _process(tools: _Tools, asset: str, item: WorkItem) -> ImageRow:
 
 
 def _compute(tools: _Tools, item: WorkItem, clock: _Clock) -> ImageRow:
-    images, digests, sizes = _load(item, tools.decoder, clock)
-    if item.unchanged is not None and not images:
-        return item.unchanged
+    with ExitStack() as admitted:
+        large = any(ref.size_bytes > _LARGE_FILE_BYTES for ref in item.inputs.values())
+        with tools.reading_large if large else nullcontext():
+            files, digests = _read(item, clock)
+            if item.unchanged is not None and not files:
+                return item.unchanged
+            limits = {role: ref.limits for role, ref in item.inputs.items()}
+            needed = needed_bytes(tools.stage, files, limits)
+            admitted.enter_context(tools.memory.admit(needed, item.base.source_key))
+        return _compute_admitted(tools, item, files, digests, clock)
+
+
+def _compute_admitted(
+    tools: _Tools, item: WorkItem, files: dict[str, bytes], digests: Mapping[str, str], clock: _Clock
+) -> ImageRow:
+    sizes = {role: len(data) for role, data in files.items()}
+    images = _decode(item, files, tools.decoder, clock)
     with tools.compute_slots, clock.step("compute"):
         STOP.check()  # It may have waited for the slot.
         result = tools.stage.run(images, item.rows)
@@ -182,28 +211,22 @@ def _compute(tools: _Tools, item: WorkItem, clock: _Clock) -> ImageRow:
         metrics=dict(result.metrics),
         details=dict(result.details),
     )
-    row = (
-        _save(row, item, result, tools.output, clock)
-        if result.outputs
-        else _describe_input(row, item, images, sizes)
-    )
+    if result.outputs:
+        images.clear()  # Encoding needs their memory.
+        row = _save(row, item, result, tools.output, clock)
+    else:
+        row = _describe_input(row, item, images, sizes)
     return replace(row, seconds={**clock.seconds, **result.seconds})
 
 
-def _load(
-    item: WorkItem, sources: Decoder, clock: _Clock
-) -> tuple[dict[str, Image], dict[str, str], dict[str, int]]:
-    """Pictures, sha256 (hex) and size (bytes) by role; no pictures where ``unchanged`` holds."""
-    from imgpipe.images.decode import decode
-
-    images: dict[str, Image] = {}
+def _read(item: WorkItem, clock: _Clock) -> tuple[dict[str, bytes], dict[str, str]]:
+    """Files and their sha256 (hex) by role; no files where ``unchanged`` holds."""
+    files: dict[str, bytes] = {}
     digests: dict[str, str] = {}
-    sizes: dict[str, int] = {}
-    loaded: dict[tuple[int, str], str] = {}
     for role, ref in item.inputs.items():
-        twin = loaded.setdefault((id(ref.store), ref.key), role)
+        twin = _twin(item, role)
         if twin != role:
-            images[role], digests[role], sizes[role] = images[twin], digests[twin], sizes[twin]
+            files[role], digests[role] = files[twin], digests[twin]
             continue
         if ref.size_bytes > ref.limits.max_bytes:  # Objects are read whole: refuse before, not after.
             raise LimitExceeded(
@@ -211,16 +234,35 @@ def _load(
                 f"{ref.size_bytes:,}; raise limits.max_bytes if it is meant"
             )
         with clock.step("read"):
-            data = ref.store.read(ref.key, etag=ref.etag)
-            digests[role], sizes[role] = hashlib.sha256(data).hexdigest(), len(data)
+            files[role] = ref.store.read(ref.key, etag=ref.etag)
+            digests[role] = hashlib.sha256(files[role]).hexdigest()
         if ref.sha256 and digests[role] != ref.sha256:
             raise _damaged(ref, digests[role])
         if item.unchanged is not None and item.unchanged.input_sha256 == digests[role]:
-            return {}, digests, sizes
+            return {}, digests
+    return files, digests
+
+
+def _twin(item: WorkItem, role: str) -> str:
+    """The first role that has the same file."""
+    ref = item.inputs[role]
+    return next(other for other, one in item.inputs.items() if one.store is ref.store and one.key == ref.key)
+
+
+def _decode(item: WorkItem, files: dict[str, bytes], sources: Decoder, clock: _Clock) -> dict[str, Image]:
+    """Pictures by role; a file is let go as soon as it is decoded."""
+    from imgpipe.images.decode import decode
+
+    images: dict[str, Image] = {}
+    for role, ref in item.inputs.items():
+        data, twin = files.pop(role), _twin(item, role)
+        if twin != role:
+            images[role] = images[twin]
+            continue
         with clock.step("decode"):
             decode_here = decode if ref.own else sources.decode
             images[role] = decode_here(data, name=ref.store.uri(ref.key), limits=ref.limits)
-    return images, digests, sizes
+    return images
 
 
 def _damaged(ref: ObjectRef, found: str) -> ObjectChanged:

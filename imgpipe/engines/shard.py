@@ -19,6 +19,7 @@ from imgpipe.engines.placing import place_by_verdict
 from imgpipe.engines.rejections import count_causes
 from imgpipe.engines.retry import DUE, Retry
 from imgpipe.engines.review import with_decisions
+from imgpipe.engines.stop import STOP
 from imgpipe.errors import ObjectChanged, ObjectMissing
 from imgpipe.records import ImageRow, ManifestEntry, ShardManifest, Status, count_statuses
 from imgpipe.review.book import Decisions, read_decisions
@@ -28,6 +29,7 @@ from imgpipe.stages.chain import Step, steps
 from imgpipe.stages.protocol import Stage
 from imgpipe.stages.replaceable import REPLACEMENT, ReplaceableStage
 from imgpipe.stages.score import ScoreStage
+from imgpipe.storage.lease import hold
 from imgpipe.storage.manifests import read_manifest
 from imgpipe.storage.store import ImageStore
 from imgpipe.storage.tables import read_intact_rows, read_table, rows_digest, write_table
@@ -92,9 +94,29 @@ def run_shard(
     ``retry``: which failures are tried again. Where it leaves outdated rows as they are, the table says so,
     and the shard stays stale.
 
+    One process at a time works on a shard (:mod:`imgpipe.storage.lease`); another one is waited for.
+
     Raises :class:`ObjectMissing` where the manifest or an upstream table is not there yet, and
     whatever stops a whole run (:class:`ModelError`, :class:`StoreUnavailable`).
     """
+    with hold(stores.output, settings.dataset, shard, sleep=STOP.sleep) as lease:
+
+        def listen(asset: str, shard: str, row: ImageRow, computed: bool) -> None:
+            lease.require()
+            on_row(asset, shard, row, computed)
+
+        return _run_held(step, stage, settings, stores, shard, retry, listen)
+
+
+def _run_held(
+    step: Step,
+    stage: Stage,
+    settings: Settings,
+    stores: Stores,
+    shard: str,
+    retry: Retry,
+    on_row: RowListener,
+) -> ShardResult:
     start = time.perf_counter()
     dataset = settings.dataset
     manifest = read_manifest(stores.output, dataset, shard)
@@ -109,6 +131,7 @@ def run_shard(
         step, stage, settings, stores, manifest, upstream, previous, decisions, retry, chosen, doubted
     )
     finished, items = shard_plan.split()
+    items = [journal.counted(item) for item in items]
 
     def hear(row: ImageRow) -> None:
         on_row(step.asset, shard, row, True)
@@ -366,8 +389,10 @@ class _Plan:
             return ObjectRef(
                 self.stores.source, entry.source_key, limits, entry.etag, sha256, entry.size_bytes
             )
+        own = limits.for_own_files()
+        sha256, size_bytes = row.output_sha256, row.size_bytes
         return ObjectRef(
-            self.stores.output, row.output_key, limits.for_own_files(), sha256=row.output_sha256, own=True
+            self.stores.output, row.output_key, own, sha256=sha256, size_bytes=size_bytes, own=True
         )
 
     def _key(self, image_id: str, kind: str) -> str:

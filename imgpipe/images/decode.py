@@ -1,8 +1,8 @@
 """Encoded bytes to :class:`~imgpipe.images.image.Image`; what is not kept is noted.
 
 Limits are checked on the header; metadata is read by our own parsers; the decoders are libpng and libavif
-(through imagecodecs), libjpeg-turbo, tifffile, and Pillow for the rest. Those of PNG and JPEG are
-given files without metadata. What a decoder raises becomes one of our errors.
+(through imagecodecs), libjpeg-turbo, tifffile, our own for BMP, and Pillow for the rest. Those of PNG and
+JPEG are given files without metadata. What a decoder raises becomes one of our errors.
 
 A JPEG has no checksum: altered bits that make up another valid picture are not noticed. What libjpeg warns of
 (data that ends early, codes that do not exist) is refused.

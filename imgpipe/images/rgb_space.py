@@ -27,6 +27,8 @@ _MODEL_TOLERANCE_255 = 0.25
 #: Steps of the table from linear light to stored levels, in its fourth root: fine enough for 16 bits from
 #: black (of any curve up to gamma 4) to white.
 _ROOT_STEPS = 2**18 - 1
+#: A matrix whose condition number is above this counts as without an inverse.
+_LARGEST_CONDITION = 1e4
 _LUMINANCE = np.array([0.2126, 0.7152, 0.0722], np.float32)
 
 
@@ -36,9 +38,8 @@ class RgbSpace:
 
     ``curves``: (channels, 65536) float32, never falling, the linear light 0..1 of each 16-bit level.
     ``matrix``: (channels, channels) float32, from that to linear sRGB: ``matrix @ light``. ``tables``: the
-    profile itself where it is no curves and matrix; ``curves`` are then its greys', and ``matrix`` is 1,
-    which leaves the primaries as they are: an encoding that networks know and that can be inverted, as
-    tables cannot.
+    profile itself where it is no curves and matrix; ``curves`` are then its greys', and ``matrix`` is the
+    nearest one: close to what networks know, and with an inverse, which tables need not have.
     """
 
     curves: Floats
@@ -46,8 +47,8 @@ class RgbSpace:
     tables: bytes = b""
 
     def light(self, levels: Levels) -> Floats:
-        """Stored (height, width, channels) of 8 or 16 bits as linear light, float32: of sRGB's primaries (of
-        the profile's own for ``tables``), beyond 0..1 outside of sRGB."""
+        """Stored (height, width, channels) of 8 or 16 bits as linear light of sRGB's primaries, float32,
+        beyond 0..1 outside of sRGB; for ``tables`` nearly so."""
         step = 1 if levels.dtype == np.uint16 else 257
         own = np.empty(levels.shape, np.float32)
         for channel, curve in enumerate(self.curves):
@@ -104,8 +105,18 @@ def space_of(icc: bytes) -> RgbSpace | None:
         levels = np.floor(values[None] * np.float32(_LEVELS - 1) + np.float32(0.5)).astype(np.uint16)
         if differ_255(found.light(levels)[0], light) <= _MODEL_TOLERANCE_255:
             return found
+    return _nearest_to_tables(icc, values, light)
+
+
+def _nearest_to_tables(icc: bytes, values: Floats, light: Floats) -> RgbSpace:
+    """The greys' curve, and the matrix that is nearest to ``light`` of ``values`` by least squares."""
+    channels = values.shape[1]
     greys = _rising(linear_srgb(icc, np.repeat(_ramp(), channels, axis=1)) @ _LUMINANCE[-channels:])
-    return RgbSpace(np.stack([greys] * channels), np.eye(channels, dtype=np.float32), tables=icc)
+    own = greys[np.floor(values * np.float32(_LEVELS - 1) + np.float32(0.5)).astype(np.intp)]
+    matrix = np.linalg.lstsq(own, light, rcond=None)[0].T
+    if np.linalg.cond(matrix) > _LARGEST_CONDITION:
+        matrix = np.eye(channels)
+    return RgbSpace(np.stack([greys] * channels), matrix.astype(np.float32), tables=icc)
 
 
 def _curves_and_matrix(icc: bytes, channels: int) -> RgbSpace | None:
@@ -122,7 +133,7 @@ def _curves_and_matrix(icc: bytes, channels: int) -> RgbSpace | None:
         curves.append(_rising((light - light[0]) @ column))
         columns.append(column)
     matrix = np.stack(columns, axis=1)
-    if np.linalg.cond(matrix) > 1e4:
+    if np.linalg.cond(matrix) > _LARGEST_CONDITION:
         return None
     return RgbSpace(np.stack(curves), matrix.astype(np.float32))
 

@@ -48,7 +48,7 @@ class SrgbView:
         """Facts for the row: how the picture was fed, and the share of its pixels that lie outside sRGB."""
         if self.space is None:
             return {}
-        fed = "sRGB's curve, own primaries" if self.space.tables else "sRGB"
+        fed = "nearly sRGB (the profile is a table)" if self.space.tables else "sRGB"
         beyond = 0.0
         if self.beyond is not None:
             beyond = float(np.mean(np.abs(self.beyond).max(axis=2) > _OUTSIDE_255 / 255))

@@ -6,13 +6,14 @@ import io
 import math
 from dataclasses import replace
 
-import cv2
 from PIL import ImageCms
 
 from imgpipe.images.colour import own_space, profile_fault, to_srgb
 from imgpipe.images.image import Image
-from imgpipe.pixels.round_trip import Float, Reduced, reduce_picture
+from imgpipe.pixels.round_trip import Reduced, reduce_picture
+from imgpipe.pixels.row_bands import Rows
 from imgpipe.quality.findings import Findings
+from imgpipe.quality.psnr import mean_squared_error
 
 #: What a change of profile must do to a picture to be seen, root mean square, 1/255.
 _VISIBLE_255 = 0.5
@@ -56,5 +57,5 @@ def profile_name(icc: bytes | None) -> str:
         return "not readable"
 
 
-def _rms(one: Float, other: Float) -> float:
-    return float(cv2.norm(one, other, cv2.NORM_L2) / math.sqrt(one.size))
+def _rms(one: Rows, other: Rows) -> float:
+    return math.sqrt(mean_squared_error(one, other) or 0.0)

@@ -100,7 +100,7 @@ def describe(run: DagsterRun) -> str:
     """A run for people: its number as the UI shows it, its partition, its process."""
     process = _process(run)
     of = f" of {run.tags[_PARTITION_TAG]}" if _PARTITION_TAG in run.tags else f" of {run.job_name}"
-    return f"run {run.run_id[:8]}{of} ({process or 'of an unknown process'})"
+    return f"run {run.run_id[:8]}{of} ({process or 'process unknown'})"
 
 
 def _process(run: DagsterRun) -> Process | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator
@@ -17,9 +17,14 @@ class LimitSettings(Section):
         100_000_000, ge=1, le=4_000_000_000, description="Largest source picture, px (width x height)."
     )
     max_output_pixels: int = Field(
-        400_000_000, ge=1, le=16_000_000_000, description="Largest picture to be made, px."
+        268_435_456, ge=1, le=16_000_000_000, description="Largest picture to be made, px."
     )
     max_bytes: int = Field(268_435_456, ge=1, description="Largest source file, bytes.")
+    max_memory_bytes: Literal["auto"] | Annotated[int, Field(ge=2**28)] = Field(
+        "auto",
+        description="Most memory for the images that a stage has in flight together, bytes (268435456..), or "
+        "`auto`: half of what is free when the stage starts.",
+    )
     max_aspect_ratio: float = Field(
         100.0, ge=1.0, le=65535.0, description="Longest side / shortest side of a source."
     )
@@ -41,6 +46,7 @@ class LimitSettings(Section):
             max_pixels=self.max_output_pixels,
             max_output_pixels=self.max_output_pixels,
             max_bytes=1 << 40,
+            max_memory_bytes=self.max_memory_bytes,
             max_aspect_ratio=65535.0,
         )
 

@@ -12,7 +12,7 @@ from imgpipe.images.image import Image
 from imgpipe.records import ImageRow, ModelUse
 from imgpipe.settings import EnhanceSettings, LimitSettings
 from imgpipe.stages.fingerprint import fingerprint
-from imgpipe.stages.protocol import StageResult
+from imgpipe.stages.protocol import FIXED_BYTES, PictureSize, StageResult
 
 if TYPE_CHECKING:
     from imgpipe.enhancement.enhance import Enhanced
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 #: Increment when the same settings make other pictures or files.
 CODE_VERSION = 2
+#: Memory of the feed with its conversions and its file.
+_FEED_BYTES_PER_PIXEL = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,16 @@ class EnhanceStage:
     @property
     def concurrency(self) -> int:
         return os.cpu_count() or 1
+
+    def needed_bytes(self, inputs: Mapping[str, PictureSize]) -> int:
+        """The enlarged picture, its file, and the feed."""
+        from imgpipe.enhancement.enhance import plan_size
+
+        source = inputs["source"]
+        result = PictureSize(*plan_size(source.width, source.height, self.enhance), source.bit_depth)
+        if result.pixels > self.limits.max_output_pixels:
+            return 0  # It is refused before anything is made.
+        return FIXED_BYTES + 2 * result.bytes + _FEED_BYTES_PER_PIXEL * result.pixels
 
     def run(self, inputs: Mapping[str, Image], rows: Mapping[str, ImageRow]) -> StageResult:
         from imgpipe.enhancement.enhance import enhance

@@ -13,10 +13,14 @@ from imgpipe.images.image import Image
 from imgpipe.matting.build import fingerprint
 from imgpipe.records import ImageRow
 from imgpipe.settings import RembgSettings
-from imgpipe.stages.protocol import StageResult
+from imgpipe.stages.protocol import FIXED_BYTES, PictureSize, StageResult
 
 if TYPE_CHECKING:
     from imgpipe.matting.matte import Matter
+
+
+#: Measured with either backend on pictures of 9 to 100 megapixels: float planes of alpha, trimap and colours.
+_BYTES_PER_PIXEL = 40
 
 
 class MatteStage:
@@ -40,6 +44,10 @@ class MatteStage:
         """The model, built once; raises :class:`ModelError` where it cannot be used."""
         with self._lock:
             return self._matter
+
+    def needed_bytes(self, inputs: Mapping[str, PictureSize]) -> int:
+        source = inputs["source"]
+        return FIXED_BYTES + source.bytes + _BYTES_PER_PIXEL * source.pixels
 
     def run(self, inputs: Mapping[str, Image], rows: Mapping[str, ImageRow]) -> StageResult:
         from imgpipe.inference.srgb_view import srgb_view

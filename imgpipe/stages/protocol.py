@@ -31,6 +31,28 @@ class StageResult:
     main_format: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class PictureSize:
+    """``width``, ``height``: px. ``bit_depth``: 8 or 16 bits of each channel as decoded."""
+
+    width: int
+    height: int
+    bit_depth: int = 8
+
+    @property
+    def pixels(self) -> int:
+        return self.width * self.height
+
+    @property
+    def bytes(self) -> int:
+        """Of the decoded picture with four channels."""
+        return self.pixels * 4 * self.bit_depth // 8
+
+
+#: Beside what grows with the picture: strips, workspaces of threads, the encoder's blocks.
+FIXED_BYTES = 2**28
+
+
 class Stage(Protocol):
     """A recipe with its settings; a model is loaded when the first image needs it, once per process.
 
@@ -58,3 +80,14 @@ class LoadableStage(Stage, Protocol):
 
     def load(self) -> object:
         """The model, built once; raises :class:`ModelError` where it cannot be used."""
+
+
+@runtime_checkable
+class MeasuredStage(Stage, Protocol):
+    """A stage that knows how much memory an image takes."""
+
+    def needed_bytes(self, inputs: Mapping[str, PictureSize]) -> int:
+        """Most memory for computing and encoding one image, beyond its files and decoded inputs, bytes.
+
+        ``inputs``: role -> size; the same roles as :meth:`run` gets, fewer where a header cannot be read.
+        """

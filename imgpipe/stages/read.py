@@ -10,7 +10,7 @@ from imgpipe.images.image import Image
 from imgpipe.records import ImageRow
 from imgpipe.settings import LimitSettings
 from imgpipe.stages.fingerprint import fingerprint
-from imgpipe.stages.protocol import StageResult
+from imgpipe.stages.protocol import PictureSize, StageResult
 
 #: Increment when decoding gives other pictures for the same files.
 CODE_VERSION = 2
@@ -24,11 +24,16 @@ class ReadStage:
 
     @property
     def fingerprint(self) -> str:
-        return fingerprint("read", CODE_VERSION, self.limits.model_dump(exclude={"max_deleted_share"}))
+        without_effect = {"max_deleted_share", "max_memory_bytes"}
+        return fingerprint("read", CODE_VERSION, self.limits.model_dump(exclude=without_effect))
 
     @property
     def concurrency(self) -> int:
         return os.cpu_count() or 1
+
+    def needed_bytes(self, inputs: Mapping[str, PictureSize]) -> int:
+        """The decoding worker's pixels and the memory that hands them over."""
+        return 2 * inputs["source"].bytes
 
     def run(self, inputs: Mapping[str, Image], rows: Mapping[str, ImageRow]) -> StageResult:
         image = inputs["source"]

@@ -9,7 +9,7 @@ from typing import Any
 from imgpipe.images.image import Image
 from imgpipe.records import ImageRow, ModelUse, TileGrid
 from imgpipe.stages.catalogue import Action
-from imgpipe.stages.protocol import Stage, StageResult
+from imgpipe.stages.protocol import MeasuredStage, PictureSize, Stage, StageResult
 
 #: Role under which the engine hands in the fixed picture.
 REPLACEMENT = "replacement"
@@ -31,6 +31,11 @@ class ReplaceableStage:
     @property
     def concurrency(self) -> int:
         return self.stage.concurrency
+
+    def needed_bytes(self, inputs: Mapping[str, PictureSize]) -> int:
+        if not isinstance(self.stage, MeasuredStage):
+            return 64 * max(size.pixels for size in inputs.values())
+        return self.stage.needed_bytes(inputs)
 
     def run(self, inputs: Mapping[str, Image], rows: Mapping[str, ImageRow]) -> StageResult:
         if REPLACEMENT not in inputs:

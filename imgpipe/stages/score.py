@@ -15,10 +15,13 @@ from imgpipe.settings import QualitySettings
 from imgpipe.stages.catalogue import MATTED, RAW, UPSCALED
 from imgpipe.stages.chain import chain_of
 from imgpipe.stages.fingerprint import fingerprint
-from imgpipe.stages.protocol import StageResult
+from imgpipe.stages.protocol import FIXED_BYTES, PictureSize, StageResult
 
 #: Increment when the same pictures get other scores, another verdict or another quality.json.
 CODE_VERSION = 3
+
+#: Measured on pictures of 17 to 100 megapixels with alpha and a matte.
+_BYTES_PER_PIXEL = 30
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +52,13 @@ class ScoreStage:
     @property
     def concurrency(self) -> int:
         return os.cpu_count() or 1
+
+    def needed_bytes(self, inputs: Mapping[str, PictureSize]) -> int:
+        """Planes of the smaller size at which the pictures are compared, and the luma of both."""
+        sides = [(size.width, size.height) for size in inputs.values()]
+        compared = min(width for width, _ in sides) * min(height for _, height in sides)
+        lumas = 4 * sum(inputs[role].pixels for role in ("reference", "result") if role in inputs)
+        return FIXED_BYTES + lumas + _BYTES_PER_PIXEL * compared
 
     def run(self, inputs: Mapping[str, Image], rows: Mapping[str, ImageRow]) -> StageResult:
         from imgpipe.quality.diff import diff_image

@@ -13,14 +13,18 @@ from imgpipe.images.image import Image
 from imgpipe.inference.device import DeviceSetting, resolve_device
 from imgpipe.records import ImageRow
 from imgpipe.settings import LimitSettings, UpscaleSettings
-from imgpipe.stages.protocol import StageResult
+from imgpipe.stages.protocol import FIXED_BYTES, PictureSize, StageResult
 from imgpipe.upscaling.build import fingerprint
+from imgpipe.upscaling.upscaler import TargetSize
 
 if TYPE_CHECKING:
     from imgpipe.upscaling.upscaler import Upscaler
 
 #: Pictures at once on a GPU: while it computes some, cores prepare and finish the others.
 _ON_GPU = 4
+#: Around a network, measured: float32 colours, their means and corrections, per pixel of the source; and its
+#: enlargement in 16 bits, per pixel of that.
+_NETWORK_BYTES_PER_PIXEL, _NATIVE_BYTES_PER_PIXEL = 90, 6
 
 
 class UpscaleStage:
@@ -49,6 +53,22 @@ class UpscaleStage:
         """The model, built once; raises :class:`ModelError` where it cannot be used."""
         with self._lock:
             return self._upscaler
+
+    def needed_bytes(self, inputs: Mapping[str, PictureSize]) -> int:
+        """The result and its file; around a network its float planes and its own enlargement too.
+
+        What the network itself takes is planned from free memory, tile by tile.
+        """
+        source = inputs["source"]
+        target = TargetSize.of(self._settings)
+        result = PictureSize(*target.size(source.width, source.height), source.bit_depth)
+        if result.pixels > self._limits.max_output_pixels:
+            return 0  # It is refused before anything is made.
+        needed = FIXED_BYTES + 2 * result.bytes
+        native = self.load().network_scale ** 2
+        if native:
+            needed += (_NETWORK_BYTES_PER_PIXEL + _NATIVE_BYTES_PER_PIXEL * native) * source.pixels
+        return needed
 
     def run(self, inputs: Mapping[str, Image], rows: Mapping[str, ImageRow]) -> StageResult:
         upscaler = self.load()

@@ -1,14 +1,14 @@
 """A bounded, resumable scan for new, changed and deleted sources; what is due is sealed into shards.
 
-A look compares the next sources, in key order, with the entries that the sealed manifests have in the same
+A scan compares the next sources, in key order, with the entries that the sealed manifests have in the same
 range of keys. It is a plan (:mod:`imgpipe.storage.manifests`) of a part of the source in which new sources
 wait (``shards/<dataset>/waiting.parquet``) until they fill a shard or have waited long enough. Neither equal
 timestamps nor late arrivals matter: a key before the position is found in the next round. Memory: one window
 of keys, the sealed shards' key ranges, the waiting list.
 
 Crashes: before anything is sealed, the waiting list is written with the shards that are about to be
-touched. A look whose cursor was never stored is recognized by its number, and its shards are reported again;
-waiting sources that were sealed meanwhile, by that look or by ``imgpipe plan``, leave the list.
+touched. A scan whose cursor was never stored is recognized by its number, and its shards are reported again;
+waiting sources that were sealed meanwhile, by that scan or by ``imgpipe plan``, leave the list.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _VERSION = 1
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """State between looks: number of the last one, the walk, and where it continues (None: at its start).
+    """State between scans: number of the last one, the walk, and where it continues (None: at its start).
 
     ``deleted``: sources that this round has marked as deleted so far.
     """
@@ -66,15 +66,15 @@ class Cursor:
         except (ValueError, KeyError, TypeError) as exc:
             raise ConfigError(
                 f"cursor: expected one of this sensor, version {_VERSION}, got {text[:200]!r}; "
-                "reset it in the UI: the next look begins at the first key, nothing is lost"
+                "reset it in the UI: the next scan begins at the first key, nothing is lost"
             ) from exc
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class Scan:
     """Result of one scan. ``touched``: shard -> manifest digest, new ones included, in shard order.
 
-    ``compared``: number of sources listed; ``ended``: the round is complete, the next look begins again.
+    ``compared``: number of sources listed; ``ended``: the round is complete, the next scan begins again.
     """
 
     cursor: str
@@ -98,9 +98,9 @@ class Look:
         )
 
 
-def look(
+def scan(
     source: ImageStore, output: ImageStore, settings: Settings, cursor: str | None, now: datetime
-) -> Look:
+) -> Scan:
     """Compare the next sources and seal what is due. ``now``: with a time zone.
 
     Raises what the stores raise, and :class:`~imgpipe.errors.ObjectExists` where another planner seals shards
@@ -123,7 +123,7 @@ def look(
     require_plausible(
         earlier + comparison.deleted,
         earlier + sealed.present,
-        # An empty source is listed in one look: one that goes on, or went on, has seen sources.
+        # An empty source is listed in one scan: one that goes on, or went on, has seen sources.
         compared if start == Position() and position is None else 1,
         max_share=settings.limits.max_deleted_share,
         source_url=source.url,
@@ -138,7 +138,7 @@ def look(
     digests = {shard: sealed.facts[shard].digest for shard in recovered}
     for shard, data in plan.files.items():
         digests[shard] = facts_from_bytes(data, shard, dataset, shard).digest
-    return Look(
+    return Scan(
         cursor=after.to_json(),
         touched={shard: digests[shard] for shard in sorted(digests, key=keys.shard_index)},
         sealed=plan.new_shards,
@@ -188,9 +188,9 @@ def _compare(
         fresh = {item.key for item in found}
         new += len(fresh - waiting.seen.keys())
         if window.complete:
-            waiting.strike(key for key in earlier if window.covers(key) and key not in fresh)
+            waiting.remove(key for key in earlier if window.covers(key) and key not in fresh)
         for item in found:
-            waiting.note(item, now)
+            waiting.add(item, now)
         compared += len(window.listed)
         position = window.next
     return position, compared, new
@@ -199,13 +199,13 @@ def _compare(
 def _recover(
     waiting: Waiting, before: Cursor, sealed: SealedShards, output: ImageStore, dataset: str
 ) -> tuple[str, ...]:
-    """Remove from the list what was sealed since it was written; returns the shards of a look whose cursor
+    """Remove from the list what was sealed since it was written; returns the shards of a scan whose cursor
     was lost."""
     if waiting.seen:
         for shard in sealed.shards:
             if keys.shard_index(shard) >= waiting.next_index:
                 manifest = read_manifest(output, dataset, shard)
-                waiting.strike(entry.source_key for entry in manifest.entries)
+                waiting.remove(entry.source_key for entry in manifest.entries)
     if waiting.tick <= before.tick:
         return ()
     return tuple(shard for shard in waiting.touched if shard in sealed.facts)

@@ -28,7 +28,7 @@ def key_part(name: str) -> str:
 def file_name(part: str) -> str:
     """The inverse of :func:`key_part`; raises :class:`ObjectUnreadable` for what no name is escaped to.
 
-    Without that refusal an escaped slash or dot would lead out of the store's root.
+    Without this check an escaped slash or dot would lead out of the store's root.
     """
     if "\ufffd" not in part and part.isprintable():
         return part

@@ -8,7 +8,10 @@
     rejected/<stage>/...                                 the same, of images that were rejected
     quality/<dataset>/<shard>/<image_id>/<filename>      quality.json, diff.png
     tables/<asset>/<dataset>/<shard>.parquet             one row per input image
+    tables/unfinished_<asset>/...                        the same of a stage that was stopped, and a note of
+                                                         the images that are in flight
     reports/<dataset>/<filename>                         index.html, images.parquet
+    leases/<dataset>/<name>-<number>.json                who works on a shard, or plans; gone when it is done
     review/<dataset>/<asset>/<shard>/<image_id>/         decisions 00001.json, ... and handed-in files
 
 Prefixes end with ``/`` and are made for :meth:`ImageStore.list`.
@@ -27,12 +30,15 @@ _FOLDER = re.compile(r"[a-z][a-z0-9_]*")
 _EXTENSION = re.compile(r"[a-z0-9]+")
 _DECISION = re.compile(r"review/[^/]+/([^/]+)/([0-9]{5,})/[^/]+/[0-9]{5}\.json")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_LEASE = re.compile(r"[a-z0-9]+")
+_LEASE_NUMBER = re.compile(r"-([0-9]{8,})\.json$")
 _RESULT = re.compile(
     r"(?P<root>(?:.*?/)??)(?:rejected/)?(?:"
     r"[a-z][a-z0-9_]*/[^/]+/[0-9]{5,}/[^/]+-[0-9a-f]{20}[./].+"  # a picture or a score
     r"|review/[^/]+/[a-z0-9_]+/[0-9]{5,}/[^/]+-[0-9a-f]{20}/.+"
     r"|reports/[^/]+/thumbs/[^/]+-[0-9a-f]{20}\..+\.webp"
-    r"|(?:tables/[a-z0-9_]+|shards)/[^/]+/[0-9]{5,}\.parquet)"
+    r"|leases/[^/]+/[a-z0-9]+-[0-9]{8,}\.json"
+    r"|(?:tables/[a-z0-9_]+|shards)/[^/]+/[0-9]{5,}(?:\.parquet|-in-flight\.json))"
 )
 _STEM_BYTES = 120
 _ID_DIGITS = 20
@@ -176,6 +182,11 @@ def table_key(asset: str, dataset: str, shard: str) -> str:
     return f"{table_prefix(asset, dataset)}{_shard(shard)}.parquet"
 
 
+def in_flight_key(asset: str, dataset: str, shard: str) -> str:
+    """A note of the images that an unfinished table's process works on."""
+    return f"{table_prefix(asset, dataset)}{_shard(shard)}-in-flight.json"
+
+
 def report_prefix(dataset: str) -> str:
     """Where the data set's report lies."""
     return f"reports/{check_dataset(dataset)}/"
@@ -218,6 +229,22 @@ def decision_of(key: str) -> tuple[str, str] | None:
     """(asset, shard) of a decision's key, ``None`` for any other key."""
     found = _DECISION.fullmatch(key)
     return None if found is None else (found.group(1), found.group(2))
+
+
+def lease_prefix(dataset: str, name: str) -> str:
+    """What the keys of a lease begin with; ``name``: a shard, or a word as in ``plan``."""
+    return f"leases/{check_dataset(dataset)}/{_checked('lease', name, _LEASE, 'a shard or a word')}-"
+
+
+def lease_key(dataset: str, name: str, number: int) -> str:
+    """A lease; each holder has the next number."""
+    return f"{lease_prefix(dataset, name)}{number:08d}.json"
+
+
+def lease_number(key: str) -> int:
+    """The number in a lease's key; 0 for any other key."""
+    found = _LEASE_NUMBER.search(key)
+    return 0 if found is None else int(found.group(1))
 
 
 def _shard(shard: str) -> str:

@@ -10,7 +10,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 from urllib3.exceptions import HTTPError
 
-from imgpipe.errors import ObjectMissing, ObjectUnreadable, StorageError, StoreUnavailable
+from imgpipe.errors import ObjectDamaged, ObjectMissing, ObjectUnreadable, StorageError, StoreUnavailable
 
 #: Everything that a request to S3 may raise; ValueError: a date or number in the answer that is none.
 REFUSALS = (ClientError, BotoCoreError, ResponseParserError, HTTPError, ValueError)
@@ -60,7 +60,7 @@ def translated(exc: Exception, url: str, uri: str, *, of_object: bool = False) -
     or listing is the store's.
     """
     if isinstance(exc, boto.FlexibleChecksumError):
-        return ObjectUnreadable(f"{uri}: its bytes are not what its checksum says ({exc}); upload it again")
+        return ObjectDamaged(f"{uri}: its bytes are not what its checksum says ({exc}); upload it again")
     if isinstance(exc, ClientError) and (refused := _about_one_object(exc, uri, of_object=of_object)):
         return refused
     if of_object and is_fault_of_the_server(exc):

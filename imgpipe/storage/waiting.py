@@ -21,8 +21,8 @@ _LOG = logging.getLogger(__name__)
 class Waiting:
     """``seen``: source key -> (object, when it was first seen).
 
-    ``tick`` is the number of the look that wrote this, ``touched`` the shards that it was about to write,
-    ``next_index`` the number of sealed shards that it knew of. A look that died is found by them.
+    ``tick`` is the number of the scan that wrote this, ``touched`` the shards that it was about to write,
+    ``next_index`` the number of sealed shards that it knew of. A scan that died is found by them.
     """
 
     seen: dict[str, tuple[SourceObject, datetime]] = field(default_factory=dict)
@@ -30,12 +30,12 @@ class Waiting:
     touched: tuple[str, ...] = ()
     next_index: int = 0
 
-    def note(self, found: SourceObject, now: datetime) -> None:
+    def add(self, found: SourceObject, now: datetime) -> None:
         """Add a new source, or its new version; the time at which it was first seen stays."""
         before = self.seen.get(found.key)
         self.seen[found.key] = (found, before[1] if before else now)
 
-    def strike(self, names: Iterable[str]) -> None:
+    def remove(self, names: Iterable[str]) -> None:
         """Remove sources that were sealed, or deleted before they were."""
         for name in list(names):
             self.seen.pop(name, None)
@@ -53,7 +53,7 @@ class Waiting:
 
 
 def read_waiting(output: ImageStore, dataset: str) -> Waiting:
-    """What the last look left; empty where there was none, or a damaged one: its sources are found again."""
+    """What the last scan left; empty where there was none, or a damaged one: its sources are found again."""
     import pyarrow as pa
 
     key = keys.waiting_key(dataset)

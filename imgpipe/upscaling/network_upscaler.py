@@ -65,6 +65,11 @@ class NetworkUpscaler:
         planner = TilePlanner(loaded, settings.tile_size, self.halo_px, settings.batch_size)
         self._queue = NetworkQueue(loaded, planner)
 
+    @property
+    def network_scale(self) -> int:
+        """How much larger the network's pictures are than its input."""
+        return self._loaded.network.scale
+
     def upscale(self, image: Image) -> Upscaled:
         """Enlarge ``image`` as the settings say; its channels, bit depth, profile and metadata stay.
 

@@ -37,6 +37,11 @@ class ResampleUpscaler:
             fallback_reason=fallback_reason,
         )
 
+    @property
+    def network_scale(self) -> int:
+        """No network."""
+        return 0
+
     def upscale(self, image: Image) -> Upscaled:
         """Enlarge ``image``; its channels, bit depth, profile and metadata stay.
 

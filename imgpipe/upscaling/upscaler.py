@@ -37,6 +37,10 @@ class Upscaler(Protocol):
     def model(self) -> ModelUse:
         """What does the enlarging."""
 
+    @property
+    def network_scale(self) -> int:
+        """The factor of its network, whatever the result's; 0 without one."""
+
     def upscale(self, image: Image) -> Upscaled:
         """Enlarge one picture; raises :class:`imgpipe.errors.ImageError` or ``InferenceError``."""
 

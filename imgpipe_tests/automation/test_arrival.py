@@ -8,7 +8,8 @@ from dagster import DagsterInstance, DefaultSensorStatus
 from imgpipe.automation.arrival import ARRIVAL_SENSOR, build_arrival_sensor
 from imgpipe.config import Settings, load_settings
 from imgpipe.records import Status
-from imgpipe.storage.manifests import read_manifest
+from imgpipe.storage.lease import PLAN, Lease
+from imgpipe.storage.manifests import list_shards, read_manifest
 from imgpipe_tests.automation.conftest import Site
 from imgpipe_tests.automation.pictures import put
 
@@ -87,3 +88,15 @@ def test_it_starts_by_itself_only_where_asked() -> None:
     sensor = build_arrival_sensor(enabled)
     assert (sensor.default_status, sensor.minimum_interval_seconds) == (DefaultSensorStatus.RUNNING, 7)
     assert sensor.name == ARRIVAL_SENSOR
+
+
+def test_it_skips_a_tick_while_another_process_seals(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(site.source, "a.png")
+    other = Lease(site.stores.output, "art", PLAN)
+    other.acquire(None)
+    skipped = site.sense(monkeypatch)
+    assert not skipped.run_requests
+    assert "art plan is held by process" in str(skipped.skip_reason)
+    assert list_shards(site.stores.output, "art") == []
+    other.release()
+    assert len(site.sense(monkeypatch).run_requests or ()) == 1

@@ -11,7 +11,8 @@ import pytest
 
 from imgpipe.cli import doctor
 from imgpipe.config import Settings
-from imgpipe.settings import S3Settings, UpscaleSettings
+from imgpipe.images.isolation import IsolatedDecoder
+from imgpipe.settings import IsolationSettings, S3Settings, UpscaleSettings
 from imgpipe.storage.opening import open_store
 from imgpipe_tests.storage.faulty_server import error, faulty_server, reverse
 
@@ -86,3 +87,15 @@ def test_what_a_server_must_know_is_tried(
     assert found[0] is good
     assert re.search(words, found[1])
     assert list(open_store(f"s3://{bucket}/", s3).list()) == []
+
+
+def test_what_keeps_a_decoding_worker_in_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    good, found = doctor._isolation(Settings())
+    assert good or "not confined" in found
+    monkeypatch.setattr(IsolatedDecoder, "missing", lambda _: ("Landlock: Function not implemented",))
+    good, found = doctor._isolation(Settings())
+    assert good is None
+    assert "not confined: Landlock: Function not implemented; decode files of strangers" in found
+    good, found = doctor._isolation(Settings(isolation=IsolationSettings(mode="none")))
+    assert good is None
+    assert "isolation.mode=none" in found

@@ -10,11 +10,12 @@ import pytest
 from PIL import Image as PillowImage
 from typer.testing import CliRunner
 
-from imgpipe.cli import app
+from imgpipe.cli import app, common
 from imgpipe.images import decode as decode_module
 from imgpipe.images.image import Image
 from imgpipe.settings import LimitSettings
 from imgpipe_tests.end_to_end.conftest import write_drawing
+from imgpipe_tests.images import profiles
 from imgpipe_tests.quality.documents import validate
 
 FAST = ("--set", "rembg.model=classical", "--set", "upscale.model=lanczos", "--set", "upscale.scale=2")
@@ -93,6 +94,21 @@ def test_score_accepts_a_faithful_enlargement_and_rejects_a_shifted_colour(tmp_p
     assert code == 1
     assert "colours shifted" in text
     assert PillowImage.open("diff.png").format == "PNG"
+
+
+def test_score_says_on_the_console_that_a_profile_was_lost_or_converted(tmp_path: Path) -> None:
+    write_drawing(tmp_path, "in.png", seed=3)
+    shown = PillowImage.open("in.png").convert("RGB")
+    icc = profiles.rgb("Display P3", profiles.P3)
+    shown.save("p3.png", icc_profile=icc)
+    shown.save("lost.png")
+    PillowImage.fromarray(profiles.by_pillow(np.asarray(shown), icc)).save("converted.png")
+    for result, code in (("converted.png", 0), ("lost.png", 1)):
+        found, text = imgpipe("score", "p3.png", result)
+        said = " ".join(text.split())
+        assert found == code, text
+        assert "note: the colour profiles differ (source: Display P3, result: none" in said
+        assert ("the colour profile was lost" in said) == bool(code)
 
 
 def test_only_the_mask_and_a_background_on_request(tmp_path: Path) -> None:
@@ -215,3 +231,14 @@ def test_bytes_of_others_are_decoded_in_a_worker_alone(
     assert imgpipe("score", "in.png", "out.png")[0] in (0, 1)
     assert imgpipe("score", "--matte", "cutout.png", "cutout.png")[0] == 0
     assert not here
+
+
+def test_settings_of_the_folder_that_name_files_are_said_once() -> None:
+    common._say_found_file.cache_clear()
+    Path("imgpipe.yaml").write_text("output: results\n")
+    Path("results").mkdir()
+    for said in (1, 0):  # Once in a process.
+        assert imgpipe("files", "nothing")[1].count("settings: ./imgpipe.yaml") == said
+    common._say_found_file.cache_clear()
+    Path("imgpipe.yaml").write_text("shard_size: 5\n")
+    assert "settings:" not in imgpipe("files", "nothing")[1]

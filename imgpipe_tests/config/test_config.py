@@ -295,3 +295,25 @@ def test_aliases_that_are_meant_are_read() -> None:
         "upscale: &both {fallback: classical}\nrembg: {<<: *both, erode_size: 3}\n"
     )
     assert load_settings({}).rembg.erode_size == 3
+
+
+def test_relative_paths_are_taken_from_the_named_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "elsewhere"
+    (folder / "nets").mkdir(parents=True)
+    (folder / "nets" / "a.pth").touch()
+    (folder / "calm.yaml").write_text("quality: {profile: classical}\n")
+    Path("imgpipe.yaml").write_text(
+        "source: raw\noutput: s3://bucket/x\nmodel_dir: ~/m\nupscale: {model: nets/a.pth}\n"
+        "rembg: {model: isnet-anime}\nquality: {profile: calm.yaml}\n"
+    )
+    with pytest.raises(ConfigError, match=r"quality.*calm\.yaml"):
+        load_settings({})
+    monkeypatch.setenv("IMGPIPE_FOLDER", str(folder))
+    monkeypatch.setenv("IMGPIPE_OUTPUT", "results")
+    settings = load_settings({})
+    assert (settings.source, settings.output) == (str(folder / "raw"), str(folder / "results"))
+    assert settings.model_dir == Path("~/m").expanduser()
+    assert (settings.upscale.model, settings.rembg.model) == (str(folder / "nets/a.pth"), "isnet-anime")
+    assert settings.quality.profile_name == "calm"

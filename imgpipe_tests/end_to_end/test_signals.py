@@ -58,6 +58,9 @@ def test_after_a_kill_the_next_run_goes_on_at_once(command: Command) -> None:
     assert "1 of 1 shards to do" in out
     assert statuses(command) == [DagsterRunStatus.SUCCESS, DagsterRunStatus.SUCCESS, DagsterRunStatus.FAILURE]
     assert len(command.mattes()) == IMAGES
+    attempts = sorted(row.attempts for row in rows(command))
+    assert 1 <= attempts.count(2) <= 2 * WORKERS, attempts
+    assert set(attempts) == {1, 2}
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
@@ -80,6 +83,20 @@ def test_a_stop_is_one_line_an_exit_code_and_little_done_twice(
     again = [name for name, written in command.mattes().items() if finished.get(name, written) != written]
     assert len(again) <= WORKERS, again
     assert len(command.mattes()) == IMAGES
+
+
+def test_the_second_of_two_waits_and_says_for_whom(command: Command) -> None:
+    first = command.start()
+    command.wait_for_mattes(1, first)
+    code, out, err = command.run()
+    said = [line for line in lines(err) if "waiting: " in line]
+    assert len(said) == 1, err
+    assert f"art 00000 is held by process {first.pid} on " in said[0]
+    first_out, first_err = first.communicate(timeout=60)
+    assert (first.returncode, code) == (0, 0) or (first.returncode, code) == (1, 1), out + err + first_out
+    assert lines(first_err) == []
+    assert [row.attempts for row in rows(command)] == [1] * IMAGES
+    assert not list((command.folder / "output/leases").rglob("*.json"))
 
 
 def test_a_second_ctrl_c_ends_at_once(tmp_path: Path) -> None:

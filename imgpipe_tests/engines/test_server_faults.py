@@ -37,8 +37,11 @@ def test_spoilt_answers_cost_at_most_their_own_rows(
         assert space.run() == 1
         rows = space.rows()
     assert [name for name in names if rows[name].status is Status.ERROR] == ["damaged.png", "failing.png"]
-    for name, words in (("damaged.png", "upload it again"), ("failing.png", "InternalError")):
-        assert (rows[name].stage_failed, rows[name].error_class) == ("raw_images", "ObjectUnreadable")
+    for name, kind, words in (
+        ("damaged.png", "ObjectDamaged", "upload it again"),
+        ("failing.png", "ObjectUnreadable", "InternalError"),
+    ):
+        assert (rows[name].stage_failed, rows[name].error_class) == ("raw_images", kind)
         assert words in rows[name].error_message
     for name in ("cut_once.png", "good.png", "stalled_once.png"):
         assert rows[name].status in (Status.OK, Status.REJECTED), rows[name]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -23,6 +24,7 @@ from imgpipe.stages.protocol import StageResult
 from imgpipe.stages.read import ReadStage
 from imgpipe.storage import keys
 from imgpipe.storage.local import LocalStore
+from imgpipe.storage.manifests import read_manifest
 from imgpipe.storage.memory import MemoryStore
 from imgpipe.storage.s3 import S3Store
 from imgpipe.storage.s3_client import s3_client
@@ -75,11 +77,48 @@ def test_a_crash_costs_only_what_was_not_noted_yet(stores: Stores, monkeypatch: 
     assert not stores.output.exists(keys.table_key("matted_images", "art", "00000"))
     again = Cutout()
     result = run_shard(MATTE, again, SETTINGS, stores, "00000")
-    # 5 may have been in flight when 4 failed: then it was finished and noted.
+    # The one in flight beside it may have been finished and noted.
     assert sorted(again.seen) in ([4], [4, 5])
-    assert (result.computed, result.kept) == (len(again.seen), 6 - len(again.seen))
-    assert {row.attempts for row in result.rows} == {1}
+    assert (result.computed, result.kept) == (len(again.seen), COUNT - len(again.seen))
+    # The attempt that ended with the process counts.
+    assert [row.attempts for row in result.rows] == [1, 1, 1, 1, 2, 1]
     assert [item.key for item in stores.output.list("tables/unfinished_matted_images")] == []
+
+
+def test_attempts_that_ended_with_the_process_count_as_long_as_the_source_is_the_same(
+    stores: Stores,
+) -> None:
+    read(stores)
+    noted = keys.in_flight_key("unfinished_matted_images", "art", "00000")
+    entries = read_manifest(stores.output, "art", "00000").entries
+    etags = {entry.source_key: (entry.image_id, entry.etag) for entry in entries}
+    one, two = etags["1.png"], etags["2.png"]
+    stores.output.write(noted, json.dumps({one[0]: [one[1], 2], two[0]: ["another", 7]}).encode())
+    rows = rows_of(stores, MATTE, Cutout())
+    assert [rows[f"{level}.png"].attempts for level in range(COUNT)] == [1, 3, 1, 1, 1, 1]
+    assert not stores.output.exists(noted)
+
+
+class Killed(BaseException):
+    """What no handler catches."""
+
+
+def test_an_image_is_noted_before_anything_is_done_with_it(stores: Stores) -> None:
+    read(stores)
+    for attempt in (1, 2, 3):
+        with pytest.raises(Killed):
+            run_shard(MATTE, Cutout(failures={3: Killed()}), SETTINGS, stores, "00000")  # type: ignore[dict-item]
+        noted = json.loads(stores.output.read(keys.in_flight_key("unfinished_matted_images", "art", "00000")))
+        (counted,) = [count for name, (_, count) in noted.items() if name.startswith("3-")]
+        assert counted == attempt
+    assert rows_of(stores, MATTE, Cutout())["3.png"].attempts == 4
+
+
+@pytest.mark.parametrize("data", [b"", b"[]", b'{"a": 1}', b'{"a": ["x", "y"]}'])
+def test_a_damaged_note_stops_nothing(stores: Stores, data: bytes) -> None:
+    read(stores)
+    stores.output.write(keys.in_flight_key("unfinished_matted_images", "art", "00000"), data)
+    assert {row.attempts for row in rows_of(stores, MATTE, Cutout()).values()} == {1}
 
 
 def test_a_noted_row_of_other_settings_is_not_kept(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -79,14 +79,16 @@ def test_colours_outside_srgb_are_not_clipped() -> None:
     assert np.abs(back[:, 26:].astype(int) - 65535).max() <= 64
 
 
-def test_a_table_keeps_its_primaries() -> None:
-    """It has no way back: networks are given sRGB's curve, so that greys are those on screen."""
+def test_a_table_is_fed_nearly_as_srgb() -> None:
+    """It has no way back: networks are given the nearest curve and matrix; greys are those on screen."""
     grey = np.repeat(np.arange(0, 65536, 257, dtype=np.uint16).reshape(16, 16, 1), 3, axis=2)
     image = Image(grey, icc=profiles.table())
     view = srgb_view(image)
     eight = profiles.by_pillow((grey // 257).astype(np.uint8), profiles.table())
     assert np.abs(view.image.pixels / 257 - eight).max() < 1.6
-    assert view.details()["colour"]["fed_as"] == "sRGB's curve, own primaries"
+    assert view.details()["colour"]["fed_as"] == "nearly sRGB (the profile is a table)"
+    colours = srgb_view(Image(profiles.stored(_picture(), profiles.P3, 1.8), icc=profiles.table()))
+    assert np.abs(colours.image.pixels / 65535 - _picture()).mean() < 1 / 255
     changed = np.clip(view.image.pixels.astype(int) + 3, 0, 65535).astype(np.uint16)
     back = view.back(replace(view.image, pixels=changed))
     assert np.abs(back.pixels.astype(int) - grey).max() < 40

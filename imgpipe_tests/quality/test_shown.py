@@ -112,7 +112,7 @@ def test_unusable_profiles_are_said() -> None:
 
 def test_the_handed_pictures(shared: Path) -> None:
     folder = shared / "cases" / "images"
-    names = ("score-and-profiles/linear.png", "score-and-profiles/linear_profile_lost.png")
+    names = ["score-and-profiles/linear.png", "score-and-profiles/linear_profile_lost.png"]
     names += ("network-ignores-profile/linear.png", "network-ignores-profile/srgb.png")
     linear, lost, same, srgb = (
         decode((folder / name).read_bytes(), name=name, limits=LimitSettings()) for name in names

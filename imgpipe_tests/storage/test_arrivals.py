@@ -15,7 +15,7 @@ from imgpipe.config import Settings, load_settings
 from imgpipe.errors import ConfigError, ObjectUnreadable, StoreUnavailable
 from imgpipe.storage import keys
 from imgpipe.storage import walk as walk_module
-from imgpipe.storage.arrivals import Look, look
+from imgpipe.storage.arrivals import Scan, scan
 from imgpipe.storage.comparison import NOT_IMAGES
 from imgpipe.storage.manifests import plan, read_manifest, seal
 from imgpipe.storage.memory import MemoryStore
@@ -46,17 +46,17 @@ class Site:
         for name in names:
             self.source.write(name, data, overwrite=True)
 
-    def look(self, *, minutes: float = 1) -> Look:
+    def scan(self, *, minutes: float = 1) -> Scan:
         self.now += timedelta(minutes=minutes)
-        found = look(self.source, self.output, self.settings, self.cursor, self.now)
+        found = scan(self.source, self.output, self.settings, self.cursor, self.now)
         self.cursor = found.cursor
         return found
 
-    def round(self) -> list[Look]:
-        looks = [self.look()]
-        while not looks[-1].ended:
-            looks.append(self.look())
-        return looks
+    def round(self) -> list[Scan]:
+        scans = [self.scan()]
+        while not scans[-1].ended:
+            scans.append(self.scan())
+        return scans
 
     def members(self) -> list[list[str]]:
         return [[e.source_key for e in m.entries] for m in read_manifests(self.output, "demo")]
@@ -68,7 +68,7 @@ class Site:
 def test_full_shards_are_sealed_and_the_rest_waits_its_time() -> None:
     site = Site(max_wait_seconds=600)
     site.put("d.png", "a.png", "c.png", "b.png", "note.txt")
-    found = site.look()
+    found = site.scan()
     assert (found.new, found.left_out.counts, found.sealed, found.waiting) == (
         4,
         {NOT_IMAGES: 1},
@@ -77,10 +77,10 @@ def test_full_shards_are_sealed_and_the_rest_waits_its_time() -> None:
     )
     assert site.members() == [["a.png", "b.png", "c.png"]]
     assert found.touched == {"00000": read_manifest(site.output, "demo", "00000").digest}
-    assert site.look().touched == {}
+    assert site.scan().touched == {}
     site.put("e.png")
-    assert site.look(minutes=5).waiting == 2
-    due = site.look(minutes=5)
+    assert site.scan(minutes=5).waiting == 2
+    due = site.scan(minutes=5)
     assert (due.sealed, due.waiting, due.new) == (("00001",), 0, 0)
     assert site.members()[1] == ["d.png", "e.png"]
 
@@ -90,7 +90,7 @@ def test_a_plan_and_a_look_give_a_source_the_same_id() -> None:
     found, planned = Site(shard_size=2, max_wait_seconds=0), Site()
     for site in (found, planned):
         site.put(*names)
-    found.look()
+    found.scan()
     seal(plan(planned.source, planned.output, dataset="demo", shard_size=2), planned.output)
     assert read_manifests(found.output, "demo") == read_manifests(planned.output, "demo")
 
@@ -98,9 +98,9 @@ def test_a_plan_and_a_look_give_a_source_the_same_id() -> None:
 def test_nothing_new_writes_nothing() -> None:
     site = Site(max_wait_seconds=0)
     site.put("a.png")
-    site.look()
+    site.scan()
     before = [(found.key, found.etag) for found in site.output.list()]
-    assert (site.look().new, site.look().touched) == (0, {})
+    assert (site.scan().new, site.scan().touched) == (0, {})
     assert [(found.key, found.etag) for found in site.output.list()] == before
 
 
@@ -109,27 +109,27 @@ def test_a_look_is_bounded_and_the_next_one_goes_on(monkeypatch: pytest.MonkeyPa
     site = Site(shard_size=5, objects_per_tick=10, max_wait_seconds=0)
     names = [f"{number:03d}.png" for number in range(37)]
     site.put(*names)
-    looks = site.round()
-    assert [one.compared for one in looks] == [10, 10, 10, 7]
+    scans = site.round()
+    assert [one.compared for one in scans] == [10, 10, 10, 7]
     assert site.sources() == names
-    assert all(len(one.cursor) < 500 for one in looks)
+    assert all(len(one.cursor) < 500 for one in scans)
     assert sum(one.new for one in site.round()) == 0
 
 
 def test_changes_and_deletions_touch_their_own_shard_only() -> None:
     site = Site(shard_size=2)
     site.put("a.png", "b.png", "c.png", "d.png")
-    site.look()
+    site.scan()
     site.put("c.png", data=b"other")
     site.source.delete("a.png")
-    found = site.look()
+    found = site.scan()
     assert (found.changed, found.deleted, found.new) == (1, 1, 0)
     assert found.touched == {
         shard: read_manifest(site.output, "demo", shard).digest for shard in ("00000", "00001")
     }
     assert [entry.present for entry in read_manifest(site.output, "demo", "00000").entries] == [False, True]
     site.put("a.png")
-    assert (site.look().returned, site.look().returned) == (1, 0)
+    assert (site.scan().returned, site.scan().returned) == (1, 0)
 
 
 def test_prefixes_are_walked_apart_and_nothing_else_is_touched() -> None:
@@ -139,9 +139,9 @@ def test_prefixes_are_walked_apart_and_nothing_else_is_touched() -> None:
     site.source.delete("b/2.png")
     site.source.delete("a.png")
     site.put("d/2.png", "f.png", "b/0.png")
-    looks = site.round()
-    assert sum(one.new for one in looks) == 2
-    assert sum(one.deleted for one in looks) == 1
+    scans = site.round()
+    assert sum(one.new for one in scans) == 2
+    assert sum(one.deleted for one in scans) == 1
     gone = [
         entry.source_key for entry in read_manifest(site.output, "demo", "00000").entries if not entry.present
     ]
@@ -152,11 +152,11 @@ def test_prefixes_are_walked_apart_and_nothing_else_is_touched() -> None:
 def test_a_waiting_source_that_goes_or_changes_is_followed() -> None:
     site = Site(max_wait_seconds=600)
     site.put("a.png", "b.png")
-    assert site.look().waiting == 2
+    assert site.scan().waiting == 2
     site.source.delete("a.png")
     site.put("b.png", data=b"newer")
-    assert site.look().waiting == 1
-    site.look(minutes=10)
+    assert site.scan().waiting == 1
+    site.scan(minutes=10)
     (entry,) = read_manifest(site.output, "demo", "00000").entries
     assert site.source.read("b.png", etag=entry.etag) == b"newer"
 
@@ -166,7 +166,7 @@ def test_what_somebody_else_sealed_is_not_sealed_again_out_of_sight() -> None:
     site.put(*(f"{letter}.png" for letter in "abcdef"))
     site.round()
     seal(plan(site.source, site.output, dataset="demo", shard_size=10), site.output)
-    assert site.look(minutes=60).sealed == ()  # It sees two of the six.
+    assert site.scan(minutes=60).sealed == ()  # It sees two of the six.
     assert site.sources() == [f"{letter}.png" for letter in "abcdef"]
 
 
@@ -175,7 +175,7 @@ def test_a_look_that_dies_loses_and_repeats_nothing(fails_at: int, monkeypatch: 
     """Killed at its n-th write: afterwards every source is sealed once and every shard was asked for."""
     site = Site(shard_size=2, max_wait_seconds=0)
     site.put("a.png", "b.png", "c.png")
-    asked = dict(site.look().touched)
+    asked = dict(site.scan().touched)
     site.put("b.png", data=b"changed")
     site.put("d.png", "e.png", "f.png")
     original, writes = site.output.write, 0
@@ -189,10 +189,10 @@ def test_a_look_that_dies_loses_and_repeats_nothing(fails_at: int, monkeypatch: 
 
     monkeypatch.setattr(site.output, "write", write)
     with pytest.raises(StoreUnavailable):
-        site.look()
+        site.scan()
     monkeypatch.setattr(site.output, "write", original)
     for _ in range(3):
-        asked |= site.look().touched
+        asked |= site.scan().touched
     assert site.sources() == [f"{letter}.png" for letter in "abcdef"]
     assert asked == {m.shard: m.digest for m in read_manifests(site.output, "demo")}
 
@@ -200,12 +200,12 @@ def test_a_look_that_dies_loses_and_repeats_nothing(fails_at: int, monkeypatch: 
 def test_a_lost_cursor_begins_again_and_seals_nothing_twice() -> None:
     site = Site(shard_size=2)
     site.put("a.png", "b.png")
-    first = site.look().touched
+    first = site.scan().touched
     site.cursor = None
-    again = site.look()
+    again = site.scan()
     assert (again.new, again.sealed) == (0, ())
     assert again.touched == first  # Asked for again; equal run keys make it one run.
-    assert site.look().touched == {}
+    assert site.scan().touched == {}
 
 
 def test_a_strange_cursor_is_refused_with_advice() -> None:
@@ -213,13 +213,13 @@ def test_a_strange_cursor_is_refused_with_advice() -> None:
     for text in ("{", "[]", json.dumps({"version": 9})):
         site.cursor = text
         with pytest.raises(ConfigError, match="reset it"):
-            site.look()
+            site.scan()
 
 
 def test_other_prefixes_begin_a_new_round() -> None:
     site = Site(objects_per_tick=1, max_wait_seconds=0)
     site.put("a/1.png", "b/1.png")
-    site.look()
+    site.scan()
     site.settings = load_settings(
         {
             "dataset": "demo",
@@ -228,13 +228,13 @@ def test_other_prefixes_begin_a_new_round() -> None:
         }
     )
     site.source.delete("a/1.png")
-    assert site.look().deleted == 1
+    assert site.scan().deleted == 1
 
 
 def test_a_waiting_list_is_no_shard() -> None:
     site = Site()
     site.put("a.png")
-    site.look()
+    site.scan()
     assert site.output.exists(keys.waiting_key("demo"))
     assert site.members() == []
     assert list(read_waiting(site.output, "demo").seen) == ["a.png"]
@@ -250,7 +250,7 @@ steps = st.lists(
 @hypothesis_settings(max_examples=60, deadline=None)
 @given(steps, st.integers(1, 4), st.integers(1, 5))
 def test_whatever_happens(history: list[list[tuple[str, str, bytes]]], size: int, budget: int) -> None:
-    """Any history, with looks of any size in between, ends as one full plan would see it."""
+    """Any history, with scans of any size in between, ends as one full plan would see it."""
     site = Site(shard_size=size, objects_per_tick=budget, max_wait_seconds=120)
     for step in history:
         for action, name, data in step:
@@ -258,7 +258,7 @@ def test_whatever_happens(history: list[list[tuple[str, str, bytes]]], size: int
                 site.put(name, data=data)
             else:
                 site.source.delete(name)
-        site.look()
+        site.scan()
     site.now += timedelta(hours=1)
     site.round()
     site.now += timedelta(hours=1)
@@ -272,46 +272,46 @@ def test_whatever_happens(history: list[list[tuple[str, str, bytes]]], size: int
 
 
 def test_a_source_that_seems_empty_is_no_deletion(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An unmounted folder: the look is refused, nothing is written, and all is well once it is back."""
+    """An unmounted folder: the scan is refused, nothing is written, and all is well once it is back."""
     site = Site(max_deleted_share=0.2)
     site.put(*(f"{number}.png" for number in range(6)))
-    site.look()
+    site.scan()
     before = [(found.key, found.etag) for found in site.output.list()]
     there, site.source = site.source, MemoryStore(site.source.url.removeprefix("memory://"))
     for _ in range(2):
         with pytest.raises(ConfigError, match=r"6 of 6 .* nothing at all is there.*--allow-deletions"):
-            site.look()
+            site.scan()
     assert [(found.key, found.etag) for found in site.output.list()] == before
     site.source = there
-    assert (site.look().deleted, site.look().returned) == (0, 0)
+    assert (site.scan().deleted, site.scan().returned) == (0, 0)
 
 
 @pytest.mark.parametrize(("gone", "refused"), [(2, False), (3, True)])
 def test_a_share_of_deletions_is_allowed(gone: int, refused: bool) -> None:
     site = Site(shard_size=5, max_deleted_share=0.2)
     site.put(*(f"{number}.png" for number in range(10)))
-    site.look()
+    site.scan()
     for number in range(gone):
         site.source.delete(f"{number}.png")
     if refused:
         with pytest.raises(ConfigError, match="3 of 10"):
-            site.look()
+            site.scan()
     else:
-        assert site.look().deleted == gone
+        assert site.scan().deleted == gone
 
 
 def test_deletions_add_up_over_the_looks_of_a_round() -> None:
-    """Each look loses 10 of 100 sources, below the share: the third one is refused."""
+    """Each scan loses 10 of 100 sources, below the share: the third one is refused."""
     names = [f"{number:03d}.png" for number in range(100)]
     site = Site(shard_size=100, max_deleted_share=0.2, objects_per_tick=15)
     site.put(*names)
     seal(plan(site.source, site.output, dataset="demo", shard_size=100), site.output)
     for number in range(0, 100, 2):
         site.source.delete(names[number])
-    deleted = site.look().deleted
+    deleted = site.scan().deleted
     assert 10 < deleted <= 20
     with pytest.raises(ConfigError, match="of 100 sources"):
-        site.look()
+        site.scan()
     site.settings = load_settings({"dataset": "demo", "shard_size": 100, "limits.max_deleted_share": 1})
     deleted += sum(one.deleted for one in site.round())
     assert deleted == 50
@@ -320,40 +320,40 @@ def test_deletions_add_up_over_the_looks_of_a_round() -> None:
 def test_a_look_at_another_source_is_refused() -> None:
     site = Site()
     site.put("a.png", "b.png", "c.png")
-    site.look()
+    site.scan()
     before = [(found.key, found.etag) for found in site.output.list()]
     first, site.source = site.source, MemoryStore("elsewhere")
     site.put("a.png", data=b"another picture")
     with pytest.raises(
         ConfigError, match=r"memory://\d+, not from memory://elsewhere.*--dataset.*--source-moved"
     ):
-        site.look()
+        site.scan()
     assert [(found.key, found.etag) for found in site.output.list()] == before
     record_source(site.output, "demo", "memory://elsewhere", moved=True)
-    assert site.look().changed == 1
+    assert site.scan().changed == 1
     assert recorded_source(site.output, "demo") == "memory://elsewhere" != first.url
 
 
 def test_an_emptied_record_of_the_source_stops_nothing() -> None:
     site = Site()
     site.put("a.png", "b.png", "c.png")
-    site.look()
+    site.scan()
     site.output.write(keys.source_record_key("demo"), b"", overwrite=True)
     site.put("a.png", data=b"newer")
-    assert site.look().changed == 1
+    assert site.scan().changed == 1
     assert recorded_source(site.output, "demo") == site.source.url
 
 
 def test_an_emptied_waiting_list_is_found_again_and_an_emptied_manifest_stops_the_looks() -> None:
     site = Site(max_wait_seconds=600)
     site.put("a.png", "b.png", "c.png", "d.png")
-    assert site.look().waiting == 1
+    assert site.scan().waiting == 1
     site.output.write(keys.waiting_key("demo"), b"", overwrite=True)
-    assert site.look().waiting == 1
+    assert site.scan().waiting == 1
     sealed = site.output.read(keys.manifest_key("demo", "00000"))
     site.output.write(keys.manifest_key("demo", "00000"), b"", overwrite=True)
     with pytest.raises(ObjectUnreadable, match=r"00000\.parquet.*restored from a copy"):
-        site.look()
+        site.scan()
     site.output.write(keys.manifest_key("demo", "00000"), sealed, overwrite=True)
-    assert site.look(minutes=10).sealed == ("00001",)
+    assert site.scan(minutes=10).sealed == ("00001",)
     assert site.sources() == ["a.png", "b.png", "c.png", "d.png"]

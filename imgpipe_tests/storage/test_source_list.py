@@ -33,7 +33,7 @@ WANTED = [
 
 
 def walked(walk: ListWalk, budget: int = 1000) -> list[SourceObject]:
-    """Everything, in looks of ``budget`` sources."""
+    """Everything, in scans of ``budget`` sources."""
     found: list[SourceObject] = []
     position: Position | None = Position()
     while position is not None:

@@ -71,14 +71,18 @@ def read_pixels(data: bytes, name: str) -> tuple[Samples, tuple[str, ...]]:
     skips have colour 0. Raises :class:`DecodeError` where pixels are missing.
     """
     layout = _layout(data, name)
-    stored = _runs(data, layout, name) if layout.compression in _RLE else _rows(data, layout, name)
+    notes: tuple[str, ...] = ()
+    if layout.compression in _RLE:
+        stored, notes = _runs(data, layout, name)
+    else:
+        stored = _rows(data, layout, name)
     stored = stored if layout.top_down else stored[::-1]
     if layout.bits <= 8:
-        return layout.palette[_indices(stored, layout)], ()
+        return layout.palette[_indices(stored, layout)], notes
     samples = _unmasked(stored.reshape(layout.height, layout.width, -1), layout.masks)
     if samples.shape[2] == 4 and not samples[..., 3].any():
         return samples[..., :3], ("alpha of the BMP is 0 everywhere: taken for opaque",)
-    return samples, ()
+    return samples, notes
 
 
 def _layout(data: bytes, name: str) -> _Layout:
@@ -101,7 +105,7 @@ def _layout(data: bytes, name: str) -> _Layout:
     if any((mask + (mask & -mask)) & mask for mask in masks):
         raise UnsupportedFormat(f"{name}: expected masks without gaps, got {masks}; convert the BMP to PNG")
     entry_bytes = 3 if size == _CORE else 4
-    if start < end:
+    if start < end + (bits <= 8):  # no room for the palette
         start = end + entry_bytes * (colours or 1 << bits) * (bits <= 8)
     palette = np.zeros((1, 3), np.uint8)
     if bits <= 8:
@@ -165,15 +169,18 @@ def _indices(stored: Bytes, layout: _Layout) -> Bytes:
     return spread.reshape(layout.height, -1)[:, : layout.width]
 
 
-def _runs(data: bytes, layout: _Layout, name: str) -> Bytes:
-    """(height, width * bytes per pixel) of the run-length encoding."""
+def _runs(data: bytes, layout: _Layout, name: str) -> tuple[Bytes, tuple[str, ...]]:
+    """((height, width * bytes per pixel), notes). A run of one colour ends with its row, as everywhere."""
     width, height, step = layout.width, layout.height, 3 if layout.bits == 24 else 1
     out = bytearray(width * height * step)
+    surplus = 0
     for x, y, pixels in _pieces(data, layout, name):
         start = (y * width + x) * step
         fitting = pixels[: max(width - x, 0) * step]
         out[start : start + len(fitting)] = fitting
-    return np.frombuffer(out, np.uint8).reshape(height, width * step)
+        surplus += len(pixels) - len(fitting) > step
+    notes = (f"{surplus} runs of the BMP go past the end of their row: cut off",) if surplus else ()
+    return np.frombuffer(out, np.uint8).reshape(height, width * step), notes
 
 
 def _pieces(data: bytes, layout: _Layout, name: str) -> Iterator[tuple[int, int, bytes]]:
@@ -201,7 +208,9 @@ def _pieces(data: bytes, layout: _Layout, name: str) -> Iterator[tuple[int, int,
         else:
             x, y, at = 0, y + 1, at + 2
             continue
-        if len(pixels) < count * step or x + count > layout.width + 1:  # some writers fill up pairs
+        if len(pixels) < count * step or (
+            size and x + count > layout.width + 1
+        ):  # some writers fill up pairs
             raise damaged(name, f"a run of the BMP goes past the end of row {y + 1} or of the file")
         yield x, y, pixels[: count * step]
         x += count

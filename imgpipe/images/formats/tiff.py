@@ -7,6 +7,7 @@ loads any number of overlapping values, so a file is checked here before tifffil
 
 from __future__ import annotations
 
+import itertools
 import struct
 from typing import Any, NamedTuple
 
@@ -17,10 +18,11 @@ from imgpipe.images.metadata import EXIF_DIRECTORY_TAG, ORIENTATION_TAG, orienta
 #: Field types -> bytes per value.
 _TYPE_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8}
 _INTEGERS = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q"}
-_BYTE, _SHORT = 1, 3
+_BYTE, _SHORT, _LONG = 1, 3, 4
 _FIRST_BIGTIFF_TYPE = 16
 
 _WIDTH, _HEIGHT, _BITS, _XMP, _ICC = 256, 257, 258, 700, 34675
+_OFFSETS, _SIZES, _TILE_OFFSETS, _TILE_SIZES = 273, 279, 324, 325
 _COLOUR_TAGS = {301, 318, 319}
 _GPS_DIRECTORY_TAG, _INTEROPERABILITY_TAG = 34853, 40965
 #: Fields of the first directory that describe the picture and not how it is stored.
@@ -107,6 +109,21 @@ class TiffBytes:
         if field is None or field.kind not in _INTEGERS:
             return ()
         return struct.unpack(f"{self.order}{field.n}{_INTEGERS[field.kind]}", field.value)
+
+    def with_strips(self, strips: list[bytes]) -> bytes:
+        """The first picture of a classic TIFF with other strips or tiles, packed in the same way."""
+        fields = self.first()
+        places, sizes = (_TILE_OFFSETS, _TILE_SIZES) if _TILE_OFFSETS in fields else (_OFFSETS, _SIZES)
+        lengths = [len(strip) for strip in strips]
+        starts = [8 + before for before in itertools.accumulate([0, *lengths[:-1]])]
+        for tag, values in ((places, starts), (sizes, lengths)):
+            fields[tag] = Field(_LONG, len(values), struct.pack(f"{self.order}{len(values)}I", *values))
+        return self.with_directory(b"".join([self._data[:8], *strips]), fields)
+
+    def with_directory(self, data: bytes, fields: Fields) -> bytes:
+        """``data``, a classic TIFF, with another first directory at its end and no further one."""
+        head = data[:4] + struct.pack(self.order + "I", len(data))
+        return head + data[8:] + pack_directory(self.order, fields, len(data))
 
     def _extent(self, at: int) -> tuple[int, int]:
         """Offsets of a directory's first field and of the next directory's offset behind its last one."""
@@ -199,8 +216,7 @@ def with_short_fields(data: bytes, name: str) -> bytes:
         return data
     for tag, field in odd.items():
         fields[tag] = Field(_SHORT, field.n, struct.pack(f"{file.order}{field.n}H", *field.value))
-    head = data[:4] + struct.pack(file.order + "I", len(data))
-    return head + data[8:] + pack_directory(file.order, fields, len(data))
+    return file.with_directory(data, fields)
 
 
 def pack_directory(order: str, fields: Fields, at: int) -> bytes:

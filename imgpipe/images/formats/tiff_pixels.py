@@ -11,6 +11,7 @@ import io
 import logging
 import math
 import struct
+import zlib
 from typing import Any
 
 import imagecodecs
@@ -32,8 +33,6 @@ _COLOUR_SAMPLES = {0: 1, 1: 1, 2: 3, 3: 1, 5: 4, 6: 3}
 _WHITE_IS_ZERO, _PALETTE, _CMYK, _YCBCR = 0, 3, 5, 6
 #: None, LZW, Deflate (two numbers), PackBits.
 _CLASSIC = {1, 5, 8, 32946, 32773}
-#: YCbCr is left to libtiff in these; in the old style of JPEG (TIFF 6.0, section 22) nothing else is.
-_LIBTIFF = _CLASSIC | {6}
 #: CCITT (three kinds), LZMA, ZSTD (two numbers).
 _PACKINGS = _CLASSIC | {2, 3, 4, 34925, 34926, 50000}
 _JPEGS, _JPEGS_2000, _WEBPS, _LERC, _PNG = {7, 33007}, {33004, 33005, 34712}, {34927, 50001}, 34887, 34933
@@ -42,7 +41,7 @@ _JPEGS_XL, _JPEGS_XR = {50002, 52546}, {22610, 34934}
 _EMBEDDED = {*_JPEGS, *_JPEGS_2000, *_WEBPS, _LERC, _PNG, *_JPEGS_XL, *_JPEGS_XR}
 #: CMYK, alpha and one more.
 _MAX_SAMPLES = 6
-_COLOUR_MAP, _SAMPLE_FORMAT, _LERC_PARAMETERS = 320, 339, 50674
+_COLOUR_MAP, _SAMPLE_FORMAT, _SUBSAMPLING, _LERC_PARAMETERS = 320, 339, 530, 50674
 #: What an extra sample is (TIFF 6.0, section 18).
 _UNSPECIFIED, _PREMULTIPLIED, _STRAIGHT = 0, 1, 2
 #: Tiles may be larger than a small picture.
@@ -65,12 +64,18 @@ def read_pixels(data: bytes, header: Header, name: str) -> tuple[Samples, bool, 
         page = opened.pages.first
         _check_layout(page, header, name)
         _check_segments(data, page, name)
-        if page.photometric == _YCBCR and page.compression in _LIBTIFF:
+        if page.photometric == _YCBCR and page.compression in _CLASSIC:
+            _check_ycbcr(data, page, name)
             return imagecodecs.tiff_decode(data, asrgb=True)[..., :3], False, ()
         try:
             stored = page.asarray(maxworkers=1)
         except NotImplementedError as exc:
             raise _unsupported(page, name, f" ({exc})") from exc
+        except imagecodecs.DeflateError as exc:
+            if "INSUFFICIENT_SPACE" not in str(exc) or opened.is_bigtiff:
+                raise
+            samples, is_cmyk, notes = read_pixels(_without_surplus(data, page, name), header, name)
+            return samples, is_cmyk, (*notes, "surplus bytes in the TIFF's strips left out")
     if page.planarconfig == 2 and page.samplesperpixel > 1:
         stored = np.moveaxis(stored, 0, -1)
     return _with_alpha(_in_full_range(stored.reshape(header.height, header.width, -1), page), page)
@@ -99,7 +104,7 @@ def _check_layout(page: tifffile.TiffPage, header: Header, name: str) -> None:
         and 1 <= bits <= (8 if photometric in (_PALETTE, _YCBCR) else 16)
         and colours <= samples <= (colours if photometric == _YCBCR else _MAX_SAMPLES)
         and set(formats if isinstance(formats, tuple) else (formats,)) == {1}
-        and page.compression in (_LIBTIFF | _JPEGS if photometric == _YCBCR else _PACKINGS | _EMBEDDED)
+        and page.compression in (_CLASSIC | _JPEGS if photometric == _YCBCR else _PACKINGS | _EMBEDDED)
         and page.predictor in (1, 2)
         and page.planarconfig in (1, 2)
         and page.imagedepth == 1
@@ -110,13 +115,47 @@ def _check_layout(page: tifffile.TiffPage, header: Header, name: str) -> None:
         raise damaged(name, f"the TIFF says {header.width}x{header.height} px and holds {page.shape}")
 
 
+def _check_ycbcr(data: bytes, page: tifffile.TiffPage, name: str) -> None:
+    """Every strip or tile unpacks to all of its pixels: libtiff shows what is left of damaged ones."""
+    across, down = page.tags.valueof(_SUBSAMPLING, (2, 2))
+    for index, (at, size) in enumerate(zip(page.dataoffsets, page.databytecounts, strict=True)):
+        rows, width = _segment_size(page, index)
+        needed = -(-width // across) * -(-rows // down) * (across * down + 2)
+        needed = width * rows if page.planarconfig == 2 else needed
+        strip = data[at : at + size]
+        if page.compression != 1:
+            strip = tifffile.TIFF.DECOMPRESSORS[page.compression](strip, out=needed + 65_536)
+        if len(strip) < needed:
+            raise damaged(name, f"strip {index + 1} of the TIFF has {len(strip)} bytes of {needed}")
+
+
+def _without_surplus(data: bytes, page: tifffile.TiffPage, name: str) -> bytes:
+    """The same file with each deflated strip or tile cut to its size: some writers pack more."""
+    samples = page.samplesperpixel if page.planarconfig == 1 else 1
+    strips = []
+    for index, (at, size) in enumerate(zip(page.dataoffsets, page.databytecounts, strict=True)):
+        rows, width = _segment_size(page, index)
+        most = (width * samples * page.bitspersample + 7) // 8 * rows
+        strips.append(zlib.compress(zlib.decompressobj().decompress(data[at : at + size], most), 0))
+    return tiff.TiffBytes(data, name).with_strips(strips)
+
+
+def _segment_size(page: tifffile.TiffPage, index: int) -> tuple[int, int]:
+    """(rows, columns) of a tile or strip; the last strip of a plane is shorter."""
+    if page.is_tiled:
+        return page.tilelength, page.tilewidth
+    per_plane = -(-page.imagelength // page.rowsperstrip)
+    above = index % per_plane * page.rowsperstrip
+    return min(page.rowsperstrip, page.imagelength - above), page.imagewidth
+
+
 def _unsupported(page: tifffile.TiffPage, name: str, why: str = "") -> UnsupportedFormat:
     compression = getattr(page.compression, "name", page.compression)
     return UnsupportedFormat(
         f"{name}: expected a TIFF of grey, RGB, CMYK, YCbCr or a palette with unsigned samples of up to "
         f"16 bits, got {page.samplesperpixel} samples of {page.bitspersample} bits, photometric "
         f"{page.photometric:d}, sample format {page.sampleformat}, compression {compression}, predictor "
-        f"{page.predictor:d}{why}; convert it"
+        f"{page.predictor:d}, depth {page.imagedepth}{why}; convert it"
     )
 
 

@@ -38,7 +38,8 @@ _REFUSED = """
     programs and other processes:
         execve 59 221, execveat 322 281, fork 57 -1, vfork 58 -1, ptrace 101 117, process_vm_readv 310 270,
         process_vm_writev 311 271, tkill 200 130, pidfd_open 434 434, pidfd_getfd 438 438, setpgid 109 154,
-        pidfd_send_signal 424 424, rt_sigqueueinfo 129 138, rt_tgsigqueueinfo 297 240, setrlimit 160 164,
+        pidfd_send_signal 424 424, rt_sigqueueinfo 129 138, rt_tgsigqueueinfo 297 240,
+        setrlimit 160 164, prlimit64 302 261,
         kcmp 312 272, process_madvise 440 440,
     changes to the file system:
         creat 85 -1, truncate 76 45, rename 82 -1, renameat 264 38, renameat2 316 276, mkdir 83 -1,
@@ -184,7 +185,6 @@ def _filter(machine: str) -> Iterable[bytes]:
         ((56, 220), 0, _IF_BITS, _CLONE_THREAD, (_ALLOW, _ERRNO | _EPERM)),  # clone: threads alone
         ((62, 129), 0, _IF_EQUAL, own, (_ALLOW, _ERRNO | _EPERM)),  # kill: itself alone, as abort does
         ((234, 131), 0, _IF_EQUAL, own, (_ALLOW, _ERRNO | _EPERM)),  # tgkill
-        ((302, 261), 2, _IF_EQUAL, 0, (_ALLOW, _ERRNO | _EPERM)),  # prlimit64: reading limits alone
     ):
         if numbers[column] >= 0:
             yield _step(_IF_EQUAL, numbers[column], 0, 4)

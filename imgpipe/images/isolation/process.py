@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
+import logging
 import os
 import select
 import signal
@@ -16,6 +18,8 @@ from imgpipe.errors import ConfigError, ImgpipeError
 from imgpipe.images.image import Image
 from imgpipe.images.isolation.channel import INVALID_MESSAGE, Message, receive, send, unpack, write
 from imgpipe.settings import IsolationSettings, LimitSettings
+
+log = logging.getLogger(__name__)
 
 #: A new interpreter imports numpy, OpenCV and Pillow: a third of a second, more on a loaded machine.
 _START_SECONDS = 120.0
@@ -103,6 +107,8 @@ class WorkerProcess:
                 raise WorkerLost(f"the decoder said {message} in place of being ready", "")
             #: What the kernel cannot refuse it, in words.
             self.missing = tuple(str(what) for what in message["missing"])
+            if self.missing:
+                _warn_once(self.missing)
         except WorkerLost as exc:
             self.stop()
             raise ConfigError(
@@ -210,6 +216,11 @@ class WorkerProcess:
         self._process.kill()
         self._process.wait()
         self._descriptors.close()
+
+
+@functools.cache
+def _warn_once(missing: tuple[str, ...]) -> None:
+    log.warning("decoding workers are limited but not confined: %s; see docs/security.md", "; ".join(missing))
 
 
 def _signal_name(number: int) -> str:

@@ -80,7 +80,7 @@ def test_short_grey_and_missing_palettes() -> None:
     assert np.array_equal(
         read(bmp_file(rows_of(indices, 4), (4, 3), 4, palette=grey)).pixels, grey[indices][..., :1]
     )
-    with pytest.raises(DecodeError, match="no palette"):
+    with pytest.raises(DecodeError, match="pixels take 12 bytes from byte 1078"):
         read(bmp_file(rows_of(indices, 8), (4, 3), 8))
 
 
@@ -170,6 +170,20 @@ def test_run_length_encoding(name: str) -> None:
     assert np.array_equal(read(data).pixels, COLOURS[indices])
 
 
+def test_a_run_that_goes_past_its_row_is_cut_off_with_a_note() -> None:
+    data = bmp_file(b"\x09\1\0\0\5\2\0\1", (5, 3), 8, compression=1, palette=COLOURS[:16])
+    assert np.array_equal(read(data).pixels, COLOURS[np.array([[0] * 5, [2] * 5, [1] * 5])])
+    assert read(data).notes == ("1 runs of the BMP go past the end of their row: cut off",)
+
+
+def test_a_start_of_pixels_that_leaves_no_room_for_the_palette_is_wrong() -> None:
+    indices = np.arange(12).reshape(3, 4)
+    data = bytearray(bmp_file(rows_of(indices, 8), (4, 3), 8, palette=COLOURS[:16]))
+    for start in (0, 54):
+        data[10:14] = struct.pack("<I", start)
+        assert np.array_equal(read(bytes(data)).pixels, COLOURS[indices])
+
+
 def test_run_length_encoding_of_os2_in_24_bits() -> None:
     runs = b"\5abc\0\0" + b"\0\3abcdefghi\0" + b"\2xyz" + b"\0\1"
     decoded = read(bmp_file(runs, (5, 3), 24, compression=4, header=64))
@@ -177,7 +191,9 @@ def test_run_length_encoding_of_os2_in_24_bits() -> None:
     assert np.array_equal(decoded.pixels, np.array([list(row) for row in text]).reshape(3, 5, 3)[..., ::-1])
 
 
-@pytest.mark.parametrize("runs", [b"\5\1\0\0\5\2", b"\5\1\0\0\0\5\1\2", b"\5", b"", b"\x09\1", b"\5\1\0\2\1"])
+@pytest.mark.parametrize(
+    "runs", [b"\5\1\0\0\5\2", b"\5\1\0\0\0\5\1\2", b"\5", b"", b"\0\x09" + b"\1" * 10, b"\5\1\0\2\1"]
+)
 def test_runs_that_are_cut_off_or_too_long_are_damage(runs: bytes) -> None:
     with pytest.raises(DecodeError, match=r"^x\.bmp: .*fetch or export it again"):
         read(bmp_file(runs, (5, 3), 8, compression=1, palette=COLOURS[:16]))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import tifffile
 
 from imgpipe.errors import DecodeError, UnsupportedFormat
 from imgpipe.images.decode import decode
-from imgpipe.images.formats.tiff import Field, TiffBytes, pack_directory
+from imgpipe.images.formats.tiff import Field, TiffBytes
 from imgpipe.settings import LimitSettings
 from imgpipe_tests.images import hostile, sources
 
@@ -316,9 +317,8 @@ def test_a_strip_that_claims_more_than_its_picture_is_refused(packing: str) -> N
     fields = file.first()
     for tag in (256, 257, 278):
         fields[tag] = Field(3, 1, struct.pack("<H", 16))
-    head = b"II*\0" + struct.pack("<I", len(data))
     with pytest.raises(DecodeError, match=r"a TIFF strip of 256 px holds a picture of 400x400 px"):
-        decode(head + data[8:] + pack_directory("<", fields, len(data)), name="bomb", limits=LIMITS)
+        decode(file.with_directory(data, fields), name="bomb", limits=LIMITS)
 
 
 def _patched(tag: int, value: int) -> bytes:
@@ -355,3 +355,42 @@ def test_a_cut_off_file_is_damaged(packing: str | None) -> None:
     for cut in (1, 30):
         with pytest.raises(DecodeError, match=r"^cut: .*fetch or export it again"):
             decode(data[:-cut], name="cut", limits=LIMITS)
+
+
+@pytest.mark.parametrize("tile", [None, (16, 32)])
+def test_surplus_bytes_in_deflated_strips_are_left_out_with_a_note(tile: tuple[int, int] | None) -> None:
+    pixels = sources.picture(3, 8)
+    for order, predictor in itertools.product("<>", (False, True)):
+        data = _written(
+            pixels,
+            photometric="rgb",
+            compression="zlib",
+            predictor=predictor,
+            byteorder=order,
+            tile=tile,
+            rowsperstrip=None if tile else 5,
+        )
+        file = TiffBytes(data, "x")
+        fields = file.first()
+        places, sizes = (324, 325) if tile else (273, 279)
+        strips = [
+            zlib.compress(zlib.decompress(data[at : at + size]) + b"surplus")
+            for at, size in zip(file.numbers(fields, places), file.numbers(fields, sizes), strict=True)
+        ]
+        decoded = decode(file.with_strips(strips), name="surplus", limits=LIMITS)
+        assert np.array_equal(decoded.pixels, pixels)
+        assert decoded.notes == ("surplus bytes in the TIFF's strips left out",)
+
+
+@pytest.mark.parametrize("packing", [None, "zlib", "lzw", "packbits"])
+def test_damaged_ycbcr_is_refused(packing: str | None) -> None:
+    """libtiff, which reads it, shows what is left without a word."""
+    pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 3)).astype(np.uint8)
+    data = _written(pixels, photometric="ycbcr", compression=packing, rowsperstrip=16)
+    file = TiffBytes(data, "x")
+    fields = file.first()
+    assert int(np.ptp(decode(data, name="sound", limits=LIMITS).pixels)) > 200
+    sizes = [size // 2 for size in file.numbers(fields, 279)]
+    fields[279] = Field(4, len(sizes), struct.pack(f"<{len(sizes)}I", *sizes))
+    with pytest.raises(DecodeError, match=r"^ycbcr: "):
+        decode(file.with_directory(data, fields), name="ycbcr", limits=LIMITS)

@@ -1,0 +1,122 @@
+"""Images in flight together never need more than the limit; large ones are neither starved nor let in."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import pytest
+
+from imgpipe.engines.admission import MemoryBudget, needed_bytes
+from imgpipe.engines.local import run_items
+from imgpipe.engines.stop import STOP, Stopped
+from imgpipe.errors import LimitExceeded, OutOfMemory
+from imgpipe.images.encode import encode
+from imgpipe.images.image import Image
+from imgpipe.records import ImageRow, Status
+from imgpipe.settings import LimitSettings
+from imgpipe.stages.protocol import PictureSize, StageResult
+from imgpipe.storage.memory import MemoryStore
+from imgpipe_tests.engines.test_local import Negative, items
+
+GIB = 2**30
+
+
+@dataclass
+class Hungry(Negative):
+    """Says that an image of level n needs ``needs[n]``, and notes what is held at once."""
+
+    needs: Mapping[int, int] = field(default_factory=dict)
+    held: int = 0
+    most_held: int = 0
+
+    def needed_bytes(self, inputs: Mapping[str, PictureSize]) -> int:
+        return self.needs[inputs["source"].width]
+
+    def run(self, inputs: Mapping[str, Image], rows: Mapping[str, ImageRow]) -> StageResult:
+        need = self.needs[inputs["source"].width]
+        with self.lock:
+            self.held += need
+            self.most_held = max(self.most_held, self.held)
+        time.sleep(0.005)
+        with self.lock:
+            self.held -= need
+        return StageResult(outputs={"negative": inputs["source"]})
+
+
+def test_images_in_flight_together_stay_below_the_limit() -> None:
+    store = MemoryStore()
+    work = items(store, 24)
+    limits = LimitSettings(max_memory_bytes=GIB)
+    for number, item in enumerate(work):  # The width tells the stage which image it is.
+        store.write(f"{number}.png", encode(Image(np.zeros((2, number + 1, 3), np.uint8))), overwrite=True)
+        work[number] = replace(item, inputs={"source": replace(item.inputs["source"], limits=limits)})
+    needs = {number + 1: GIB // (1 + number % 4) - GIB // 8 for number in range(24)}
+    needs[24] = 2 * GIB
+    stage = Hungry(concurrency=8, needs=needs)
+    rows = run_items(stage, "x", work, MemoryStore(), workers=8)
+    assert stage.most_held <= GIB
+    assert stage.most_held > 0.9 * GIB - GIB // 8
+    assert [row.status for row in rows[:-1]] == [Status.OK] * 23
+    assert rows[-1].error_class == "LimitExceeded"
+    assert "limits.max_memory_bytes" in rows[-1].error_message
+
+
+def test_a_large_image_is_not_overtaken_for_ever() -> None:
+    budget = MemoryBudget(100)
+    order: list[str] = []
+    started = threading.Event()
+
+    def hold(name: str, needed: int) -> None:
+        with budget.admit(needed, name):
+            order.append(name)
+            started.set()
+            time.sleep(0.02)
+
+    with ThreadPoolExecutor(4) as pool:
+        pool.submit(hold, "first", 60)
+        started.wait()
+        for name, needed in (("large", 90), ("small", 10), ("smaller", 5)):
+            pool.submit(hold, name, needed)
+            time.sleep(0.002)
+    assert order == ["first", "large", "small", "smaller"]
+
+
+def test_who_waits_for_memory_hears_a_stop() -> None:
+    budget = MemoryBudget(100)
+    with budget.admit(80, "one"):
+        STOP.request()
+        try:
+            with pytest.raises(Stopped), budget.admit(50, "two"):
+                pass
+        finally:
+            STOP.clear()
+    with budget.admit(100, "three"):  # The one that gave up holds nothing.
+        pass
+
+
+def test_what_this_machine_lacks_now_is_no_fault_of_the_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("imgpipe.engines.admission.available_memory_bytes", lambda device: 1000)
+    budget = MemoryBudget("auto")
+    assert budget.limit_bytes == 500
+    with pytest.raises(OutOfMemory, match="needs about 501 bytes"), budget.admit(501, "a.png"):
+        pass
+    with pytest.raises(LimitExceeded), MemoryBudget(500).admit(501, "a.png"):
+        pass
+
+
+def test_the_need_is_known_from_the_header_alone() -> None:
+    large = encode(Image(np.zeros((300, 500, 3), np.uint16)))
+    limits = {role: LimitSettings() for role in ("source", "other")}
+    stage = Hungry(needs={500: 7_000_000})
+    assert needed_bytes(stage, {"source": large[:400]}, limits) == 0  # Cut: its decoder says what is wrong.
+    assert needed_bytes(stage, {"source": large}, limits) == 300 * 500 * 8 + 7_000_000
+    # Two roles that share a file share its pixels too.
+    assert needed_bytes(stage, {"source": large, "other": large}, limits) == 300 * 500 * 8 + 7_000_000
+    small = {role: LimitSettings(max_pixels=1000) for role in limits}
+    assert needed_bytes(stage, {"source": large}, small) == 0
+    assert needed_bytes(Negative(), {"source": large}, limits) == 300 * 500 * (8 + 64)
