@@ -19,6 +19,7 @@ from imgpipe.images.decode import decode
 from imgpipe.images.encode import encode
 from imgpipe.images.icc import srgb_profile
 from imgpipe.images.image import Image
+from imgpipe.images.metadata import without_exif_thumbnail
 from imgpipe.settings import LimitSettings
 from imgpipe_tests.images import sources
 
@@ -167,11 +168,13 @@ def test_real_files_survive(shared: Path, name: str, target: str) -> None:
     assert np.array_equal(again.pixels, first.pixels)
     assert (again.icc, again.xmp) == (first.icc, first.xmp)
     if target == "PNG":
-        assert again.exif == first.exif
+        assert again.exif == without_exif_thumbnail(first.exif)
     else:
         # Photoshop lists the size and depth of the stored pixels in its EXIF; a TIFF has its own.
         described = {tag: v for tag, v in sources.exif_fields(first.exif).items() if not 256 <= tag <= 262}
         described.pop(277, None)
+        if first.dpi is not None:
+            described |= {282: pytest.approx(first.dpi[0]), 283: pytest.approx(first.dpi[1]), 296: 2}
         assert sources.exif_fields(again.exif) == described
     with PIL.Image.open(io.BytesIO(data)) as opened:
         assert first.icc == opened.info.get("icc_profile")
