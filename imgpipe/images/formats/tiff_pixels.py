@@ -36,9 +36,9 @@ _CLASSIC = {1, 5, 8, 32946, 32773}
 #: CCITT (three kinds), LZMA, ZSTD (two numbers).
 _PACKINGS = _CLASSIC | {2, 3, 4, 34925, 34926, 50000}
 _JPEGS, _JPEGS_2000, _WEBPS, _LERC, _PNG = {7, 33007}, {33004, 33005, 34712}, {34927, 50001}, 34887, 34933
-_JPEGS_XL, _JPEGS_XR = {50002, 52546}, {22610, 34934}
+_JPEGS_XL = {50002, 52546}
 #: Each strip or tile is a picture of its own, which says how large it is.
-_EMBEDDED = {*_JPEGS, *_JPEGS_2000, *_WEBPS, _LERC, _PNG, *_JPEGS_XL, *_JPEGS_XR}
+_EMBEDDED = {*_JPEGS, *_JPEGS_2000, *_WEBPS, _LERC, _PNG, *_JPEGS_XL}
 #: CMYK, alpha and one more.
 _MAX_SAMPLES = 6
 _COLOUR_MAP, _SAMPLE_FORMAT, _SUBSAMPLING, _LERC_PARAMETERS = 320, 339, 530, 50674
@@ -184,10 +184,6 @@ def _embedded_size(data: bytes, page: tifffile.TiffPage, segment_px: int, name: 
     compression = page.compression
     if compression in _JPEGS_2000:
         return Jpeg2KImagePlugin.Jpeg2KImageFile(io.BytesIO(data)).size
-    if compression in _JPEGS_XR:  # its directory is a TIFF's
-        file = tiff.TiffBytes(data, name)
-        width, height = (next(iter(file.numbers(file.first(), tag)), 0) for tag in (0xBC80, 0xBC81))
-        return width, height
     if compression == _LERC:
         packing = page.tags.valueof(_LERC_PARAMETERS, (0, 0))[1]
         return _lerc_size(data, packing, _MAX_SAMPLES * 2 * segment_px + 65_536, name)
