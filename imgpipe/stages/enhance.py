@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 #: Increment when the same settings make other pictures or files.
 CODE_VERSION = 2
 #: Memory of the feed with its conversions and its file.
-_FEED_BYTES_PER_PIXEL = 12
+_FEED_BYTES_PER_PIXEL = 56
 
 
 @dataclass(frozen=True, slots=True)

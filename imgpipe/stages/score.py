@@ -20,8 +20,8 @@ from imgpipe.stages.protocol import FIXED_BYTES, PictureSize, StageResult
 #: Increment when the same pictures get other scores, another verdict or another quality.json.
 CODE_VERSION = 3
 
-#: Measured on pictures of 17 to 100 megapixels with alpha and a matte.
-_BYTES_PER_PIXEL = 30
+#: Measured with alpha and a matte: planes of the compared size, and the RGB of both where it is kept.
+_BYTES_PER_PIXEL, _KEPT_BYTES_PER_PIXEL = 30, 32
 
 log = logging.getLogger(__name__)
 
@@ -55,10 +55,13 @@ class ScoreStage:
 
     def needed_bytes(self, inputs: Mapping[str, PictureSize]) -> int:
         """Planes of the smaller size at which the pictures are compared, and the luma of both."""
+        from imgpipe.pixels.round_trip import KEPT_PX
+
         sides = [(size.width, size.height) for size in inputs.values()]
         compared = min(width for width, _ in sides) * min(height for _, height in sides)
         lumas = 4 * sum(inputs[role].pixels for role in ("reference", "result") if role in inputs)
-        return FIXED_BYTES + lumas + _BYTES_PER_PIXEL * compared
+        kept = _KEPT_BYTES_PER_PIXEL * min(compared, KEPT_PX)
+        return FIXED_BYTES + lumas + kept + _BYTES_PER_PIXEL * compared
 
     def run(self, inputs: Mapping[str, Image], rows: Mapping[str, ImageRow]) -> StageResult:
         from imgpipe.quality.diff import diff_image

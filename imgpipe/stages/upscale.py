@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 #: Pictures at once on a GPU: while it computes some, cores prepare and finish the others.
 _ON_GPU = 4
 #: Around a network, measured: float32 colours, their means and corrections, per pixel of the source; and its
-#: enlargement in 16 bits, per pixel of that.
+#: enlargement in 16 bits, per pixel of that. The tiles of most pictures are planned for the first of these.
+_TILES_BYTES = 2**30
 _NETWORK_BYTES_PER_PIXEL, _NATIVE_BYTES_PER_PIXEL = 90, 6
 
 
@@ -55,10 +56,7 @@ class UpscaleStage:
             return self._upscaler
 
     def needed_bytes(self, inputs: Mapping[str, PictureSize]) -> int:
-        """The result and its file; around a network its float planes and its own enlargement too.
-
-        What the network itself takes is planned from free memory, tile by tile.
-        """
+        """The result and its file; around a network its float planes and its own enlargement too."""
         source = inputs["source"]
         target = TargetSize.of(self._settings)
         result = PictureSize(*target.size(source.width, source.height), source.bit_depth)
@@ -67,7 +65,9 @@ class UpscaleStage:
         needed = FIXED_BYTES + 2 * result.bytes
         native = self.load().network_scale ** 2
         if native:
-            needed += (_NETWORK_BYTES_PER_PIXEL + _NATIVE_BYTES_PER_PIXEL * native) * source.pixels
+            needed += (
+                _TILES_BYTES + (_NETWORK_BYTES_PER_PIXEL + _NATIVE_BYTES_PER_PIXEL * native) * source.pixels
+            )
         return needed
 
     def run(self, inputs: Mapping[str, Image], rows: Mapping[str, ImageRow]) -> StageResult:

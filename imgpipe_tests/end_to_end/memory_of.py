@@ -1,0 +1,89 @@
+"""Runs one stage over one large picture through the engine and prints its peak of memory, as JSON.
+
+``python -m imgpipe_tests.end_to_end.memory_of FOLDER ACTION FILES SETTINGS``: files by role and settings,
+both as JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from imgpipe.config import load_settings
+from imgpipe.engines import admission, local
+from imgpipe.images.encode import encode
+from imgpipe.images.image import Image
+from imgpipe.records import ImageRow, Status
+from imgpipe.stages.catalogue import CATALOGUE, RAW
+from imgpipe.stages.protocol import LoadableStage
+from imgpipe.storage.local import LocalStore
+
+
+def write_picture(path: Path, side: int, depth: int = 16, opaque: bool = False) -> None:
+    """A smooth picture with a disc as its subject, RGBA or RGB."""
+    rng = np.random.default_rng(1)
+    coarse = rng.integers(0, 256, (side // 64, side // 64, 3), np.uint8)
+    pixels = np.empty((side, side, 3 if opaque else 4), np.uint16 if depth == 16 else np.uint8)
+    colour = cv2.resize(coarse, (side, side), interpolation=cv2.INTER_CUBIC)
+    pixels[..., :3] = colour
+    if not opaque:
+        y, x = np.ogrid[:side, :side]
+        for rows in range(0, side, 256):
+            distance = np.hypot(y[rows : rows + 256] - side / 2, x - side / 2)
+            pixels[rows : rows + 256, :, 3] = np.clip((side * 0.4 - distance) * 16 + 128, 0, 255)
+    if depth == 16:
+        pixels *= 257
+    path.write_bytes(encode(Image(pixels)))
+
+
+def _status(name: str) -> int:
+    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(name))
+    return int(line.split()[1]) * 1024
+
+
+def main(folder: str, action: str, files: str, options: str) -> None:
+    settings = load_settings({"source": folder, "output": f"{folder}/out", **json.loads(options)})
+    row = CATALOGUE[action]
+    stage = row.stage_class()(**row.arguments(settings))
+    if isinstance(stage, LoadableStage):
+        stage.load()
+    needed: list[int] = []
+
+    class Watched(admission.MemoryBudget):
+        @contextmanager
+        def admit(self, bytes_needed: int, name: str) -> Iterator[None]:
+            needed.append(bytes_needed)
+            with super().admit(bytes_needed, name):
+                yield
+
+    local.MemoryBudget = Watched  # type: ignore[misc]
+    store, limits = LocalStore(folder), settings.limits.for_own_files()
+    base = ImageRow("a.png", "a", "", Status.OK)
+    inputs = {
+        role: local.ObjectRef(store, name, limits, own=True) for role, name in json.loads(files).items()
+    }
+    item = local.WorkItem(base, inputs, {RAW: base}, lambda kind: f"out/{action}/{kind}", lambda digests: "")
+    Path("/proc/self/clear_refs").write_text("5")  # The peak begins again.
+    start = _status("VmRSS")
+    (made,) = local.run_items(stage, row.asset, [item], LocalStore(folder), workers=1)
+    sys.stdout.write(
+        json.dumps(
+            {
+                "status": made.status.value,
+                "error": made.error_message,
+                "peak": _status("VmHWM") - start,
+                "needed": needed[0],
+                "size": [made.width, made.height],
+            }
+        )
+    )
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
