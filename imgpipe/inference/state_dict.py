@@ -103,7 +103,7 @@ def bounded_building(path: Path) -> Iterator[None]:
         yield
 
 
-class _Bounded(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class _Bounded(TorchDispatchMode):
     """Counts what is allocated from sizes alone, as parameters are; of anything else, each result."""
 
     def __init__(self, most_bytes: int, path: Path) -> None:

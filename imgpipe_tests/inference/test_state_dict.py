@@ -109,7 +109,7 @@ def test_an_archive_with_two_directories_writes_no_file(
     with pytest.raises(WeightsRefused, match="TorchScript"):
         load_network(LocatedWeights("m", path, "0" * 64, None), device="cpu", precision="fp32")
     assert not written.exists()
-    torch.jit.load(str(path))  # type: ignore[no-untyped-call] # The file does what it is meant to do.
+    torch.jit.load(str(path))  # The file does what it is meant to do.
     assert written.read_bytes() == b"AAAA"
 
 
