@@ -22,6 +22,7 @@
         │   └── ObjectDamaged        not what was written: a cut or empty table, a wrong checksum
         ├── LeaseHeld                another process works on this and waiting was not asked for
         ├── LeaseLost                another process took over: the run of this shard stops
+        ├── OutOfOrder               a listing is not in key order
         ├── ObjectExists             the object exists and overwriting was not asked for
         └── StoreUnavailable         the whole store: the run stops
 
@@ -110,6 +111,10 @@ class ObjectUnreadable(StorageError):
 
 class ObjectDamaged(ObjectUnreadable):
     """An object is not what was written: cut off, empty after a power cut, or not what its checksum says."""
+
+
+class OutOfOrder(StorageError):
+    """A listing is not in key order."""
 
 
 class ObjectExists(StorageError):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from imgpipe.errors import StorageError
+from imgpipe.errors import OutOfOrder, StorageError
 from imgpipe.records import ShardManifest, SourceObject
 from imgpipe.storage import keys
 from imgpipe.storage.manifest_file import SealedEntry
@@ -24,10 +24,6 @@ IMAGE_EXTENSIONS = frozenset(
 )
 NOT_IMAGES = "files are not named like images"
 RESULTS = "files are results of imgpipe, below"
-
-
-class OutOfOrder(StorageError):
-    """A listing is not in key order."""
 
 
 class Comparison:

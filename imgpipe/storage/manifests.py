@@ -13,10 +13,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
-from imgpipe.errors import ConfigError, ObjectExists, ObjectMissing, StorageError
+from imgpipe.errors import ConfigError, ObjectExists, ObjectMissing, OutOfOrder, StorageError
 from imgpipe.records import ManifestEntry, ShardManifest, SourceObject
 from imgpipe.storage import keys
-from imgpipe.storage.comparison import Comparison, OutOfOrder, updated
+from imgpipe.storage.comparison import Comparison, updated
 from imgpipe.storage.manifest_file import manifest_from_bytes, manifest_to_bytes
 from imgpipe.storage.sealed import SealedShards, list_manifests
 from imgpipe.storage.store import ImageStore, LeftOut
