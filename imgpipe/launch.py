@@ -167,9 +167,9 @@ class Launcher:
         with hold(self._output, self._settings.dataset, shard):
             return self._execute(SHARD_JOB, partition, retry.tags())
 
-    def run_report(self) -> None:
+    def run_report(self, tags: Mapping[str, str]) -> None:
         """Build the data set's report."""
-        self._execute(REPORT_JOB, None, {})
+        self._execute(REPORT_JOB, None, tags)
 
     def _execute(
         self, job_name: str, partition_key: str | None, tags: Mapping[str, str]

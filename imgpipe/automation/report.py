@@ -3,6 +3,7 @@
 # No postponed annotations here: Dagster reads those of the functions that it decorates.
 
 import hashlib
+from collections.abc import Mapping, Sequence
 
 from dagster import (
     DagsterInstance,
@@ -39,14 +40,29 @@ def build_report_schedule(settings: Settings) -> ScheduleDefinition:
         "Rebuilds the report and the review queue where tables or decisions have changed.",
     )
     def report_schedule(context: ScheduleEvaluationContext, stores: ImageStores) -> RunRequest | SkipReason:
-        digest = tables_digest(stores.open(settings).output, settings)
-        if not digest:
+        tags = report_tags(stores.open(settings).output, settings)
+        if not tags[SIGNATURE]:
             return SkipReason("no shard has been made yet")
-        if _reported(context.instance, settings, digest):
+        if is_reported(context.instance, tags, _GOOD):
             return SkipReason("no table or decision has changed since the last report")
-        return RunRequest(tags={DATASET: settings.dataset, TRIGGER: "report", SIGNATURE: digest})
+        return RunRequest(tags={**tags, TRIGGER: "report"})
 
     return report_schedule
+
+
+def report_tags(output: ImageStore, settings: Settings) -> dict[str, str]:
+    """Tags of a run of the report job: the data set, and the :func:`tables_digest` that it reports on."""
+    return {DATASET: settings.dataset, SIGNATURE: tables_digest(output, settings)}
+
+
+def is_reported(
+    instance: DagsterInstance,
+    tags: Mapping[str, str],
+    statuses: Sequence[DagsterRunStatus] = (DagsterRunStatus.SUCCESS,),
+) -> bool:
+    """Whether a run with these :func:`report_tags` is in one of ``statuses``."""
+    wanted = RunsFilter(job_name=REPORT_JOB, tags=dict(tags), statuses=list(statuses))
+    return instance.get_runs_count(wanted) > 0
 
 
 def tables_digest(output: ImageStore, settings: Settings) -> str:
@@ -60,8 +76,3 @@ def tables_digest(output: ImageStore, settings: Settings) -> str:
         return ""
     decisions = [f"{found.key}:{found.etag}" for found in output.list(keys.review_prefix(settings.dataset))]
     return hashlib.sha256("\n".join([*tables, *decisions]).encode()).hexdigest()[:16]
-
-
-def _reported(instance: DagsterInstance, settings: Settings, digest: str) -> bool:
-    tags = {DATASET: settings.dataset, SIGNATURE: digest}
-    return instance.get_runs_count(RunsFilter(job_name=REPORT_JOB, tags=tags, statuses=_GOOD)) > 0

@@ -144,6 +144,7 @@ def status(settings: Settings) -> int:
 
 def report(settings: Settings) -> int:
     """Build the data set's report from the existing tables."""
+    from imgpipe.automation.report import report_tags
     from imgpipe.launch import Launcher, open_instance
 
     stores = open_stores(settings)
@@ -153,7 +154,7 @@ def report(settings: Settings) -> int:
             "nothing to report; check the output and the data set's name, or start with `imgpipe run`"
         )
     with open_instance() as instance:
-        Launcher(settings, instance).run_report()
+        Launcher(settings, instance).run_report(report_tags(stores.output, settings))
     print_report_place(settings, stores)
     return EXIT_OK
 
@@ -181,6 +182,7 @@ def materialize_pending(settings: Settings, retry: Retry = EVERYTHING, allowed: 
     if any(status.state is not State.FAILED for status in pending):
         warm_up(settings)
     with starting():
+        from imgpipe.automation.report import is_reported, report_tags
         from imgpipe.launch import Launcher, open_instance, remember_settings
         from imgpipe.partitions import add_partitions
         from imgpipe.resources.runs import end_dead_runs
@@ -201,8 +203,9 @@ def materialize_pending(settings: Settings, retry: Retry = EVERYTHING, allowed: 
                     outcome.stopped.append(f"shard {shard_status.shard}: {exc}")
         usable = any(not status.stopped for status in statuses)
         page = keys.report_key(settings.dataset, "index.html")
-        if pending or (usable and not stores.output.exists(page)):
-            launcher.run_report()
+        tags = report_tags(stores.output, settings)
+        if usable and not (stores.output.exists(page) and is_reported(instance, tags)):
+            launcher.run_report(tags)
     return outcome
 
 

@@ -76,7 +76,7 @@ def prepare(folder: Path) -> Incident:
                 assert shard in FAILED_SHARDS, shard
             else:
                 assert shard not in FAILED_SHARDS, "a shard without its manifest was run"
-        launcher.run_report()
+        launcher.run_report({})
     return Incident(settings, home, taken)
 
 

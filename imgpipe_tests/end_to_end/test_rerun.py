@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
+from unittest import mock
 
+import pyarrow.parquet as pq
 import pytest
 
+from imgpipe.cli.signals import Interrupted
 from imgpipe.records import Status
 from imgpipe_tests.end_to_end.conftest import CLASSICAL, Workspace, run_once, write_drawing
 
@@ -54,6 +58,25 @@ def test_second_run_computes_and_writes_nothing(drawn: Workspace) -> None:
     assert drawn.computed == []
     assert "0 of 2 shards to do" in text
     assert files_of(drawn) == before
+
+
+def test_a_report_that_was_interrupted_is_made_by_the_next_run(
+    drawn: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = Path(drawn.output, "reports", "art", "images.parquet")
+    write_drawing(drawn.source, "5.png", seed=5)
+    with monkeypatch.context() as patched:
+        stopped = mock.Mock(side_effect=Interrupted(signal.SIGINT))
+        patched.setattr("imgpipe.launch.Launcher.run_report", stopped)
+        assert drawn.cli("run", "--shard-size", "3", *CLASSICAL)[0] == 130
+    assert len(pq.read_table(page)) == 5
+    code, text = drawn.cli("run", "--shard-size", "3", *CLASSICAL)
+    assert code == 0, text
+    assert "0 of 3 shards to do" in text
+    assert len(pq.read_table(page)) == 6
+    made = page.stat().st_mtime_ns
+    drawn.cli("run", "--shard-size", "3", *CLASSICAL)
+    assert page.stat().st_mtime_ns == made
 
 
 def test_one_changed_source_is_the_only_one_redone(drawn: Workspace) -> None:
