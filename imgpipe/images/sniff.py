@@ -14,7 +14,7 @@ PLUGIN_FORMATS = {"HEIC": ("pillow_heif", "pillow-heif"), "JXL": ("pillow_jxl", 
 
 _IMAGES: tuple[tuple[bytes, str], ...] = (
     (b"\x89PNG\r\n\x1a\n", "PNG"),
-    (b"\xff\xd8\xff", "JPEG"),
+    (b"\xff\xd8", "JPEG"),  # the next marker's FF may stand behind other bytes
     (b"II*\x00", "TIFF"),
     (b"MM\x00*", "TIFF"),
     (b"II+\x00", "TIFF"),

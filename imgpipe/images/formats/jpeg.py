@@ -7,6 +7,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
+from imgpipe.errors import UnsupportedFormat
 from imgpipe.images.container import Header, Metadata, damaged
 from imgpipe.images.metadata import orientation_of, screen
 
@@ -21,6 +22,13 @@ _MAX_SEGMENTS = 100_000
 SOS, EOI = 0xDA, 0xD9
 #: Start-of-frame markers: all of C0..CF but DHT (C4), JPG (C8) and DAC (CC).
 SOF = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+#: Kinds that libjpeg-turbo does not read.
+_UNREAD = {
+    **dict.fromkeys((0xC5, 0xC6, 0xC7, 0xCD, 0xCE, 0xCF, 0xDE), "a hierarchical one"),
+    0xCB: "a lossless one with arithmetic coding",
+    0xF7: "JPEG-LS",
+}
+_LINE_COUNT = 0xDC
 #: APP1 (EXIF, XMP), APP2 (ICC, MPF), APP13 (Photoshop).
 _METADATA_MARKERS = {0xE1, 0xE2, 0xED}
 #: Markers of segments with a body, and the end marker.
@@ -85,7 +93,8 @@ def _next_marker(data: bytes, at: int) -> int:
 
 
 def read(data: bytes, name: str) -> tuple[Header, Metadata]:
-    """Header and metadata; raises :class:`DecodeError` for a broken structure."""
+    """Header and metadata; raises :class:`DecodeError` for a broken structure, :class:`UnsupportedFormat` for
+    kinds that the decoder does not read."""
     found = _Found()
     frame: tuple[int, int, int] | None = None
     dpi: tuple[float, float] | None = None
@@ -93,6 +102,8 @@ def read(data: bytes, name: str) -> tuple[Header, Metadata]:
         body = memoryview(data)[at + 4 : end]
         if marker == SOS:
             break
+        if marker in _UNREAD:
+            raise _unsupported(name, _UNREAD[marker])
         if marker in SOF:
             if len(body) < 6 or frame is not None:
                 raise damaged(name, "the JPEG has a frame header that is cut off or given twice")
@@ -102,6 +113,8 @@ def read(data: bytes, name: str) -> tuple[Header, Metadata]:
             dpi = _dpi(body)
         elif marker in _METADATA_MARKERS:
             _take(marker, bytes(body), found)
+    if frame and frame[1] and not frame[2] and any(m == _LINE_COUNT for m, _, _ in segments(data, name)):
+        raise _unsupported(name, "one whose height stands behind the picture (DNL)")
     if frame is None or not frame[1] or not frame[2]:
         raise damaged(name, "the JPEG does not say how large its picture is")
     meta = screen(_joined_icc(found), found.exif, found.xmp, found.notes)
@@ -137,6 +150,12 @@ def splice(
     if dpi is not None and start[6:11] == b"JFIF\0":
         start = start[:13] + struct.pack(">BHH", 1, *(min(max(round(v), 1), 65535) for v in dpi)) + start[18:]
     return b"".join([start, *written, memoryview(jpeg)[head:]])
+
+
+def _unsupported(name: str, kind: str) -> UnsupportedFormat:
+    return UnsupportedFormat(
+        f"{name}: expected a sequential, progressive or lossless JPEG, got {kind}; convert it to PNG"
+    )
 
 
 def _dpi(jfif: memoryview) -> tuple[float, float] | None:

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import simplejpeg
 
-from imgpipe.errors import DecodeError
+from imgpipe.errors import DecodeError, UnsupportedFormat
 from imgpipe.images.container import damaged
 from imgpipe.images.formats.jpeg_stream import Stream, take_apart
 
@@ -23,6 +23,9 @@ _Space = Literal["GRAY", "RGB", "CMYK"]
 #: jerror.h's JWRN_EXTRANEOUS_DATA.
 _LEFT_OVER = re.compile(r"(\d+) extraneous bytes before marker")
 _ADDED = bytes(64)
+#: An arithmetic decoder puts zeros in place of data that is missing, without a warning. Of bytes that are
+#: added to whole data it reports 61 and more: encoders leave out zeros at the end (T.81, D.1.8).
+_ARITHMETIC, _ADDED_REPORTED = (b"\xff\xc9", b"\xff\xca"), len(_ADDED) - 4
 #: At most, to find where bytes are left over: some ten seconds.
 _SEARCH_PIXELS, _MAX_TESTS = 1 << 31, 1 << 17
 #: Zeros in place of missing data decode as some picture, so hardly more than these can be part of a true one.
@@ -34,16 +37,21 @@ def decode_jpeg(data: bytes, name: str) -> tuple[npt.NDArray[np.uint8], str, tup
     """(height, width, 1, 3 or 4) uint8, ``GRAY``, ``RGB`` or ``CMYK``, and notes.
 
     CMYK is 255 for full ink: files hold it inverted, as Adobe's programs write it. Raises
-    :class:`DecodeError` where libjpeg warns of damage; the decoder's ValueError and RuntimeError pass.
+    :class:`DecodeError` where libjpeg warns of damage, :class:`UnsupportedFormat` for sampling factors and
+    colours that it cannot convert; the decoder's RuntimeError passes.
     """
     stream = take_apart(data, name)
     whole = stream.data()
-    height, width, stored, _ = simplejpeg.decode_jpeg_header(whole)
+    height, width, stored = _header(whole, name)
     space: _Space = "GRAY" if stored == "Gray" else "CMYK" if stored in ("CMYK", "YCCK") else "RGB"
     decode = partial(simplejpeg.decode_jpeg, colorspace=space)
     try:
         pixels = decode(whole)
+        if any(part[:2] in _ARITHMETIC for part in stream.parts):
+            _Search(stream, height * width, space).refuse_if_short(name)
     except ValueError as exc:
+        if "Unsupported color conversion" in str(exc):
+            raise _unsupported(name, str(exc)) from exc
         if not _LEFT_OVER.search(str(exc)) or not stream.split():
             raise _damage(name, str(exc)) from exc
         before, behind = _Search(stream, height * width, space).take_out(name)
@@ -55,6 +63,17 @@ def decode_jpeg(data: bytes, name: str) -> tuple[npt.NDArray[np.uint8], str, tup
         stream.notes += [f"{behind} bytes behind the picture"] if behind else []
     notes = tuple(f"harmless oddity in the JPEG: {note}" for note in stream.notes)
     return (~pixels if space == "CMYK" else pixels), space, notes
+
+
+def _header(data: bytes, name: str) -> tuple[int, int, str]:
+    """Height, width and colour space; simplejpeg knows no names for rare sampling factors."""
+    try:
+        height, width, stored, _ = simplejpeg.decode_jpeg_header(data)
+    except (ValueError, RuntimeError, LookupError) as exc:
+        if isinstance(exc, LookupError) or "subsampling" in str(exc):
+            raise _unsupported(name, "rare sampling factors") from exc
+        raise
+    return height, width, stored
 
 
 class _Search:
@@ -85,6 +104,11 @@ class _Search:
                     return before, behind  # no other is warned of
         return before, behind
 
+    def refuse_if_short(self, name: str) -> None:
+        """Raise :class:`DecodeError` where the decoder takes added bytes for the rest of the picture."""
+        if self._reported(len(self.stream.stretches) - 1, _ADDED) < _ADDED_REPORTED:
+            raise _damage(name, "its arithmetic code ends early")
+
     def _left_over(self, number: int) -> int:
         """Exact before a restart marker; at a scan's end those that libjpeg warns of without addition."""
         together = self._reported(number, _ADDED)
@@ -105,3 +129,9 @@ class _Search:
 
 def _damage(name: str, why: str) -> DecodeError:
     return damaged(name, f"the JPEG's compressed data is damaged ({why})")
+
+
+def _unsupported(name: str, what: str) -> UnsupportedFormat:
+    return UnsupportedFormat(
+        f"{name}: this JPEG is of a kind that its decoder does not know ({what}); convert it"
+    )

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import re
 from pathlib import Path
 from typing import Any
 
+import imagecodecs
 import numpy as np
 import PIL.Image
 import pytest
 
-from imgpipe.errors import DecodeError
+from imgpipe.errors import DecodeError, UnsupportedFormat
 from imgpipe.images.decode import decode
 from imgpipe.images.encode import encode
 from imgpipe.images.image import Image
@@ -238,3 +240,70 @@ def test_a_profile_of_several_segments() -> None:
     assert (back.icc, back.xmp) == (image.icc, image.xmp)
     with PIL.Image.open(io.BytesIO(data)) as opened:
         assert opened.info["icc_profile"] == image.icc
+
+
+#: 32x32 px, grey, as cjpeg -arithmetic writes it: (x * 8) ^ (y * 5); sequential and progressive.
+_ARITHMETIC = (
+    "/9j/4AAQSkZJRgABAQAAAQABAAD/2wBDABALDA4MChAODQ4SERATGCgaGBYWGDEjJR0oOjM9PDkzODdASFxOQERXRTc4UG1RV19iZ2hn"
+    "Pk1xeXBkeFxlZ2P/yQALCAAgACABAREA/8wABgAQEAX/2gAIAQEAAD8A/wBvfwb2RKizr5t0f76574vAsg3/AKrhBnBWuFwAfzsmE7t0"
+    "ND1ACuBoiKro+9b09V/dIDSBuiUSzNfOnjsqZF0QAkMTUaofZiikdaBYMu7ZOI0xt7/voGxEFPO2dKVAgtiPzDJYDIXqcIamP1oMQAL4"
+    "t1yCT464W3C+GGZyHdt1mryyLlnfMMtBIP/Z",
+    "/9j/4AAQSkZJRgABAQAAAQABAAD/2wBDABALDA4MChAODQ4SERATGCgaGBYWGDEjJR0oOjM9PDkzODdASFxOQERXRTc4UG1RV19iZ2hn"
+    "Pk1xeXBkeFxlZ2P/ygALCAAgACABAREA/8wABAAQ/9oACAEBAAAAAf7hIGCL/WQBfZsIRUNdY7T/zAAEEAX/2gAIAQEAAQUCHZijo4px"
+    "HdQBs/1kzFVNvzz03wWrjTGI7oD/zAAEEAX/2gAIAQEABj8C1Hwf+gZB73yd8pe3wP/MAAQQBf/aAAgBAQABPyFMp2boDGc/K3wuxMYi"
+    "ncXPg6q1SmEJXKA6lZiz7UMg/9oACAEBAAAAEEvG/8wABBAF/9oACAEBAAE/EGg3I8vo1xGhsxD6QUQVEK2ZMYvPtpdED6YQ9d3zR+UO"
+    "P9NwcMcR9sktPtti0Erbp5XZgP/Z",
+)
+
+
+@pytest.mark.parametrize("stored", _ARITHMETIC)
+def test_arithmetic_code_that_ends_early_is_refused(stored: str) -> None:
+    """An arithmetic decoder goes on with zeros, and libjpeg does not warn of it."""
+    data = base64.b64decode(stored)
+    with PIL.Image.open(io.BytesIO(data)) as opened:
+        whole = np.asarray(opened)
+    for end, words in ((b"\xff\xd9", ()), (b"", ("no end marker",)), (bytes(100), ("no end", "98|99 bytes"))):
+        image = decode(data[:-2] + end, name="a.jpg", limits=LimitSettings())
+        np.testing.assert_array_equal(image.pixels[..., 0], whole)
+        assert len(image.notes) == len(words)
+        assert all(re.search(word, note) for word, note in zip(words, image.notes, strict=True))
+    scan = data.rindex(b"\xff\xda") + 10
+    for share in (0.3, 0.6, 0.9):
+        cut = data[: scan + int((len(data) - scan) * share)]
+        for end in (b"", b"\xff\xd9"):
+            _refused(cut + end, "its arithmetic code ends early")
+
+
+def test_bytes_directly_behind_the_start_marker() -> None:
+    data = _kind("baseline")
+    _same_as(data[:2] + b"\0\1junk" + data[2:], data, "6 bytes between segments")
+
+
+def _with_frame(data: bytes, marker: int) -> bytes:
+    return data.replace(b"\xff\xc0", bytes((0xFF, marker)), 1)
+
+
+def _sampled(data: bytes, factors: int) -> bytes:
+    at = data.index(b"\xff\xc0") + 11
+    return data[:at] + bytes((factors,)) + data[at + 1 :]
+
+
+def _height_behind(data: bytes) -> bytes:
+    at = data.index(b"\xff\xc0") + 5
+    return data[:at] + b"\0\0" + data[at + 2 : -2] + b"\xff\xdc\0\4" + data[at : at + 2] + b"\xff\xd9"
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (imagecodecs.jpegls_encode(waves(24, 32, 3)), "got JPEG-LS"),
+        (_with_frame(_jpeg(), 0xC5), "got a hierarchical one"),
+        (_with_frame(_jpeg(), 0xCB), "got a lossless one with arithmetic coding"),
+        (_with_frame(_jpeg(), 0xC3), "color conversion"),
+        (_height_behind(_jpeg()), "height stands behind the picture"),
+        *[(_sampled(_jpeg(subsampling=0), factors), "rare sampling") for factors in (0x14, 0x31, 0x42, 0x24)],
+    ],
+)
+def test_kinds_that_are_not_read_are_not_called_damaged(data: bytes, words: str) -> None:
+    with pytest.raises(UnsupportedFormat, match=f"a.jpg: .*{words}.*convert it"):
+        decode(data, name="a.jpg", limits=LimitSettings())
