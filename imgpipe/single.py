@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from imgpipe.config import Settings
 from imgpipe.engines.local import ObjectRef, WorkItem, run_items
-from imgpipe.errors import ConfigError
+from imgpipe.errors import ConfigError, EncodeError
 from imgpipe.images.image import Image
 from imgpipe.pictures.decoders import source_decoder
 from imgpipe.records import ImageRow, Status
@@ -192,7 +192,10 @@ def _reencode(
     picture: Image = decode(
         store.read(row.output_key), name=row.source_key, limits=settings.limits.for_own_files()
     )
-    data, notes = _encoded(picture, encoding)
+    try:
+        data, notes = _encoded(picture, encoding)
+    except EncodeError as exc:
+        raise EncodeError(f"{row.source_key}: {exc}") from exc
     store.write(row.output_key, data, overwrite=True)
     changed = replace(
         row,
@@ -205,14 +208,29 @@ def _reencode(
 
 
 def _encoded(picture: Image, encoding: str) -> tuple[bytes, tuple[str, ...]]:
-    """The file, and what of the picture the format cannot hold: 16 bits, or alpha that hides nothing."""
-    from imgpipe.images.colour import to_8_bit
-    from imgpipe.images.encode import encode
+    """The file, and what of the picture the format cannot hold: 16 bits, alpha that hides nothing, blocks of
+    metadata that are too long, a profile for grey."""
+    from imgpipe.images.colour import to_8_bit, to_srgb
+    from imgpipe.images.encode import JPEG_SEGMENT_BYTES, encode
+    from imgpipe.images.metadata import icc_space
 
     notes: tuple[str, ...] = ()
+    if encoding == "WEBP" and icc_space(picture.icc) == "GRAY":
+        picture = replace(to_srgb(picture), icc=None)
+        notes = ("shown in sRGB: WEBP holds no profile for grey; write PNG or TIFF to keep it",)
+    if encoding == "JPEG":
+        exif, xmp = (
+            block if len(block or b"") <= JPEG_SEGMENT_BYTES else None
+            for block in (picture.exif, picture.xmp)
+        )
+        for name, had, kept in (("EXIF", picture.exif, exif), ("XMP", picture.xmp, xmp)):
+            if had and not kept:
+                notes = (*notes, f"{name} of {len(had)} bytes left out: JPEG holds {JPEG_SEGMENT_BYTES}")
+        picture = replace(picture, exif=exif, xmp=xmp)
     if encoding in ("JPEG", "WEBP") and picture.bit_depth > 8:
         picture = replace(picture, pixels=to_8_bit(picture.pixels))
-        notes = (f"16 bits per channel reduced to 8: {encoding} has no more; write PNG or TIFF to keep them",)
+        reduced = f"16 bits per channel reduced to 8: {encoding} has no more; write PNG or TIFF to keep them"
+        notes = (*notes, reduced)
     if encoding == "JPEG" and picture.alpha is not None and (picture.alpha == picture.max_value).all():
         picture = replace(picture, pixels=picture.colour.copy())
         notes = (*notes, "alpha left out, which was opaque throughout: JPEG has none")

@@ -38,7 +38,7 @@ _WEBP_EFFORTS: dict[Effort, tuple[int, int]] = {"fast": (0, 0), "balanced": (4, 
 _WEBP_LOSSY_METHOD = 4
 #: libwebp's and libjpeg's largest sides in px.
 MAX_SIDES = {"WEBP": 16383, "JPEG": 65500}
-_JPEG_SEGMENT_BYTES = 65500
+JPEG_SEGMENT_BYTES = 65500
 #: Rows whose transparent pixels are looked at at once.
 _ZEROED_ROWS = 64
 
@@ -143,9 +143,9 @@ def _encode_jpeg(image: Image, quality: int) -> bytes:
     _refuse_depth(image, "JPEG")
     _refuse_size(image, "JPEG")
     for block, content in (("EXIF", image.exif), ("XMP", image.xmp)):
-        if content is not None and len(content) > _JPEG_SEGMENT_BYTES:
+        if content is not None and len(content) > JPEG_SEGMENT_BYTES:
             raise EncodeError(
-                f"JPEG: expected at most {_JPEG_SEGMENT_BYTES} bytes of {block}, got {len(content)}; "
+                f"JPEG: expected at most {JPEG_SEGMENT_BYTES} bytes of {block}, got {len(content)}; "
                 "write PNG, WEBP or TIFF"
             )
     # OpenCV's buffer grows; Pillow's optimised 4:4:4 fails on noisy pictures that outgrow its guess.

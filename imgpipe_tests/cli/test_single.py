@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from pathlib import Path
 
@@ -13,10 +14,13 @@ from typer.testing import CliRunner
 
 from imgpipe.cli import app, common
 from imgpipe.images import decode as decode_module
+from imgpipe.images.colour_description import SRGB_PRIMARIES, profile
 from imgpipe.images.encode import encode
 from imgpipe.images.image import Image
+from imgpipe.images.metadata import exif_of_dpi
 from imgpipe.settings import LimitSettings
 from imgpipe_tests.end_to_end.conftest import write_drawing
+from imgpipe_tests.enhancement.pictures import waves
 from imgpipe_tests.images import profiles
 from imgpipe_tests.quality.documents import validate
 
@@ -172,6 +176,44 @@ def test_16_bits_and_an_opaque_alpha_in_a_jpeg_are_told(tmp_path: Path) -> None:
     assert "reduced to 8" in text
     assert "opaque throughout" in text
     assert PillowImage.open("out.jpg").mode == "RGB"
+
+
+def test_metadata_too_long_for_a_jpeg_is_left_out_and_told() -> None:
+    """Photoshop's XMP often is: the work was done, and nothing written."""
+    picture = Image(
+        waves(40, 50, 3), exif=exif_of_dpi((300, 300)) + bytes(70_000), xmp=b"<x>" + b" " * 80_000
+    )
+    Path("in.png").write_bytes(encode(picture))
+    code, text = imgpipe("image", "in.png", "out.jpg", "--actions", "upscale", *FAST)
+    assert code == 0, text
+    for said in (r"EXIF of \d+ bytes left out", "XMP of 80003 bytes left out"):
+        assert re.search(said, " ".join(text.split())), text
+    with PillowImage.open("out.jpg") as opened:
+        assert opened.size == (100, 80)
+
+
+def test_grey_in_linear_light_becomes_a_webp_that_looks_alike() -> None:
+    """A WebP's profile is for RGB; pictures get one for grey from PNG's gAMA, too."""
+    levels = np.repeat(np.linspace(0, 65535, 60).astype(np.uint16)[None, :, None], 40, axis=0)
+    grey = profile(SRGB_PRIMARIES, (1.0,), grey=True)
+    Path("in.png").write_bytes(encode(Image(levels, icc=grey)))
+    code, text = imgpipe("image", "in.png", "out.webp", "--actions", "upscale", *FAST)
+    assert code == 0, text
+    assert "WEBP holds no profile for grey" in " ".join(text.split())
+    with PillowImage.open("out.webp") as opened:
+        assert "icc_profile" not in opened.info
+        shown = np.asarray(opened)[0, :, 0]
+    light = np.linspace(0, 1, 60)
+    wanted = 255 * np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
+    middle = (shown[2::2].astype(float)[:-1] + shown[3::2][:-1]) / 2  # two px for one
+    np.testing.assert_allclose(middle[2:], wanted[3:-1], atol=1.0)
+
+
+def test_what_a_format_cannot_hold_is_said_of_the_path() -> None:
+    PillowImage.fromarray(waves(40, 50, 4)).save("in.png")
+    code, text = imgpipe("image", "in.png", "out.jpg", "--actions", "upscale", *FAST)
+    assert code == 1
+    assert "in.png: JPEG: expected an image without alpha" in " ".join(text.split())
 
 
 @pytest.mark.parametrize(("name", "most"), [("out.jpg", "65500"), ("out.webp", "16383")])
