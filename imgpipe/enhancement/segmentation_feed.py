@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from typing import cast
+from dataclasses import replace
 
 import numpy as np
 
 from imgpipe.images import icc
 from imgpipe.images.colour import composite_over, profile_fault, to_srgb8
-from imgpipe.images.image import Image, Pixels
+from imgpipe.images.image import Image
+from imgpipe.pixels.strips import spans
 
 #: What viewers show behind a cutout. The subject's own mean colour would make its outline vanish, which is
 #: what segmentation looks for; black would swallow the outlines of drawings.
 BACKGROUND = (255.0, 255.0, 255.0)
+_STRIP_ROWS = 32
 
 
 def segmentation_feed(image: Image) -> Image:
@@ -23,11 +25,12 @@ def segmentation_feed(image: Image) -> Image:
     holds under alpha 0 never reach the network. The result carries an sRGB profile and no EXIF or XMP, which
     stay with the picture that it was made from. Notes say where a profile could not be used.
     """
-    straight = to_srgb8(image)
-    pixels = straight
-    if image.has_alpha:
-        over = composite_over(Image(cast(Pixels, straight)), BACKGROUND)
-        pixels = np.floor(over + np.float32(0.5)).astype(np.uint8)
-    elif np.shares_memory(straight, image.pixels):
-        pixels = straight.copy()  # a network's own preprocessing may write into its input
+    pixels = np.empty((image.height, image.width, 3), np.uint8)
+    for rows in spans(0, image.height, _STRIP_ROWS):
+        straight = to_srgb8(replace(image, pixels=image.pixels[rows]))
+        if image.has_alpha:
+            # The conversion to integers cuts off, which rounds half up here.
+            pixels[rows] = composite_over(Image(straight), BACKGROUND) + np.float32(0.5)
+        else:
+            pixels[rows] = straight
     return Image(pixels, icc=icc.srgb_profile(), notes=tuple(filter(None, [profile_fault(image)])))

@@ -111,7 +111,10 @@ def _in_srgb(image: Image, space: RgbSpace, dtype: np.dtype[Any]) -> npt.NDArray
 def to_8_bit(pixels: Pixels) -> npt.NDArray[np.uint8]:
     """16-bit values divided by 257 and rounded; 8-bit ones as they are."""
     if pixels.dtype == np.uint16:
-        return ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
+        levels = np.minimum(pixels, 65535 - 128)  # In 16 bits; what is cut off is 255 all the same.
+        levels += 128
+        levels //= 257
+        return levels.astype(np.uint8)
     return np.asarray(pixels, np.uint8)
 
 

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 #: Increment when the same settings make other pictures or files.
 CODE_VERSION = 2
-#: Memory of the feed with its conversions and its file.
-_FEED_BYTES_PER_PIXEL = 56
+#: The feed and its file; and what WebP's and JPEG's encoders take at most, their file included.
+_FEED_BYTES_PER_PIXEL, _ENCODER_BYTES_PER_PIXEL = 6, 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +40,17 @@ class EnhanceStage:
         return os.cpu_count() or 1
 
     def needed_bytes(self, inputs: Mapping[str, PictureSize]) -> int:
-        """The enlarged picture, its file, and the feed."""
+        """The enlarged picture, its file and the feed; where PNG may not do, another size or depth too."""
         from imgpipe.enhancement.enhance import plan_size
 
         source = inputs["source"]
         result = PictureSize(*plan_size(source.width, source.height, self.enhance), source.bit_depth)
         if result.pixels > self.limits.max_output_pixels:
             return 0  # It is refused before anything is made.
-        return FIXED_BYTES + 2 * result.bytes + _FEED_BYTES_PER_PIXEL * result.pixels
+        needed = FIXED_BYTES + 2 * result.bytes + _FEED_BYTES_PER_PIXEL * result.pixels
+        if self.enhance.save_format_priority[0] != "PNG" or self.enhance.target_bytes is not None:
+            needed += result.bytes + _ENCODER_BYTES_PER_PIXEL * result.pixels
+        return needed
 
     def run(self, inputs: Mapping[str, Image], rows: Mapping[str, ImageRow]) -> StageResult:
         from imgpipe.enhancement.enhance import enhance
