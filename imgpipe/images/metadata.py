@@ -16,7 +16,7 @@ MAX_BLOCK_BYTES = 4 * 1024 * 1024
 ORIENTATION_TAG = 274
 EXIF_DIRECTORY_TAG = 0x8769
 _GPS_DIRECTORY_TAG = 0x8825
-_SHORT, _LONG = 3, 4
+_SHORT, _LONG, _RATIONAL = 3, 4, 5
 
 _XMP_ORIENTATION = re.compile(rb"(tiff:Orientation\s*(?:=\s*[\"']|>)\s*)[2-8](?=\s*[\"'<])")
 
@@ -84,11 +84,17 @@ def orientation_of(exif: bytes | None) -> int:
 
 
 def reset_exif_orientation(exif: bytes | None) -> bytes | None:
-    """The same block with orientation 1, in place: every other byte stays."""
+    """The same block with orientation 1, and XResolution and YResolution exchanged where that was a quarter
+    turn, in place: every other byte stays."""
     at = _orientation_at(exif) if exif else None
     if exif is None or at is None:
         return exif
-    return exif[:at] + struct.pack(byte_order(exif) + "H", 1) + exif[at + 2 :]
+    block = bytearray(exif)
+    struct.pack_into(byte_order(exif) + "H", block, at, 1)
+    across, down = (_resolution_at(exif, tag) for tag in (282, 283))
+    if orientation_of(exif) >= 5 and across and down:
+        block[across : across + 8], block[down : down + 8] = exif[down : down + 8], exif[across : across + 8]
+    return bytes(block)
 
 
 def reset_xmp_orientation(xmp: bytes | None) -> bytes | None:
@@ -186,8 +192,18 @@ def _orientation_at(exif: bytes) -> int | None:
     return found[1] if found is not None and found[0] == _SHORT else None
 
 
-def _entry(exif: bytes, start: int, wanted: int) -> tuple[int, int] | None:
-    """(type, offset of the value) of a single SHORT or LONG in the directory at ``start``, or ``None``."""
+def _resolution_at(exif: bytes, tag: int) -> int | None:
+    """Offset of the RATIONAL of XResolution or YResolution, or ``None``."""
+    order = byte_order(exif)
+    found = _entry(exif, struct.unpack_from(order + "I", exif, 4)[0], tag, (_RATIONAL,))
+    at: int = struct.unpack_from(order + "I", exif, found[1])[0] if found else len(exif)
+    return at if 8 <= at <= len(exif) - 8 else None
+
+
+def _entry(
+    exif: bytes, start: int, wanted: int, kinds: tuple[int, ...] = (_SHORT, _LONG)
+) -> tuple[int, int] | None:
+    """(type, offset of the value) of a single value in the directory at ``start``, or ``None``."""
     order = byte_order(exif)
     if start < 8 or start + 2 > len(exif):
         return None
@@ -196,6 +212,6 @@ def _entry(exif: bytes, start: int, wanted: int) -> tuple[int, int] | None:
         if at + 12 > len(exif):
             return None
         tag, kind, count = struct.unpack_from(order + "HHI", exif, at)
-        if tag == wanted and kind in (_SHORT, _LONG) and count == 1:
+        if tag == wanted and kind in kinds and count == 1:
             return int(kind), int(at + 8)
     return None

@@ -18,6 +18,7 @@ from imgpipe.images.colour_description import (
     from_cicp,
     profile,
 )
+from imgpipe.images.formats import png_colour
 from imgpipe.images.metadata import icc_space
 
 Curve = Callable[[float], float]
@@ -157,3 +158,10 @@ def test_numbers_that_are_no_colour_space_are_refused(primaries: Primaries) -> N
 def test_a_curve_that_is_none_is_refused(gamma: float) -> None:
     with pytest.raises(ImageError, match="gamma"):
         profile(_P3, (gamma,))
+
+
+def test_an_unknown_cicp_beside_a_profile_says_that_the_profile_counts() -> None:
+    own = from_cicp(12, 13)[0]
+    icc, notes = png_colour.profile_of({b"cICP": bytes((99, 99, 0, 1))}, own, grey=False)
+    assert icc == own
+    assert notes == ["colour description not carried: CICP 99/99 is not known; the PNG's ICC profile counts"]

@@ -15,7 +15,12 @@ import pytest
 from imgpipe.images.decode import decode
 from imgpipe.images.encode import encode
 from imgpipe.images.image import Image
-from imgpipe.images.metadata import exif_fault, without_exif_thumbnail, without_xmp_thumbnails
+from imgpipe.images.metadata import (
+    exif_fault,
+    reset_exif_orientation,
+    without_exif_thumbnail,
+    without_xmp_thumbnails,
+)
 from imgpipe.settings import LimitSettings
 from imgpipe_tests.images import sources
 
@@ -167,3 +172,15 @@ def test_the_resolution_of_a_jfif_file(shared: Path) -> None:
     assert decoded.dpi == (300.0, 300.0)
     with PIL.Image.open(io.BytesIO(encode(decoded))) as opened:
         assert opened.info["dpi"] == pytest.approx((300, 300), abs=0.01)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_a_quarter_turn_exchanges_the_resolutions(orientation: int, order: str) -> None:
+    exif = PIL.Image.Exif()
+    exif.endian = order
+    exif[274], exif[282], exif[283], exif[296] = orientation, 300.0, 200.0, 2
+    turned = PIL.Image.Exif()
+    turned.load(b"Exif\0\0" + (reset_exif_orientation(exif.tobytes()[6:]) or b""))
+    wanted = (200, 300) if orientation >= 5 else (300, 200)
+    assert (turned[274], turned[282], turned[283]) == (1, *wanted)

@@ -26,6 +26,8 @@ def profile_of(
     notes: list[str] = []
     if (cicp := stated.get(b"cICP")) is not None:
         made, note = _from_cicp(cicp, grey=grey)
+        if icc is not None and made is None:
+            note = note.replace("; shown as sRGB", "; the PNG's ICC profile counts")
         notes += [note] if note else []
         if made is not None or not note:
             return made, [*notes, "ICC profile not carried: the PNG's cICP stands above it"] if icc else notes
