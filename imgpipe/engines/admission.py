@@ -31,15 +31,18 @@ def sizes_of(files: Mapping[str, bytes], limits: Mapping[str, LimitSettings]) ->
     """Role -> what the file's header says. What has no readable header, or is above its limit of pixels, is
     left out: its decoder refuses it, with its reason."""
     from imgpipe.images import header
+    from imgpipe.images.icc import is_srgb
 
     found = {}
     for role, data in files.items():
         try:
-            read, _ = header.read(data, role)
+            read, meta = header.read(data, role)
         except ImageError:
             continue
         if read.width * read.height <= limits[role].max_pixels:
-            found[role] = PictureSize(read.width, read.height, 8 if read.bit_depth <= 8 else 16)
+            # Of AVIF and HEIC the metadata is not read here.
+            converted = read.format in ("AVIF", "HEIC") or not is_srgb(meta.icc)
+            found[role] = PictureSize(read.width, read.height, 8 if read.bit_depth <= 8 else 16, converted)
     return found
 
 

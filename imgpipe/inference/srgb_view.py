@@ -51,7 +51,8 @@ class SrgbView:
         fed = "nearly sRGB (the profile is a table)" if self.space.tables else "sRGB"
         beyond = 0.0
         if self.beyond is not None:
-            beyond = float(np.mean(np.abs(self.beyond).max(axis=2) > _OUTSIDE_255 / 255))
+            farthest = np.maximum(self.beyond.max(axis=2), -self.beyond.min(axis=2))
+            beyond = float(np.mean(farthest > _OUTSIDE_255 / 255))
         return {"colour": {"fed_as": fed, "outside_srgb_share": round(beyond, 6)}}
 
     def back(self, result: Image) -> Image:

@@ -9,11 +9,13 @@ from imgpipe.images.image import Image
 from imgpipe.matting.letterbox import Placement
 from imgpipe.matting.matte import Alpha
 from imgpipe.matting.models import InputSpec
+from imgpipe.pixels.strips import spans
 
 Tensor = npt.NDArray[np.float32]
 
 #: What rembg divides by where a picture is black.
 _REMBG_DARKEST = 1e-6
+_STRIP_ROWS = 32
 
 
 def author_input(image: Image, spec: InputSpec, size: int) -> tuple[Tensor, Placement]:
@@ -32,13 +34,14 @@ def author_input(image: Image, spec: InputSpec, size: int) -> tuple[Tensor, Plac
 def over_white(image: Image) -> Tensor:
     """(height, width, 3) float32 0..1, composited over white."""
     full_scale = np.float32(image.max_value)
-    colour = image.colour.astype(np.float32) / full_scale
-    if colour.shape[2] == 1:
-        colour = np.repeat(colour, 3, axis=2)
-    if image.alpha is not None:
-        alpha = (image.alpha.astype(np.float32) / full_scale)[..., None]
-        colour = colour * alpha + (1.0 - alpha)
-    return np.ascontiguousarray(colour)
+    shown = np.empty((image.height, image.width, 3), np.float32)
+    for rows in spans(0, image.height, _STRIP_ROWS):
+        colour = image.colour[rows].astype(np.float32) / full_scale
+        if image.alpha is not None:
+            alpha = (image.alpha[rows].astype(np.float32) / full_scale)[..., None]
+            colour = colour * alpha + (1.0 - alpha)
+        shown[rows] = colour
+    return shown
 
 
 def normalise(square: npt.NDArray[np.floating], divisor: float, spec: InputSpec) -> Tensor:

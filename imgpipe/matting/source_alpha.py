@@ -17,9 +17,11 @@ from imgpipe.images.colour import three_channels
 from imgpipe.images.image import Image, Pixels
 from imgpipe.matting.matte import Alpha
 from imgpipe.matting.trimap import REFERENCE_SIDE_PX, Mask
+from imgpipe.pixels.strips import spans
 
 #: Half the width of an edge that is soft in the source already, px of a 1024 px picture and at least.
 _EDGE_REACH_PX = 4
+_STRIP_ROWS = 32
 
 _BEHIND = np.array([[1, 1, 1], [0, 0, 0], [0, 1, 0], [1, 0, 1], [0, 0, 1], [1, 1, 0]], np.float32)
 
@@ -44,13 +46,13 @@ def visible_of(image: Image) -> Pixels:
     if image.alpha is None or bool((image.alpha == image.max_value).all()):
         return colour
     full_scale = np.float32(image.max_value)
-    coverage = (image.alpha.astype(np.float32) / full_scale)[..., None]
+    visible = np.empty_like(colour)
     behind = np.asarray(_farthest_colour(colour, image.alpha, image.max_value) * full_scale, np.float32)
-    blended = colour.astype(np.float32) * coverage + behind * (1.0 - coverage)
-    rounded = np.rint(np.clip(blended, 0, full_scale))
-    if image.bit_depth == 8:
-        return np.asarray(rounded, np.uint8)
-    return np.asarray(rounded, np.uint16)
+    for rows in spans(0, image.height, _STRIP_ROWS):
+        coverage = (image.alpha[rows].astype(np.float32) / full_scale)[..., None]
+        blended = colour[rows].astype(np.float32) * coverage + behind * (1.0 - coverage)
+        visible[rows] = np.rint(np.clip(blended, 0, full_scale))
+    return visible
 
 
 def with_source_alpha(matte_alpha: Alpha, image: Image) -> Alpha:

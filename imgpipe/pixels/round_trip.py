@@ -81,8 +81,10 @@ def inside_the_cutout(reference: Image, result: Image) -> tuple[Image, Image]:
 def _with_mask(image: Image, solid: npt.NDArray[Any]) -> Image:
     size = (image.width, image.height)
     mask = cv2.resize(solid, size, interpolation=cv2.INTER_NEAREST)
-    alpha = np.where(mask > 0, image.max_value, 0).astype(image.pixels.dtype)
-    return replace(image, pixels=np.dstack([image.colour, alpha]))
+    pixels = np.empty((*mask.shape, image.colour.shape[2] + 1), image.pixels.dtype)
+    pixels[..., :-1] = image.colour
+    np.multiply(mask, image.max_value, out=pixels[..., -1], dtype=pixels.dtype)
+    return replace(image, pixels=pixels)
 
 
 def rgb_over(image: Image, background: tuple[int, int, int]) -> Float:
@@ -121,7 +123,7 @@ class Reduced:
     def over_white(self, *, in_place: bool = False) -> Reduced:
         """The same over white, for a picture over black: 255 (1 - alpha) brighter, averages being linear.
 
-        ``in_place``: the luma over black is no longer needed, its memory is used.
+        ``in_place``: what was over black is no longer needed, its memory is used.
         """
         if self.alpha is None or self.full_alpha is None:
             return self
@@ -134,7 +136,9 @@ class Reduced:
         if isinstance(rgb, RowBands):
             brighter: Rows = rgb.map(lambda values, rows: over_white(values, alpha, rows))
         else:
-            brighter = over_white(rgb, alpha, slice(None))
+            brighter = rgb if in_place else np.empty_like(rgb)
+            for rows in spans(0, rgb.shape[0], STRIP_ROWS):
+                brighter[rows] = over_white(rgb[rows], alpha, rows)
         return replace(self, rgb=brighter, full_luma=full)
 
 

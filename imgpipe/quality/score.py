@@ -70,6 +70,7 @@ def score(
         reference, result = to_srgb(reference), to_srgb(result)
         before, after = reduce_picture(reference, size), reduce_picture(result, size)
         found.add("profile_loss_255", profile_loss(*stored, before, after))
+        del stored  # Where they are masked, they are copies.
         weight = visible_weight(before, after)
         interior = None if weight is None else interior_of(before, after)
     _measure_over(pair_of(before, after, weight, interior), found, tile_grid, thresholds)

@@ -19,8 +19,11 @@ if TYPE_CHECKING:
     from imgpipe.matting.matte import Matter
 
 
-#: Measured with either backend on pictures of 9 to 100 megapixels: float planes of alpha, trimap and colours.
-_BYTES_PER_PIXEL = 40
+#: Measured with either backend on pictures of 9 to 100 megapixels: planes of alpha and colours at the end;
+#: and while the soft band is solved those that are there then, with its system. It is taken to have a
+#: twentieth of the pixels; from a million on (``matting/solver.py``) it takes less for each.
+_BYTES_PER_PIXEL, _SOLVING_BYTES_PER_PIXEL = 40, 30
+_BYTES_PER_UNKNOWN, _UNKNOWN_SHARE, _MOST_UNKNOWNS = 1900, 1 / 20, 1_000_000
 
 
 class MatteStage:
@@ -46,8 +49,13 @@ class MatteStage:
             return self._matter
 
     def needed_bytes(self, inputs: Mapping[str, PictureSize]) -> int:
+        """The cutout, and the planes of refinement; with a profile, the picture in sRGB too."""
         source = inputs["source"]
-        return FIXED_BYTES + source.bytes + _BYTES_PER_PIXEL * source.pixels
+        cutout = PictureSize(source.width, source.height, source.fed_depth)
+        unknowns = min(int(_UNKNOWN_SHARE * source.pixels), _MOST_UNKNOWNS)
+        solving = _SOLVING_BYTES_PER_PIXEL * source.pixels + _BYTES_PER_UNKNOWN * unknowns
+        planes = max(_BYTES_PER_PIXEL * source.pixels, solving)
+        return FIXED_BYTES + cutout.bytes + source.srgb_view_bytes + planes
 
     def run(self, inputs: Mapping[str, Image], rows: Mapping[str, ImageRow]) -> StageResult:
         from imgpipe.inference.srgb_view import srgb_view

@@ -33,11 +33,13 @@ class StageResult:
 
 @dataclass(frozen=True, slots=True)
 class PictureSize:
-    """``width``, ``height``: px. ``bit_depth``: 8 or 16 bits of each channel as decoded."""
+    """``width``, ``height``: px. ``bit_depth``: 8 or 16 bits of each channel as decoded. ``converted``: its
+    colours may be those of another space than sRGB."""
 
     width: int
     height: int
     bit_depth: int = 8
+    converted: bool = False
 
     @property
     def pixels(self) -> int:
@@ -47,6 +49,16 @@ class PictureSize:
     def bytes(self) -> int:
         """Of the decoded picture with four channels."""
         return self.pixels * 4 * self.bit_depth // 8
+
+    @property
+    def srgb_view_bytes(self) -> int:
+        """Of what a network is given instead: 16 bits, and in float32 what lies outside sRGB."""
+        return 20 * self.pixels if self.converted else 0
+
+    @property
+    def fed_depth(self) -> int:
+        """Bits of each channel that a network is given."""
+        return 16 if self.converted else self.bit_depth
 
 
 #: Beside what grows with the picture: strips, workspaces of threads, the encoder's blocks.

@@ -21,7 +21,7 @@ from imgpipe.stages.protocol import FIXED_BYTES, PictureSize, StageResult
 CODE_VERSION = 3
 
 #: Measured with alpha and a matte: planes of the compared size, and the RGB of both where it is kept.
-_BYTES_PER_PIXEL, _KEPT_BYTES_PER_PIXEL = 30, 32
+_BYTES_PER_PIXEL, _KEPT_BYTES_PER_PIXEL = 30, 24
 
 log = logging.getLogger(__name__)
 
@@ -59,9 +59,12 @@ class ScoreStage:
 
         sides = [(size.width, size.height) for size in inputs.values()]
         compared = min(width for width, _ in sides) * min(height for _, height in sides)
-        lumas = 4 * sum(inputs[role].pixels for role in ("reference", "result") if role in inputs)
+        pair = [inputs[role] for role in ("reference", "result") if role in inputs]
+        lumas = 4 * sum(size.pixels for size in pair)
+        # In sRGB, and the other one through its profile.
+        shown = 2 * sum(size.bytes for size in pair if size.converted)
         kept = _KEPT_BYTES_PER_PIXEL * min(compared, KEPT_PX)
-        return FIXED_BYTES + lumas + kept + _BYTES_PER_PIXEL * compared
+        return FIXED_BYTES + lumas + shown + kept + _BYTES_PER_PIXEL * compared
 
     def run(self, inputs: Mapping[str, Image], rows: Mapping[str, ImageRow]) -> StageResult:
         from imgpipe.quality.diff import diff_image

@@ -65,6 +65,8 @@ class UpscaleStage:
         needed = FIXED_BYTES + 2 * result.bytes
         native = self.load().network_scale ** 2
         if native:
+            fed = PictureSize(result.width, result.height, source.fed_depth)
+            needed += source.srgb_view_bytes + (fed.bytes if source.converted else 0)
             needed += (
                 _TILES_BYTES + (_NETWORK_BYTES_PER_PIXEL + _NATIVE_BYTES_PER_PIXEL * native) * source.pixels
             )

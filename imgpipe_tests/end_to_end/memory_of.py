@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -23,13 +24,18 @@ from imgpipe.records import ImageRow, Status
 from imgpipe.stages.catalogue import CATALOGUE, RAW
 from imgpipe.stages.protocol import LoadableStage
 from imgpipe.storage.local import LocalStore
+from imgpipe_tests.images.sources import display_p3
+
+#: Of 16 bits: RGB; RGBA; RGBA in Display P3.
+Kind = Literal["opaque", "alpha", "p3"]
 
 
-def write_picture(path: Path, side: int, depth: int = 16, opaque: bool = False) -> None:
-    """A smooth picture with a disc as its subject, RGBA or RGB."""
+def write_picture(path: Path, side: int, kind: Kind) -> None:
+    """A smooth picture with a disc as its subject."""
+    opaque = kind == "opaque"
     rng = np.random.default_rng(1)
     coarse = rng.integers(0, 256, (side // 64, side // 64, 3), np.uint8)
-    pixels = np.empty((side, side, 3 if opaque else 4), np.uint16 if depth == 16 else np.uint8)
+    pixels = np.empty((side, side, 3 if opaque else 4), np.uint16)
     colour = cv2.resize(coarse, (side, side), interpolation=cv2.INTER_CUBIC)
     pixels[..., :3] = colour
     if not opaque:
@@ -37,9 +43,8 @@ def write_picture(path: Path, side: int, depth: int = 16, opaque: bool = False) 
         for rows in range(0, side, 256):
             distance = np.hypot(y[rows : rows + 256] - side / 2, x - side / 2)
             pixels[rows : rows + 256, :, 3] = np.clip((side * 0.4 - distance) * 16 + 128, 0, 255)
-    if depth == 16:
-        pixels *= 257
-    path.write_bytes(encode(Image(pixels)))
+    pixels *= 257
+    path.write_bytes(encode(Image(pixels, icc=display_p3() if kind == "p3" else None)))
 
 
 def _status(name: str) -> int:

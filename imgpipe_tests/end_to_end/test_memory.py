@@ -18,7 +18,8 @@ import pytest
 from safetensors.torch import save_file
 
 from imgpipe.config import Settings
-from imgpipe_tests.end_to_end.memory_of import write_picture
+from imgpipe_tests.end_to_end.memory_of import Kind, write_picture
+from imgpipe_tests.matting.graphs import distance_from, write_graph
 from imgpipe_tests.upscaling.conftest import tiny_compact
 
 #: Half of what a machine of 16 GB has free beside its system, bytes.
@@ -27,44 +28,67 @@ BOUND_BYTES = 7.0e9
 #: them shows what a picture takes per pixel in less time.
 SHARE = float(os.environ.get("IMGPIPE_TEST_MEMORY_SHARE", "1"))
 SOURCE, HALF = int(10_000 * SHARE), int(8_192 * SHARE)
-#: The largest of 16 bits with alpha that a network and enhancement take within the bound.
-NETWORK, ENHANCED = int(6_000 * SHARE), int(4_600 * SHARE)
+#: The largest of 16 bits with alpha that a network takes within the bound, with any profile.
+NETWORK = int(6_000 * SHARE)
+#: The largest with a profile other than sRGB.
+MATTED_P3, SCORED_P3 = int(8_000 * SHARE), int(9_000 * SHARE)
 
-CASES: dict[str, tuple[str, Mapping[str, tuple[int, bool]], Mapping[str, Any]]] = {
-    "read": ("read", {"source": (SOURCE, False)}, {}),
-    "matte": ("rembg", {"source": (SOURCE, False)}, {"rembg.model": "classical"}),
-    "matte-opaque": ("rembg", {"source": (SOURCE, True)}, {"rembg.model": "classical"}),
+#: Case -> action, role -> (side in px, kind of picture), settings.
+CASES: dict[str, tuple[str, Mapping[str, tuple[int, Kind]], Mapping[str, Any]]] = {
+    "read": ("read", {"source": (SOURCE, "alpha")}, {}),
+    "matte": ("rembg", {"source": (SOURCE, "alpha")}, {"rembg.model": "classical"}),
+    "matte-opaque": ("rembg", {"source": (SOURCE, "opaque")}, {"rembg.model": "classical"}),
+    "matte-network": ("rembg", {"source": (SOURCE, "alpha")}, {"rembg.model": "tiny.onnx"}),
+    "matte-p3": ("rembg", {"source": (MATTED_P3, "p3")}, {"rembg.model": "classical"}),
     "lanczos": (
         "upscale",
-        {"source": (HALF, False)},
+        {"source": (HALF, "alpha")},
         {"upscale.model": "lanczos", "upscale.scale": 2},
     ),
     "network": (
         "upscale",
-        {"source": (NETWORK, False)},
+        {"source": (NETWORK, "alpha")},
         {"upscale.model": "tiny.safetensors", "upscale.scale": 1},
     ),
-    "enhance": ("enhance", {"source": (ENHANCED, False)}, {"enhance.scale_factor": 2}),
+    "network-p3": (
+        "upscale",
+        {"source": (NETWORK, "p3")},
+        {"upscale.model": "tiny.safetensors", "upscale.scale": 1},
+    ),
+    "enhance": ("enhance", {"source": (HALF, "alpha")}, {"enhance.scale_factor": 2}),
     "score": (
         "score",
         {
-            "reference": (SOURCE, False),
-            "result": (SOURCE, False),
-            "matte_source": (SOURCE, True),
-            "cutout": (SOURCE, False),
+            "reference": (SOURCE, "alpha"),
+            "result": (SOURCE, "alpha"),
+            "matte_source": (SOURCE, "opaque"),
+            "cutout": (SOURCE, "alpha"),
         },
         {},
     ),
-    "score-enlarged": ("score", {"reference": (HALF, False), "result": (2 * HALF, False)}, {}),
+    "score-opaque": (
+        "score",
+        {
+            "reference": (SOURCE, "opaque"),
+            "result": (SOURCE, "alpha"),
+            "matte_source": (SOURCE, "opaque"),
+            "cutout": (SOURCE, "alpha"),
+        },
+        {"actions": ["rembg"]},
+    ),
+    "score-p3": ("score", {"reference": (SCORED_P3, "p3"), "result": (SCORED_P3, "alpha")}, {}),
+    "score-enlarged": ("score", {"reference": (HALF, "alpha"), "result": (2 * HALF, "alpha")}, {}),
 }
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Networks, and pictures as they are asked for: ``SIDE.png`` with alpha and ``SIDE-opaque.png``."""
+    """Networks, and pictures as they are asked for: ``SIDE-KIND.png``."""
     place = tmp_path_factory.mktemp("memory")
     weights = {key: value.contiguous() for key, value in tiny_compact(scale=1).state_dict().items()}
     save_file(weights, place / "tiny.safetensors")
+    # All that is not white, which is what lies behind a picture with alpha.
+    write_graph(place / "tiny.onnx", distance_from((1, 1, 1), 0.05), 1024)
     return place
 
 
@@ -81,10 +105,10 @@ def test_the_bound_is_that_of_the_default_limits() -> None:
 def test_the_largest_pictures_stay_within_what_was_admitted(case: str, folder: Path) -> None:
     action, pictures, options = CASES[case]
     files = {}
-    for role, (side, opaque) in pictures.items():
-        path = folder / f"{side}{'-opaque' * opaque}.png"
+    for role, (side, kind) in pictures.items():
+        path = folder / f"{side}-{kind}.png"
         if not path.exists():
-            write_picture(path, side, opaque=opaque)
+            write_picture(path, side, kind)
         files[role] = path.name
     options = {
         key: str(folder / value) if str(value).startswith("tiny.") else value
