@@ -33,7 +33,7 @@ _STORAGE = re.compile(r"torch [A-Z][A-Za-z0-9]*Storage")
 _OPCODES_WITHOUT_USE = ("EMPTY_SET", "STACK_GLOBAL", "INST", "OBJ")
 
 #: A state dict's pickle takes about 150 bytes per tensor.
-_MAX_PICKLE_BYTES = 8_388_608
+_MAX_PICKLE_BYTES = 2_097_152
 #: ``torch.save`` before 1.6: magic number, protocol, system, the object, the keys of its storages.
 _LEGACY_PICKLES = 5
 
