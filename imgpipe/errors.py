@@ -32,6 +32,11 @@ expected, what came, and what to do.
 
 from __future__ import annotations
 
+import errno
+
+#: Numbers of an :class:`OSError` that stop everything: the disk is full or broken.
+DISK_FAULTS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO})
+
 
 class ImgpipeError(Exception):
     """Base of every error that imgpipe raises on purpose."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
 import shutil
@@ -26,7 +25,7 @@ from imgpipe.config import Settings, dump_settings
 from imgpipe.engines.retry import DUE, Retry
 from imgpipe.engines.shard import RowListener, ignore_row
 from imgpipe.engines.stop import GRACE_SECONDS, STOP
-from imgpipe.errors import ConfigError, ImgpipeError, StoreUnavailable
+from imgpipe.errors import DISK_FAULTS, ConfigError, ImgpipeError, StoreUnavailable
 from imgpipe.processes import Process
 from imgpipe.resources.runs import describe, end_dead_runs, free_slots_of_ended_runs, process_tags
 from imgpipe.storage import keys
@@ -43,7 +42,6 @@ _NO_COMPUTE_LOGS = {
 #: What a folder must be able to take, bytes: the databases and the first run.
 _PROBE_BYTES = 1_048_576
 _MESSAGE_CHARACTERS = 300
-_DISK_FAULTS = {errno.ENOSPC, errno.EDQUOT, errno.EIO}
 #: How often a run that is under way is looked at, seconds.
 _LOOK_SECONDS = 2.0
 #: How long Dagster may take to write down that a run was stopped, seconds.
@@ -124,7 +122,7 @@ def _unusable(exc: Exception) -> ImgpipeError:
     """imgpipe's error for an instance that cannot be used."""
     cause = exc.orig if isinstance(exc, DBAPIError) and exc.orig is not None else exc
     said = f"{type(cause).__name__}: {' '.join(str(cause).split())[:_MESSAGE_CHARACTERS]}"
-    if isinstance(exc, OperationalError) or (isinstance(exc, OSError) and exc.errno in _DISK_FAULTS):
+    if isinstance(exc, OperationalError) or (isinstance(exc, OSError) and exc.errno in DISK_FAULTS):
         return StoreUnavailable(
             f"{dagster_home()}: Dagster's runs cannot be stored: {said}; check the disk, its free space and "
             "permissions (or the database's server), or set DAGSTER_HOME to another folder"

@@ -21,7 +21,7 @@ app = typer.Typer(
         "Anime and illustration images matted, upscaled and scored, as Dagster assets.\n\n"
         "Exit codes: 0 all images good; 1 finished, some images failed or were rejected; "
         "2 wrong use or configuration; 3 infrastructure failed; "
-        "129, 130, 143 interrupted by SIGHUP, Ctrl-C, SIGTERM."
+        "129, 130, 141, 143 interrupted by SIGHUP, Ctrl-C, a closed pipe, SIGTERM."
     ),
 )
 app.command("demo")(demo.demo)
@@ -64,6 +64,7 @@ class _End:
 
     def leave(self) -> None:
         if isinstance(self.code, int):  # Not after an exception: the interpreter still prints it.
-            sys.stdout.flush()
-            sys.stderr.flush()
+            for stream in (sys.stdout, sys.stderr):
+                if stream is not None:  # closed by the caller (>&-)
+                    stream.flush()
             os._exit(self.code)

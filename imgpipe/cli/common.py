@@ -13,7 +13,7 @@ import typer
 from imgpipe.cli.console import SafeConsole, SafeFormatter, escape
 from imgpipe.cli.signals import Interrupted, interruptible
 from imgpipe.config import Settings, found_file_naming_others, load_settings, parse_assignments
-from imgpipe.errors import ConfigError, ImgpipeError, ModelError, StorageError
+from imgpipe.errors import DISK_FAULTS, ConfigError, ImgpipeError, ModelError, StorageError
 from imgpipe.names import dataset_name_from
 
 P = ParamSpec("P")
@@ -75,6 +75,14 @@ def exits(command: Callable[P, R]) -> Callable[P, R]:
             lines = str(exc).split("\n") if isinstance(exc, ConfigError) else [str(exc)]
             err.print(f"[bold red]{type(exc).__name__}[/]: " + "\n".join(map(escape, lines)))
             raise typer.Exit(exit_code_of(exc)) from exc
+        except OSError as exc:
+            if exc.errno not in DISK_FAULTS:
+                raise
+            place = exc.filename or "the output or a temporary file"
+            err.print(
+                f"[bold red]{type(exc).__name__}[/]: {escape(f'{place}: {exc.strerror}; check the disk')}"
+            )
+            raise typer.Exit(EXIT_INFRASTRUCTURE) from exc
 
     return wrapped
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 from collections.abc import Iterable
 from typing import Any
@@ -10,6 +11,8 @@ from typing import Any
 from rich import markup
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
+
+from imgpipe.cli.signals import end_without_reader
 
 #: C0 but tab and newline, DEL, C1, marks that change the direction of text, separators, lone surrogates.
 _UNSEEN = re.compile(
@@ -37,6 +40,14 @@ class SafeConsole(Console):
 
     def __init__(self, *, stderr: bool = False, **options: Any) -> None:
         super().__init__(stderr=stderr, highlight=False, soft_wrap=True, emoji=False, **options)
+
+    def on_broken_pipe(self) -> None:
+        """The reader has gone: no more is printed, and the command ends in order."""
+        self.quiet = True
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, self.file.fileno())
+        os.close(nowhere)
+        end_without_reader()
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         for segment in super().render(renderable, options):

@@ -1,4 +1,7 @@
-"""Ctrl-C, SIGTERM, the SIGHUP of a closed terminal: the first ends a command in order, the next at once."""
+"""Ctrl-C, SIGTERM, the SIGHUP of a closed terminal: the first ends a command in order, the next at once.
+
+A reader of the output that has gone (``| head``) ends it in order too.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,8 @@ from types import FrameType
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 #: Exit codes of interrupted commands: 128 and the signal's number, as shells count.
-INTERRUPTED = tuple(128 + number for number in _SIGNALS)
+INTERRUPTED = tuple(128 + number for number in (*_SIGNALS, signal.SIGPIPE))
+_reader_gone = threading.Event()
 _SHOW_CURSOR = "\x1b[?25h"
 
 
@@ -35,6 +39,9 @@ def interruptible() -> Iterator[None]:
         return
 
     def first(number: int, _: FrameType | None) -> None:
+        if number == signal.SIGPIPE and not _reader_gone.is_set():
+            return  # A socket's or a worker's pipe: whoever writes there gets the error.
+        signal.signal(signal.SIGPIPE, signal.SIG_IGN)
         for each in caught:
             signal.signal(each, _at_once)
         if number == signal.SIGHUP:
@@ -47,12 +54,19 @@ def interruptible() -> Iterator[None]:
         raise Interrupted(number)
 
     caught = [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
-    before = {number: signal.signal(number, first) for number in caught}
+    _reader_gone.clear()
+    before = {number: signal.signal(number, first) for number in (*caught, signal.SIGPIPE)}
     try:
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def end_without_reader() -> None:
+    """From any thread: nobody reads the output any more, so the command ends, as by SIGPIPE."""
+    _reader_gone.set()
+    os.kill(os.getpid(), signal.SIGPIPE)
 
 
 def _at_once(number: int, _: FrameType | None) -> None:

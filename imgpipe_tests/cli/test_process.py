@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -52,3 +53,38 @@ def test_a_defect_of_ours_still_shows_its_trace(tmp_path: Path) -> None:
 def test_any_exit_code_passes(tmp_path: Path, code: int) -> None:
     ending = f"import imgpipe.cli as cli; cli.app = lambda: sys.exit({code})"
     assert imgpipe("--help", cwd=tmp_path, code=ending).returncode == code
+
+
+@pytest.mark.parametrize("both", [False, True], ids=["stdout", "stderr too"])
+def test_a_reader_that_has_gone_is_an_exit_code_of_its_own(tmp_path: Path, both: bool) -> None:
+    """``imgpipe models list | head -1``, as a process whose reader closes the pipe before it writes."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    errors = writer if both else subprocess.PIPE
+    command = [sys.executable, "-m", "imgpipe", "models", "list"]
+    ended = subprocess.run(command, cwd=tmp_path, stdout=writer, stderr=errors, text=True, timeout=120)
+    os.close(writer)
+    assert ended.returncode == 141
+    if not both:
+        (said,) = ended.stderr.splitlines()
+        assert said.startswith("interrupted by SIGPIPE: ")
+
+
+def test_output_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "imgpipe", "models", "list"]
+    with Path("/dev/full").open("w") as full:
+        ended = subprocess.run(
+            command, cwd=tmp_path, stdout=full, stderr=subprocess.PIPE, text=True, timeout=120
+        )
+    assert ended.returncode == 3
+    assert ended.stderr.splitlines() == [
+        "OSError: the output or a temporary file: No space left on device; check the disk"
+    ]
+
+
+def test_closed_output_is_nothing_to_speak_of(tmp_path: Path) -> None:
+    start = '"$0" -m imgpipe models list >&-'
+    ended = subprocess.run(
+        ["sh", "-c", start, sys.executable], cwd=tmp_path, capture_output=True, text=True, timeout=120
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")

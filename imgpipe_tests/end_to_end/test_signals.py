@@ -160,4 +160,4 @@ def _is_under_way(home: Path) -> bool:
 
 def test_the_exit_codes_are_in_the_help() -> None:
     shown = " ".join(CliRunner().invoke(app, ["--help"]).output.replace("│", " ").split())
-    assert "129, 130, 143 interrupted" in shown
+    assert "129, 130, 141, 143 interrupted" in shown
