@@ -42,6 +42,8 @@ from imgpipe.settings import (
 from imgpipe.settings.relative_paths import from_folder, names_relative_file
 from imgpipe.settings.yaml_text import parse_yaml
 
+#: How the message of refused settings begins: a line for each follows.
+REFUSED = "configuration refused:"
 #: Searched for where ``IMGPIPE_CONFIG`` is not set.
 _FOUND = Path("imgpipe.yaml")
 
@@ -323,4 +325,4 @@ def _explain(exc: ValidationError) -> str:
             # What stands at s3 by mistake may be a password.
             shown = "" if path[:1] == ["s3"] else f"; got {error['input']!r}"
             lines.append(f"{key}: {message}{shown}")
-    return "configuration refused:\n  " + "\n  ".join(dict.fromkeys(lines))
+    return f"{REFUSED}\n  " + "\n  ".join(dict.fromkeys(lines))

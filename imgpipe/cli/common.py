@@ -12,7 +12,7 @@ import typer
 
 from imgpipe.cli.console import SafeConsole, SafeFormatter, escape
 from imgpipe.cli.signals import Interrupted, interruptible
-from imgpipe.config import Settings, found_file_naming_others, load_settings, parse_assignments
+from imgpipe.config import REFUSED, Settings, found_file_naming_others, load_settings, parse_assignments
 from imgpipe.errors import DISK_FAULTS, ConfigError, ImgpipeError, ModelError, StorageError
 from imgpipe.names import dataset_name_from
 
@@ -72,7 +72,7 @@ def exits(command: Callable[P, R]) -> Callable[P, R]:
             raise typer.Exit(exc.exit_code) from exc
         except ImgpipeError as exc:
             # Lines are our own only where settings are refused; elsewhere they come from a name.
-            lines = str(exc).split("\n") if isinstance(exc, ConfigError) else [str(exc)]
+            lines = str(exc).split("\n") if str(exc).startswith(REFUSED) else [str(exc)]
             err.print(f"[bold red]{type(exc).__name__}[/]: " + "\n".join(map(escape, lines)))
             raise typer.Exit(exit_code_of(exc)) from exc
         except OSError as exc:

@@ -69,11 +69,15 @@ def delete_replaced(output: ImageStore, previous: Mapping[str, ImageRow], rows: 
 
 
 def existing_outputs(output: ImageStore, step: Step, dataset: str, shard: str) -> dict[str, int]:
-    """Size in bytes by key of what a step has written for a shard; empty for one that writes no pictures."""
+    """Size in bytes by key of what a step has written for a shard; empty for one that writes no pictures.
+
+    Files of 0 bytes are left out: no step writes one.
+    """
     if not step.action.folder:
         return {}
     prefixes = keys.image_prefixes(step.action.folder, dataset, shard)
-    return {item.key: item.size_bytes for prefix in prefixes for item in output.list(prefix)}
+    found = (item for prefix in prefixes for item in output.list(prefix))
+    return {item.key: item.size_bytes for item in found if item.size_bytes}
 
 
 def lost_outputs(output: ImageStore, step: Step, dataset: str, shard: str) -> list[str]:

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from imgpipe.config import Settings
+from imgpipe.engines.files import lost_outputs
 from imgpipe.engines.shard import Stores, run_shard
 from imgpipe.errors import ObjectMissing, StoreUnavailable
 from imgpipe.images.encode import encode
@@ -28,7 +29,7 @@ from imgpipe.storage.manifests import read_manifest
 from imgpipe.storage.memory import MemoryStore
 from imgpipe.storage.s3 import S3Store
 from imgpipe.storage.s3_client import s3_client
-from imgpipe.storage.tables import read_table
+from imgpipe.storage.tables import read_table, write_table
 from imgpipe_tests.engines.levels import MATTE, READ, SCORE, SETTINGS, Cutout, flat, replan
 from imgpipe_tests.images import sources
 
@@ -259,6 +260,18 @@ def test_an_output_of_another_size_is_made_again(stores: Stores) -> None:
     again = Cutout()
     assert rows_of(stores, MATTE, again)["5.png"].output_sha256 == row.output_sha256
     assert again.seen == [5]
+
+
+def test_an_emptied_file_beside_the_picture_is_lost(stores: Stores) -> None:
+    read(stores)
+    row = rows_of(stores, MATTE, Cutout())["5.png"]
+    beside = row.output_key.replace(".png", ".txt")
+    stores.output.write(beside, b"written")
+    rows = [replace(row, details={"files": {"matted": row.output_key, "beside": beside}})]
+    write_table(stores.output, MATTE.asset, "art", "00000", rows, meta={})
+    assert lost_outputs(stores.output, MATTE, "art", "00000") == []
+    stores.output.write(beside, b"", overwrite=True)
+    assert lost_outputs(stores.output, MATTE, "art", "00000") == [beside]
 
 
 def test_roles_follow_the_chain() -> None:
