@@ -262,16 +262,18 @@ def test_an_output_of_another_size_is_made_again(stores: Stores) -> None:
     assert again.seen == [5]
 
 
-def test_an_emptied_file_beside_the_picture_is_lost(stores: Stores) -> None:
+def test_an_emptied_file_beside_another_is_lost(stores: Stores) -> None:
     read(stores)
     row = rows_of(stores, MATTE, Cutout())["5.png"]
-    beside = row.output_key.replace(".png", ".txt")
-    stores.output.write(beside, b"written")
-    rows = [replace(row, details={"files": {"matted": row.output_key, "beside": beside}})]
-    write_table(stores.output, MATTE.asset, "art", "00000", rows, meta={})
-    assert lost_outputs(stores.output, MATTE, "art", "00000") == []
-    stores.output.write(beside, b"", overwrite=True)
-    assert lost_outputs(stores.output, MATTE, "art", "00000") == [beside]
+    folder = f"{keys.image_prefix('quality', 'art', '00000')}{row.image_id}"
+    files = {"quality": f"{folder}/quality.json", "diff": f"{folder}/diff.png"}
+    for key in files.values():
+        stores.output.write(key, b"written")
+    row = replace(row, output_key=files["quality"], size_bytes=7, details={"files": files})
+    write_table(stores.output, SCORE.asset, "art", "00000", [row], meta={})
+    assert lost_outputs(stores.output, SCORE, "art", "00000") == []
+    stores.output.write(files["diff"], b"", overwrite=True)
+    assert lost_outputs(stores.output, SCORE, "art", "00000") == [files["diff"]]
 
 
 def test_roles_follow_the_chain() -> None:
