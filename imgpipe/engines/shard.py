@@ -29,7 +29,7 @@ from imgpipe.stages.chain import Step, steps
 from imgpipe.stages.protocol import Stage
 from imgpipe.stages.replaceable import REPLACEMENT, ReplaceableStage
 from imgpipe.stages.score import ScoreStage
-from imgpipe.storage.lease import hold
+from imgpipe.storage.lease import hold, require
 from imgpipe.storage.manifests import read_manifest
 from imgpipe.storage.store import ImageStore
 from imgpipe.storage.tables import read_intact_rows, read_table, rows_digest, write_table
@@ -151,6 +151,7 @@ def _run_held(
             isolation=settings.isolation,
             on_row=hear,
         )
+    require(stores.output, dataset, shard)  # Before files are moved and the table is written.
     by_id = finished | {row.image_id: row for row in computed}
     rows = tuple(
         with_decisions(step, by_id[entry.image_id], decisions, upstream, stores.output)

@@ -63,6 +63,13 @@ def hold(
         lease.release()
 
 
+def require(store: ImageStore, dataset: str, name: str) -> None:
+    """Raise :class:`LeaseLost` where this process held the lease and another one has taken over."""
+    lease = _held.get((store.url, dataset, name))
+    if lease is not None:
+        lease.require()
+
+
 @dataclass(frozen=True, slots=True)
 class Holder:
     """Who has a lease: :meth:`Process.text`, and when it was taken and renewed last, UTC."""

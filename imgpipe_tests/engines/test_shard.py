@@ -15,7 +15,7 @@ import pytest
 from imgpipe.config import Settings
 from imgpipe.engines.files import lost_outputs
 from imgpipe.engines.shard import Stores, run_shard
-from imgpipe.errors import ObjectMissing, StoreUnavailable
+from imgpipe.errors import LeaseLost, ObjectMissing, StoreUnavailable
 from imgpipe.images.encode import encode
 from imgpipe.images.image import Image
 from imgpipe.records import ImageRow, Status
@@ -23,7 +23,7 @@ from imgpipe.stages.catalogue import RAW
 from imgpipe.stages.chain import Step, steps
 from imgpipe.stages.protocol import StageResult
 from imgpipe.stages.read import ReadStage
-from imgpipe.storage import keys
+from imgpipe.storage import keys, lease
 from imgpipe.storage.local import LocalStore
 from imgpipe.storage.manifests import read_manifest
 from imgpipe.storage.memory import MemoryStore
@@ -274,6 +274,23 @@ def test_an_emptied_file_beside_another_is_lost(stores: Stores) -> None:
     assert lost_outputs(stores.output, SCORE, "art", "00000") == []
     stores.output.write(files["diff"], b"", overwrite=True)
     assert lost_outputs(stores.output, SCORE, "art", "00000") == [files["diff"]]
+
+
+def test_no_table_is_written_after_another_process_took_over(stores: Stores) -> None:
+    read(stores)
+
+    left = len(read_manifest(stores.output, "art", "00000").entries)
+
+    def lose_at_the_last(*_: object) -> None:
+        nonlocal left
+        left -= 1
+        if left == 0:
+            (held,) = lease._held.values()
+            held._lost = True
+
+    with pytest.raises(LeaseLost, match="another took over"):
+        run_shard(MATTE, Cutout(), SETTINGS, stores, "00000", on_row=lose_at_the_last)
+    assert not stores.output.exists(keys.table_key(MATTE.asset, "art", "00000"))
 
 
 def test_roles_follow_the_chain() -> None:
