@@ -27,6 +27,7 @@ from imgpipe.settings import (
     AutomationSettings,
     CostSettings,
     EnhanceSettings,
+    FixSettings,
     IntakeSettings,
     IsolationSettings,
     LimitSettings,
@@ -79,6 +80,7 @@ class Settings(Section):
     )
     rembg: RembgSettings = RembgSettings()
     upscale: UpscaleSettings = UpscaleSettings()
+    fix_artifacts: FixSettings = FixSettings()
     enhance: EnhanceSettings = EnhanceSettings()
     quality: QualitySettings = QualitySettings()
     limits: LimitSettings = LimitSettings()

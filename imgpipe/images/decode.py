@@ -29,6 +29,7 @@ from imgpipe.images.colour import to_8_bit
 from imgpipe.images.container import Header, Metadata, damaged
 from imgpipe.images.formats import avif, bmp, gif, plugin, png, tiff_pixels
 from imgpipe.images.formats.jpeg_pixels import decode_jpeg
+from imgpipe.images.formats.jpeg_tables import coding
 from imgpipe.images.image import Image, Pixels
 from imgpipe.images.metadata import icc_space, reset_exif_orientation, reset_xmp_orientation, screen
 from imgpipe.settings import LimitSettings
@@ -100,7 +101,8 @@ def _decode(data: bytes, header: Header, meta: Metadata, limits: LimitSettings, 
         if header.orientation >= 5 and meta.dpi is not None:
             meta = replace(meta, dpi=meta.dpi[::-1])
     upright = cast(Pixels, np.ascontiguousarray(pixels))
-    return Image(upright, meta.icc, meta.exif, meta.xmp, header.format, meta.notes, meta.dpi)
+    quantised = coding(data, name) if header.format == "JPEG" and header.orientation == 1 else None
+    return Image(upright, meta.icc, meta.exif, meta.xmp, header.format, meta.notes, meta.dpi, quantised)
 
 
 def _decode_png(data: bytes, header: Header, name: str) -> _Array:

@@ -10,6 +10,19 @@ import numpy.typing as npt
 Pixels = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
 
 
+@dataclass(frozen=True, slots=True)
+class JpegCoding:
+    """How a JPEG's pixels were quantised, its blocks beginning at the picture's upper left corner.
+
+    ``luma``, ``chroma``: 64 steps, by rows of the 8x8 block; ``chroma`` is empty for grey. ``sampling``: px
+    of luma to a pixel of chroma, down and across.
+    """
+
+    luma: tuple[int, ...]
+    chroma: tuple[int, ...] = ()
+    sampling: tuple[int, int] = (1, 1)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Image:
     """Decoded pixels with the file's metadata.
@@ -21,6 +34,7 @@ class Image:
     ``dpi``: px per inch horizontally and vertically, as JFIF or PNG's pHYs say it; EXIF's stays in its block.
     ``source_format``: upper-case name as in ``PNG``, ``JPEG``; empty for images made in memory.
     ``notes``: what decoding left out or chose ("animated: first of 12 frames kept"), for the row.
+    ``jpeg``: how the file quantised these very pixels, where it is an upright JPEG of YCbCr or grey.
     """
 
     pixels: Pixels
@@ -30,6 +44,7 @@ class Image:
     source_format: str = ""
     notes: tuple[str, ...] = field(default=())
     dpi: tuple[float, float] | None = None
+    jpeg: JpegCoding | None = None
 
     def __post_init__(self) -> None:
         shape, dtype = self.pixels.shape, self.pixels.dtype

@@ -59,7 +59,8 @@ class Making:
     """How the result was made.
 
     ``reference``: name of the asset whose picture the result was compared with, or ``source``.
-    ``matting_metrics``: what the matting stage said of itself. ``timings_seconds``: step -> seconds.
+    ``matting_metrics``: what the matting stage said of itself. ``fixing``: what fixing found and did.
+    ``timings_seconds``: step -> seconds.
     """
 
     reference: str
@@ -69,6 +70,7 @@ class Making:
     matting_model: ModelUse | None = None
     matting_metrics: Mapping[str, float] = field(default_factory=dict)
     timings_seconds: Mapping[str, float] = field(default_factory=dict)
+    fixing: Mapping[str, Any] | None = None
 
 
 def build_document(
@@ -106,6 +108,7 @@ def build_document(
         "checks": [_check(check) for check in report.checks],
         "profile": report.profile,
         "matte": _matte(scores, making),
+        **({} if making.fixing is None else {"fix_artifacts": dict(making.fixing)}),
         "model": None if making.model is None else making.model.as_dict(),
         "tile_grid": None if making.tile_grid is None else making.tile_grid.as_dict(),
         "timings_seconds": {

@@ -1,7 +1,7 @@
 """The sections of a data set's settings, each option with its meaning, unit and range."""
 
 from imgpipe.settings.operations import AssetSettings, AutomationSettings, CostSettings, ReviewSettings
-from imgpipe.settings.pictures import EnhanceSettings, RembgSettings, UpscaleSettings
+from imgpipe.settings.pictures import EnhanceSettings, FixSettings, RembgSettings, UpscaleSettings
 from imgpipe.settings.quality import QualitySettings
 from imgpipe.settings.section import ActionSection, Section, suggest
 from imgpipe.settings.sources import IntakeSettings, IsolationSettings, LimitSettings, S3Settings
@@ -12,6 +12,7 @@ __all__ = [
     "AutomationSettings",
     "CostSettings",
     "EnhanceSettings",
+    "FixSettings",
     "IntakeSettings",
     "IsolationSettings",
     "LimitSettings",

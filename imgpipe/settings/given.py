@@ -21,6 +21,7 @@ ALIASES: Mapping[str, str] = {
     "scale": "upscale.scale",
     "tile_size": "upscale.tile_size",
     "half_precision": "upscale.precision",
+    "denoise": "fix_artifacts.denoise_strength",
     "QUALITY_MIN_WIDTH": "enhance.min_width",
     "QUALITY_MIN_HEIGHT": "enhance.min_height",
     "QUALITY_SCALE_FACTOR": "enhance.scale_factor",

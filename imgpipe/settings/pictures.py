@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
@@ -11,6 +12,8 @@ from imgpipe.settings.section import ActionSection
 Fallback = Literal["fail", "classical"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 UpscaleBackend = Literal["auto", "spandrel", "realesrgan", "dnn_superres", "onnx"]
+#: Levels as waifu2x has them -> strength.
+FIX_LEVELS = {"0": 0.0, "1": 0.25, "2": 0.5, "3": 1.0}
 Side = Annotated[int, Field(ge=1, le=65535)]
 
 
@@ -147,6 +150,43 @@ class UpscaleSettings(ActionSection):
         if self.target_size is not None and self.min_dimensions is not None:
             raise ValueError("target_size and min_dimensions exclude each other: one box decides the size")
         return self
+
+
+class FixSettings(ActionSection):
+    """Fixing: JPEG's blocks, steps in gradients and noise, each only where it is found; the size stays."""
+
+    denoise_strength: float = Field(
+        0.5,
+        ge=0.0,
+        le=1.0,
+        description="0 changes nothing, 0.5 undoes the damage that is found, 1 twice as much (0..1). "
+        "`level` in its place: 0..3 for 0, 0.25, 0.5 and 1.",
+    )
+    model: str | None = Field(
+        None,
+        min_length=1,
+        description="Path to the weights of a restoration network of factor 1, in place of deblocking and "
+        "denoising; null = none.",
+    )
+
+    @property
+    def runs_network(self) -> bool:
+        return self.model is not None and self.denoise_strength > 0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _level(cls, values: object) -> object:
+        if not isinstance(values, Mapping) or "level" not in values:
+            return values
+        level, others = values["level"], {key: value for key, value in values.items() if key != "level"}
+        if str(level) not in FIX_LEVELS:
+            raise ValueError(f"expected a level of 0, 1, 2 or 3, got {level!r}")
+        strength = FIX_LEVELS[str(level)]
+        if others.setdefault("denoise_strength", strength) != strength:
+            raise ValueError(
+                f"level {level} means denoise_strength={strength}, which is given otherwise; keep one"
+            )
+        return others
 
 
 class EnhanceSettings(ActionSection):

@@ -19,6 +19,7 @@ from imgpipe.stages.protocol import Stage
 RAW = "raw_images"
 ENHANCED = "enhanced_images"
 MATTED = "matted_images"
+FIXED = "fixed_images"
 UPSCALED = "upscaled_images"
 QUALITY = "quality_reports"
 
@@ -127,6 +128,19 @@ _ROWS = (
         folder="matted",
         kinds=("matted",),
         cut_out=True,
+        same_size=True,
+        replaceable=True,
+    ),
+    Action(
+        name="fix_artifacts",
+        asset=FIXED,
+        stage="imgpipe.stages.fix:FixStage",
+        reads=("fix_artifacts", "model_dir", "device", "limits.max_output_pixels"),
+        description="JPEG's blocks, steps in gradients and noise reduced where they are found.",
+        library="opencv",
+        network_library="pytorch",
+        folder="fixed",
+        kinds=("fixed",),
         same_size=True,
         replaceable=True,
     ),

@@ -12,7 +12,7 @@ from imgpipe.images.image import Image
 from imgpipe.quality.document import Making, StoredPicture, Subject, build_document
 from imgpipe.records import ImageRow, TileGrid
 from imgpipe.settings import QualitySettings
-from imgpipe.stages.catalogue import MATTED, RAW, UPSCALED
+from imgpipe.stages.catalogue import FIXED, MATTED, RAW, UPSCALED
 from imgpipe.stages.chain import chain_of
 from imgpipe.stages.fingerprint import fingerprint
 from imgpipe.stages.protocol import FIXED_BYTES, PictureSize, StageResult
@@ -83,7 +83,7 @@ class ScoreStage:
             model=upscaled.model if upscaled else None,
         )
         raw, last = rows[RAW], list(rows.values())[-1]
-        matted = rows.get(MATTED)
+        matted, fixed = rows.get(MATTED), rows.get(FIXED)
         document = build_document(
             report,
             self._subject(raw),
@@ -96,6 +96,7 @@ class ScoreStage:
                 tile_grid=grid,
                 matting_model=matted.model if matted else None,
                 matting_metrics=matted.metrics if matted else {},
+                fixing=fixed.details["fix_artifacts"] if fixed else None,
                 timings_seconds={asset: sum(row.seconds.values()) for asset, row in rows.items()},
             ),
         )

@@ -18,7 +18,7 @@ import numpy as np
 
 from imgpipe import errors
 from imgpipe.errors import ImgpipeError
-from imgpipe.images.image import Image
+from imgpipe.images.image import Image, JpegCoding
 
 Buffer = bytes | memoryview
 Message = dict[str, Any]
@@ -79,6 +79,7 @@ def pack_image(image: Image) -> tuple[Message, list[Buffer]]:
         "sizes": {name: None if block is None else len(block) for name, block in blocks.items()},
         "notes": len(notes),
         "dpi": image.dpi,
+        "jpeg": image.jpeg and (image.jpeg.luma, image.jpeg.chroma, image.jpeg.sampling),
     }
     pixels = image.pixels.data.cast("B")
     return message, [pixels, *(block for block in blocks.values() if block), notes]
@@ -103,7 +104,8 @@ def unpack(message: Message, memory: int) -> Image | ImgpipeError:
         at += size or 0
     notes = tuple(json.loads(read(memory, at, message["notes"])))
     dpi = message["dpi"] and (float(message["dpi"][0]), float(message["dpi"][1]))
-    return Image(pixels, **blocks, source_format=message["format"], notes=notes, dpi=dpi)
+    jpeg = message["jpeg"] and JpegCoding(*map(tuple, message["jpeg"]))
+    return Image(pixels, **blocks, source_format=message["format"], notes=notes, dpi=dpi, jpeg=jpeg)
 
 
 def _read_into(memory: int, target: memoryview) -> None:

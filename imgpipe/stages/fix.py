@@ -1,0 +1,106 @@
+"""Fixing as a stage: one picture in, the same without JPEG's blocks, steps and noise out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from functools import cached_property, partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from imgpipe.errors import ModelMismatch
+from imgpipe.images.image import Image
+from imgpipe.inference.device import DeviceSetting
+from imgpipe.records import ImageRow, ModelUse
+from imgpipe.settings import FixSettings, UpscaleSettings
+from imgpipe.stages.fingerprint import fingerprint
+from imgpipe.stages.protocol import FIXED_BYTES, PictureSize, StageResult
+from imgpipe.stages.upscale import UpscaleStage
+
+if TYPE_CHECKING:
+    from imgpipe.upscaling.upscaler import Upscaled, Upscaler
+
+#: Increment when the same settings make other pictures.
+CODE_VERSION = 1
+
+
+class FixStage:
+    """What is found is fixed; a network, where one is set, does what upscaling does, by a factor of 1."""
+
+    def __init__(
+        self, fix_artifacts: FixSettings, model_dir: Path, device: DeviceSetting, max_output_pixels: int
+    ) -> None:
+        self._settings = fix_artifacts
+        self._network: UpscaleStage | None = None
+        if fix_artifacts.runs_network:
+            network = UpscaleSettings(model=str(fix_artifacts.model), scale=1.0)
+            self._network = UpscaleStage(network, model_dir, device, max_output_pixels)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        network = self._network and self._network.fingerprint
+        facts = {"strength": self._settings.denoise_strength, "network": network}
+        return fingerprint("fix_artifacts", CODE_VERSION, facts)
+
+    @property
+    def concurrency(self) -> int:
+        return (os.cpu_count() or 1) if self._network is None else self._network.concurrency
+
+    def load(self) -> Upscaler | None:
+        """The network, built once, where one is set; raises :class:`ModelError` where it cannot be used."""
+        if self._network is None:
+            return None
+        network = self._network.load()
+        if network.network_scale != 1:
+            raise ModelMismatch(
+                f"fix_artifacts.model={self._settings.model}: expected a network of factor 1, got one that "
+                f"enlarges by {network.network_scale}; set it as upscale.model"
+            )
+        return network
+
+    def needed_bytes(self, inputs: Mapping[str, PictureSize]) -> int:
+        """The result, a copy between two steps, and the planes of a piece for each; a network's own."""
+        from imgpipe.fixing.pieces import PIECE_BYTES
+
+        source = inputs["source"]
+        needed = FIXED_BYTES + PIECE_BYTES + 2 * source.bytes
+        if self._network is not None:
+            self.load()
+            needed += self._network.needed_bytes(inputs)
+        return needed
+
+    def run(self, inputs: Mapping[str, Image], rows: Mapping[str, ImageRow]) -> StageResult:
+        from imgpipe.fixing.fix import fix
+
+        network = self.load()
+        kept: list[Upscaled] = []
+        restore = None if network is None else partial(_restored, network, kept)
+        fixed = fix(inputs["source"], self._settings.denoise_strength, restore)
+        by_network = kept[0] if kept else None
+        return StageResult(
+            outputs={"fixed": fixed.image},
+            reasons=by_network.reasons if by_network else (),
+            model=by_network.model if by_network else ModelUse("dct", "classical", "", "fp32", "cpu"),
+            metrics=_metrics(fixed.details),
+            details={
+                "fix_artifacts": {**fixed.details},
+                **({"network": {**by_network.details}} if by_network else {}),
+            },
+            seconds={**fixed.seconds, **(by_network.seconds if by_network else {})},
+        )
+
+
+def _restored(network: Upscaler, kept: list[Upscaled], image: Image) -> Image:
+    kept.append(network.upscale(image))
+    return kept[0].image
+
+
+def _metrics(details: Mapping[str, object]) -> dict[str, float]:
+    """Blockiness and banding before and after, as columns of the table."""
+    pairs = ((name, details.get(name)) for name in ("blockiness", "banding"))
+    return {
+        f"{name}_{when}": float(value)
+        for name, measured in pairs
+        if isinstance(measured, Mapping)
+        for when, value in measured.items()
+    }
