@@ -43,7 +43,7 @@ OUTDATED = "outdated"
 
 #: Increment together with the code version of ``read``, which makes shards due, when sources with a colour
 #: profile, and only they, get other results.
-PROFILE_VERSION = 1
+PROFILE_VERSION = 2
 
 
 @dataclass(frozen=True, slots=True)
