@@ -26,7 +26,7 @@ from imgpipe.storage.opening import Stores
 
 #: Increment together with the code version of ``read``, which makes shards due, when sources with a colour
 #: profile, and only they, get other results.
-PROFILE_VERSION = 1
+PROFILE_VERSION = 2
 
 
 @dataclass

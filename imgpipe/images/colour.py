@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from imgpipe.errors import ImageError
+from imgpipe.images.icc import SRGB_TOLERANCE_255
 from imgpipe.images.image import Image, Pixels
 from imgpipe.images.metadata import icc_space
 from imgpipe.images.rgb_space import RgbSpace, space_of
@@ -44,6 +45,24 @@ def composite_over(image: Image, background: tuple[float, float, float] | FloatA
     return colour * alpha + np.asarray(background, np.float32) * (np.float32(1.0) - alpha)
 
 
+def fitted(image: Image) -> Image:
+    """The picture with pixels that its profile is for; what was changed is noted.
+
+    Grey with a profile for RGB is R = G = B, as browsers show it. It becomes RGB, unless the profile shows
+    greys as sRGB does (to :data:`~imgpipe.images.icc.SRGB_TOLERANCE_255`): then it is left out, since a grey
+    file cannot hold one for RGB.
+    """
+    if image.channels > 2 or icc_space(image.icc) != "RGB" or profile_fault(image):
+        return image
+    space = own_space(image)
+    greys = np.repeat(np.arange(256, dtype=np.uint8)[None, :, None], 3, axis=2)
+    if space is None or np.abs(space.shown(greys) * 255 - greys).max() <= SRGB_TOLERANCE_255:
+        note = "ICC profile for RGB left out: this grey picture looks the same without it"
+        return replace(image, icc=None, notes=(*image.notes, note))
+    pixels = _with_three_colours(image.pixels)
+    return replace(image, pixels=pixels, notes=(*image.notes, "grey with an ICC profile for RGB: made RGB"))
+
+
 def own_space(image: Image) -> RgbSpace | None:
     """The colour space of the picture's profile; ``None`` where its values are sRGB's.
 
@@ -59,8 +78,9 @@ def profile_fault(image: Image) -> str:
     """Why the picture's profile cannot be used and its values are taken as sRGB's, or ``""``."""
     if image.icc is None:
         return ""
-    space, expected = icc_space(image.icc), "GRAY" if image.channels <= 2 else "RGB"
-    if space != expected:
+    space = icc_space(image.icc)
+    if space != "RGB" and (space != "GRAY" or image.channels > 2):
+        expected = "GRAY" if image.channels <= 2 else "RGB"
         return f"ICC profile for {space} does not fit a picture of {expected}: its values were taken as sRGB"
     try:
         space_of(image.icc)
@@ -70,12 +90,13 @@ def profile_fault(image: Image) -> str:
 
 
 def to_srgb(image: Image) -> Image:
-    """The picture as an sRGB screen shows it, without a profile: the same channels and bit depth, straight
-    alpha; the picture itself where it is sRGB (:func:`own_space`).
+    """The picture as an sRGB screen shows it, without a profile: the same bit depth, straight alpha, the
+    channels of :func:`fitted`; the picture itself where it is sRGB (:func:`own_space`).
 
     Relative colorimetric with black point compensation, in float32, rounded half up once; colours outside
     sRGB are clipped, as Little CMS does.
     """
+    image = fitted(image)
     space = own_space(image)
     if space is None:
         return image
@@ -87,11 +108,10 @@ def to_srgb8(image: Image) -> npt.NDArray[np.uint8]:
 
     The ICC profile is honoured before 16 bits are rounded to 8; else as :func:`to_srgb`.
     """
+    image = fitted(image)
     space = own_space(image)
     pixels = to_8_bit(image.pixels) if space is None else _in_srgb(image, space, np.dtype(np.uint8))
-    if image.channels >= 3:
-        return np.ascontiguousarray(pixels)
-    return np.concatenate([pixels[..., [0, 0, 0]], pixels[..., 1:]], axis=2)
+    return np.ascontiguousarray(_with_three_colours(pixels))
 
 
 def _in_srgb(image: Image, space: RgbSpace, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
@@ -116,6 +136,13 @@ def to_8_bit(pixels: Pixels) -> npt.NDArray[np.uint8]:
         levels //= 257
         return levels.astype(np.uint8)
     return np.asarray(pixels, np.uint8)
+
+
+def _with_three_colours(pixels: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """(height, width, 1..4) -> (height, width, 3 or 4), C-contiguous where grey is repeated."""
+    if pixels.shape[2] > 2:
+        return pixels
+    return np.ascontiguousarray(np.dstack([*[pixels[..., :1]] * 3, pixels[..., 1:]]))
 
 
 def three_channels(colour: npt.NDArray[_Value]) -> npt.NDArray[_Value]:

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from imgpipe.images.colour import own_space, profile_fault, to_8_bit
+from imgpipe.images.colour import fitted, own_space, profile_fault, to_8_bit
 from imgpipe.images.image import Image
 from imgpipe.images.rgb_space import RgbSpace
 from imgpipe.images.srgb import Floats, srgb_encoded, srgb_linear
@@ -94,6 +94,7 @@ class SrgbView:
 
 def srgb_view(image: Image) -> SrgbView:
     """``image`` for a network; see the module."""
+    image = fitted(image)
     space = own_space(image)
     if space is None:
         return SrgbView(image, image, fault=profile_fault(image))
