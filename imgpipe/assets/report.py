@@ -23,8 +23,8 @@ from imgpipe.review.queue import QueueItem, State, read_queue
 from imgpipe.stages.catalogue import MATTED, QUALITY
 from imgpipe.stages.chain import REPORT, steps
 from imgpipe.storage import keys
-from imgpipe.storage.manifests import list_shards
 from imgpipe.storage.opening import Stores
+from imgpipe.storage.sealed import SealedShards
 from imgpipe.storage.tables import read_meta, read_table
 
 if TYPE_CHECKING:
@@ -112,12 +112,15 @@ def _over_all_shards(
 
 
 def finished_shards(settings: Settings, stores: Stores) -> tuple[list["ShardRows"], list[str]]:
-    """The tables of every shard whose quality table stands, and why others are left out."""
+    """The tables of every shard whose quality table stands; why others are left out, and which of them
+    cannot be brought up to date."""
     from imgpipe.report.frame import ShardRows
 
     assets = [step.asset for step in steps(settings)]
-    shards, unreadable = [], []
-    for shard in list_shards(stores.output, settings.dataset):
+    sealed = SealedShards(stores.output, settings.dataset)
+    shards = []
+    unreadable = [f"shard {shard} stays as it is: {exc}" for shard, exc in sealed.damaged.items()]
+    for shard in sorted([*sealed.facts, *sealed.damaged], key=keys.shard_index):
         try:
             if read_meta(stores.output, QUALITY, settings.dataset, shard) is None:
                 continue

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from imgpipe.cli.common import (
-    EXIT_INFRASTRUCTURE,
     EXIT_OK,
     AllowDeletions,
     SourceMoved,
@@ -19,10 +18,12 @@ from imgpipe.cli.common import (
 from imgpipe.cli.console import escape
 from imgpipe.cli.plan import NOTHING, Allowed, seal_plan
 from imgpipe.cli.summary import (
+    code_unless_damaged,
     exit_code,
     print_checks,
     print_counts,
     print_damage,
+    print_not_done,
     print_report_place,
     row_progress,
 )
@@ -41,8 +42,8 @@ from imgpipe.stages.build import warm_up
 from imgpipe.stages.chain import steps
 from imgpipe.stages.start import starting
 from imgpipe.storage import keys
-from imgpipe.storage.manifests import list_shards
 from imgpipe.storage.opening import Stores, open_stores
+from imgpipe.storage.sealed import SealedShards
 
 if TYPE_CHECKING:
     from dagster import AssetCheckEvaluation
@@ -80,9 +81,7 @@ def run(
     counts = total_counts(statuses)
     print_counts(counts, total_causes(statuses))
     print_report_place(settings, stores)
-    for problem in outcome.stopped:
-        err.print(f"[bold red]not done[/]: {escape(problem)}")
-    return EXIT_INFRASTRUCTURE if outcome.stopped else exit_code(counts)
+    return print_not_done(outcome.stopped, exit_code(counts))
 
 
 @dataclass(slots=True)
@@ -99,7 +98,8 @@ def report(settings: Settings) -> int:
     from imgpipe.launch import Launcher, open_instance
 
     stores = open_stores(settings)
-    if not list_shards(stores.output, settings.dataset):
+    sealed = SealedShards(stores.output, settings.dataset)
+    if not sealed.facts and not sealed.damaged:
         raise ConfigError(
             f"{stores.output.url}: no shard of data set {settings.dataset!r} is sealed here, so there is "
             "nothing to report; check the output and the data set's name, or start with `imgpipe run`"
@@ -107,7 +107,7 @@ def report(settings: Settings) -> int:
     with open_instance() as instance:
         Launcher(settings, instance).run_report(report_tags(stores.output, settings))
     print_report_place(settings, stores)
-    return EXIT_OK
+    return code_unless_damaged(sealed, EXIT_OK)
 
 
 def materialize_pending(settings: Settings, retry: Retry = EVERYTHING, allowed: Allowed = NOTHING) -> Outcome:
