@@ -11,7 +11,7 @@ import numpy.typing as npt
 from imgpipe.errors import ImageError
 from imgpipe.images.icc import SRGB_TOLERANCE_255
 from imgpipe.images.image import Image, Pixels
-from imgpipe.images.metadata import icc_space
+from imgpipe.images.metadata import icc_fault, icc_space
 from imgpipe.images.rgb_space import RgbSpace, space_of
 
 FloatArray = npt.NDArray[np.float32]
@@ -46,58 +46,53 @@ def composite_over(image: Image, background: tuple[float, float, float] | FloatA
 
 
 def fitted(image: Image) -> Image:
-    """The picture with pixels that its profile is for; what was changed is noted.
+    """The picture with a profile that is for its pixels, or none; what was changed is noted.
 
-    Grey with a profile for RGB is R = G = B, as browsers show it. It becomes RGB, unless the profile shows
-    greys as sRGB does (to :data:`~imgpipe.images.icc.SRGB_TOLERANCE_255`): then it is left out, since a grey
-    file cannot hold one for RGB.
+    A profile that cannot be used is left out (:func:`profile_fault`). Grey with a profile for RGB is
+    R = G = B, as browsers show it. It becomes RGB, unless the profile shows greys as sRGB does (to
+    :data:`~imgpipe.images.icc.SRGB_TOLERANCE_255`): then it is left out, since a grey file cannot hold one
+    for RGB.
     """
-    if image.channels > 2 or icc_space(image.icc) != "RGB" or profile_fault(image):
+    if image.icc is None:
         return image
-    space = own_space(image)
+    if fault := profile_fault(image):
+        return replace(image, icc=None, notes=(*image.notes, fault))
+    if image.channels > 2 or icc_space(image.icc) == "GRAY":
+        return image
+    space = space_of(image.icc)
     greys = np.repeat(np.arange(256, dtype=np.uint8)[None, :, None], 3, axis=2)
     if space is None or np.abs(space.shown(greys) * 255 - greys).max() <= SRGB_TOLERANCE_255:
-        note = "ICC profile for RGB left out: this grey picture looks the same without it"
+        note = "ICC profile for RGB not carried: this grey picture looks the same without it"
         return replace(image, icc=None, notes=(*image.notes, note))
     pixels = _with_three_colours(image.pixels)
     return replace(image, pixels=pixels, notes=(*image.notes, "grey with an ICC profile for RGB: made RGB"))
 
 
-def own_space(image: Image) -> RgbSpace | None:
-    """The colour space of the picture's profile; ``None`` where its values are sRGB's.
-
-    They are without a profile, with one that does what sRGB does, and with one that cannot be used
-    (:func:`profile_fault`).
-    """
-    if image.icc is None or profile_fault(image):
-        return None
-    return space_of(image.icc)
-
-
 def profile_fault(image: Image) -> str:
-    """Why the picture's profile cannot be used and its values are taken as sRGB's, or ``""``."""
+    """Why the picture's profile cannot be used and its values count as sRGB's, in words, or ``""``."""
     if image.icc is None:
         return ""
-    space = icc_space(image.icc)
-    if space != "RGB" and (space != "GRAY" or image.channels > 2):
-        expected = "GRAY" if image.channels <= 2 else "RGB"
-        return f"ICC profile for {space} does not fit a picture of {expected}: its values were taken as sRGB"
+    space, colours = icc_space(image.icc), "grey" if image.channels <= 2 else "RGB"
+    fault = icc_fault(image.icc)
+    if not fault and space != "RGB" and (space != "GRAY" or colours == "RGB"):
+        fault = f"it is for {space}, the picture is {colours}"
     try:
-        space_of(image.icc)
+        fault or space_of(image.icc)
     except ValueError as exc:
-        return f"ICC profile not used: {exc}; the picture's values were taken as sRGB"
-    return ""
+        fault = str(exc)
+    said = f"ICC profile of {len(image.icc)} bytes not carried: {fault}; the colours are taken as sRGB"
+    return said if fault else ""
 
 
 def to_srgb(image: Image) -> Image:
     """The picture as an sRGB screen shows it, without a profile: the same bit depth, straight alpha, the
-    channels of :func:`fitted`; the picture itself where it is sRGB (:func:`own_space`).
+    channels of :func:`fitted`; the picture itself where it is sRGB.
 
     Relative colorimetric with black point compensation, in float32, rounded half up once; colours outside
     sRGB are clipped, as Little CMS does.
     """
     image = fitted(image)
-    space = own_space(image)
+    space = space_of(image.icc)
     if space is None:
         return image
     return replace(image, pixels=_in_srgb(image, space, image.pixels.dtype), icc=None)
@@ -109,7 +104,7 @@ def to_srgb8(image: Image) -> npt.NDArray[np.uint8]:
     The ICC profile is honoured before 16 bits are rounded to 8; else as :func:`to_srgb`.
     """
     image = fitted(image)
-    space = own_space(image)
+    space = space_of(image.icc)
     pixels = to_8_bit(image.pixels) if space is None else _in_srgb(image, space, np.dtype(np.uint8))
     return np.ascontiguousarray(_with_three_colours(pixels))
 

@@ -67,7 +67,7 @@ class EnhanceStage:
         done = time.perf_counter()
         return StageResult(
             outputs={f"source_enhanced.{saved.extension}": saved.data, "segmentation_feed.png": feed},
-            reasons=saved.reasons + feed.notes,
+            reasons=saved.reasons,
             model=ModelUse(self.enhance.model, "classical", precision="fp32", device="cpu"),
             metrics=_metrics(enhanced, saved),
             details=_details(enhanced, saved, self.enhance),
