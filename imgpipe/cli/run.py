@@ -42,11 +42,14 @@ from imgpipe.stages.build import warm_up
 from imgpipe.stages.chain import steps
 from imgpipe.stages.start import starting
 from imgpipe.storage import keys
+from imgpipe.storage.lease import REPORT, hold
 from imgpipe.storage.opening import Stores, open_stores
 from imgpipe.storage.sealed import SealedShards
 
 if TYPE_CHECKING:
-    from dagster import AssetCheckEvaluation
+    from dagster import AssetCheckEvaluation, DagsterInstance
+
+    from imgpipe.launch import Launcher
 
 
 #: A run that a person starts retries every error.
@@ -128,12 +131,16 @@ def materialize_pending(settings: Settings, retry: Retry = EVERYTHING, allowed: 
     stores = open_stores(settings)
     statuses = list(shard_statuses(settings, stores, wanted, outputs=True))
     outcome.stopped += print_damage(statuses)
+
+    def is_due(shard: str) -> bool:
+        now = shard_statuses(settings, stores, wanted, outputs=True, shard=shard)
+        return any(_is_due(status, retry, settings, stores) for status in now)
+
     pending = [status for status in statuses if _is_due(status, retry, settings, stores)]
     # A shard of failed images may not need a network.
     if any(status.state is not State.FAILED for status in pending):
         warm_up(settings)
     with starting():
-        from imgpipe.automation.report import is_reported, report_tags
         from imgpipe.launch import Launcher, open_instance, remember_settings
         from imgpipe.partitions import add_partitions
         from imgpipe.resources.runs import end_dead_runs
@@ -147,17 +154,37 @@ def materialize_pending(settings: Settings, retry: Retry = EVERYTHING, allowed: 
         out.print(f"{len(pending)} of {len(statuses)} shards to do")
         with row_progress(settings, pending) as on_row:
             launcher = Launcher(settings, instance, on_row, say=lambda text: err.print(escape(text)))
-            for shard_status in pending:
+            for shard in (status.shard for status in pending):
                 try:
-                    outcome.evaluations.extend(launcher.run_shard(shard_status.shard, retry))
+                    with hold(stores.output, settings.dataset, shard) as lease:
+                        if lease.waited and not is_due(shard):
+                            out.print(f"shard {shard}: done by the run that was waited for")
+                        else:
+                            outcome.evaluations.extend(launcher.run_shard(shard, retry))
                 except (ObjectMissing, ObjectChanged, ObjectUnreadable) as exc:
-                    outcome.stopped.append(f"shard {shard_status.shard}: {exc}")
-        usable = any(not status.stopped for status in statuses)
-        page = keys.report_key(settings.dataset, "index.html")
-        tags = report_tags(stores.output, settings)
-        if usable and not (stores.output.exists(page) and is_reported(instance, tags)):
-            launcher.run_report(tags)
+                    outcome.stopped.append(f"shard {shard}: {exc}")
+        if any(not status.stopped for status in statuses):
+            _bring_report_up_to_date(settings, stores, launcher, instance)
     return outcome
+
+
+def _bring_report_up_to_date(
+    settings: Settings, stores: Stores, launcher: Launcher, instance: DagsterInstance
+) -> None:
+    """Make the report where tables have changed since the last one, also during another run's."""
+    from imgpipe.automation.report import is_reported, report_tags
+
+    def is_made() -> bool:
+        page = keys.report_key(settings.dataset, "index.html")
+        return stores.output.exists(page) and is_reported(instance, report_tags(stores.output, settings))
+
+    if is_made():
+        return
+    with hold(stores.output, settings.dataset, REPORT):
+        if is_made():
+            out.print("the report was made by another run meanwhile")
+        else:
+            launcher.run_report(report_tags(stores.output, settings))
 
 
 def _is_due(status: ShardStatus, retry: Retry, settings: Settings, stores: Stores) -> bool:

@@ -75,9 +75,14 @@ def fingerprints(settings: Settings) -> dict[str, str]:
 
 
 def shard_statuses(
-    settings: Settings, stores: Stores, wanted: Mapping[str, str] | None, *, outputs: bool = False
+    settings: Settings,
+    stores: Stores,
+    wanted: Mapping[str, str] | None,
+    *,
+    outputs: bool = False,
+    shard: str | None = None,
 ) -> Iterator[ShardStatus]:
-    """Every sealed shard in order. ``wanted``: :func:`fingerprints`, or ``None`` to leave them out.
+    """Every sealed shard in order, or one. ``wanted``: :func:`fingerprints`, ``None`` to leave them out.
 
     ``outputs``: also list the outputs, to find those that are missing; takes a listing per shard and stage.
     """
@@ -87,11 +92,12 @@ def shard_statuses(
         return _shard_status(settings, stores.output, facts, wanted, reviewed, outputs)
 
     sealed = SealedShards(stores.output, settings.dataset)
+    chosen = [facts for facts in sealed.facts.values() if shard in (None, facts.shard)]
     with ThreadPoolExecutor(_READERS, thread_name_prefix="status") as pool:
-        yield from pool.map(read, sealed.facts.values())
-    for shard, exc in sealed.damaged.items():
+        yield from pool.map(read, chosen)
+    for damaged, exc in sealed.damaged.items():
         missing = {step.asset: State.MISSING for step in steps(settings)}
-        yield ShardStatus(shard, 0, missing, {}, stopped=str(exc))
+        yield ShardStatus(damaged, 0, missing, {}, stopped=str(exc))
 
 
 def _shard_status(
