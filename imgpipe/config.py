@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, Self, cast
 
@@ -62,7 +62,10 @@ ALIASES: Mapping[str, str] = {
     "QUALITY_MIN_WIDTH": "enhance.min_width",
     "QUALITY_MIN_HEIGHT": "enhance.min_height",
     "QUALITY_SCALE_FACTOR": "enhance.scale_factor",
-    "QUALITY_TARGET_BYTES": "enhance.target_bytes",
+    "QUALITY_TARGET_BYTES": "enhance.min_bytes",
+    "min_file_size_bytes": "enhance.min_bytes",
+    "target_file_size": "enhance.min_bytes",
+    "enhance.target_bytes": "enhance.min_bytes",
     "QUALITY_SAVE_FORMAT_PRIORITY": "enhance.save_format_priority",
     "QUALITY_SAVE_QUALITY": "enhance.quality",
     "QUALITY_PROFILE": "quality.profile",
@@ -191,14 +194,30 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def expand_names(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Nest dotted keys and replace the aliases of :data:`ALIASES`; conflicts are refused."""
+    """Nest dotted keys and replace the aliases of :data:`ALIASES`; conflicts are refused.
+
+    In a section its own aliases are known too (``rembg: {alpha_matting_erode_size: 3}``); the keys below
+    ``image_pipeline:`` are taken as if they stood at the top.
+    """
     result: dict[str, Any] = {}
-    for key, value in values.items():
-        target = ALIASES.get(key, key)
-        if key == "half_precision":
-            value = _precision_from_half(value)
-        _put(result, target.split("."), value, key)
+    for path, value in _flat(values):
+        section, _, name = path.rpartition(".")
+        alias = ALIASES.get(name, "")
+        target = alias if not section or alias.startswith(f"{section}.") else ALIASES.get(path, "")
+        if target and name in _MEANINGS:
+            value = _MEANINGS[name](value)
+        _put(result, (target or path).split("."), value, path)
     return result
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """(dotted key, value) of everything in nested mappings."""
+    for key, value in values.items():
+        path = f"{prefix}{key}".removeprefix("image_pipeline.")
+        if isinstance(value, Mapping) and value:
+            yield from _flat(value, f"{path}.")
+        else:
+            yield path, value
 
 
 def _read_value(name: str, text: str) -> Any:
@@ -235,7 +254,7 @@ def load_settings(overrides: Mapping[str, Any] | None = None, *, config: Path | 
         layers = (
             {} if path is None else expand_names(read_yaml(path)),
             _quality_environment(),
-            _environment(),
+            expand_names(_environment()),
             expand_names(overrides or {}),
         )
         return Settings(**from_folder(functools.reduce(_merged, layers)))
@@ -296,6 +315,10 @@ def _precision_from_half(value: Any) -> str:
     if not isinstance(value, bool):
         raise ConfigError(f"half_precision: expected true or false, got {value!r}")
     return "auto" if value else "fp32"
+
+
+#: What the value of an alias means for its setting, where that is not the same.
+_MEANINGS: Mapping[str, Callable[[Any], Any]] = {"half_precision": _precision_from_half}
 
 
 def _refuse_unknown_environment() -> None:

@@ -58,7 +58,7 @@ def _check_formats(width: int, height: int, settings: EnhanceSettings) -> None:
     """Raise :class:`LimitExceeded` where no format of the priority holds the sides, and none may shrink."""
     priority, longest = settings.save_format_priority, max(width, height)
     most = max(MAX_SIDES.get(name, longest) for name in priority)
-    if settings.target_bytes is None and longest > most:
+    if settings.max_bytes is None and longest > most:
         raise LimitExceeded(
             f"the enlarged picture would be {width}x{height} px, expected at most {most} px a side, which is "
             f"all that enhance.save_format_priority=[{', '.join(priority)}] holds; add PNG to it or enlarge "

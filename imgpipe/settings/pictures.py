@@ -157,7 +157,12 @@ class EnhanceSettings(ActionSection):
     scale_factor: float = Field(
         1.5, ge=1.0, le=16.0, description="Least factor; larger where the least size needs it."
     )
-    target_bytes: int | None = Field(
+    min_bytes: int | None = Field(
+        None,
+        ge=1,
+        description="Least file in bytes, met by scale, then less compression, never padding; null = none.",
+    )
+    max_bytes: int | None = Field(
         None,
         ge=1000,
         description="Largest file in bytes, met by format, quality and scale; null = no limit.",
@@ -175,3 +180,12 @@ class EnhanceSettings(ActionSection):
         if not value or len(set(value)) != len(value):
             raise ValueError(f"expected each format at most once and at least one, got {list(value)}")
         return value
+
+    @model_validator(mode="after")
+    def _floor_below_ceiling(self) -> Self:
+        if self.min_bytes is not None and self.max_bytes is not None and self.min_bytes > self.max_bytes:
+            raise ValueError(
+                f"min_bytes ({self.min_bytes:,}) must not be above max_bytes ({self.max_bytes:,}): no file "
+                "can be both"
+            )
+        return self

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from imgpipe.enhancement.saving import Saved
 
 #: Increment when the same settings make other pictures or files.
-CODE_VERSION = 2
+CODE_VERSION = 3
 #: The feed and its file; and what WebP's and JPEG's encoders take at most, their file included.
 _FEED_BYTES_PER_PIXEL, _ENCODER_BYTES_PER_PIXEL = 6, 32
 
@@ -42,14 +42,18 @@ class EnhanceStage:
     def needed_bytes(self, inputs: Mapping[str, PictureSize]) -> int:
         """The enlarged picture, its file and the feed; where PNG may not do, another size or depth too."""
         from imgpipe.enhancement.enhance import plan_size
+        from imgpipe.enhancement.least_file import most_pixels
 
-        source = inputs["source"]
-        result = PictureSize(*plan_size(source.width, source.height, self.enhance), source.bit_depth)
-        if result.pixels > self.limits.max_output_pixels:
+        source, wanted = inputs["source"], self.enhance
+        width, height = plan_size(source.width, source.height, wanted)
+        planned = PictureSize(width, height, source.bit_depth)
+        if planned.pixels > self.limits.max_output_pixels:
             return 0  # It is refused before anything is made.
-        needed = FIXED_BYTES + 2 * result.bytes + _FEED_BYTES_PER_PIXEL * result.pixels
-        if self.enhance.save_format_priority[0] != "PNG" or self.enhance.target_bytes is not None:
-            needed += result.bytes + _ENCODER_BYTES_PER_PIXEL * result.pixels
+        most_px = most_pixels(planned.pixels, wanted, self.limits)
+        largest_bytes = planned.bytes * most_px // planned.pixels
+        needed = FIXED_BYTES + 2 * largest_bytes + _FEED_BYTES_PER_PIXEL * most_px
+        if wanted.save_format_priority[0] != "PNG" or wanted.min_bytes or wanted.max_bytes:
+            needed += planned.bytes + _ENCODER_BYTES_PER_PIXEL * most_px
         return needed
 
     def run(self, inputs: Mapping[str, Image], rows: Mapping[str, ImageRow]) -> StageResult:
@@ -61,7 +65,7 @@ class EnhanceStage:
         begin = time.perf_counter()
         enhanced = enhance(source, self.enhance, self.limits)
         resized = time.perf_counter()
-        saved = save(enhanced.image, self.enhance, source=source)
+        saved = save(enhanced.image, self.enhance, source=source, limits=self.limits)
         written = time.perf_counter()
         feed = segmentation_feed(saved.image)
         done = time.perf_counter()
@@ -81,8 +85,9 @@ def _metrics(enhanced: Enhanced, saved: Saved) -> dict[str, float]:
     """``factor``: the saved picture's longer side over the source's."""
     final = max(saved.image.width, saved.image.height) / max(enhanced.image.width, enhanced.image.height)
     numbers = {"factor": enhanced.factor * final, "encodings": float(len(saved.attempts))}
-    if saved.target_met is not None:
-        numbers["target_met"] = float(saved.target_met)
+    for name in ("min_bytes_met", "max_bytes_met"):
+        if getattr(saved, name) is not None:
+            numbers[name] = float(getattr(saved, name))
     return numbers
 
 
@@ -95,8 +100,10 @@ def _details(enhanced: Enhanced, saved: Saved, settings: EnhanceSettings) -> dic
             "reasons": list(enhanced.reasons),
         },
         "saved": {"format": saved.format, "quality": saved.quality, "bytes": len(saved.data)},
-        "target_bytes": settings.target_bytes,
-        "target_met": saved.target_met,
+        "min_bytes": settings.min_bytes,
+        "min_bytes_met": saved.min_bytes_met,
+        "max_bytes": settings.max_bytes,
+        "max_bytes_met": saved.max_bytes_met,
         "attempts": [asdict(attempt) for attempt in saved.attempts],
         "passed_over": dict(saved.passed_over),
     }

@@ -43,22 +43,22 @@ def test_files_and_what_the_row_needs(priority: tuple[str, ...], extension: str)
 
 
 def test_the_feed_fits_the_file_where_a_target_reduced_it() -> None:
-    result = run(Image(noise(200, 300, 4)), target_bytes=50_000)
+    result = run(Image(noise(200, 300, 4)), max_bytes=50_000)
     data, feed = result.outputs.values()
     assert isinstance(data, bytes)
     assert isinstance(feed, Image)
     back = decode(data, name="x", limits=LIMITS)
     assert (back.width, back.height) == (feed.width, feed.height)
     assert back.width < 450
-    assert result.metrics["target_met"] == 1.0
+    assert result.metrics["max_bytes_met"] == 1.0
     assert result.metrics["factor"] == pytest.approx(back.width / 300)
     assert "reduced from 450x300" in result.reasons[0]
 
 
 def test_the_record_is_json_and_tells_every_attempt() -> None:
-    result = run(Image(waves(40, 60, 4, 16)), min_width=60, min_height=40, target_bytes=1_000)
+    result = run(Image(waves(40, 60, 4, 16)), min_width=60, min_height=40, max_bytes=1_000)
     details = json.loads(json.dumps(result.details))
-    assert details["target_met"] is False
+    assert details["max_bytes_met"] is False
     assert details["attempts"][0]["format"] == "PNG"
     assert details["attempts"][0]["scale"] == 1.0
     assert len(details["attempts"]) == result.metrics["encodings"]
@@ -74,7 +74,7 @@ def test_fingerprints_follow_the_settings() -> None:
     assert one == EnhanceStage(EnhanceSettings(), LimitSettings(max_pixels=5)).fingerprint
     others = (
         EnhanceSettings(quality=96),
-        EnhanceSettings(target_bytes=1000),
+        EnhanceSettings(max_bytes=1000),
         EnhanceSettings(scale_factor=2.0),
         EnhanceSettings(model="bicubic"),
     )
