@@ -66,6 +66,7 @@ ALIASES: Mapping[str, str] = {
     "min_file_size_bytes": "enhance.min_bytes",
     "target_file_size": "enhance.min_bytes",
     "enhance.target_bytes": "enhance.min_bytes",
+    "QUALITY_ENABLE_SR": "enhance.model",
     "QUALITY_SAVE_FORMAT_PRIORITY": "enhance.save_format_priority",
     "QUALITY_SAVE_QUALITY": "enhance.quality",
     "QUALITY_PROFILE": "quality.profile",
@@ -318,7 +319,10 @@ def _precision_from_half(value: Any) -> str:
 
 
 #: What the value of an alias means for its setting, where that is not the same.
-_MEANINGS: Mapping[str, Callable[[Any], Any]] = {"half_precision": _precision_from_half}
+_MEANINGS: Mapping[str, Callable[[Any], Any]] = {
+    "half_precision": _precision_from_half,
+    "QUALITY_ENABLE_SR": lambda value: {True: "realesrgan-anime-6b", False: "lanczos"}.get(value, value),
+}
 
 
 def _refuse_unknown_environment() -> None:

@@ -16,10 +16,8 @@ from collections.abc import Iterator
 from imgpipe.enhancement.formats import Encoding, encoding_for
 from imgpipe.enhancement.workbench import Candidate, Workbench
 from imgpipe.images.encode import MAX_SIDES
-from imgpipe.settings import EnhanceSettings, LimitSettings
+from imgpipe.settings import EnhanceSettings
 
-#: Drawings take 0.1 to 0.3 bytes a pixel as PNG; what takes less than 1/20 is flat, and stays so.
-_PIXELS_PER_BYTE = 20
 #: A file that is larger than asked for by no more than this factor is not worth another encoding.
 _CLOSE_ENOUGH = 1.15
 #: What the search aims at: a little more than asked for, since falling short costs an encoding.
@@ -28,29 +26,18 @@ _AIM = 1.04
 _POWER = 1.5
 
 
-def most_pixels(planned: int, settings: EnhanceSettings, limits: LimitSettings) -> int:
-    """Pixels of the largest picture that is made for ``min_bytes`` from one planned with ``planned`` px."""
-    wanted = _PIXELS_PER_BYTE * (settings.min_bytes or 0)
-    return max(planned, min(wanted, limits.max_output_pixels))
-
-
 def grow(
-    bench: Workbench, settings: EnhanceSettings, most_px: int, found: Candidate, min_bytes: int
+    bench: Workbench, settings: EnhanceSettings, longest: int, found: Candidate, min_bytes: int
 ) -> Candidate | None:
     """The first file of at least ``min_bytes`` (and at most ``settings.max_bytes``) in the order above.
 
-    ``found``: the file that is too small. ``None`` where there is none; every attempt stays on the bench.
+    ``longest``: the longer side of the largest picture that may be made, px. ``found``: the file that is too
+    small. ``None`` where there is none; every attempt stays on the bench.
     """
-    largest = _largest_side(bench, most_px, found.encoding.format)
+    largest = max(bench.long_side, min(longest, MAX_SIDES.get(found.encoding.format, longest)))
     return _by_scale(bench, settings, largest, found, min_bytes) or _by_compression(
         bench, settings, (max(found.image.width, found.image.height), largest), found, min_bytes
     )
-
-
-def _largest_side(bench: Workbench, most_px: int, name: str) -> int:
-    whole = bench.long_side
-    side = int(whole * math.sqrt(most_px / (bench.image.width * bench.image.height)))
-    return max(whole, min(side, MAX_SIDES.get(name, side)))
 
 
 def _by_scale(

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from imgpipe.enhancement.enhance import largest_size
 from imgpipe.enhancement.formats import LOSSY, Encoding, encoding_for, fit_bit_depth
 from imgpipe.enhancement.largest_file import least_long_side, reach
-from imgpipe.enhancement.least_file import grow, most_pixels
+from imgpipe.enhancement.least_file import grow
 from imgpipe.enhancement.workbench import Attempt, Candidate, Workbench
 from imgpipe.errors import EncodeError
 from imgpipe.images.encode import EXTENSIONS
@@ -60,7 +61,7 @@ def save(
     image, reasons = fit_bit_depth(image, priority)
     if source is not None:
         source, _ = fit_bit_depth(source, priority)
-    bench = Workbench(image, source, settings.model)
+    bench = Workbench(image, source, settings.kernel)
     if settings.max_bytes is None:
         found: Candidate | None = _first(bench, settings)
     else:
@@ -72,8 +73,8 @@ def save(
     if settings.max_bytes is not None and not small_enough:
         reasons = (*reasons, _too_large(bench, found, settings, settings.max_bytes))
     if settings.min_bytes is not None and found.size_bytes < settings.min_bytes:
-        most_px = most_pixels(image.width * image.height, settings, limits)
-        grown = grow(bench, settings, most_px, found, settings.min_bytes)
+        longest = max(largest_size(image.width, image.height, settings, limits))
+        grown = grow(bench, settings, longest, found, settings.min_bytes)
         if grown is None:
             reasons = (*reasons, _too_small(bench, found, settings, limits))
         found = grown or found

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
+from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from imgpipe.images.image import Image
-from imgpipe.records import ImageRow, ModelUse
-from imgpipe.settings import EnhanceSettings, LimitSettings
+from imgpipe.inference.device import DeviceSetting
+from imgpipe.records import ImageRow
+from imgpipe.settings import EnhanceSettings, LimitSettings, UpscaleSettings
 from imgpipe.stages.fingerprint import fingerprint
 from imgpipe.stages.protocol import FIXED_BYTES, PictureSize, StageResult
+from imgpipe.stages.upscale import UpscaleStage
 
 if TYPE_CHECKING:
     from imgpipe.enhancement.enhance import Enhanced
     from imgpipe.enhancement.saving import Saved
+    from imgpipe.upscaling.upscaler import Upscaled, Upscaler
 
 #: Increment when the same settings make other pictures or files.
 CODE_VERSION = 3
@@ -24,57 +28,77 @@ CODE_VERSION = 3
 _FEED_BYTES_PER_PIXEL, _ENCODER_BYTES_PER_PIXEL = 6, 32
 
 
-@dataclass(frozen=True, slots=True)
 class EnhanceStage:
-    """Enlarges, saves and makes the feed; nothing is loaded."""
+    """Enlarges by the configured upscaler, saves and makes the feed."""
 
-    enhance: EnhanceSettings
-    limits: LimitSettings
+    def __init__(
+        self, enhance: EnhanceSettings, limits: LimitSettings, model_dir: Path, device: DeviceSetting
+    ) -> None:
+        self._settings = enhance
+        self._limits = limits
+        wanted = UpscaleSettings(model=enhance.model, fallback="classical")
+        self._upscaling = UpscaleStage(wanted, model_dir, device, limits.max_output_pixels)
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
-        return fingerprint("enhance", CODE_VERSION, self.enhance.model_dump())
+        parts = self._settings.model_dump()
+        if self._settings.runs_network:
+            parts["model"] = self._upscaling.fingerprint
+        if self._settings.min_bytes is not None:
+            parts["most"] = self._limits.max_output_pixels
+        return fingerprint("enhance", CODE_VERSION, parts)
 
     @property
     def concurrency(self) -> int:
-        return os.cpu_count() or 1
+        return self._upscaling.concurrency
+
+    def load(self) -> Upscaler:
+        """The upscaler, built once: Lanczos, with the reason, where the weights are missing."""
+        return self._upscaling.load()
 
     def needed_bytes(self, inputs: Mapping[str, PictureSize]) -> int:
         """The enlarged picture, its file and the feed; where PNG may not do, another size or depth too."""
-        from imgpipe.enhancement.enhance import plan_size
-        from imgpipe.enhancement.least_file import most_pixels
+        from imgpipe.enhancement.enhance import largest_size, plan_size
 
-        source, wanted = inputs["source"], self.enhance
+        source, wanted = inputs["source"], self._settings
         width, height = plan_size(source.width, source.height, wanted)
-        planned = PictureSize(width, height, source.bit_depth)
-        if planned.pixels > self.limits.max_output_pixels:
+        if width * height > self._limits.max_output_pixels:
             return 0  # It is refused before anything is made.
-        most_px = most_pixels(planned.pixels, wanted, self.limits)
-        largest_bytes = planned.bytes * most_px // planned.pixels
-        needed = FIXED_BYTES + 2 * largest_bytes + _FEED_BYTES_PER_PIXEL * most_px
+        planned = PictureSize(width, height, source.bit_depth)
+        largest = PictureSize(*largest_size(width, height, wanted, self._limits), source.bit_depth)
+        needed = FIXED_BYTES + 2 * largest.bytes + _FEED_BYTES_PER_PIXEL * largest.pixels
         if wanted.save_format_priority[0] != "PNG" or wanted.min_bytes or wanted.max_bytes:
-            needed += planned.bytes + _ENCODER_BYTES_PER_PIXEL * most_px
-        return needed
+            needed += planned.bytes + _ENCODER_BYTES_PER_PIXEL * largest.pixels
+        return needed + self._upscaling.network_bytes(source, largest)
 
     def run(self, inputs: Mapping[str, Image], rows: Mapping[str, ImageRow]) -> StageResult:
         from imgpipe.enhancement.enhance import enhance
         from imgpipe.enhancement.saving import save
         from imgpipe.enhancement.segmentation_feed import segmentation_feed
 
-        source = inputs["source"]
+        source, upscaler = inputs["source"], self.load()
+        made: list[Upscaled] = []
+
+        def network(image: Image, width: int, height: int) -> Image:
+            made.append(upscaler.upscale(image, (width, height)))
+            return made[-1].image
+
         begin = time.perf_counter()
-        enhanced = enhance(source, self.enhance, self.limits)
+        enhanced = enhance(source, self._settings, self._limits, network if upscaler.network_scale else None)
         resized = time.perf_counter()
-        saved = save(enhanced.image, self.enhance, source=source, limits=self.limits)
+        saved = save(enhanced.image, self._settings, source=enhanced.base, limits=self._limits)
         written = time.perf_counter()
         feed = segmentation_feed(saved.image)
         done = time.perf_counter()
+        details = _details(enhanced, saved, self._settings)
+        for one in made:
+            details["network"] = {**one.details, "tile_grid": one.tile_grid.as_dict(), **one.metrics}
         return StageResult(
             outputs={f"source_enhanced.{saved.extension}": saved.data, "segmentation_feed.png": feed},
-            reasons=saved.reasons + feed.notes,
-            model=ModelUse(self.enhance.model, "classical", precision="fp32", device="cpu"),
+            reasons=(*(reason for one in made for reason in one.reasons), *saved.reasons, *feed.notes),
+            model=upscaler.model,
             metrics=_metrics(enhanced, saved),
-            details=_details(enhanced, saved, self.enhance),
+            details={**details, "model_load_seconds": self._upscaling.load_seconds},
             seconds={"resize": resized - begin, "save": written - resized, "feed": done - written},
             main_image=saved.image,
             main_format=saved.format,

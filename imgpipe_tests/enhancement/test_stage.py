@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,7 +21,7 @@ LIMITS = LimitSettings()
 
 def run(image: Image, **settings: Any) -> StageResult:
     wanted = EnhanceSettings(**{"min_width": 1, "min_height": 1, **settings})
-    return EnhanceStage(wanted, LIMITS).run({"source": image}, {})
+    return EnhanceStage(wanted, LIMITS, Path(), "cpu").run({"source": image}, {})
 
 
 @pytest.mark.parametrize(
@@ -70,12 +71,17 @@ def test_the_record_is_json_and_tells_every_attempt() -> None:
 
 
 def test_fingerprints_follow_the_settings() -> None:
-    one = EnhanceStage(EnhanceSettings(), LIMITS).fingerprint
-    assert one == EnhanceStage(EnhanceSettings(), LimitSettings(max_pixels=5)).fingerprint
+    def of(limits: LimitSettings = LIMITS, **settings: Any) -> str:
+        return EnhanceStage(EnhanceSettings(**settings), limits, Path(), "cpu").fingerprint
+
+    assert of() == of(LimitSettings(max_pixels=5, max_output_pixels=5))
     others = (
-        EnhanceSettings(quality=96),
-        EnhanceSettings(max_bytes=1000),
-        EnhanceSettings(scale_factor=2.0),
-        EnhanceSettings(model="bicubic"),
+        {"quality": 96},
+        {"max_bytes": 1000},
+        {"min_bytes": 1000},
+        {"scale_factor": 2.0},
+        {"model": "bicubic"},
     )
-    assert len({EnhanceStage(other, LIMITS).fingerprint for other in others} | {one}) == 5
+    assert len({of(**other) for other in others} | {of()}) == 6
+    small = LimitSettings(max_output_pixels=5)
+    assert of(small, min_bytes=1000) != of(min_bytes=1000), "how large a picture may become for it"
