@@ -95,7 +95,7 @@ class EnhanceStage:
             details["network"] = {**one.details, "tile_grid": one.tile_grid.as_dict(), **one.metrics}
         return StageResult(
             outputs={f"source_enhanced.{saved.extension}": saved.data, "segmentation_feed.png": feed},
-            reasons=(*(reason for one in made for reason in one.reasons), *saved.reasons, *feed.notes),
+            reasons=(*(reason for one in made for reason in one.reasons), *saved.reasons),
             model=upscaler.model,
             metrics=_metrics(enhanced, saved),
             details={**details, "model_load_seconds": self._upscaling.load_seconds},

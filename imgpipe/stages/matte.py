@@ -65,7 +65,7 @@ class MatteStage:
         return StageResult(
             outputs={"matted": view.back(matte.image)},
             status=matte.status,
-            reasons=(*matte.reasons, *filter(None, [view.fault])),
+            reasons=matte.reasons,
             model=matter.model,
             metrics=matte.metrics,
             details={**matte.details, **view.details(), "model_load_seconds": self._matter.seconds},

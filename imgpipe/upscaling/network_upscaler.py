@@ -93,7 +93,7 @@ class NetworkUpscaler:
             view = srgb_view(image)
         done = self._upscale(view.image, target)
         if view.image is image:
-            return replace(done, reasons=(*done.reasons, *filter(None, [view.fault])))
+            return done
         with _timed(seconds, "from_srgb"):
             result = view.back(done.image)
         return replace(

@@ -48,7 +48,7 @@ def saved_as(image: Image, *priority: Any, **settings: Any) -> Saved:
 def test_the_first_format_that_holds_the_picture(
     channels: int, depth: int, priority: Priority, expected: str
 ) -> None:
-    image = tagged(waves(20, 24, channels, depth))
+    image = tagged(waves(20, 24, channels, depth), sources.grey_icc() if channels == 1 else None)
     saved = saved_as(image, *priority)
     assert saved.format == expected
     assert saved.extension == {"PNG": "png", "WEBP": "webp", "JPEG": "jpg"}[expected]
