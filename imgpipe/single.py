@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from imgpipe.config import Settings
-from imgpipe.engines.local import ObjectRef, WorkItem, run_items
+from imgpipe.engines.local import run_items
+from imgpipe.engines.work import ObjectRef, WorkItem
 from imgpipe.errors import ConfigError, EncodeError
 from imgpipe.images.image import Image
 from imgpipe.pictures.decoders import source_decoder

@@ -16,7 +16,6 @@ from imgpipe.assets.metadata import PLOTTED_SCORES, failing_table
 from imgpipe.assets.overview import as_markdown, overview_svg
 from imgpipe.assets.presentation import code_references, freshness, owners
 from imgpipe.config import Settings
-from imgpipe.engines.shard import Stores
 from imgpipe.errors import ObjectMissing, ObjectUnreadable
 from imgpipe.pictures.reader import PictureReader
 from imgpipe.resources.stores import ImageStores
@@ -25,6 +24,7 @@ from imgpipe.stages.catalogue import MATTED, QUALITY
 from imgpipe.stages.chain import REPORT, steps
 from imgpipe.storage import keys
 from imgpipe.storage.manifests import list_shards
+from imgpipe.storage.opening import Stores
 from imgpipe.storage.tables import read_meta, read_table
 
 if TYPE_CHECKING:

@@ -7,39 +7,23 @@ from typing import Annotated
 import typer
 from rich.filesize import decimal
 
-from imgpipe.cli.common import (
-    EXIT_OK,
-    AllowDeletions,
-    Assignments,
-    ConfigFile,
-    DatasetName,
-    OutputUrl,
-    SourceUrl,
-    dataset_settings,
-    exits,
-    out,
-)
+from imgpipe.cli.common import EXIT_OK, AllowDeletions, out
 from imgpipe.cli.console import escape
-from imgpipe.cli.plan import open_stores
+from imgpipe.config import Settings
 from imgpipe.engines.prune import leftovers, require_few_leftovers
+from imgpipe.storage.opening import open_stores
 
 _LISTED = 20
 
 
-@exits
 def prune(
-    source: SourceUrl = None,
-    output: OutputUrl = None,
-    config: ConfigFile = None,
-    dataset: DatasetName = None,
+    settings: Settings,
     yes: Annotated[
         bool, typer.Option("--yes", help="Remove the files; without it they are only listed.")
     ] = False,
     allow_deletions: AllowDeletions = False,
-    assignments: Assignments = None,
-) -> None:
+) -> int:
     """List, and with --yes remove, the outputs of sources that were deleted. Tables keep their rows."""
-    settings = dataset_settings({"source": source, "output": output, "dataset": dataset}, assignments, config)
     stores = open_stores(settings)
     if yes and not allow_deletions:
         require_few_leftovers(stores, settings.dataset, settings.limits.max_deleted_share)
@@ -59,4 +43,4 @@ def prune(
     out.print(f"{files} files of {len(sources)} deleted sources, {decimal(size_bytes)} {said}")
     if files and not yes:
         out.print("nothing was removed: add --yes")
-    raise typer.Exit(EXIT_OK)
+    return EXIT_OK

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 
-from imgpipe.engines.local import WorkItem
+from imgpipe.engines.work import WorkItem
 from imgpipe.errors import ObjectMissing, StorageError
 from imgpipe.records import ImageRow
 from imgpipe.storage import keys

@@ -21,12 +21,13 @@ from typing import TYPE_CHECKING
 
 from imgpipe.engines.admission import MemoryBudget, needed_bytes
 from imgpipe.engines.stop import GRACE_SECONDS, STOP, Stopped
+from imgpipe.engines.work import ObjectRef, WorkItem
 from imgpipe.errors import PER_IMAGE_ERRORS, ImgpipeError, LimitExceeded, ObjectChanged
 from imgpipe.images.image import Image
 from imgpipe.inference.threads import bound_pools, usable_cores
 from imgpipe.pictures.decoders import source_decoder
 from imgpipe.records import ImageRow, Status
-from imgpipe.settings import IsolationSettings, LimitSettings
+from imgpipe.settings import IsolationSettings
 from imgpipe.stages.protocol import Stage, StageResult
 from imgpipe.storage import keys
 from imgpipe.storage.store import ImageStore
@@ -40,43 +41,6 @@ log = logging.getLogger(__name__)
 _LARGE_FILE_BYTES = 2**24
 #: For commands on one picture: a decoder that crashes ends nothing else.
 NO_ISOLATION = IsolationSettings(mode="none")
-
-
-@dataclass(frozen=True, slots=True)
-class ObjectRef:
-    """One stored picture, and the etag, digest and size (bytes) that it is expected to have.
-
-    ``own``: imgpipe wrote it, so it is decoded in this process and not in a worker process.
-    """
-
-    store: ImageStore
-    key: str
-    limits: LimitSettings
-    etag: str | None = None
-    sha256: str = ""
-    size_bytes: int = 0
-    own: bool = False
-
-
-def _nothing() -> None:
-    """What an item does at its begin."""
-
-
-@dataclass(frozen=True, slots=True)
-class WorkItem:
-    """One image to compute: ``base`` is the row to be filled in, ``key_of`` names its files by kind.
-
-    ``begin`` is called before anything is done with it.
-    ``unchanged``: the finished row, where the bytes that are read have its ``input_sha256``.
-    """
-
-    base: ImageRow
-    inputs: Mapping[str, ObjectRef]
-    rows: Mapping[str, ImageRow]
-    key_of: Callable[[str], str]
-    stage_hash_of: Callable[[Mapping[str, str]], str]
-    begin: Callable[[], None] = _nothing
-    unchanged: ImageRow | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,7 +188,7 @@ def _read(item: WorkItem, clock: _Clock) -> tuple[dict[str, bytes], dict[str, st
     files: dict[str, bytes] = {}
     digests: dict[str, str] = {}
     for role, ref in item.inputs.items():
-        twin = _twin(item, role)
+        twin = item.twin(role)
         if twin != role:
             files[role], digests[role] = files[twin], digests[twin]
             continue
@@ -243,19 +207,13 @@ def _read(item: WorkItem, clock: _Clock) -> tuple[dict[str, bytes], dict[str, st
     return files, digests
 
 
-def _twin(item: WorkItem, role: str) -> str:
-    """The first role that has the same file."""
-    ref = item.inputs[role]
-    return next(other for other, one in item.inputs.items() if one.store is ref.store and one.key == ref.key)
-
-
 def _decode(item: WorkItem, files: dict[str, bytes], sources: Decoder, clock: _Clock) -> dict[str, Image]:
     """Pictures by role; a file is let go as soon as it is decoded."""
     from imgpipe.images.decode import decode
 
     images: dict[str, Image] = {}
     for role, ref in item.inputs.items():
-        data, twin = files.pop(role), _twin(item, role)
+        data, twin = files.pop(role), item.twin(role)
         if twin != role:
             images[role] = images[twin]
             continue

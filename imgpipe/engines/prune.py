@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from imgpipe.engines.shard import Stores
 from imgpipe.stages.catalogue import output_folders
 from imgpipe.storage import keys
 from imgpipe.storage.deletions import require_plausible
 from imgpipe.storage.manifests import read_manifest
+from imgpipe.storage.opening import Stores
 from imgpipe.storage.sealed import SealedShards
 
 
