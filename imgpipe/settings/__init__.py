@@ -1,6 +1,12 @@
 """The sections of a data set's settings, each option with its meaning, unit and range."""
 
-from imgpipe.settings.operations import AssetSettings, AutomationSettings, CostSettings, ReviewSettings
+from imgpipe.settings.operations import (
+    AssetSettings,
+    AutomationSettings,
+    CostSettings,
+    JobSettings,
+    ReviewSettings,
+)
 from imgpipe.settings.pictures import EnhanceSettings, RembgSettings, UpscaleSettings
 from imgpipe.settings.quality import QualitySettings
 from imgpipe.settings.section import ActionSection, Section, suggest
@@ -14,6 +20,7 @@ __all__ = [
     "EnhanceSettings",
     "IntakeSettings",
     "IsolationSettings",
+    "JobSettings",
     "LimitSettings",
     "QualitySettings",
     "RembgSettings",
