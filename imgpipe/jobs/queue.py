@@ -37,7 +37,7 @@ class JobQueue:
     def start(self) -> None:
         """Take up what an earlier process has left, and begin."""
         for job in self._book.unfinished():
-            self._waiting.put((job, True))
+            self.put(job, again=True)
         for thread in self._threads:
             thread.start()
 
@@ -53,10 +53,10 @@ class JobQueue:
             with self._lock:
                 self._places -= free
 
-    def put(self, job: Job) -> None:
-        """Let a job wait for its turn."""
+    def put(self, job: Job, *, again: bool = False) -> None:
+        """Let a job wait for its turn; ``again``: an earlier process may have died of it."""
         self._mine.add(job.id)
-        self._waiting.put((job, False))
+        self._waiting.put((job, again))
 
     def has(self, job_id: str) -> bool:
         """Whether a job that came to this process waits or is computed."""
