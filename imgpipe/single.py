@@ -57,17 +57,6 @@ class Processed:
         return self.last.status
 
 
-class _OneFile(MemoryStore):
-    """Objects that all come from one file; messages name that."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__()
-        self._path = path
-
-    def uri(self, key: str) -> str:
-        return str(self._path)
-
-
 def process_file(path: Path, settings: Settings, encoding: str, *, shown: bool = False) -> Processed:
     """Run the configured actions on one file and score what is returned.
 
@@ -83,7 +72,7 @@ def process_file(path: Path, settings: Settings, encoding: str, *, shown: bool =
             "expected a format with transparency for a cutout, got JPEG; give --background or --only-mask, "
             "or write PNG, WEBP or TIFF"
         )
-    store = _OneFile(path)
+    store = MemoryStore(shown=str(path))
     store.write(path.name, _read_file(path))
     rows: dict[str, ImageRow] = {}
     keys = {RAW: path.name}

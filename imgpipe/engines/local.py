@@ -19,7 +19,7 @@ from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeVar
 
-from imgpipe.engines.admission import MemoryBudget, needed_bytes
+from imgpipe.engines.admission import MemoryBudget, needed_bytes, shared
 from imgpipe.engines.stop import GRACE_SECONDS, STOP, Stopped
 from imgpipe.engines.work import ObjectRef, WorkItem
 from imgpipe.errors import PER_IMAGE_ERRORS, ImgpipeError, LimitExceeded, ObjectChanged
@@ -93,9 +93,11 @@ def run_items(
         return []
     bound_pools()
     limit = workers or usable_cores() + 2
-    slots = threading.BoundedSemaphore(stage.concurrency)
+    count = stage.concurrency
+    slots = shared((stage.fingerprint, count), lambda: threading.BoundedSemaphore(count))
     limits = next(iter(items[0].inputs.values())).limits
-    decoder, memory = source_decoder(isolation, workers), MemoryBudget(limits.max_memory_bytes)
+    decoder, bound = source_decoder(isolation, workers), limits.max_memory_bytes
+    memory = shared(bound, lambda: MemoryBudget(bound))
     tools = _Tools(stage, output, slots, decoder, memory)
     pool = ThreadPoolExecutor(limit, thread_name_prefix=f"imgpipe-{asset}")
     jobs = [pool.submit(_process, tools, asset, item) for item in items]
