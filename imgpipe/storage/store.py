@@ -1,4 +1,4 @@
-"""The protocol of an object store: the same six operations for a folder, S3 and memory.
+"""The protocol of an object store: the same seven operations for a folder, S3 and memory.
 
 Keys are relative, ``/``-separated names as in ``matted/demo/00000/girl-1f3a9c0b2d.png``. Objects are read
 and written whole; a writer's bytes are seen completely or not at all.
@@ -85,6 +85,9 @@ class ImageStore(Protocol):
         it need not exist. Hidden names (a part that starts with a dot) are never listed; ``left_out`` counts
         them and whatever else is not listed, as far as the listing is consumed.
         """
+
+    def any_key(self) -> str | None:
+        """One of the keys that :meth:`list` names, ``None`` where there is none; one request as a rule."""
 
     def delete(self, key: str) -> None:
         """Remove the object; one that is not there is no error."""

@@ -130,6 +130,13 @@ class TestContract:
         assert not store.exists(".git/x.png")
         assert store.read("a/.x.png") == b"x"
 
+    def test_any_key(self, store: ImageStore) -> None:
+        assert store.any_key() is None
+        store.write(".hidden.png", b"x")
+        assert store.any_key() is None
+        store.write("a/x.png", b"x")
+        assert store.any_key() == "a/x.png"
+
     @pytest.mark.parametrize(
         "key",
         ["", "/", "/etc/passwd", "../x.png", "a/../../x.png", "a//b.png", "a/", "./a.png", "a/.", "a\0b"],
