@@ -44,8 +44,9 @@ class LeftOut:
     def describe(self, shown: int = 3) -> list[str]:
         """One line for each reason: number, reason and the first names."""
         return [
-            f"{count} {reason}: " + ", ".join(self.names(reason)[:shown]) + (", ..." if count > shown else "")
+            f"{count} {reason}: " + ", ".join(names[:shown]) + (", ..." if len(names) > shown else "")
             for reason, count in self.counts.items()
+            if (names := self.names(reason))
         ]
 
 
