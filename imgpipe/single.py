@@ -93,6 +93,8 @@ def process_file(path: Path, settings: Settings, encoding: str, *, shown: bool =
             return Processed(rows)
         if step.asset == RAW:
             _check_size(row, asked, settings)
+            if encoding == "JPEG":
+                _check_opaque(store, row, settings)
         else:
             keys[step.asset] = row.output_key
     final = list(rows.values())[-2]
@@ -255,6 +257,19 @@ def _check_size(row: ImageRow, encoding: str, settings: Settings) -> None:
             f"{row.source_key}: {row.width}x{row.height} px would become {size[0]}x{size[1]} px, expected at "
             f"most {MAX_SIDES[encoding]} px a side, which is all that {encoding} holds; enlarge it less, or "
             "write PNG or TIFF"
+        )
+
+
+def _check_opaque(store: MemoryStore, row: ImageRow, settings: Settings) -> None:
+    """Raise :class:`ConfigError` where a picture for a JPEG has an alpha that hides something."""
+    if row.details["channels"] not in (2, 4):
+        return
+    decoder = source_decoder(settings.isolation, 1)
+    picture = decoder.decode(store.read(row.output_key), name=row.source_key, limits=settings.limits)
+    if picture.alpha is not None and not (picture.alpha == picture.max_value).all():
+        raise ConfigError(
+            f"{row.source_key}: expected a picture without transparency for a JPEG; give --background or "
+            "--only-mask, or write PNG, WEBP or TIFF"
         )
 
 
