@@ -278,7 +278,7 @@ def _ref(store: MemoryStore, key: str, asset: str, settings: Settings) -> Object
     return ObjectRef(store, key, settings.limits.for_own_files() if own else settings.limits, own=own)
 
 
-def _no_hash(digests: Mapping[str, str]) -> str:
+def _no_hash(digests: Mapping[str, str], source_format: str) -> str:
     return ""  # No result is reused between calls.
 
 

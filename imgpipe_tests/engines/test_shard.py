@@ -16,13 +16,14 @@ from imgpipe.config import Settings
 from imgpipe.engines.files import lost_outputs
 from imgpipe.engines.shard import run_shard
 from imgpipe.errors import LeaseLost, ObjectMissing, StoreUnavailable
+from imgpipe.images import decode
 from imgpipe.images.encode import encode
 from imgpipe.images.image import Image
 from imgpipe.records import ImageRow, Status
 from imgpipe.stages.catalogue import RAW
 from imgpipe.stages.chain import Step, steps
-from imgpipe.stages.protocol import StageResult
-from imgpipe.stages.read import ReadStage
+from imgpipe.stages.protocol import Stage, StageResult
+from imgpipe.stages.read import DECODER_VERSIONS, ReadStage
 from imgpipe.storage import keys, lease
 from imgpipe.storage.local import LocalStore
 from imgpipe.storage.manifests import read_manifest
@@ -349,6 +350,38 @@ class Scoring(Cutout):
 
     def run(self, inputs: Mapping[str, Image], rows: Mapping[str, ImageRow]) -> StageResult:
         return StageResult({"quality.json": b"{}"}, main_image=inputs["result"], main_format="JSON")
+
+
+def test_a_new_version_of_a_decoder_reads_its_format_and_redoes_what_looks_different(
+    stores: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for level in (2, 4):
+        picture = Image(np.full((5, 4, 3), level, np.uint8))
+        stores.source.write(f"{level}.png", encode(picture, format="WEBP"), overwrite=True)
+    replan(stores)
+
+    def computed(step: Step, stage: Stage) -> list[str]:
+        rows: list[str] = []
+        run_shard(
+            *(step, stage, SETTINGS, stores, "00000"),
+            on_row=lambda asset, shard, row, now: rows.append(row.source_key) if now else None,
+        )
+        return sorted(rows)
+
+    reading, matting = ReadStage(SETTINGS.limits), Cutout()
+    assert len(computed(READ, reading)) == len(computed(MATTE, matting)) == COUNT
+    before, decode_webp = reading.fingerprint, decode._decode_webp
+
+    def differently(*arguments: Any) -> Any:
+        pixels = decode_webp(*arguments)
+        return pixels + 1 if pixels[0, 0, 0] == 4 else pixels
+
+    monkeypatch.setitem(DECODER_VERSIONS, "WEBP", 2)
+    monkeypatch.setattr(decode, "_decode_webp", differently)
+    assert reading.fingerprint != before  # The shard is due.
+    assert computed(READ, reading) == ["2.png", "4.png"]
+    assert computed(MATTE, matting) == ["4.png"]
+    assert computed(READ, reading) == computed(MATTE, matting) == []
 
 
 def test_what_changes_for_profiles_alone_is_made_again_for_them_alone(
