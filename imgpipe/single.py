@@ -91,6 +91,8 @@ def process_file(path: Path, settings: Settings, encoding: str, *, shown: bool =
             return Processed(rows)
         if step.asset == RAW:
             _check_size(row, asked, settings)
+            if encoding == "JPEG":
+                _check_opaque(store, row, settings)
         else:
             keys[step.asset] = row.output_key
     final = list(rows.values())[-2]
@@ -267,12 +269,25 @@ def _check_size(row: ImageRow, encoding: str, settings: Settings) -> None:
         )
 
 
+def _check_opaque(store: MemoryStore, row: ImageRow, settings: Settings) -> None:
+    """Raise :class:`ConfigError` where a picture for a JPEG has an alpha that hides something."""
+    if row.details["channels"] not in (2, 4):
+        return
+    decoder = source_decoder(settings.isolation, 1)
+    picture = decoder.decode(store.read(row.output_key), name=row.source_key, limits=settings.limits)
+    if picture.alpha is not None and not (picture.alpha == picture.max_value).all():
+        raise ConfigError(
+            f"{row.source_key}: expected a picture without transparency for a JPEG; give --background or "
+            "--only-mask, or write PNG, WEBP or TIFF"
+        )
+
+
 def _ref(store: MemoryStore, key: str, asset: str, settings: Settings) -> ObjectRef:
     own = asset != RAW
     return ObjectRef(store, key, settings.limits.for_own_files() if own else settings.limits, own=own)
 
 
-def _no_hash(digests: Mapping[str, str]) -> str:
+def _no_hash(digests: Mapping[str, str], source_format: str) -> str:
     return ""  # No result is reused between calls.
 
 

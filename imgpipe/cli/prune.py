@@ -35,7 +35,7 @@ def prune(
         require_plausible(
             len(sources),
             len(sources) + sealed.present,
-            int(any(True for _ in stores.source.list())),
+            int(stores.source.any_key() is not None),
             max_share=settings.limits.max_deleted_share,
             source_url=stores.source.url,
             undone=("Nothing was removed", "`imgpipe prune --yes --allow-deletions`"),

@@ -169,12 +169,13 @@ def _compute_admitted(
         STOP.check()  # It may have waited for the slot.
         result = tools.stage.run(images, item.rows)
     main_role = next(iter(item.inputs))
+    main_format = images[main_role].source_format
     row = replace(
         item.base,
         status=result.status,
         reasons=result.reasons,
         input_sha256=digests[main_role],
-        stage_hash=item.stage_hash_of(digests),
+        stage_hash=item.stage_hash_of(digests, main_format),
         model=result.model,
         metrics=dict(result.metrics),
         details=dict(result.details),

@@ -132,7 +132,7 @@ def _run_held(
         on_row(step.asset, shard, row, False)
     if isinstance(stage, ScoreStage):
         stage = stage.for_shard(dataset, shard)
-    with journal.saved_on_failure():
+    with journal.kept():
         computed = run_items(
             ReplaceableStage(stage, step.action) if decisions.digest else stage,
             step.asset,

@@ -165,6 +165,9 @@ class S3Store:
         """Whether the server was seen to list in another order than by key, which no setting says."""
         return self._order == "auto" and not lists_by_key(self._place, self._order)
 
+    def any_key(self) -> str | None:
+        return next((found.key for found in self._list("", None) if not is_hidden(found.key)), None)
+
     def delete(self, key: str) -> None:
         check_key(key)
         try:
