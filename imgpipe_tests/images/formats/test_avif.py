@@ -49,6 +49,16 @@ def test_metadata_behind_the_pixels(channels: int, blocks: str, shape: tuple[int
     assert decoded.notes == ()
 
 
+def test_items_with_wide_numbers_and_a_gain_map() -> None:
+    data = avif_files.with_wide_numbers(
+        avif_files.pillow_avif(avif_files.coordinates(), exif=sources.exif(1))
+    )
+    assert sources.exif_fields(_read(data).exif) == sources.exif_fields(sources.exif(1))
+    assert _read(data.replace(b"Exif", b"tmap", 1)).notes == (
+        "gain map (HDR) not carried: the base picture kept",
+    )
+
+
 @pytest.mark.parametrize("name", ["exif_only", "frame_exif"])
 @pytest.mark.shared
 def test_files_of_libheif(shared: Path, name: str) -> None:
