@@ -14,7 +14,6 @@ from imgpipe.assets.images import uses_gpu
 from imgpipe.cli import app
 from imgpipe.errors import ConfigError, PackagesMissing
 from imgpipe.records import Status
-from imgpipe.review import claude
 from imgpipe.review.build import require_reviewer
 from imgpipe.review.queue import read_queue
 from imgpipe.review.reviewers import review_of
@@ -36,7 +35,6 @@ BAD = verdict("fail", [FAULT], reason="Garbled <b>letters</b> at the top.")
 def space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Space:
     """Three drawings in two shards, enlarged twice."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(claude, "FIRST_WAIT_SECONDS", 0.0)
     for number in range(3):
         write_drawing(tmp_path / "raw", f"{number}.png", seed=number)
     options = {"actions": ["upscale"], "review.enabled": True, "review.reviewer": "claude"}
