@@ -145,6 +145,17 @@ def test_limits_on_spending(api: MessagesApi, limits: dict[str, Any], answered: 
     assert len(api.requests) == answered
 
 
+def test_a_stop_ends_it_before_the_next_request(api: MessagesApi) -> None:
+    def stop() -> None:
+        raise KeyboardInterrupt
+
+    asking = Asking()
+    asking.reviewer = ClaudeReviewer(ReviewSettings(), Spending(ReviewSettings()), stop)
+    with pytest.raises(KeyboardInterrupt):
+        asking.review()
+    assert api.requests == []
+
+
 def test_a_large_picture_is_reduced(api: MessagesApi) -> None:
     """Noise of 400 px takes 150 kB as JPEG."""
     Asking(max_bytes=50_000).review(400)

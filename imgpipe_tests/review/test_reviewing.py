@@ -58,7 +58,7 @@ def document(space: Space, name: str) -> dict[str, Any]:
 
 
 def test_verdicts_are_asked_for_once(space: Space, api: MessagesApi) -> None:
-    """Not when the scores are made again, and for pictures, prompt and model each; nothing else is redone."""
+    """Not when the scores are made again, but for another model; nothing else is redone."""
     space.run(**{"review.enabled": False})
     assert verdicts(space) == ["none"] * 3
     assert "machine_review" not in document(space, "0.png")
@@ -68,10 +68,12 @@ def test_verdicts_are_asked_for_once(space: Space, api: MessagesApi) -> None:
     assert space.run() == 0
     for shard in ("00000", "00001"):
         space.stores.output.delete(keys.table_key("quality_reports", "art", shard))
+    damaged = next(iter(space.stores.output.list("verdicts/"))).key
+    space.stores.output.write(damaged, b'{"verdict": "pass"}', overwrite=True)
     assert space.run() == 2
-    assert (len(space.computed), len(api.requests), verdicts(space)) == (3, 3, ["pass"] * 3)
+    assert (len(space.computed), len(api.requests), verdicts(space)) == (3, 4, ["pass"] * 3)
     space.run(**{"review.model": "claude-sonnet-5-5"})
-    assert len(api.requests) == 6
+    assert len(api.requests) == 7
     space.run(**{"review.enabled": False})
     assert verdicts(space) == ["none"] * 3
 
