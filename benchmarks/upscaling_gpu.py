@@ -32,7 +32,8 @@ from upscaling_contenders import (
 )
 
 from imgpipe.config import Settings
-from imgpipe.engines.local import ObjectRef, WorkItem, run_items
+from imgpipe.engines.local import run_items
+from imgpipe.engines.work import ObjectRef, WorkItem
 from imgpipe.inference.device import resolve_precision
 from imgpipe.records import ImageRow, Status
 from imgpipe.stages.upscale import UpscaleStage

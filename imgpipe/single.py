@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from imgpipe.config import Settings
-from imgpipe.engines.local import ObjectRef, WorkItem, run_items
+from imgpipe.engines.local import run_items
 from imgpipe.engines.review import with_document
 from imgpipe.engines.reviewing import reviews_of
+from imgpipe.engines.work import ObjectRef, WorkItem
 from imgpipe.errors import ConfigError, EncodeError
 from imgpipe.images.image import Image
 from imgpipe.pictures.decoders import source_decoder
@@ -56,17 +57,6 @@ class Processed:
         return self.last.status
 
 
-class _OneFile(MemoryStore):
-    """Objects that all come from one file; messages name that."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__()
-        self._path = path
-
-    def uri(self, key: str) -> str:
-        return str(self._path)
-
-
 def process_file(path: Path, settings: Settings, encoding: str, *, shown: bool = False) -> Processed:
     """Run the configured actions on one file and score what is returned.
 
@@ -82,7 +72,7 @@ def process_file(path: Path, settings: Settings, encoding: str, *, shown: bool =
             "expected a format with transparency for a cutout, got JPEG; give --background or --only-mask, "
             "or write PNG, WEBP or TIFF"
         )
-    store = _OneFile(path)
+    store = MemoryStore(shown=str(path))
     store.write(path.name, _read_file(path))
     rows: dict[str, ImageRow] = {}
     keys = {RAW: path.name}

@@ -14,13 +14,13 @@ from dagster import AssetCheckResult, AssetCheckSeverity, MetadataValue
 from imgpipe.assets.gallery import Gallery, Shown
 from imgpipe.assets.metadata import failing_table, review_counts, table, why
 from imgpipe.engines.rejections import causes_in_words, count_causes
-from imgpipe.engines.shard import Stores
 from imgpipe.metrics import CHECKS, LIMITS, limits_by_check
 from imgpipe.records import ImageRow, ShardManifest, Status, count_statuses
 from imgpipe.review.decisions import Verdict, verdict_of
 from imgpipe.review.reviewers import review_of
 from imgpipe.settings import AssetSettings
 from imgpipe.stages.catalogue import MATTED, QUALITY
+from imgpipe.storage.opening import Stores
 
 #: Check -> what it means that it passes.
 DESCRIPTIONS: Mapping[str, str] = {

@@ -11,13 +11,14 @@ from dagster import MetadataValue, TableColumn, TableRecord, TableSchema
 
 from imgpipe.config import Settings
 from imgpipe.engines.files import files_by_kind
-from imgpipe.engines.shard import ShardResult, Stores
+from imgpipe.engines.shard import ShardResult
 from imgpipe.records import ImageRow, Status
 from imgpipe.review.decisions import Verdict, verdict_of
 from imgpipe.review.reviewers import review_of
 from imgpipe.settings import CostSettings
 from imgpipe.stages.catalogue import QUALITY, RAW
 from imgpipe.storage import keys
+from imgpipe.storage.opening import Stores
 
 _WORST = 10
 #: Scores whose course over partitions and time is shown.

@@ -13,10 +13,11 @@ import typer
 from imgpipe import __version__
 from imgpipe.cli.common import EXIT_OK, EXIT_USAGE, Assignments, exits, out, settings_from
 from imgpipe.cli.console import escape
-from imgpipe.config import Settings, parse_assignments
+from imgpipe.config import Settings
 from imgpipe.errors import ImgpipeError, ObjectExists
 from imgpipe.inference.device import available_memory_bytes, resolve_device, resolve_precision
 from imgpipe.inference.weights import locate
+from imgpipe.settings.given import parse_assignments
 from imgpipe.storage.store import ImageStore
 
 #: Every distribution that installs the module ``cv2``.

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 
-from imgpipe.engines.local import WorkItem
+from imgpipe.engines.work import WorkItem
 from imgpipe.errors import ObjectMissing, StorageError
 from imgpipe.records import ImageRow
 from imgpipe.storage import keys
@@ -53,6 +53,10 @@ class Journal:
         if etag == row.etag and attempts >= row.attempts:
             row = replace(row, attempts=attempts + 1)
         return replace(item, base=row, begin=partial(self._begin, row))
+
+    def attempts_of_killed(self, image_id: str) -> int:
+        """How many attempts at an image there were, where the process ended in the last one; else 0."""
+        return self._killed.get(image_id, ("", 0))[1]
 
     def _begin(self, row: ImageRow) -> None:
         """Write down that this image is in flight. Threads that come together share one writing."""

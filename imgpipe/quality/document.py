@@ -59,7 +59,8 @@ class Making:
     """How the result was made.
 
     ``reference``: name of the asset whose picture the result was compared with, or ``source``.
-    ``matting_metrics``: what the matting stage said of itself. ``timings_seconds``: step -> seconds.
+    ``matting_metrics``: what the matting stage said of itself. ``enhancement``: the limits of the enhanced
+    file in bytes, whether they are met, and why not. ``timings_seconds``: step -> seconds.
     """
 
     reference: str
@@ -68,6 +69,7 @@ class Making:
     tile_grid: TileGrid | None = None
     matting_model: ModelUse | None = None
     matting_metrics: Mapping[str, float] = field(default_factory=dict)
+    enhancement: Mapping[str, Any] | None = None
     timings_seconds: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -106,6 +108,7 @@ def build_document(
         "checks": [_check(check) for check in report.checks],
         "profile": report.profile,
         "matte": _matte(scores, making),
+        "enhancement": None if making.enhancement is None else dict(making.enhancement),
         "model": None if making.model is None else making.model.as_dict(),
         "tile_grid": None if making.tile_grid is None else making.tile_grid.as_dict(),
         "timings_seconds": {

@@ -1,6 +1,6 @@
 """The sections of a data set's settings, each option with its meaning, unit and range."""
 
-from imgpipe.settings.operations import AssetSettings, AutomationSettings, CostSettings
+from imgpipe.settings.operations import AssetSettings, AutomationSettings, CostSettings, JobSettings
 from imgpipe.settings.pictures import EnhanceSettings, RembgSettings, UpscaleSettings
 from imgpipe.settings.quality import QualitySettings
 from imgpipe.settings.review import ReviewSettings
@@ -15,6 +15,7 @@ __all__ = [
     "EnhanceSettings",
     "IntakeSettings",
     "IsolationSettings",
+    "JobSettings",
     "LimitSettings",
     "QualitySettings",
     "RembgSettings",

@@ -1,4 +1,4 @@
-"""Settings of automation, the Dagster UI and cost estimates."""
+"""Settings of automation, the Dagster UI, cost estimates and jobs."""
 
 from __future__ import annotations
 
@@ -142,3 +142,29 @@ class CostSettings(Section):
         None, ge=0, le=100_000, description="Price of the machine per hour; null = no estimates."
     )
     currency: str = Field("USD", pattern="^[A-Z]{3}$", description="Currency of the price, ISO 4217.")
+
+
+class JobSettings(Section):
+    """Jobs of `imgpipe serve` and of the RunPod worker."""
+
+    at_once: int = Field(
+        0, ge=0, le=256, description="Jobs in flight at the same time; 0 = number of cores + 2."
+    )
+    max_waiting: int = Field(
+        100, ge=1, le=100_000, description="Jobs that may wait for their turn; more are refused (status 429)."
+    )
+    url_prefixes: tuple[str, ...] = Field(
+        ("s3://",),
+        description="What addresses of pictures may begin with, each up to a `/`: s3:// (all that the "
+        "credentials here can read), s3://bucket/prefix/, https://host/. Private networks are never asked.",
+    )
+
+    @field_validator("url_prefixes")
+    @classmethod
+    def _whole_prefixes(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for prefix in value:
+            if not re.fullmatch(r"s3://|https?://|(s3|https?)://[^\s@?#]+/", prefix):
+                raise ValueError(
+                    f"expected s3://, https:// or http://, with what follows ending in /, {prefix!r} is not"
+                )
+        return value

@@ -13,7 +13,7 @@ from imgpipe.stages.fingerprint import fingerprint
 from imgpipe.stages.protocol import PictureSize, StageResult
 
 #: Increment when decoding gives other pictures for the same files.
-CODE_VERSION = 2
+CODE_VERSION = 3
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,18 +7,19 @@ import logging
 import os
 from collections.abc import Mapping
 from functools import cached_property
+from typing import Any
 
 from imgpipe.images.image import Image
 from imgpipe.quality.document import Making, StoredPicture, Subject, build_document
 from imgpipe.records import ImageRow, TileGrid
 from imgpipe.settings import QualitySettings
-from imgpipe.stages.catalogue import MATTED, RAW, UPSCALED
+from imgpipe.stages.catalogue import ENHANCED, MATTED, RAW, UPSCALED
 from imgpipe.stages.chain import chain_of
 from imgpipe.stages.fingerprint import fingerprint
 from imgpipe.stages.protocol import FIXED_BYTES, PictureSize, StageResult
 
 #: Increment when the same pictures get other scores, another verdict or another quality.json.
-CODE_VERSION = 3
+CODE_VERSION = 4
 
 #: Measured with alpha and a matte: planes of the compared size, and the RGB of both where it is kept.
 _BYTES_PER_PIXEL, _KEPT_BYTES_PER_PIXEL = 30, 24
@@ -96,6 +97,7 @@ class ScoreStage:
                 tile_grid=grid,
                 matting_model=matted.model if matted else None,
                 matting_metrics=matted.metrics if matted else {},
+                enhancement=_enhancement(rows.get(ENHANCED)),
                 timings_seconds={asset: sum(row.seconds.values()) for asset, row in rows.items()},
             ),
         )
@@ -131,6 +133,13 @@ class ScoreStage:
         if self._place is None:
             return Subject(raw.source_key, notes=raw.reasons)
         return Subject(raw.source_key, raw.image_id, *self._place, raw.reasons)
+
+
+def _enhancement(row: ImageRow | None) -> dict[str, Any] | None:
+    if row is None:
+        return None
+    names = ("min_bytes", "min_bytes_met", "max_bytes", "max_bytes_met")
+    return {**{name: row.details.get(name) for name in names}, "reasons": list(row.reasons)}
 
 
 def _grid_on(reference: Image, upscaled: ImageRow) -> TileGrid:

@@ -10,18 +10,12 @@ from types import MappingProxyType
 
 import pytest
 
-from imgpipe.config import (
-    ALIASES,
-    Settings,
-    dump_settings,
-    found_file_naming_others,
-    load_settings,
-    parse_assignments,
-)
+from imgpipe.config import Settings, dump_settings, found_file_naming_others, load_settings
 from imgpipe.errors import ConfigError
 from imgpipe.metrics import LIMITS
 from imgpipe.names import dataset_name_from
 from imgpipe.settings.describe import describe_fields
+from imgpipe.settings.given import ALIASES, parse_assignments
 
 
 @pytest.fixture(autouse=True)

@@ -11,8 +11,9 @@ from typing import cast
 import numpy as np
 import pytest
 
-from imgpipe.engines.local import ObjectRef, WorkItem, run_items
+from imgpipe.engines.local import run_items
 from imgpipe.engines.stop import STOP, Stopped
+from imgpipe.engines.work import ObjectRef, WorkItem
 from imgpipe.errors import ModelError, ObjectChanged, StoreUnavailable
 from imgpipe.images.decode import decode
 from imgpipe.images.encode import encode

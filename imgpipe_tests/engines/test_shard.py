@@ -14,7 +14,7 @@ import pytest
 
 from imgpipe.config import Settings
 from imgpipe.engines.files import lost_outputs
-from imgpipe.engines.shard import Stores, run_shard
+from imgpipe.engines.shard import run_shard
 from imgpipe.errors import LeaseLost, ObjectMissing, StoreUnavailable
 from imgpipe.images.encode import encode
 from imgpipe.images.image import Image
@@ -27,6 +27,7 @@ from imgpipe.storage import keys, lease
 from imgpipe.storage.local import LocalStore
 from imgpipe.storage.manifests import read_manifest
 from imgpipe.storage.memory import MemoryStore
+from imgpipe.storage.opening import Stores
 from imgpipe.storage.s3 import S3Store
 from imgpipe.storage.s3_client import s3_client
 from imgpipe.storage.tables import read_table, write_table
@@ -358,7 +359,7 @@ def test_what_changes_for_profiles_alone_is_made_again_for_them_alone(
     replan(stores)
     read(stores)
     rows_of(stores, MATTE, Cutout())
-    monkeypatch.setattr("imgpipe.engines.shard.PROFILE_VERSION", 99)
+    monkeypatch.setattr("imgpipe.engines.due.PROFILE_VERSION", 99)
     again = Cutout()
     rows_of(stores, MATTE, again)
     assert again.seen == [2]
