@@ -13,6 +13,8 @@ from typer.testing import CliRunner, Result
 from imgpipe.assets.images import uses_gpu
 from imgpipe.cli import app
 from imgpipe.errors import ConfigError, PackagesMissing
+from imgpipe.jobs.book import open_book
+from imgpipe.jobs.request import job_settings, order
 from imgpipe.records import Status
 from imgpipe.review.build import require_reviewer
 from imgpipe.review.queue import read_queue
@@ -22,6 +24,7 @@ from imgpipe.stages.chain import steps
 from imgpipe.storage import keys
 from imgpipe_tests.assets.test_run import execute, metadata
 from imgpipe_tests.end_to_end.conftest import write_drawing
+from imgpipe_tests.jobs.pictures import drawing
 from imgpipe_tests.quality.documents import validate
 from imgpipe_tests.review.messages_api import KEY, MessagesApi, Reply, failure, message, verdict
 from imgpipe_tests.review.space import QUICK, Space
@@ -167,6 +170,20 @@ def test_one_picture(space: Space, api: MessagesApi, tmp_path: Path) -> None:
     assert done.exit_code == 1, done.output
     found = json.loads((tmp_path / "0.json").read_text())
     assert (found["status"], found["machine_review"]["issues"]) == ("rejected", [FAULT])
+
+
+def test_a_job_of_the_server(space: Space, api: MessagesApi, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reviewed as its operator configured; the operator without a key hears it at the start."""
+    settings = space.settings(source="", dataset="dataset")
+    book = open_book(settings)
+    job = book.add(order(drawing(), job_settings(book.base, ("upscale",), {"scale": 2})))
+    book.run(job)
+    assert book.answer(job)["quality"]["machine_review"]["verdict"] == "pass"
+    with pytest.raises(ConfigError, match="not for a job to set"):
+        job_settings(book.base, ("upscale",), {"review.model": "claude-opus-5-5"})
+    monkeypatch.delenv("ANTHROPIC_API_KEY")
+    with pytest.raises(ConfigError, match="ANTHROPIC_API_KEY"):
+        open_book(settings)
 
 
 def test_a_missing_key_or_package_is_told_before_any_work(
