@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 from pydantic import ValidationError
 
@@ -26,18 +25,15 @@ from imgpipe.review.decisions import subject_sha256, verdict_on, without_verdict
 from imgpipe.review.reviewers import MACHINE_REVIEW, Review, Reviewer, Subject, review_of
 from imgpipe.stages.catalogue import RAW
 from imgpipe.storage import keys
-from imgpipe.storage.store import ImageStore
 
 log = logging.getLogger(__name__)
-
-Tables = Mapping[str, Mapping[str, ImageRow]]
 
 
 def reviews_of(
     settings: Settings,
     reader: PictureReader,
     rows: Mapping[str, ImageRow],
-    upstream: Tables,
+    upstream: Mapping[str, Mapping[str, ImageRow]],
     decisions: Decisions,
 ) -> dict[str, Review]:
     """The verdict by image id on every scored image; none where review is off.
@@ -46,7 +42,7 @@ def reviews_of(
     already is kept, as long as pictures and reviewer are the same. A paid reviewer is not asked about images
     that are rejected already or that a person has decided about.
     """
-    reviewer = build_reviewer(settings.review, STOP.sleep)
+    reviewer = build_reviewer(settings.review, STOP.check)
     if reviewer is None:
         return {}
     work = _Reviewing(settings.dataset, reader, reviewer)
@@ -56,24 +52,19 @@ def reviews_of(
         if row.status not in (Status.OK, Status.REJECTED) or not row.output_key:
             continue
         plain = without_verdict(without_verdict(row), MACHINE_REVIEW)
-        before = {asset: table[image_id] for asset, table in upstream.items()}
-        subject, known = work.subject(plain, before), review_of(row)
+        source, result = upstream[RAW][image_id], list(upstream.values())[-1][image_id]
+        subject, known = work.subject(plain, source, result), review_of(row)
+        decided = verdict_on(decisions.of(image_id), subject_sha256(plain, result)) is not None
         if reviewer.paid and known is not None and known.settled and known.key == subject.key:
             found[image_id] = known
-        elif not reviewer.paid or (plain.status is Status.OK and not _decided(plain, before, decisions)):
+        elif not reviewer.paid or (plain.status is Status.OK and not decided):
             asked.append(subject)
     return found | dict(work.verdicts(asked))
 
 
 def unsettled(rows: Iterable[ImageRow]) -> int:
     """Images that stayed unreviewed and may be judged when the reviewer is asked again."""
-    reviews = map(review_of, rows)
-    return sum(review is not None and not review.settled for review in reviews)
-
-
-def _decided(row: ImageRow, before: Mapping[str, ImageRow], decisions: Decisions) -> bool:
-    scored = list(before.values())[-1]
-    return verdict_on(decisions.of(row.image_id), subject_sha256(row, scored)) is not None
+    return sum(review is not None and not review.settled for review in map(review_of, rows))
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,24 +73,16 @@ class _Reviewing:
     reader: PictureReader
     reviewer: Reviewer
 
-    def subject(self, row: ImageRow, before: Mapping[str, ImageRow]) -> Subject:
-        """``before``: the image's rows of the assets before, in chain order."""
-        result, source = list(before.values())[-1], before[RAW]
+    def subject(self, row: ImageRow, source: ImageRow, result: ImageRow) -> Subject:
         facts = [self.reviewer.identity, result.output_sha256, source.output_sha256]
-        return Subject(
-            key=hashlib.sha256(json.dumps(facts).encode()).hexdigest(),
-            row=row,
-            size=(result.width, result.height),
-            document=lambda: _read_document(self.reader.output, row),
-            pictures=partial(self._pictures, result, source),
-        )
+        key = hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+        return Subject(key, row, (result.width, result.height), partial(self._pictures, result, source))
 
     def verdicts(self, subjects: list[Subject]) -> Iterator[tuple[str, Review]]:
         """(image id, verdict) of all, as they come; raises Stopped on a request to stop."""
         pool = ThreadPoolExecutor(self.reviewer.concurrency, "imgpipe-reviewer")
-        jobs = [pool.submit(self._verdict, subject) for subject in subjects]
         try:
-            for job in as_completed(jobs):
+            for job in as_completed([pool.submit(self._verdict, subject) for subject in subjects]):
                 yield job.result()
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
@@ -133,8 +116,3 @@ class _Reviewing:
             return Image(area_thumbnail(image, fit_size(image.width, image.height, max_side)))
 
         return shown(result), shown(source)
-
-
-def _read_document(output: ImageStore, row: ImageRow) -> Mapping[str, Any]:
-    document: Mapping[str, Any] = json.loads(output.read(row.output_key))
-    return document

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import time
 from collections.abc import Callable
 
 from imgpipe.errors import ConfigError, PackagesMissing
@@ -15,13 +14,20 @@ from imgpipe.review.spending import spending_of
 from imgpipe.settings import ReviewSettings
 
 
-def build_reviewer(settings: ReviewSettings, sleep: Callable[[float], None] = time.sleep) -> Reviewer | None:
-    """The configured reviewer, ``None`` where review is off. Asking it needs :func:`require_reviewer`."""
+def _go_on() -> None:
+    """Nothing stops a review."""
+
+
+def build_reviewer(settings: ReviewSettings, check: Callable[[], None] = _go_on) -> Reviewer | None:
+    """The configured reviewer, ``None`` where review is off. Asking it needs :func:`require_reviewer`.
+
+    ``check``: called before every request; its exception ends the review.
+    """
     if not settings.enabled:
         return None
     if settings.reviewer == "checks":
         return ChecksReviewer()
-    return ClaudeReviewer(settings, spending_of(settings), sleep)
+    return ClaudeReviewer(settings, spending_of(settings), check)
 
 
 def require_reviewer(settings: ReviewSettings) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
@@ -56,14 +56,13 @@ class Subject:
     """One image to judge.
 
     ``row``: its quality row, without any verdict of a person or a reviewer. ``size``: of the result, px.
-    ``document``: reads its quality.json. ``pictures``: decodes result and source, opaque 8-bit sRGB over a
-    checkerboard, the longest side as given, px; raises one of :data:`~imgpipe.errors.PER_IMAGE_ERRORS`.
+    ``pictures``: decodes result and source, opaque 8-bit sRGB over a checkerboard, the longest side as given,
+    px; raises one of :data:`~imgpipe.errors.PER_IMAGE_ERRORS`.
     """
 
     key: str
     row: ImageRow
     size: tuple[int, int]
-    document: Callable[[], Mapping[str, Any]]
     pictures: Callable[[int], tuple[Image, Image]]
 
 
@@ -74,12 +73,9 @@ class Reviewer(Protocol):
     costs time or money, so it is kept, and images that are rejected already are not asked about.
     """
 
-    @property
-    def identity(self) -> str: ...
-    @property
-    def paid(self) -> bool: ...
-    @property
-    def concurrency(self) -> int: ...
+    identity: str
+    paid: bool
+    concurrency: int
 
     def review(self, subject: Subject) -> Review: ...
 

@@ -13,8 +13,9 @@ from typer.testing import CliRunner, Result
 from imgpipe.assets.images import uses_gpu
 from imgpipe.cli import app
 from imgpipe.errors import ConfigError, PackagesMissing
+from imgpipe.jobs.book import open_book
+from imgpipe.jobs.request import job_settings, order
 from imgpipe.records import Status
-from imgpipe.review import claude
 from imgpipe.review.build import require_reviewer
 from imgpipe.review.queue import read_queue
 from imgpipe.review.reviewers import review_of
@@ -23,6 +24,7 @@ from imgpipe.stages.chain import steps
 from imgpipe.storage import keys
 from imgpipe_tests.assets.test_run import execute, metadata
 from imgpipe_tests.end_to_end.conftest import write_drawing
+from imgpipe_tests.jobs.pictures import drawing
 from imgpipe_tests.quality.documents import validate
 from imgpipe_tests.review.messages_api import KEY, MessagesApi, Reply, failure, message, verdict
 from imgpipe_tests.review.space import QUICK, Space
@@ -36,7 +38,6 @@ BAD = verdict("fail", [FAULT], reason="Garbled <b>letters</b> at the top.")
 def space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Space:
     """Three drawings in two shards, enlarged twice."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(claude, "FIRST_WAIT_SECONDS", 0.0)
     for number in range(3):
         write_drawing(tmp_path / "raw", f"{number}.png", seed=number)
     options = {"actions": ["upscale"], "review.enabled": True, "review.reviewer": "claude"}
@@ -60,7 +61,7 @@ def document(space: Space, name: str) -> dict[str, Any]:
 
 
 def test_verdicts_are_asked_for_once(space: Space, api: MessagesApi) -> None:
-    """Not when the scores are made again, and for pictures, prompt and model each; nothing else is redone."""
+    """Not when the scores are made again, but for another model; nothing else is redone."""
     space.run(**{"review.enabled": False})
     assert verdicts(space) == ["none"] * 3
     assert "machine_review" not in document(space, "0.png")
@@ -70,10 +71,12 @@ def test_verdicts_are_asked_for_once(space: Space, api: MessagesApi) -> None:
     assert space.run() == 0
     for shard in ("00000", "00001"):
         space.stores.output.delete(keys.table_key("quality_reports", "art", shard))
+    damaged = next(iter(space.stores.output.list("verdicts/"))).key
+    space.stores.output.write(damaged, b'{"verdict": "pass"}', overwrite=True)
     assert space.run() == 2
-    assert (len(space.computed), len(api.requests), verdicts(space)) == (3, 3, ["pass"] * 3)
+    assert (len(space.computed), len(api.requests), verdicts(space)) == (3, 4, ["pass"] * 3)
     space.run(**{"review.model": "claude-sonnet-5-5"})
-    assert len(api.requests) == 6
+    assert len(api.requests) == 7
     space.run(**{"review.enabled": False})
     assert verdicts(space) == ["none"] * 3
 
@@ -167,6 +170,20 @@ def test_one_picture(space: Space, api: MessagesApi, tmp_path: Path) -> None:
     assert done.exit_code == 1, done.output
     found = json.loads((tmp_path / "0.json").read_text())
     assert (found["status"], found["machine_review"]["issues"]) == ("rejected", [FAULT])
+
+
+def test_a_job_of_the_server(space: Space, api: MessagesApi, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reviewed as its operator configured; the operator without a key hears it at the start."""
+    settings = space.settings(source="", dataset="dataset")
+    book = open_book(settings)
+    job = book.add(order(drawing(), job_settings(book.base, ("upscale",), {"scale": 2})))
+    book.run(job)
+    assert book.answer(job)["quality"]["machine_review"]["verdict"] == "pass"
+    with pytest.raises(ConfigError, match="not for a job to set"):
+        job_settings(book.base, ("upscale",), {"review.model": "claude-opus-5-5"})
+    monkeypatch.delenv("ANTHROPIC_API_KEY")
+    with pytest.raises(ConfigError, match="ANTHROPIC_API_KEY"):
+        open_book(settings)
 
 
 def test_a_missing_key_or_package_is_told_before_any_work(
