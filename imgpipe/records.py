@@ -47,11 +47,15 @@ class ManifestEntry:
 
 @dataclass(frozen=True, slots=True)
 class ShardManifest:
-    """A sealed shard: which images belong to it never changes; etags follow the sources."""
+    """A sealed shard: which images belong to it never changes; etags follow the sources.
+
+    ``settings``: JSON of the settings that a job brings along; empty for shards of a data set.
+    """
 
     dataset: str
     shard: str
     entries: tuple[ManifestEntry, ...]
+    settings: str = ""
 
     @property
     def digest(self) -> str:

@@ -38,6 +38,7 @@ from imgpipe.engines.status import (
     total_counts,
 )
 from imgpipe.errors import ConfigError, ObjectChanged, ObjectMissing, ObjectUnreadable
+from imgpipe.review.build import require_reviewer
 from imgpipe.stages.build import warm_up
 from imgpipe.stages.chain import steps
 from imgpipe.stages.start import starting
@@ -118,7 +119,9 @@ def materialize_pending(settings: Settings, retry: Retry = EVERYTHING, allowed: 
 
     With a ``retry`` of failed images only, nothing is planned: new and changed sources are not considered.
     """
-    wanted = fingerprints(settings)  # Missing weights are reported before anything is listed or written.
+    # What is missing is reported before anything is listed or written.
+    wanted = fingerprints(settings)
+    require_reviewer(settings.review)
     with starting():
         from imgpipe.launch import check_instance  # takes seconds: Dagster
     check_instance()

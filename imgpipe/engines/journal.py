@@ -54,6 +54,10 @@ class Journal:
             row = replace(row, attempts=attempts + 1)
         return replace(item, base=row, begin=partial(self._begin, row))
 
+    def attempts_of_killed(self, image_id: str) -> int:
+        """How many attempts at an image there were, where the process ended in the last one; else 0."""
+        return self._killed.get(image_id, ("", 0))[1]
+
     def _begin(self, row: ImageRow) -> None:
         """Write down that this image is in flight. Threads that come together share one writing."""
         with self._changing:

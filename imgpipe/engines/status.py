@@ -14,6 +14,7 @@ from imgpipe.engines.files import lost_outputs
 from imgpipe.engines.shard import combine_digests
 from imgpipe.errors import ObjectMissing, ObjectUnreadable
 from imgpipe.review.book import decision_digests
+from imgpipe.review.build import reviewer_identity
 from imgpipe.stages.build import build_stage
 from imgpipe.stages.catalogue import QUALITY
 from imgpipe.stages.chain import steps
@@ -27,7 +28,7 @@ _READERS = 16
 
 
 class State(StrEnum):
-    """State of one asset's table for one shard."""
+    """One asset's table for one shard. ``failed``: with errors, or images that are still to be reviewed."""
 
     MISSING = "missing"
     STALE = "stale"
@@ -139,10 +140,11 @@ def _shard_status(
             or meta["manifest_digest"] != facts.digest
             or meta["upstream_digest"] != combine_digests(above)
             or meta["review_digest"] != reviewed.get((step.asset, shard), "")
+            or (step.asset == QUALITY and meta.get("reviewer", "") != reviewer_identity(settings.review))
             or (wanted is not None and meta["fingerprint"] != wanted[step.asset])
         ):
             states[step.asset] = State.STALE
-        elif counts["error"]:
+        elif counts["error"] or int(meta.get("unsettled", 0)):
             states[step.asset] = State.FAILED
         else:
             states[step.asset] = State.COMPLETE
