@@ -54,11 +54,17 @@ def expand_names(values: Mapping[str, Any]) -> dict[str, Any]:
     """Nest dotted keys and replace the aliases of :data:`ALIASES`; conflicts are refused.
 
     In a section its own aliases are known too (``rembg: {alpha_matting_erode_size: 3}``); the keys below
-    ``image_pipeline:`` are taken as if they stood at the top.
+    ``image_pipeline:`` are taken as if they stood at the top. ``review_enabled`` means the vision model: it
+    sets two.
     """
     result: dict[str, Any] = {}
     for path, value in _flat(values):
         section, _, name = path.rpartition(".")
+        if name == "review_enabled" and section in ("", "fix_artifacts"):
+            _put(result, ["review", "enabled"], value, path)
+            if value is True:
+                _put(result, ["review", "reviewer"], "claude", path)
+            continue
         alias = ALIASES.get(name, "")
         target = alias if not section or alias.startswith(f"{section}.") else ALIASES.get(path, "")
         if target and name in _MEANINGS:

@@ -14,16 +14,20 @@ Precision = Literal["auto", "fp32", "bf16", "fp16"]
 UpscaleBackend = Literal["auto", "spandrel", "realesrgan", "dnn_superres", "onnx"]
 
 
-def _not_mdsr(value: str) -> str:
+#: Names of published weights files -> ours, where they are not the same.
+_PUBLISHED = {"RealESRGAN_x4plus_anime_6B": "realesrgan-anime-6b"}
+
+
+def _upscaling_model(value: str) -> str:
     if re.fullmatch(r"mdsr([_x\d]*|.*\.pb)", value.replace("\\", "/").rpartition("/")[2], re.IGNORECASE):
         raise ValueError(
             "MDSR is not among the networks of OpenCV's dnn_superres (EDSR, ESPCN, FSRCNN, LapSRN); "
             "give one of these, as in EDSR_x4.pb"
         )
-    return value
+    return _PUBLISHED.get(value, value)
 
 
-UpscalingModel = Annotated[str, Field(min_length=1), AfterValidator(_not_mdsr)]
+UpscalingModel = Annotated[str, Field(min_length=1), AfterValidator(_upscaling_model)]
 Side = Annotated[int, Field(ge=1, le=65535)]
 
 

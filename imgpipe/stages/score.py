@@ -98,10 +98,11 @@ class ScoreStage:
                 matting_model=matted.model if matted else None,
                 matting_metrics=matted.metrics if matted else {},
                 enhancement=_enhancement(rows.get(ENHANCED)),
-                timings_seconds={asset: sum(row.seconds.values()) for asset, row in rows.items()},
+                timings_seconds={asset: row.total_seconds for asset, row in rows.items()},
+                model_load_seconds=sum(row.details.get("model_load_seconds", 0.0) for row in rows.values()),
             ),
         )
-        _log_line(raw, last, report.metrics)
+        _log_line(rows, report.metrics)
         outputs: dict[str, Image | bytes] = {
             "quality.json": (json.dumps(document, indent=2, allow_nan=False) + "\n").encode()
         }
@@ -152,10 +153,13 @@ def _grid_on(reference: Image, upscaled: ImageRow) -> TileGrid:
     return TileGrid(xs, ys, grid.scale / factor)
 
 
-def _log_line(raw: ImageRow, last: ImageRow, metrics: Mapping[str, float]) -> None:
-    """The line per image that people grep for; ``target_bytes`` is none where no size was asked for."""
+def _log_line(rows: Mapping[str, ImageRow], metrics: Mapping[str, float]) -> None:
+    """The line per image that people grep for; ``target_bytes`` is none where no least size was asked for."""
+    raw, last = rows[RAW], list(rows.values())[-1]
+    wanted = rows[ENHANCED].details.get("min_bytes") if ENHANCED in rows else None
     log.info(
-        "%s dims_before=%dx%d dims_after=%dx%d psnr=%s ssim=%s target_bytes=none actual_bytes=%d format=%s",
+        "QualityEnhancer: %s dims_before=%dx%d dims_after=%dx%d psnr=%s ssim=%s target_bytes=%s "
+        "actual_bytes=%d format=%s",
         raw.source_key,
         raw.width,
         raw.height,
@@ -163,6 +167,7 @@ def _log_line(raw: ImageRow, last: ImageRow, metrics: Mapping[str, float]) -> No
         last.height,
         metrics.get("psnr", "identical"),
         metrics.get("ssim", "none"),
+        wanted or "none",
         last.size_bytes,
         last.format,
     )
