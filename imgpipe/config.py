@@ -30,6 +30,7 @@ from imgpipe.settings import (
     FixSettings,
     IntakeSettings,
     IsolationSettings,
+    JobSettings,
     LimitSettings,
     QualitySettings,
     RembgSettings,
@@ -48,7 +49,7 @@ REFUSED = "configuration refused:"
 _FOUND = Path("imgpipe.yaml")
 
 #: Environment variables with the prefix IMGPIPE_ that are not settings; IMGPIPE_TEST_* is for the test suite.
-_ENV_OTHER = {"IMGPIPE_CONFIG", "IMGPIPE_FOLDER"}
+_ENV_OTHER = {"IMGPIPE_CONFIG", "IMGPIPE_FOLDER", "IMGPIPE_SERVE_TOKEN"}
 
 
 def _list_actions(schema: dict[str, Any], settings: type[Settings]) -> None:
@@ -91,6 +92,7 @@ class Settings(Section):
     cost: CostSettings = CostSettings()
     review: ReviewSettings = ReviewSettings()
     automation: AutomationSettings = AutomationSettings()
+    jobs: JobSettings = JobSettings()
 
     @classmethod
     def action_names(cls) -> list[str]:
@@ -171,7 +173,7 @@ def load_settings(overrides: Mapping[str, Any] | None = None, *, config: Path | 
         layers = (
             {} if path is None else expand_names(read_yaml(path)),
             _quality_environment(),
-            _environment(),
+            expand_names(_environment()),
             expand_names(overrides or {}),
         )
         return Settings(**from_folder(functools.reduce(_merged, layers)))
@@ -179,6 +181,14 @@ def load_settings(overrides: Mapping[str, Any] | None = None, *, config: Path | 
         raise ConfigError(_explain(exc)) from exc
     except SettingsError as exc:
         raise ConfigError(f"IMGPIPE_* environment: {exc}; lists and sections are written as JSON") from exc
+
+
+def changed_settings(settings: Settings, changes: Mapping[str, Any]) -> Settings:
+    """The settings with ``changes``, nested as in a file; raises :class:`ConfigError` naming the key."""
+    try:
+        return Settings(**_merged(settings.model_dump(), changes))
+    except ValidationError as exc:
+        raise ConfigError(_explain(exc)) from exc
 
 
 def dump_settings(settings: Settings) -> str:

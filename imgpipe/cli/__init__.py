@@ -8,7 +8,21 @@ import sys
 
 import typer
 
-from imgpipe.cli import calibrate, demo, doctor, files, image, models, plan, prune, review, run, status, ui
+from imgpipe.cli import (
+    calibrate,
+    demo,
+    doctor,
+    files,
+    image,
+    models,
+    plan,
+    prune,
+    review,
+    run,
+    serve,
+    status,
+    ui,
+)
 from imgpipe.cli.common import over_dataset
 from imgpipe.cli.signals import INTERRUPTED
 
@@ -38,6 +52,7 @@ app.add_typer(models.app, name="models")
 app.add_typer(review.app, name="review")
 app.command("doctor")(doctor.doctor)
 app.command("ui")(ui.ui)
+app.command("serve")(serve.serve)
 
 
 def main() -> None:

@@ -25,7 +25,7 @@ from PIL import WebPImagePlugin
 from imgpipe.errors import LimitExceeded, UnsupportedFormat
 from imgpipe.images import header as headers
 from imgpipe.images import icc
-from imgpipe.images.colour import to_8_bit
+from imgpipe.images.colour import fitted, to_8_bit
 from imgpipe.images.container import Header, Metadata, damaged
 from imgpipe.images.formats import avif, bmp, gif, plugin, png, tiff_pixels
 from imgpipe.images.formats.jpeg_pixels import decode_jpeg
@@ -102,7 +102,8 @@ def _decode(data: bytes, header: Header, meta: Metadata, limits: LimitSettings, 
             meta = replace(meta, dpi=meta.dpi[::-1])
     upright = cast(Pixels, np.ascontiguousarray(pixels))
     quantised = coding(data, name) if header.format == "JPEG" and header.orientation == 1 else None
-    return Image(upright, meta.icc, meta.exif, meta.xmp, header.format, meta.notes, meta.dpi, quantised)
+    image = Image(upright, meta.icc, meta.exif, meta.xmp, header.format, meta.notes, meta.dpi, quantised)
+    return fitted(image)
 
 
 def _decode_png(data: bytes, header: Header, name: str) -> _Array:
