@@ -60,8 +60,10 @@ def _filled(colour: Float, alpha: npt.NDArray[Any]) -> Float:
     visible = (alpha > 0).astype(np.float32)[..., None]
     edge = (2 * _FILL_PX + 1,) * 2
     total, weight = cv2.blur(colour * visible, edge), cv2.blur(visible, edge)
-    mean = total.reshape(colour.shape) / np.maximum(weight.reshape(visible.shape), np.float32(1e-6))
-    return np.where((visible == 0) & (mean > 0), mean, colour)
+    weight = weight.reshape(visible.shape)
+    mean = total.reshape(colour.shape) / np.maximum(weight, np.float32(1e-6))
+    # Farther away: one colour, so that hidden ones have no effect.
+    return np.where(visible > 0, colour, np.where(weight > np.float32(1e-6), mean, np.float32(128)))
 
 
 def ycbcr(colour: Float) -> list[Float]:

@@ -60,8 +60,9 @@ class Making:
 
     ``reference``: name of the asset whose picture the result was compared with, or ``source``.
     ``matting_metrics``: what the matting stage said of itself. ``fixing``: what fixing found and did.
-    ``enhancement``: the limits of the enhanced file in bytes, whether they are met, and why not. ``timings_seconds``: asset -> seconds, the
-    scoring's own aside. ``model_load_seconds``: what loading models took, once in the process.
+    ``enhancement``: the limits of the enhanced file in bytes, whether they are met, and why not.
+    ``timings_seconds``: asset -> seconds, the scoring's own aside. ``model_load_seconds``: what
+    loading models took, once in the process.
     """
 
     reference: str
