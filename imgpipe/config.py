@@ -171,7 +171,7 @@ def load_settings(overrides: Mapping[str, Any] | None = None, *, config: Path | 
         layers = (
             {} if path is None else expand_names(read_yaml(path)),
             _quality_environment(),
-            _environment(),
+            expand_names(_environment()),
             expand_names(overrides or {}),
         )
         return Settings(**from_folder(functools.reduce(_merged, layers)))

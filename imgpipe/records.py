@@ -141,6 +141,12 @@ class ImageRow:
     details: Mapping[str, Any] = field(default_factory=dict)
 
     @property
+    def total_seconds(self) -> float:
+        """All steps of the engine; a stage's own steps are parts of ``compute``."""
+        steps = ("read", "decode", "compute", "encode", "write")
+        return float(sum(self.seconds.get(step, 0.0) for step in steps))
+
+    @property
     def files(self) -> Mapping[str, str]:
         """kind -> key in the output, of every file that the stage wrote for this image."""
         files: Mapping[str, str] = self.details.get("files", {})

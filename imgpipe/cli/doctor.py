@@ -163,8 +163,8 @@ def _store(url: str, settings: Settings, *, write: bool) -> Finding:
     store = open_store(url, settings.s3, create=write)
     if write:
         return _written(store)
-    first = next(iter(store.list()), None)
-    return True, f"{store.url} can be listed" + (f", first object {first.key}" if first else ", it is empty")
+    key = store.any_key()
+    return True, f"{store.url} can be listed" + (f", with {key}" if key else ", it is empty")
 
 
 def _written(store: ImageStore) -> Finding:

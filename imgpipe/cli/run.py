@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from imgpipe.cli.common import (
-    EXIT_INFRASTRUCTURE,
     EXIT_OK,
     AllowDeletions,
     SourceMoved,
@@ -19,10 +18,12 @@ from imgpipe.cli.common import (
 from imgpipe.cli.console import escape
 from imgpipe.cli.plan import NOTHING, Allowed, seal_plan
 from imgpipe.cli.summary import (
+    code_unless_damaged,
     exit_code,
     print_checks,
     print_counts,
     print_damage,
+    print_not_done,
     print_report_place,
     row_progress,
 )
@@ -37,15 +38,19 @@ from imgpipe.engines.status import (
     total_counts,
 )
 from imgpipe.errors import ConfigError, ObjectChanged, ObjectMissing, ObjectUnreadable
+from imgpipe.review.build import require_reviewer
 from imgpipe.stages.build import warm_up
 from imgpipe.stages.chain import steps
 from imgpipe.stages.start import starting
 from imgpipe.storage import keys
-from imgpipe.storage.manifests import list_shards
+from imgpipe.storage.lease import REPORT, hold
 from imgpipe.storage.opening import Stores, open_stores
+from imgpipe.storage.sealed import SealedShards
 
 if TYPE_CHECKING:
-    from dagster import AssetCheckEvaluation
+    from dagster import AssetCheckEvaluation, DagsterInstance
+
+    from imgpipe.launch import Launcher
 
 
 #: A run that a person starts retries every error.
@@ -80,9 +85,7 @@ def run(
     counts = total_counts(statuses)
     print_counts(counts, total_causes(statuses))
     print_report_place(settings, stores)
-    for problem in outcome.stopped:
-        err.print(f"[bold red]not done[/]: {escape(problem)}")
-    return EXIT_INFRASTRUCTURE if outcome.stopped else exit_code(counts)
+    return print_not_done(outcome.stopped, exit_code(counts))
 
 
 @dataclass(slots=True)
@@ -99,7 +102,8 @@ def report(settings: Settings) -> int:
     from imgpipe.launch import Launcher, open_instance
 
     stores = open_stores(settings)
-    if not list_shards(stores.output, settings.dataset):
+    sealed = SealedShards(stores.output, settings.dataset)
+    if not sealed.facts and not sealed.damaged:
         raise ConfigError(
             f"{stores.output.url}: no shard of data set {settings.dataset!r} is sealed here, so there is "
             "nothing to report; check the output and the data set's name, or start with `imgpipe run`"
@@ -107,7 +111,7 @@ def report(settings: Settings) -> int:
     with open_instance() as instance:
         Launcher(settings, instance).run_report(report_tags(stores.output, settings))
     print_report_place(settings, stores)
-    return EXIT_OK
+    return code_unless_damaged(sealed, EXIT_OK)
 
 
 def materialize_pending(settings: Settings, retry: Retry = EVERYTHING, allowed: Allowed = NOTHING) -> Outcome:
@@ -115,7 +119,9 @@ def materialize_pending(settings: Settings, retry: Retry = EVERYTHING, allowed: 
 
     With a ``retry`` of failed images only, nothing is planned: new and changed sources are not considered.
     """
-    wanted = fingerprints(settings)  # Missing weights are reported before anything is listed or written.
+    # What is missing is reported before anything is listed or written.
+    wanted = fingerprints(settings)
+    require_reviewer(settings.review)
     with starting():
         from imgpipe.launch import check_instance  # takes seconds: Dagster
     check_instance()
@@ -128,12 +134,16 @@ def materialize_pending(settings: Settings, retry: Retry = EVERYTHING, allowed: 
     stores = open_stores(settings)
     statuses = list(shard_statuses(settings, stores, wanted, outputs=True))
     outcome.stopped += print_damage(statuses)
+
+    def is_due(shard: str) -> bool:
+        now = shard_statuses(settings, stores, wanted, outputs=True, shard=shard)
+        return any(_is_due(status, retry, settings, stores) for status in now)
+
     pending = [status for status in statuses if _is_due(status, retry, settings, stores)]
     # A shard of failed images may not need a network.
     if any(status.state is not State.FAILED for status in pending):
         warm_up(settings)
     with starting():
-        from imgpipe.automation.report import is_reported, report_tags
         from imgpipe.launch import Launcher, open_instance, remember_settings
         from imgpipe.partitions import add_partitions
         from imgpipe.resources.runs import end_dead_runs
@@ -147,17 +157,37 @@ def materialize_pending(settings: Settings, retry: Retry = EVERYTHING, allowed: 
         out.print(f"{len(pending)} of {len(statuses)} shards to do")
         with row_progress(settings, pending) as on_row:
             launcher = Launcher(settings, instance, on_row, say=lambda text: err.print(escape(text)))
-            for shard_status in pending:
+            for shard in (status.shard for status in pending):
                 try:
-                    outcome.evaluations.extend(launcher.run_shard(shard_status.shard, retry))
+                    with hold(stores.output, settings.dataset, shard) as lease:
+                        if lease.waited and not is_due(shard):
+                            out.print(f"shard {shard}: done by the run that was waited for")
+                        else:
+                            outcome.evaluations.extend(launcher.run_shard(shard, retry))
                 except (ObjectMissing, ObjectChanged, ObjectUnreadable) as exc:
-                    outcome.stopped.append(f"shard {shard_status.shard}: {exc}")
-        usable = any(not status.stopped for status in statuses)
-        page = keys.report_key(settings.dataset, "index.html")
-        tags = report_tags(stores.output, settings)
-        if usable and not (stores.output.exists(page) and is_reported(instance, tags)):
-            launcher.run_report(tags)
+                    outcome.stopped.append(f"shard {shard}: {exc}")
+        if any(not status.stopped for status in statuses):
+            _bring_report_up_to_date(settings, stores, launcher, instance)
     return outcome
+
+
+def _bring_report_up_to_date(
+    settings: Settings, stores: Stores, launcher: Launcher, instance: DagsterInstance
+) -> None:
+    """Make the report where tables have changed since the last one, also during another run's."""
+    from imgpipe.automation.report import is_reported, report_tags
+
+    def is_made() -> bool:
+        page = keys.report_key(settings.dataset, "index.html")
+        return stores.output.exists(page) and is_reported(instance, report_tags(stores.output, settings))
+
+    if is_made():
+        return
+    with hold(stores.output, settings.dataset, REPORT):
+        if is_made():
+            out.print("the report was made by another run meanwhile")
+        else:
+            launcher.run_report(report_tags(stores.output, settings))
 
 
 def _is_due(status: ShardStatus, retry: Retry, settings: Settings, stores: Stores) -> bool:

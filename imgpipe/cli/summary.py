@@ -10,11 +10,7 @@ from rich.box import SIMPLE
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from imgpipe.cli.common import (
-    EXIT_IMAGES,
-    EXIT_OK,
-    out,
-)
+from imgpipe.cli.common import EXIT_IMAGES, EXIT_INFRASTRUCTURE, EXIT_OK, err, out
 from imgpipe.cli.console import escape
 from imgpipe.config import Settings
 from imgpipe.engines.rejections import causes_in_words
@@ -26,6 +22,7 @@ from imgpipe.records import ImageRow, Status
 from imgpipe.stages.chain import steps
 from imgpipe.storage import keys
 from imgpipe.storage.opening import Stores
+from imgpipe.storage.sealed import SealedShards
 
 if TYPE_CHECKING:
     from dagster import AssetCheckEvaluation
@@ -62,6 +59,18 @@ def print_damage(statuses: Sequence[ShardStatus]) -> list[str]:
     for problem in (text for status in statuses for text in status.damaged):
         out.print(f"[yellow]its rows are made again:[/] {escape(problem)}")
     return [f"shard {status.shard}: {status.stopped}" for status in statuses if status.stopped]
+
+
+def code_unless_damaged(sealed: SealedShards, code: int) -> int:
+    """The exit code of a command that went on without the shards whose manifest cannot be read."""
+    return print_not_done([f"shard {shard}: {exc}" for shard, exc in sealed.damaged.items()], code)
+
+
+def print_not_done(problems: Sequence[str], code: int) -> int:
+    """Name what stopped single shards; returns ``code``, or that of a failed infrastructure."""
+    for problem in problems:
+        err.print(f"[bold red]not done[/]: {escape(problem)}")
+    return EXIT_INFRASTRUCTURE if problems else code
 
 
 def print_checks(evaluations: Sequence[AssetCheckEvaluation]) -> None:

@@ -21,12 +21,13 @@ from imgpipe.review.decisions import replacement_for
 from imgpipe.stages.catalogue import RAW
 from imgpipe.stages.chain import Step
 from imgpipe.stages.protocol import Stage
+from imgpipe.stages.read import ReadStage
 from imgpipe.stages.replaceable import REPLACEMENT
 from imgpipe.storage.opening import Stores
 
 #: Increment together with the code version of ``read``, which makes shards due, when sources with a colour
 #: profile, and only they, get other results.
-PROFILE_VERSION = 1
+PROFILE_VERSION = 2
 
 
 @dataclass
@@ -114,7 +115,7 @@ class ShardPlan:
             return None
         if before.stage_failed and before.stage_failed != self.step.asset:
             return None
-        if before.stage_hash != self._stage_hash(entry, self._known_digests(entry, before)):
+        if before.stage_hash != self._stage_hash(entry, self._known_digests(entry, before), before.format):
             return None
         if before.status is Status.ERROR:
             if self.retry.repeats(before):
@@ -144,11 +145,19 @@ class ShardPlan:
         limits = self.settings.limits.for_own_files()
         return ObjectRef(self.stores.output, decision.file_key, limits, sha256=decision.file_sha256)
 
-    def _stage_hash(self, entry: ManifestEntry, digests: Mapping[str, str]) -> str:
-        facts: list[Any] = [self.stage.fingerprint, sorted(digests.items())]
+    def _stage_hash(self, entry: ManifestEntry, digests: Mapping[str, str], source_format: str = "") -> str:
+        """Without a format (nothing could be decoded), a new version of any decoder counts."""
+        if isinstance(self.stage, ReadStage) and source_format:
+            fingerprint = self.stage.fingerprint_of(source_format)
+        else:
+            fingerprint = self.stage.fingerprint
+        facts: list[Any] = [fingerprint, sorted(digests.items())]
         raw = self.upstream.get(RAW, {}).get(entry.image_id)
         if raw is not None and raw.details.get("icc_bytes"):
             facts.append(PROFILE_VERSION)
+        # Equal bytes may be decoded differently by now. Older rows do not say how they were.
+        if raw is not None and "picture_sha256" in raw.details and RAW in dict(self.step.roles).values():
+            facts.append(raw.details["picture_sha256"])
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
     def _base(self, entry: ManifestEntry) -> ImageRow:
@@ -187,7 +196,7 @@ class ShardPlan:
         before = self.previous.get(entry.image_id)
         if self.step.asset != RAW or before is None or before.status is not Status.OK:
             return None
-        current = before.stage_hash == self._stage_hash(entry, {"source": before.input_sha256})
+        current = before.stage_hash == self._stage_hash(entry, {"source": before.input_sha256}, before.format)
         return replace(before, etag=entry.etag) if current else None
 
     def _ref(self, asset: str, entry: ManifestEntry, rows: Mapping[str, ImageRow]) -> ObjectRef:

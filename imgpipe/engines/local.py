@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from imgpipe.engines.admission import MemoryBudget, needed_bytes, shared
 from imgpipe.engines.stop import GRACE_SECONDS, STOP, Stopped
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from imgpipe.images.isolation import Decoder
 
 log = logging.getLogger(__name__)
+
+Made = TypeVar("Made")
 
 #: Files above this size are read one at a time, since their need of memory is known once they are read.
 _LARGE_FILE_BYTES = 2**24
@@ -101,7 +103,7 @@ def run_items(
     jobs = [pool.submit(_process, tools, asset, item) for item in items]
     unheard = set(jobs)
     try:
-        for job in _as_completed(jobs):
+        for job in as_completed(jobs):
             unheard.discard(job)
             on_row(job.result())
     except BaseException as exc:
@@ -116,9 +118,9 @@ def run_items(
     return [job.result() for job in jobs]
 
 
-def _as_completed(jobs: Sequence[Future[ImageRow]]) -> Iterator[Future[ImageRow]]:
+def as_completed(jobs: Sequence[Future[Made]]) -> Iterator[Future[Made]]:
     """The jobs as they finish; raises :class:`Stopped` as soon as a stop is requested."""
-    finished: queue.SimpleQueue[Future[ImageRow] | None] = queue.SimpleQueue()
+    finished: queue.SimpleQueue[Future[Made] | None] = queue.SimpleQueue()
     with STOP.heard_by(lambda: finished.put(None)):
         for job in jobs:
             job.add_done_callback(finished.put)
@@ -167,12 +169,13 @@ def _compute_admitted(
         STOP.check()  # It may have waited for the slot.
         result = tools.stage.run(images, item.rows)
     main_role = next(iter(item.inputs))
+    main_format = images[main_role].source_format
     row = replace(
         item.base,
         status=result.status,
         reasons=result.reasons,
         input_sha256=digests[main_role],
-        stage_hash=item.stage_hash_of(digests),
+        stage_hash=item.stage_hash_of(digests, main_format),
         model=result.model,
         metrics=dict(result.metrics),
         details=dict(result.details),

@@ -18,10 +18,13 @@ from imgpipe.engines.placing import place_by_verdict
 from imgpipe.engines.rejections import count_causes
 from imgpipe.engines.retry import DUE, Retry
 from imgpipe.engines.review import with_decisions
+from imgpipe.engines.reviewing import reviews_of, unsettled
 from imgpipe.engines.stop import STOP
 from imgpipe.errors import ObjectChanged, ObjectMissing
+from imgpipe.pictures.reader import PictureReader
 from imgpipe.records import ImageRow, count_statuses
 from imgpipe.review.book import read_decisions
+from imgpipe.review.build import require_reviewer, reviewer_identity
 from imgpipe.stages.catalogue import QUALITY, RAW
 from imgpipe.stages.chain import Step, steps
 from imgpipe.stages.protocol import Stage
@@ -105,6 +108,7 @@ def _run_held(
     on_row: RowListener,
 ) -> ShardResult:
     start = time.perf_counter()
+    require_reviewer(settings.review)  # Before the first stage of a run.
     dataset = settings.dataset
     manifest = read_manifest(stores.output, dataset, shard)
     upstream, upstream_digest = _read_upstream(step, stores.output, dataset, shard)
@@ -128,7 +132,7 @@ def _run_held(
         on_row(step.asset, shard, row, False)
     if isinstance(stage, ScoreStage):
         stage = stage.for_shard(dataset, shard)
-    with journal.saved_on_failure():
+    with journal.kept():
         computed = run_items(
             ReplaceableStage(stage, step.action) if decisions.digest else stage,
             step.asset,
@@ -138,13 +142,19 @@ def _run_held(
             isolation=settings.isolation,
             on_row=hear,
         )
+        by_id = finished | {row.image_id: row for row in computed}
+        judged = step.asset == QUALITY
+        reviews = (
+            reviews_of(settings, _reader(settings, stores), by_id, upstream, decisions) if judged else {}
+        )
     require(stores.output, dataset, shard)  # Before files are moved and the table is written.
-    by_id = finished | {row.image_id: row for row in computed}
     rows = tuple(
-        with_decisions(step, by_id[entry.image_id], decisions, upstream, stores.output)
+        with_decisions(
+            step, by_id[entry.image_id], decisions, upstream, stores.output, reviews.get(entry.image_id)
+        )
         for entry in manifest.entries
     )
-    if step.asset == QUALITY:
+    if judged:
         place_by_verdict(stores.output, dataset, shard, rows, upstream)
     write_table(
         stores.output,
@@ -161,12 +171,18 @@ def _run_held(
             "counts": json.dumps(count_statuses(rows)),
             "rejected": json.dumps(count_causes(rows)),
             "compute": json.dumps(_compute_time(rows)),
+            "reviewer": reviewer_identity(settings.review) if judged else "",
+            "unsettled": str(unsettled(rows)),
         },
     )
     journal.discard()
     delete_replaced(stores.output, previous, rows)
     seconds = time.perf_counter() - start
     return ShardResult(step.asset, dataset, shard, rows, len(items), shard_plan.kept, seconds)
+
+
+def _reader(settings: Settings, stores: Stores) -> PictureReader:
+    return PictureReader(stores.source, stores.output, settings.limits, settings.isolation, settings.workers)
 
 
 def combine_digests(digests: list[str]) -> str:

@@ -14,6 +14,7 @@ from imgpipe.engines.files import lost_outputs
 from imgpipe.engines.shard import combine_digests
 from imgpipe.errors import ObjectMissing, ObjectUnreadable
 from imgpipe.review.book import decision_digests
+from imgpipe.review.build import reviewer_identity
 from imgpipe.stages.build import build_stage
 from imgpipe.stages.catalogue import QUALITY
 from imgpipe.stages.chain import steps
@@ -27,7 +28,7 @@ _READERS = 16
 
 
 class State(StrEnum):
-    """State of one asset's table for one shard."""
+    """One asset's table for one shard. ``failed``: with errors, or images that are still to be reviewed."""
 
     MISSING = "missing"
     STALE = "stale"
@@ -75,9 +76,14 @@ def fingerprints(settings: Settings) -> dict[str, str]:
 
 
 def shard_statuses(
-    settings: Settings, stores: Stores, wanted: Mapping[str, str] | None, *, outputs: bool = False
+    settings: Settings,
+    stores: Stores,
+    wanted: Mapping[str, str] | None,
+    *,
+    outputs: bool = False,
+    shard: str | None = None,
 ) -> Iterator[ShardStatus]:
-    """Every sealed shard in order. ``wanted``: :func:`fingerprints`, or ``None`` to leave them out.
+    """Every sealed shard in order, or one. ``wanted``: :func:`fingerprints`, ``None`` to leave them out.
 
     ``outputs``: also list the outputs, to find those that are missing; takes a listing per shard and stage.
     """
@@ -87,11 +93,12 @@ def shard_statuses(
         return _shard_status(settings, stores.output, facts, wanted, reviewed, outputs)
 
     sealed = SealedShards(stores.output, settings.dataset)
+    chosen = [facts for facts in sealed.facts.values() if shard in (None, facts.shard)]
     with ThreadPoolExecutor(_READERS, thread_name_prefix="status") as pool:
-        yield from pool.map(read, sealed.facts.values())
-    for shard, exc in sealed.damaged.items():
+        yield from pool.map(read, chosen)
+    for damaged, exc in sealed.damaged.items():
         missing = {step.asset: State.MISSING for step in steps(settings)}
-        yield ShardStatus(shard, 0, missing, {}, stopped=str(exc))
+        yield ShardStatus(damaged, 0, missing, {}, stopped=str(exc))
 
 
 def _shard_status(
@@ -133,10 +140,11 @@ def _shard_status(
             or meta["manifest_digest"] != facts.digest
             or meta["upstream_digest"] != combine_digests(above)
             or meta["review_digest"] != reviewed.get((step.asset, shard), "")
+            or (step.asset == QUALITY and meta.get("reviewer", "") != reviewer_identity(settings.review))
             or (wanted is not None and meta["fingerprint"] != wanted[step.asset])
         ):
             states[step.asset] = State.STALE
-        elif counts["error"]:
+        elif counts["error"] or int(meta.get("unsettled", 0)):
             states[step.asset] = State.FAILED
         else:
             states[step.asset] = State.COMPLETE

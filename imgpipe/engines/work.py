@@ -34,6 +34,7 @@ def _nothing() -> None:
 class WorkItem:
     """One image to compute: ``base`` is the row to be filled in, ``key_of`` names its files by kind.
 
+    ``stage_hash_of``: the row's ``stage_hash``, of the digests by role and the main picture's format.
     ``begin`` is called before anything is done with it.
     ``unchanged``: the finished row, where the bytes that are read have its ``input_sha256``.
     """
@@ -42,7 +43,7 @@ class WorkItem:
     inputs: Mapping[str, ObjectRef]
     rows: Mapping[str, ImageRow]
     key_of: Callable[[str], str]
-    stage_hash_of: Callable[[Mapping[str, str]], str]
+    stage_hash_of: Callable[[Mapping[str, str], str], str]
     begin: Callable[[], None] = _nothing
     unchanged: ImageRow | None = None
 

@@ -23,6 +23,7 @@ from imgpipe.errors import ConfigError, InferenceError, ModelError, ObjectExists
 from imgpipe.images.image import Image
 from imgpipe.jobs.request import NAME, Order, open_sections
 from imgpipe.records import ImageRow, ManifestEntry, ShardManifest, Status
+from imgpipe.review.build import require_reviewer
 from imgpipe.stages.build import build_stage
 from imgpipe.stages.catalogue import QUALITY, output_folders
 from imgpipe.stages.chain import Step, steps
@@ -85,6 +86,7 @@ class JobBook:
     """The jobs in ``stores``; safe to use from several threads, and beside other processes' books."""
 
     def __init__(self, stores: Stores, base: Settings) -> None:
+        require_reviewer(base.review)
         self.stores = stores
         self.base = base.model_copy(update={"dataset": DATASET})
         self._active: set[str] = set()

@@ -1,14 +1,9 @@
 """The sections of a data set's settings, each option with its meaning, unit and range."""
 
-from imgpipe.settings.operations import (
-    AssetSettings,
-    AutomationSettings,
-    CostSettings,
-    JobSettings,
-    ReviewSettings,
-)
+from imgpipe.settings.operations import AssetSettings, AutomationSettings, CostSettings, JobSettings
 from imgpipe.settings.pictures import EnhanceSettings, RembgSettings, UpscaleSettings
 from imgpipe.settings.quality import QualitySettings
+from imgpipe.settings.review import ReviewSettings
 from imgpipe.settings.section import ActionSection, Section, suggest
 from imgpipe.settings.sources import IntakeSettings, IsolationSettings, LimitSettings, S3Settings
 

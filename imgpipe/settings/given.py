@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,11 @@ ALIASES: Mapping[str, str] = {
     "QUALITY_MIN_WIDTH": "enhance.min_width",
     "QUALITY_MIN_HEIGHT": "enhance.min_height",
     "QUALITY_SCALE_FACTOR": "enhance.scale_factor",
-    "QUALITY_TARGET_BYTES": "enhance.target_bytes",
+    "QUALITY_TARGET_BYTES": "enhance.min_bytes",
+    "min_file_size_bytes": "enhance.min_bytes",
+    "target_file_size": "enhance.min_bytes",
+    "enhance.target_bytes": "enhance.min_bytes",
+    "QUALITY_ENABLE_SR": "enhance.model",
     "QUALITY_SAVE_FORMAT_PRIORITY": "enhance.save_format_priority",
     "QUALITY_SAVE_QUALITY": "enhance.quality",
     "QUALITY_PROFILE": "quality.profile",
@@ -47,14 +51,36 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def expand_names(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Nest dotted keys and replace the aliases of :data:`ALIASES`; conflicts are refused."""
+    """Nest dotted keys and replace the aliases of :data:`ALIASES`; conflicts are refused.
+
+    In a section its own aliases are known too (``rembg: {alpha_matting_erode_size: 3}``); the keys below
+    ``image_pipeline:`` are taken as if they stood at the top. ``review_enabled`` means the vision model: it
+    sets two.
+    """
     result: dict[str, Any] = {}
-    for key, value in values.items():
-        target = ALIASES.get(key, key)
-        if key == "half_precision":
-            value = _precision_from_half(value)
-        _put(result, target.split("."), value, key)
+    for path, value in _flat(values):
+        section, _, name = path.rpartition(".")
+        if name == "review_enabled" and section in ("", "fix_artifacts"):
+            _put(result, ["review", "enabled"], value, path)
+            if value is True:
+                _put(result, ["review", "reviewer"], "claude", path)
+            continue
+        alias = ALIASES.get(name, "")
+        target = alias if not section or alias.startswith(f"{section}.") else ALIASES.get(path, "")
+        if target and name in _MEANINGS:
+            value = _MEANINGS[name](value)
+        _put(result, (target or path).split("."), value, path)
     return result
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """(dotted key, value) of everything in nested mappings."""
+    for key, value in values.items():
+        path = f"{prefix}{key}".removeprefix("image_pipeline.")
+        if isinstance(value, Mapping) and value:
+            yield from _flat(value, f"{path}.")
+        else:
+            yield path, value
 
 
 def parse_assignments(assignments: list[str]) -> dict[str, Any]:
@@ -86,18 +112,24 @@ def _put(target: dict[str, Any], path: list[str], value: Any, key: str) -> None:
             raise ConfigError(f"{key}: {part!r} is given both as a value and as a section")
         target = step
     last = path[-1]
-    if isinstance(value, Mapping) and isinstance(target.get(last), dict):
-        for inner, inner_value in value.items():
-            _put(target[last], [inner], inner_value, f"{key}.{inner}")
+    if value == {}:  # a section without keys
+        target.setdefault(last, {})
         return
     if last in target and target[last] != value:
         raise ConfigError(
             f"{key}: given twice with different values ({target[last]!r} and {value!r}); keep one"
         )
-    target[last] = dict(value) if isinstance(value, Mapping) else value
+    target[last] = value
 
 
 def _precision_from_half(value: Any) -> str:
     if not isinstance(value, bool):
         raise ConfigError(f"half_precision: expected true or false, got {value!r}")
     return "auto" if value else "fp32"
+
+
+#: What the value of an alias means for its setting, where that is not the same.
+_MEANINGS: Mapping[str, Callable[[Any], Any]] = {
+    "half_precision": _precision_from_half,
+    "QUALITY_ENABLE_SR": lambda value: {True: "realesrgan-anime-6b", False: "lanczos"}.get(value, value),
+}

@@ -1,4 +1,4 @@
-"""Settings of automation, the Dagster UI, cost estimates, review and jobs."""
+"""Settings of automation, the Dagster UI, cost estimates and jobs."""
 
 from __future__ import annotations
 
@@ -142,12 +142,6 @@ class CostSettings(Section):
         None, ge=0, le=100_000, description="Price of the machine per hour; null = no estimates."
     )
     currency: str = Field("USD", pattern="^[A-Z]{3}$", description="Currency of the price, ISO 4217.")
-
-
-class ReviewSettings(Section):
-    """Review of single images by people."""
-
-    user: str = Field("", max_length=200, description="Name recorded with decisions; empty = the login name.")
 
 
 class JobSettings(Section):

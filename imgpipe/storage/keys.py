@@ -13,6 +13,7 @@
     reports/<dataset>/<filename>                         index.html, images.parquet
     leases/<dataset>/<name>-<number>.json                who works on a shard, or plans; gone when it is done
     review/<dataset>/<asset>/<shard>/<image_id>/         decisions 00001.json, ... and handed-in files
+    verdicts/<dataset>/<digest>.json                     verdicts of a reviewer that costs money
     uploads/<dataset>/<token>/picture.<ext>              what jobs were given: the source of their data set
 
 Prefixes end with ``/`` and are made for :meth:`ImageStore.list`.
@@ -38,6 +39,7 @@ _RESULT = re.compile(
     r"(?P<root>(?:.*?/)??)(?:rejected/)?(?:"
     r"[a-z][a-z0-9_]*/[^/]+/[0-9]{5,}/[^/]+-[0-9a-f]{20}[./].+"  # a picture or a score
     r"|review/[^/]+/[a-z0-9_]+/[0-9]{5,}/[^/]+-[0-9a-f]{20}/.+"
+    r"|verdicts/[^/]+/[0-9a-f]{64}\.json"
     r"|reports/[^/]+/thumbs/[^/]+-[0-9a-f]{20}\..+\.webp"
     r"|leases/[^/]+/[a-z0-9]+-[0-9]{8,}\.json"
     r"|uploads/[^/]+/[0-9a-f]{20}/picture\.[a-z0-9]+"
@@ -232,6 +234,11 @@ def decision_of(key: str) -> tuple[str, str] | None:
     """(asset, shard) of a decision's key, ``None`` for any other key."""
     found = _DECISION.fullmatch(key)
     return None if found is None else (found.group(1), found.group(2))
+
+
+def verdict_key(dataset: str, digest: str) -> str:
+    """A reviewer's verdict; ``digest``: 64 hex digits, of the pictures and of the reviewer."""
+    return f"verdicts/{check_dataset(dataset)}/{_checked('digest', digest, _SHA256, '64 hex digits')}.json"
 
 
 def lease_prefix(dataset: str, name: str) -> str:

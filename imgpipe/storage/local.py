@@ -146,6 +146,9 @@ class LocalStore:
                 if found is not None:
                     yield found
 
+    def any_key(self) -> str | None:
+        return next((found.key for found in self.list()), None)
+
     def delete(self, key: str) -> None:
         path = self._path(key)
         try:

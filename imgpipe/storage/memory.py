@@ -71,6 +71,9 @@ class MemoryStore:
             if found is not None:
                 yield SourceObject(key, len(found[0]), found[1])
 
+    def any_key(self) -> str | None:
+        return next((found.key for found in self.list()), None)
+
     def delete(self, key: str) -> None:
         check_key(key)
         with self._lock:

@@ -143,6 +143,22 @@ def test_aliases_mean_the_same() -> None:
     assert settings.upscale.precision == "fp32"
 
 
+def test_names_below_sections_and_image_pipeline() -> None:
+    Path("imgpipe.yaml").write_text(
+        "image_pipeline:\n"
+        "  rembg: {model: isnet-anime, alpha_matting: true, alpha_matting_foreground_threshold: 240}\n"
+        "  upscale: {model: RealESRGAN_x4plus_anime_6B, scale: 2, tile_size: 512, half_precision: false}\n"
+    )
+    settings = load_settings({})
+    assert (settings.rembg.alpha_matting, settings.rembg.foreground_threshold) == (True, 240)
+    wanted = settings.upscale
+    assert (wanted.scale, wanted.tile_size, wanted.precision) == (2.0, 512, "fp32")
+    assert wanted.model == "realesrgan-anime-6b"
+    # A section knows its own aliases only.
+    with pytest.raises(ConfigError, match=r"enhance\.half_precision: unknown key"):
+        load_settings({"enhance": {"half_precision": True}})
+
+
 def test_every_alias_leads_to_a_setting() -> None:
     known = {key for key, *_ in describe_fields(Settings)}
     known |= {f"quality.thresholds.{name}" for name in LIMITS}

@@ -65,7 +65,7 @@ def items(store: MemoryStore, count: int) -> list[WorkItem]:
                 inputs={"source": ObjectRef(store, f"{level}.png", LIMITS)},
                 rows={},
                 key_of=lambda kind, level=level: f"out/{level}.{kind}",  # type: ignore[misc]
-                stage_hash_of=lambda digests: "h:" + digests["source"][:8],
+                stage_hash_of=lambda digests, _: "h:" + digests["source"][:8],
             )
         )
     return made
