@@ -14,7 +14,8 @@ from imgpipe.cli import app
 from imgpipe.config import load_settings
 from imgpipe.engines.shard import run_shard
 from imgpipe.errors import LeaseHeld, ModelError, ObjectMissing
-from imgpipe.jobs.book import DATASET, Job, JobBook, open_book
+from imgpipe.jobs.book import JobBook, open_book
+from imgpipe.jobs.job import DATASET, Job
 from imgpipe.jobs.request import job_settings, order
 from imgpipe.processes import Process
 from imgpipe.records import Status
