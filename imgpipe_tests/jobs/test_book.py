@@ -125,6 +125,7 @@ def test_deleted_at_any_time_it_leaves_skipped_rows_and_no_files(
     def listen(asset: str, *_: object) -> None:
         if (when, asset) == ("during", UPSCALED):
             book.remove(book.find(job.id))
+            assert book.stores.source.exists(job.entry.source_key)  # not below the hands of who computes
 
     book.run(job, listen)
     if when == "after":
