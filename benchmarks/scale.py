@@ -174,9 +174,8 @@ def _round(settings: Any, instance: Any, source: Any) -> dict[str, Any]:
     from dagster import build_sensor_context
 
     from imgpipe.automation.arrival import build_arrival_sensor
-    from imgpipe.engines.shard import Stores
     from imgpipe.resources.stores import ImageStores
-    from imgpipe.storage.opening import open_store
+    from imgpipe.storage.opening import Stores, open_store
 
     class Resource(ImageStores):
         def open(self, settings: Any) -> Stores:

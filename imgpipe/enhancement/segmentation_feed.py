@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from imgpipe.images import icc
-from imgpipe.images.colour import composite_over, profile_fault, to_srgb8
+from imgpipe.images.colour import composite_over, to_srgb8
 from imgpipe.images.image import Image
 from imgpipe.pixels.strips import spans
 
@@ -23,7 +23,7 @@ def segmentation_feed(image: Image) -> Image:
     Converted through its ICC profile (relative colorimetric, black point compensation) and then rounded to 8
     bits, grey is repeated. A picture with alpha is composited over white, so that whatever colours a file
     holds under alpha 0 never reach the network. The result carries an sRGB profile and no EXIF or XMP, which
-    stay with the picture that it was made from. Notes say where a profile could not be used.
+    stay with the picture that it was made from.
     """
     pixels = np.empty((image.height, image.width, 3), np.uint8)
     for rows in spans(0, image.height, _STRIP_ROWS):
@@ -33,4 +33,4 @@ def segmentation_feed(image: Image) -> Image:
             pixels[rows] = composite_over(Image(straight), BACKGROUND) + np.float32(0.5)
         else:
             pixels[rows] = straight
-    return Image(pixels, icc=icc.srgb_profile(), notes=tuple(filter(None, [profile_fault(image)])))
+    return Image(pixels, icc=icc.srgb_profile())

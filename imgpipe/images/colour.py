@@ -9,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from imgpipe.errors import ImageError
+from imgpipe.images.icc import SRGB_TOLERANCE_255
 from imgpipe.images.image import Image, Pixels
-from imgpipe.images.metadata import icc_space
+from imgpipe.images.metadata import icc_fault, icc_space
 from imgpipe.images.rgb_space import RgbSpace, space_of
 
 FloatArray = npt.NDArray[np.float32]
@@ -44,39 +45,54 @@ def composite_over(image: Image, background: tuple[float, float, float] | FloatA
     return colour * alpha + np.asarray(background, np.float32) * (np.float32(1.0) - alpha)
 
 
-def own_space(image: Image) -> RgbSpace | None:
-    """The colour space of the picture's profile; ``None`` where its values are sRGB's.
+def fitted(image: Image) -> Image:
+    """The picture with a profile that is for its pixels, or none; what was changed is noted.
 
-    They are without a profile, with one that does what sRGB does, and with one that cannot be used
-    (:func:`profile_fault`).
+    A profile that cannot be used is left out (:func:`profile_fault`). Grey with a profile for RGB is
+    R = G = B, as browsers show it. It becomes RGB, unless the profile shows greys as sRGB does (to
+    :data:`~imgpipe.images.icc.SRGB_TOLERANCE_255`): then it is left out, since a grey file cannot hold one
+    for RGB.
     """
-    if image.icc is None or profile_fault(image):
-        return None
-    return space_of(image.icc)
+    if image.icc is None:
+        return image
+    if fault := profile_fault(image):
+        return replace(image, icc=None, notes=(*image.notes, fault))
+    if image.channels > 2 or icc_space(image.icc) == "GRAY":
+        return image
+    space = space_of(image.icc)
+    greys = np.repeat(np.arange(256, dtype=np.uint8)[None, :, None], 3, axis=2)
+    if space is None or np.abs(space.shown(greys) * 255 - greys).max() <= SRGB_TOLERANCE_255:
+        note = "ICC profile for RGB not carried: this grey picture looks the same without it"
+        return replace(image, icc=None, notes=(*image.notes, note))
+    pixels = _with_three_colours(image.pixels)
+    return replace(image, pixels=pixels, notes=(*image.notes, "grey with an ICC profile for RGB: made RGB"))
 
 
 def profile_fault(image: Image) -> str:
-    """Why the picture's profile cannot be used and its values are taken as sRGB's, or ``""``."""
+    """Why the picture's profile cannot be used and its values count as sRGB's, in words, or ``""``."""
     if image.icc is None:
         return ""
-    space, expected = icc_space(image.icc), "GRAY" if image.channels <= 2 else "RGB"
-    if space != expected:
-        return f"ICC profile for {space} does not fit a picture of {expected}: its values were taken as sRGB"
+    space, colours = icc_space(image.icc), "grey" if image.channels <= 2 else "RGB"
+    fault = icc_fault(image.icc)
+    if not fault and space != "RGB" and (space != "GRAY" or colours == "RGB"):
+        fault = f"it is for {space}, the picture is {colours}"
     try:
-        space_of(image.icc)
+        fault or space_of(image.icc)
     except ValueError as exc:
-        return f"ICC profile not used: {exc}; the picture's values were taken as sRGB"
-    return ""
+        fault = str(exc)
+    said = f"ICC profile of {len(image.icc)} bytes not carried: {fault}; the colours are taken as sRGB"
+    return said if fault else ""
 
 
 def to_srgb(image: Image) -> Image:
-    """The picture as an sRGB screen shows it, without a profile: the same channels and bit depth, straight
-    alpha; the picture itself where it is sRGB (:func:`own_space`).
+    """The picture as an sRGB screen shows it, without a profile: the same bit depth, straight alpha, the
+    channels of :func:`fitted`; the picture itself where it is sRGB.
 
     Relative colorimetric with black point compensation, in float32, rounded half up once; colours outside
     sRGB are clipped, as Little CMS does.
     """
-    space = own_space(image)
+    image = fitted(image)
+    space = space_of(image.icc)
     if space is None:
         return image
     return replace(image, pixels=_in_srgb(image, space, image.pixels.dtype), icc=None)
@@ -87,11 +103,10 @@ def to_srgb8(image: Image) -> npt.NDArray[np.uint8]:
 
     The ICC profile is honoured before 16 bits are rounded to 8; else as :func:`to_srgb`.
     """
-    space = own_space(image)
+    image = fitted(image)
+    space = space_of(image.icc)
     pixels = to_8_bit(image.pixels) if space is None else _in_srgb(image, space, np.dtype(np.uint8))
-    if image.channels >= 3:
-        return np.ascontiguousarray(pixels)
-    return np.concatenate([pixels[..., [0, 0, 0]], pixels[..., 1:]], axis=2)
+    return np.ascontiguousarray(_with_three_colours(pixels))
 
 
 def _in_srgb(image: Image, space: RgbSpace, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
@@ -116,6 +131,13 @@ def to_8_bit(pixels: Pixels) -> npt.NDArray[np.uint8]:
         levels //= 257
         return levels.astype(np.uint8)
     return np.asarray(pixels, np.uint8)
+
+
+def _with_three_colours(pixels: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """(height, width, 1..4) -> (height, width, 3 or 4), C-contiguous where grey is repeated."""
+    if pixels.shape[2] > 2:
+        return pixels
+    return np.ascontiguousarray(np.dstack([*[pixels[..., :1]] * 3, pixels[..., 1:]]))
 
 
 def three_channels(colour: npt.NDArray[_Value]) -> npt.NDArray[_Value]:

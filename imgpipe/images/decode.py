@@ -25,7 +25,7 @@ from PIL import WebPImagePlugin
 from imgpipe.errors import LimitExceeded, UnsupportedFormat
 from imgpipe.images import header as headers
 from imgpipe.images import icc
-from imgpipe.images.colour import to_8_bit
+from imgpipe.images.colour import fitted, to_8_bit
 from imgpipe.images.container import Header, Metadata, damaged
 from imgpipe.images.formats import avif, bmp, gif, plugin, png, tiff_pixels
 from imgpipe.images.formats.jpeg_pixels import decode_jpeg
@@ -100,7 +100,7 @@ def _decode(data: bytes, header: Header, meta: Metadata, limits: LimitSettings, 
         if header.orientation >= 5 and meta.dpi is not None:
             meta = replace(meta, dpi=meta.dpi[::-1])
     upright = cast(Pixels, np.ascontiguousarray(pixels))
-    return Image(upright, meta.icc, meta.exif, meta.xmp, header.format, meta.notes, meta.dpi)
+    return fitted(Image(upright, meta.icc, meta.exif, meta.xmp, header.format, meta.notes, meta.dpi))
 
 
 def _decode_png(data: bytes, header: Header, name: str) -> _Array:

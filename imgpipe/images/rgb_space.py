@@ -29,6 +29,13 @@ _MODEL_TOLERANCE_255 = 0.25
 _ROOT_STEPS = 2**18 - 1
 #: A matrix whose condition number is above this counts as without an inverse.
 _LARGEST_CONDITION = 1e4
+#: Classes of profiles (ICC.1, 7.2.5) that say what one picture's values mean, and the others.
+_CLASSES = {b"mntr", b"scnr", b"prtr", b"spac"}
+_OTHER_CLASSES = {
+    b"link": "a device link",
+    b"abst": "an abstract profile",
+    b"nmcl": "a list of named colours",
+}
 _LUMINANCE = np.array([0.2126, 0.7152, 0.0722], np.float32)
 
 
@@ -87,15 +94,20 @@ class RgbSpace:
 
 
 @functools.lru_cache(maxsize=16)
-def space_of(icc: bytes) -> RgbSpace | None:
-    """The space of a profile for RGB or grey; ``None`` for sRGB's own.
+def space_of(icc: bytes | None) -> RgbSpace | None:
+    """The space of a profile for RGB or grey; ``None`` for sRGB's own, and without a profile.
 
-    Raises :class:`ValueError` where the profile is of no use: Little CMS refuses it, it is for other colours,
-    or it shows one colour for everything.
+    Raises :class:`ValueError` where the profile is of no use: Little CMS refuses it, it is for other colours
+    or no device's, or it shows one colour for everything.
     """
+    if icc is None:
+        return None
     channels = {"GRAY": 1, "RGB": 3}.get(icc_space(icc))
     if channels is None:
         raise ValueError(f"it is for {icc_space(icc)}")
+    if icc[12:16] not in _CLASSES:
+        kind = _OTHER_CLASSES.get(icc[12:16], f"of the unknown class {icc[12:16]!r}")
+        raise ValueError(f"it is {kind}, not a display's, scanner's, printer's or colour space's")
     values = probes(channels)
     light = linear_srgb(icc, values)
     if is_srgb(icc):

@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from imgpipe.images.colour import own_space, profile_fault, to_8_bit
+from imgpipe.images.colour import fitted, to_8_bit
 from imgpipe.images.image import Image
-from imgpipe.images.rgb_space import RgbSpace
+from imgpipe.images.rgb_space import RgbSpace, space_of
 from imgpipe.images.srgb import Floats, srgb_encoded, srgb_linear
 from imgpipe.inference.threads import network_threads
 from imgpipe.pixels.bilinear import enlarged_rows
@@ -36,13 +36,12 @@ _OUTSIDE_255 = 4.0
 class SrgbView:
     """``image``: what a network is given, with the source's channels: the source itself where it is sRGB,
     else 16 bits without a profile. ``beyond``: (h, w, channels) float32, what was clipped there, 1.0 = full
-    range; ``None`` where nothing was. ``fault``: why the source's profile could not be used, or ``""``."""
+    range; ``None`` where nothing was."""
 
     source: Image
     image: Image
     space: RgbSpace | None = None
     beyond: Floats | None = None
-    fault: str = ""
 
     def details(self) -> dict[str, Any]:
         """Facts for the row: how the picture was fed, and the share of its pixels that lie outside sRGB."""
@@ -94,9 +93,10 @@ class SrgbView:
 
 def srgb_view(image: Image) -> SrgbView:
     """``image`` for a network; see the module."""
-    space = own_space(image)
+    image = fitted(image)
+    space = space_of(image.icc)
     if space is None:
-        return SrgbView(image, image, fault=profile_fault(image))
+        return SrgbView(image, image)
     channels = image.colour.shape[2]
     pixels = np.empty(image.pixels.shape, np.uint16)
     beyond: Floats | None = None

@@ -8,8 +8,9 @@ from dataclasses import replace
 
 from PIL import ImageCms
 
-from imgpipe.images.colour import own_space, profile_fault, to_srgb
+from imgpipe.images.colour import fitted, profile_fault, to_srgb
 from imgpipe.images.image import Image
+from imgpipe.images.rgb_space import space_of
 from imgpipe.pixels.round_trip import Reduced, reduce_picture
 from imgpipe.pixels.row_bands import Rows
 from imgpipe.quality.findings import Findings
@@ -38,7 +39,7 @@ def profile_loss(reference: Image, result: Image, before: Reduced, after: Reduce
     the result fits the source at least as well through its own profile as through the result's: then the
     values were converted. The halfway point decides, since damage adds to either difference alike.
     """
-    if own_space(reference) is own_space(result):
+    if space_of(fitted(reference).icc) is space_of(fitted(result).icc):
         return None
     size = (before.rgb.shape[1], before.rgb.shape[0])
     exchanged = reduce_picture(to_srgb(replace(reference, icc=result.icc)), size).rgb

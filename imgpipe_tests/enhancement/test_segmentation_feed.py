@@ -77,13 +77,3 @@ def test_alpha_is_mixed_after_the_conversion() -> None:
     expected = rgb * alpha + 255 * (1 - alpha)
     feed = segmentation_feed(tagged(pixels)).pixels
     assert np.abs(feed - expected).max() <= 1.5
-
-
-def test_a_profile_for_something_else_is_noted() -> None:
-    misfit = segmentation_feed(tagged(waves(8, 8, 3), icc=sources.grey_icc()))
-    assert np.array_equal(misfit.pixels, waves(8, 8, 3))
-    assert misfit.notes == (
-        "ICC profile for GRAY does not fit a picture of RGB: its values were taken as sRGB",
-    )
-    assert segmentation_feed(tagged(waves(8, 8, 1), icc=sources.grey_icc())).notes == ()
-    assert segmentation_feed(tagged(waves(8, 8, 3))).notes == ()

@@ -46,6 +46,16 @@ def grey(gamma: float | None) -> bytes:
     return _profile(b"GRAY", b"XYZ ", b"mntr", tags)
 
 
+def of_class(kind: bytes, space: bytes = b"RGB ") -> bytes:
+    """sRGB's curves and matrix, under another class."""
+    made = rgb("of another class")
+    return made[:12] + kind + space + made[20:]
+
+
+def without_tags() -> bytes:
+    return (132).to_bytes(4, "big") + rgb("empty")[4:128] + bytes(4)
+
+
 def table(grid: int = 17, gamma: float = 1.8) -> bytes:
     """P3 with a gamma, as a table of Lab (lut16) without a way back, as scanners' profiles are."""
     axis = np.linspace(0, 1, grid)

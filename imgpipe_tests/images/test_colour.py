@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -9,12 +10,21 @@ import PIL.Image
 import pytest
 
 from imgpipe.errors import ImageError
-from imgpipe.images.colour import composite_over, luma, profile_fault, to_8_bit, to_srgb, to_srgb8
+from imgpipe.images.colour import composite_over, fitted, luma, to_8_bit, to_srgb, to_srgb8
 from imgpipe.images.decode import decode
 from imgpipe.images.icc import is_srgb, srgb_profile
 from imgpipe.images.image import Image
+from imgpipe.inference.srgb_view import srgb_view
 from imgpipe.settings import LimitSettings
 from imgpipe_tests.images import profiles, sources
+
+PROFILES_OF_RGB = {
+    "linear": profiles.rgb("linear", gamma=1.0),
+    "Adobe RGB": profiles.rgb("Adobe", profiles.ADOBE, 2.2),
+    "ProPhoto RGB": profiles.rgb("ProPhoto", profiles.PROPHOTO, 1.8),
+    "table": profiles.table(),
+    "not neutral": profiles.rgb("tinted", (profiles.SRGB[0], profiles.P3[0], profiles.SRGB[2]), 1.8),
+}
 
 
 def test_luma_is_bt601() -> None:
@@ -118,14 +128,67 @@ def test_a_dark_ramp_keeps_its_levels(shared: Path) -> None:
     assert np.abs(fed.astype(int) - to_srgb8(srgb)).max() <= 1
 
 
-def test_why_a_profile_is_not_used_is_said() -> None:
-    rgb, grey = np.zeros((2, 2, 3), np.uint8), np.zeros((2, 2, 1), np.uint8)
-    assert profile_fault(Image(rgb)) == profile_fault(Image(rgb, icc=sources.display_p3())) == ""
-    assert "for GRAY does not fit a picture of RGB" in profile_fault(Image(rgb, icc=sources.grey_icc()))
-    assert "for RGB does not fit a picture of GRAY" in profile_fault(Image(grey, icc=sources.srgb()))
-    broken = sources.display_p3()[:128] + bytes(4)
-    assert "Little CMS cannot use it" in profile_fault(Image(rgb, icc=broken))
-    assert to_srgb(Image(rgb, icc=broken)).icc == broken
+MISFITS = {
+    "grey on RGB": (3, sources.grey_icc(), "it is for GRAY, the picture is RGB"),
+    "CMYK on RGB": (4, sources.cmyk_icc(), "it is for CMYK, the picture is RGB"),
+    "CMYK on grey": (1, sources.cmyk_icc(), "it is for CMYK, the picture is grey"),
+    "Lab": (3, profiles.of_class(b"spac", b"Lab "), "it is for Lab, the picture is RGB"),
+    "device link": (3, profiles.of_class(b"link"), "it is a device link, not a display's"),
+    "abstract": (3, profiles.of_class(b"abst"), "it is an abstract profile, not a display's"),
+    "unknown class": (1, profiles.of_class(b"what"), "it is of the unknown class b'what', not a display's"),
+    "no tags": (3, profiles.without_tags(), "Little CMS cannot use it"),
+    "one colour": (
+        3,
+        profiles.rgb("nothing", ((0.0, 0.0, 0.0),) * 3),
+        "it shows the same colour for every value",
+    ),
+}
+
+
+@pytest.mark.parametrize(("channels", "icc", "why"), MISFITS.values(), ids=MISFITS)
+def test_a_profile_that_cannot_be_used_is_not_carried(channels: int, icc: bytes, why: str) -> None:
+    """The values count as sRGB's and stay, in every step and in what is written, and a note says so."""
+    pixels = sources.picture(channels, 8)
+    meta = sources.chunk(b"iCCP", b"test\0\0" + zlib.compress(icc))
+    data = sources.png_file(pixels, {1: 0, 3: 2, 4: 6}[channels], middle=meta)
+    decoded = decode(data, name="misfit", limits=LimitSettings())
+    assert np.array_equal(decoded.pixels, pixels)
+    assert decoded.icc is None
+    (note,) = decoded.notes
+    assert note.startswith(f"ICC profile of {len(icc)} bytes not carried: {why}")
+    assert note.endswith("; the colours are taken as sRGB")
+    made_in_memory = Image(pixels, icc=icc)
+    assert np.array_equal(to_srgb(made_in_memory).pixels, pixels)
+    assert to_srgb(made_in_memory).notes == (note,)
+
+
+@pytest.mark.parametrize("icc", [*PROFILES_OF_RGB.values()], ids=[*PROFILES_OF_RGB])
+@pytest.mark.parametrize("colour", [0, 4], ids=["grey", "LA"])
+def test_grey_with_a_profile_for_rgb_is_r_g_b(icc: bytes, colour: int) -> None:
+    """Right values by Little CMS, for R = G = B."""
+    ramp = np.repeat(np.arange(256, dtype=np.uint8).reshape(16, 16, 1), 2 if colour else 1, axis=2)
+    meta = sources.chunk(b"iCCP", b"test\0\0" + zlib.compress(icc))
+    decoded = decode(sources.png_file(ramp, colour, middle=meta), name="grey", limits=LimitSettings())
+    assert decoded.channels == 3 + bool(colour)
+    assert decoded.icc == icc
+    assert np.array_equal(decoded.pixels[..., :3], np.repeat(ramp[..., :1], 3, axis=2))
+    assert decoded.notes == ("grey with an ICC profile for RGB: made RGB",)
+    expected = profiles.by_pillow(np.repeat(ramp[..., :1], 3, axis=2), icc)
+    for shown in (to_srgb8(decoded), to_srgb8(Image(ramp, icc=icc)), to_srgb(Image(ramp, icc=icc)).pixels):
+        assert np.abs(shown[..., :3].astype(int) - expected).max() <= 1
+        assert not colour or np.array_equal(shown[..., 3], ramp[..., 1])
+    assert np.abs(srgb_view(Image(ramp, icc=icc)).image.pixels[..., :3] / 257 - expected).max() <= 2
+
+
+@pytest.mark.parametrize("icc", [srgb_profile(), profiles.rgb("P3", profiles.P3)], ids=["sRGB", "P3"])
+def test_grey_keeps_no_profile_that_changes_nothing(icc: bytes) -> None:
+    """Greys are the same in sRGB and in Display P3."""
+    ramp = np.arange(256, dtype=np.uint8).reshape(16, 16, 1)
+    assert np.abs(profiles.by_pillow(np.repeat(ramp, 3, axis=2), icc) - ramp.astype(int)).max() <= 1
+    image = fitted(Image(ramp, icc=icc))
+    assert np.array_equal(image.pixels, ramp)
+    assert image.icc is None
+    assert image.notes == ("ICC profile for RGB not carried: this grey picture looks the same without it",)
 
 
 def _case(shared: Path, name: str) -> Image:

@@ -153,8 +153,3 @@ def test_a_profile_does_not_change_the_matte(
     opaque = matted[1].pixels[..., 3] == 65535
     assert opaque.any()
     assert np.array_equal(matted[1].pixels[opaque][:, :3], other.pixels[opaque])
-
-
-def test_a_profile_that_cannot_be_used_is_said(stage: MatteStage) -> None:
-    result = _run(stage, Image(_disc(60, 80).astype(np.uint8), icc=profiles.grey(1.0)))
-    assert any("its values were taken as sRGB" in reason for reason in result.reasons)

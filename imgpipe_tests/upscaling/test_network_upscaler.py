@@ -21,6 +21,7 @@ from imgpipe.upscaling.graph_loops import GraphLoops
 from imgpipe.upscaling.network_forms import CompactForm
 from imgpipe.upscaling.network_upscaler import NetworkUpscaler
 from imgpipe.upscaling.upscaler import Upscaled
+from imgpipe_tests.images import profiles
 from imgpipe_tests.upscaling.conftest import tiny_compact, tiny_rrdb
 
 Save = Callable[[nn.Module, str], Path]
@@ -86,11 +87,12 @@ def test_channels_depth_and_metadata_stay(
     channels: int, dtype: Any, save: Save, build: Build, picture: Picture
 ) -> None:
     source = picture(33, 21, channels, dtype)
-    image = Image(source.pixels, icc=b"icc", exif=b"exif", xmp=b"xmp", source_format="PNG", notes=("n",))
+    icc = profiles.grey(None) if channels <= 2 else profiles.rgb("sRGB")
+    image = Image(source.pixels, icc=icc, exif=b"exif", xmp=b"xmp", source_format="PNG", notes=("n",))
     result = build(save(tiny_compact(), "network")).upscale(image).image
     assert (result.channels, result.pixels.dtype) == (channels, np.dtype(dtype))
     assert (result.icc, result.exif, result.xmp, result.source_format, result.notes) == (
-        b"icc",
+        icc,
         b"exif",
         b"xmp",
         "PNG",
