@@ -70,7 +70,7 @@ def bf16_pays(proc: Path = _PROC) -> bool:
     others emulate bf16 or were never measured. ``proc``: where the proc file system is mounted; without one
     (not Linux) the answer is no.
     """
-    found = _first_values(proc / "cpuinfo", ":")
+    found = _values(proc / "cpuinfo", ":")
     flags = found.get("flags", "").split()
     return "amx_bf16" in flags or ("avx512_bf16" in flags and found.get("vendor_id") == "AuthenticAMD")
 
@@ -112,7 +112,7 @@ def available_memory_bytes(device: str, *, proc: Path = _PROC, cgroup: Path = _C
         unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return int(free + unused)
     amounts = [*_cgroup_remaining(proc, cgroup)]
-    if available := _first_values(proc / "meminfo", ":").get("MemAvailable"):
+    if available := _values(proc / "meminfo", ":").get("MemAvailable"):
         amounts.append(int(available.split()[0]) * 1024)
     if not amounts:
         raise ModelError(
@@ -187,14 +187,12 @@ def _folder_remaining(folder: Path, limit: str, usage: str, droppable: str) -> I
     if text == "max":
         return
     used = int((folder / usage).read_text(encoding="utf-8"))
-    cached = int(_first_values(folder / "memory.stat", " ").get(droppable, 0))
+    cached = int(_values(folder / "memory.stat", " ").get(droppable, 0))
     yield int(text) - max(0, used - cached)
 
 
-def _first_values(path: Path, separator: str) -> dict[str, str]:
-    """Key -> first value of the lines of a file of the kernel's; empty where it is absent."""
-    found: dict[str, str] = {}
-    for line in path.read_text("utf-8", "replace").splitlines() if path.is_file() else ():
-        key, _, value = line.partition(separator)
-        found.setdefault(key.strip(), value.strip())
-    return found
+def _values(path: Path, separator: str) -> dict[str, str]:
+    """Key -> value of the lines of a file of the kernel's; empty where it is absent."""
+    lines = path.read_text("utf-8", "replace").splitlines() if path.is_file() else []
+    pairs = (line.partition(separator) for line in lines)
+    return {key.strip(): value.strip() for key, _, value in pairs}
