@@ -366,8 +366,11 @@ def test_deep_jpeg_is_refused_by_name() -> None:
         decode(data, name="deep.jpg", limits=LIMITS)
 
 
-def test_a_wrong_crc_is_named() -> None:
+def test_what_is_wrong_with_a_png_is_named() -> None:
     data = bytearray(sources.png_file(sources.picture(3, 8), 2))
     data[60] ^= 0xFF
     with pytest.raises(DecodeError, match="CRC of the PNG chunk IDAT at byte 33 is wrong"):
         decode(bytes(data), name="x.png", limits=LIMITS)
+    start, end = data.index(b"IDAT") - 4, data.index(b"IEND") - 4
+    with pytest.raises(DecodeError, match="the compressed pixels of the PNG do not make up its picture"):
+        decode(bytes(data[:start] + data[end:]), name="x.png", limits=LIMITS)
