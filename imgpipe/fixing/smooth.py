@@ -18,11 +18,15 @@ _STEPS, _LUMA_SIGMAS, _CHROMA_SIGMAS = 0.4, 1.8, 2.0
 #: The bilateral filter's window, px, and its range, of the square root of a step or of a sigma, levels.
 _WINDOW_SIGMA_PX, _RANGE_OF_STEPS, _RANGE_OF_SIGMA = 3.0, 2.4, 1.5
 _WINDOW_PX = 5
+#: The energy that thresholds take from edges comes back: what a Gaussian of this window and sigma, px, takes
+#: from luma is added, this much per level of a step.
+_SHARP_PX, _SHARP_SIGMA_PX, _SHARP_PER_STEP = 3, 1.0, 0.0033
 #: Low frequencies, whose steps say how coarse a table is.
 _LOW = [1, 2, 8, 9, 16]
 #: Context that a piece needs to each side so that its inner part is that of the whole picture, px: chroma at
-#: a factor of 2, the bilateral filter, the bins. A multiple of 16, as are the corners of pieces.
-REACH_PX = -(-(2 * (sliding_dct.REACH_PX + chroma.REACH_PX) + _WINDOW_PX + sliding_dct.BLOCK_PX) // 16) * 16
+#: a factor of 2, the bilateral filter, sharpening, the bins. A multiple of 16, as are the corners of pieces.
+_NEEDED_PX = 2 * (sliding_dct.REACH_PX + chroma.REACH_PX) + _WINDOW_PX + _SHARP_PX + sliding_dct.BLOCK_PX
+REACH_PX = -(-_NEEDED_PX // 16) * 16
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,7 +61,7 @@ def smoothed(planes: Sequence[Float], damage: Damage, strength: float) -> list[F
     ]
     smooth = _bilateral([luma, *colours], float(gain) * _range(damage))
     if damage.luma is not None and not noisy:
-        smooth[0] = _bound(smooth[0], source, damage.luma, strength, damage.offset)
+        smooth[0] = _bound(_sharp(smooth[0], damage.luma, gain), source, damage.luma, strength, damage.offset)
     return smooth
 
 
@@ -92,8 +96,18 @@ def _bound(result: Float, source: Float, steps: Float, strength: float, offset: 
     return within_bins(result, source, steps, 0.1 + 0.4 * strength, offset)
 
 
+def _sharp(luma: Float, steps: Float, gain: np.float32) -> Float:
+    edge = (2 * _SHARP_PX + 1,) * 2
+    detail = luma - cv2.GaussianBlur(luma, edge, _SHARP_SIGMA_PX, borderType=cv2.BORDER_REFLECT_101)
+    return luma + np.float32(_SHARP_PER_STEP) * gain * _coarseness(steps) * detail
+
+
+def _coarseness(steps: Float) -> np.float32:
+    return np.float32(steps[_LOW].mean())
+
+
 def _range(damage: Damage) -> float:
-    steps = 0.0 if damage.luma is None else _RANGE_OF_STEPS * float(damage.luma[_LOW].mean()) ** 0.5
+    steps = 0.0 if damage.luma is None else _RANGE_OF_STEPS * float(_coarseness(damage.luma)) ** 0.5
     return max(steps, _RANGE_OF_SIGMA * damage.sigmas[0])
 
 

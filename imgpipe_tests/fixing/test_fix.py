@@ -79,6 +79,18 @@ def test_a_jpeg_comes_nearer_to_what_it_was(drawing: Rgb, crop: tuple[int, int])
     assert fixed.image.jpeg is None
 
 
+def test_lines_keep_the_energy_of_their_gradients(drawing: Rgb) -> None:
+    def energy(rgb: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+        luma = rgb @ np.array([0.299, 0.587, 0.114])
+        rises = (cv2.Sobel(luma, cv2.CV_64F, *by) for by in ((1, 0), (0, 1)))
+        return np.asarray(sum(one**2 for one in rises), np.float64)
+
+    strong = energy(drawing) > 100.0**2
+    damaged = decoded(as_jpeg(drawing, 30))
+    kept = energy(fix(damaged, 0.5).image.pixels)[strong].sum() / energy(damaged.pixels)[strong].sum()
+    assert kept == pytest.approx(1, abs=0.02)
+
+
 @pytest.mark.parametrize("bits", [5, 6])
 def test_steps_of_a_gradient_go_and_lines_stay(bits: int) -> None:
     rows, columns = np.mgrid[:256, :256]
