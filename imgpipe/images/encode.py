@@ -14,7 +14,6 @@ from imgpipe.errors import EncodeError
 from imgpipe.images.formats import jpeg, plugin, png
 from imgpipe.images.formats.png_write import Effort, write_png
 from imgpipe.images.formats.tiff_write import write_tiff
-from imgpipe.images.icc import srgb_profile
 from imgpipe.images.image import Image, Pixels
 from imgpipe.images.metadata import (
     exif_of_dpi,
@@ -23,6 +22,7 @@ from imgpipe.images.metadata import (
     without_exif_thumbnail,
     without_xmp_thumbnails,
 )
+from imgpipe.images.srgb import srgb_profile
 
 __all__ = ["EXTENSIONS", "MAX_SIDES", "Effort", "encode"]
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from imgpipe.settings import IsolationSettings
 
 if TYPE_CHECKING:
-    from imgpipe.images.isolation import Decoder
+    from imgpipe.images.decoder import Decoder
 
 _warm: dict[tuple[IsolationSettings, int, int], Decoder] = {}
 _lock = threading.Lock()
@@ -21,7 +21,7 @@ def source_decoder(settings: IsolationSettings, workers: int = 0) -> Decoder:
 
     The same arguments give the same decoder, still running.
     """
-    from imgpipe.images.isolation import open_decoder
+    from imgpipe.images.decoder import open_decoder
 
     cores = os.cpu_count() or 1
     places = min(workers or cores, cores)

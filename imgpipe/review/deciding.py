@@ -83,7 +83,7 @@ class Reviewer:
         ``data``: a file of any format that sources may have, ``name``: its name in messages. Raises
         :class:`ImageError` where it cannot be decoded, :class:`ConfigError` where it is no valid replacement.
         """
-        from imgpipe.images.isolation import open_decoder
+        from imgpipe.images.decoder import open_decoder
         from imgpipe.images.sniff import sniff
 
         asset = asset or self._stopped_at(item)

@@ -1,8 +1,9 @@
-"""Decoding in worker processes with limits, so that a crash, a hang or too much memory costs one image.
+"""Worker processes with limits, so that a crash, a hang or too much memory costs one image.
 
 Each worker is a fresh interpreter (never a fork: the owner has threads and networks loaded) in a session of
 its own, with an address space limit, no core dumps and its stderr kept from the terminal. Workers start when
-they are first needed, serve one file after another, and end with their owner, however that ends.
+they are first needed, serve one request after another, and end with their owner, however that ends. What they
+do is :mod:`imgpipe.images.worker`.
 """
 
 from __future__ import annotations
@@ -11,51 +12,22 @@ import os
 import queue
 import sys
 import threading
-from abc import ABC, abstractmethod
-from typing import Self
+from collections.abc import Sequence
+from typing import Any, TypeVar
 
 from imgpipe.errors import ConfigError, DecodeError, ImgpipeError, LimitExceeded
-from imgpipe.images.image import Image
+from imgpipe.images.isolation.channel import Answer, Buffer
 from imgpipe.images.isolation.process import WorkerLost, WorkerProcess
-from imgpipe.settings import IsolationSettings, LimitSettings
+from imgpipe.settings import IsolationSettings
+
+_Answer = TypeVar("_Answer", bound=Answer)
 
 
-class Decoder(ABC):
-    """Decodes sources, in this process or in workers; may be called from several threads at once."""
-
-    @abstractmethod
-    def decode(self, data: bytes, *, name: str, limits: LimitSettings) -> Image:
-        """As :func:`imgpipe.images.decode.decode`, errors included."""
-
-    def close(self) -> None:  # noqa: B027 -- nothing to end in this process
-        """End what was started; calling it again does nothing."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-
-def open_decoder(settings: IsolationSettings, workers: int) -> Decoder:
-    """Up to ``workers`` processes for ``isolation.mode=process``, the calling thread for ``none``.
+class WorkerPool:
+    """At most ``workers`` processes; callers from several threads wait for an idle one.
 
     Raises :class:`ConfigError` where processes cannot be limited (anywhere but on Linux).
     """
-    return InProcessDecoder() if settings.mode == "none" else IsolatedDecoder(settings, workers)
-
-
-class InProcessDecoder(Decoder):
-    """Decodes in the calling thread: faster, for trusted sources."""
-
-    def decode(self, data: bytes, *, name: str, limits: LimitSettings) -> Image:
-        from imgpipe.images.decode import decode
-
-        return decode(data, name=name, limits=limits)
-
-
-class IsolatedDecoder(Decoder):
-    """Decodes in worker processes, at most ``workers`` at a time; further callers wait for an idle one."""
 
     def __init__(self, settings: IsolationSettings, workers: int) -> None:
         if not sys.platform.startswith("linux"):
@@ -74,12 +46,14 @@ class IsolatedDecoder(Decoder):
         for _ in range(workers):
             self._idle.put(None)
 
-    def decode(self, data: bytes, *, name: str, limits: LimitSettings) -> Image:
-        """As :func:`imgpipe.images.decode.decode`, in a worker.
+    def ask(
+        self, expected: type[_Answer], do: str, bulk: Sequence[Buffer], name: str, arguments: dict[str, Any]
+    ) -> _Answer:
+        """What a worker makes of ``bulk``; ``name`` is for messages.
 
-        Raises what that raises, with the same message; besides, :class:`DecodeError` where the worker
-        crashed, was killed, or took longer than ``timeout_seconds``, and :class:`LimitExceeded` where
-        ``max_memory_bytes`` did not suffice. :class:`ConfigError` where no worker can be started.
+        Raises the error that it answers; besides, :class:`DecodeError` where the worker crashed, was killed,
+        or took longer than ``timeout_seconds``, and :class:`LimitExceeded` where ``max_memory_bytes`` did not
+        suffice. :class:`ConfigError` where no worker can be started.
         """
         self._refuse_misuse()
         worker, keep = self._idle.get(), False
@@ -90,7 +64,7 @@ class IsolatedDecoder(Decoder):
                     worker.stop()
                 worker = None
                 worker = WorkerProcess(self._settings)
-            outcome, keep = worker.decode(data, name, limits)
+            outcome, keep = worker.ask(expected, bulk, {"do": do, "name": name, **arguments})
         except WorkerLost as exc:
             with self._counting:
                 self.workers_lost += 1
@@ -101,7 +75,7 @@ class IsolatedDecoder(Decoder):
             if worker is not None and not keep:
                 worker.stop()
             self._idle.put(worker if keep else None)
-        if isinstance(outcome, Image):
+        if not isinstance(outcome, ImgpipeError):
             return outcome
         try:
             raise outcome
