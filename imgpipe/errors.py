@@ -13,7 +13,7 @@
     │   ├── DecodeError              empty, truncated or corrupt
     │   ├── EncodeError              the target format cannot hold this image
     │   ├── LimitExceeded            larger, smaller or narrower than the limits allow
-    │   └── ProfileUnusable          an ICC profile; a note, and its picture counts as sRGB
+    │   └── ProfileUnusable          an ICC profile that does not say what its picture's values mean
     ├── InferenceError               a network failed on one image although the image is good
     │   └── OutOfMemory              even the smallest tile does not fit
     └── StorageError                 the object store (exit code 3 unless one object alone fails)
