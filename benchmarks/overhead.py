@@ -37,7 +37,7 @@ from dagster import AssetKey, DagsterInstance, Definitions
 
 from imgpipe.assets.graph import SHARD_JOB, build_definitions
 from imgpipe.config import Settings, load_settings
-from imgpipe.engines.shard import ShardResult, Stores, run_shard
+from imgpipe.engines.shard import ShardResult, run_shard
 from imgpipe.images.encode import encode
 from imgpipe.images.image import Image
 from imgpipe.partitions import shard_partitions
@@ -48,7 +48,7 @@ from imgpipe.stages.chain import Step, steps
 from imgpipe.stages.protocol import StageResult
 from imgpipe.storage import keys
 from imgpipe.storage.manifests import plan, seal
-from imgpipe.storage.opening import open_store
+from imgpipe.storage.opening import Stores, open_store
 from imgpipe.storage.tables import read_table, write_table
 
 TARGET_SHARE = 0.05

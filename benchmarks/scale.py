@@ -107,12 +107,19 @@ class MadeUpSource:
     ) -> Iterator[Any]:
         from imgpipe.records import SourceObject
 
-        first = 0 if start_after is None else int(start_after.rsplit("-", 1)[1].removesuffix(".png")) + 1
+        first = 0 if start_after is None else _number(start_after) + 1
         for number in range(first, self._count):
             key = f"collection/2026/{number // 1000:06d}/illustration-{number:09d}.png"
             version = "b" if self._changed and number % self._changed == 0 else "a"
             etag = hashlib.md5(f"{version}{number}".encode(), usedforsecurity=False).hexdigest()
             yield SourceObject(key, 1_000_000 + number, etag)
+
+    def exists(self, key: str) -> bool:
+        return _number(key) < self._count
+
+
+def _number(key: str) -> int:
+    return int(key.rsplit("-", 1)[1].removesuffix(".png"))
 
 
 def _settings(options: argparse.Namespace, output: Path) -> Any:
@@ -174,9 +181,8 @@ def _round(settings: Any, instance: Any, source: Any) -> dict[str, Any]:
     from dagster import build_sensor_context
 
     from imgpipe.automation.arrival import build_arrival_sensor
-    from imgpipe.engines.shard import Stores
     from imgpipe.resources.stores import ImageStores
-    from imgpipe.storage.opening import open_store
+    from imgpipe.storage.opening import Stores, open_store
 
     class Resource(ImageStores):
         def open(self, settings: Any) -> Stores:

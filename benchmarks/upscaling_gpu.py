@@ -32,7 +32,8 @@ from upscaling_contenders import (
 )
 
 from imgpipe.config import Settings
-from imgpipe.engines.local import ObjectRef, WorkItem, run_items
+from imgpipe.engines.local import run_items
+from imgpipe.engines.work import ObjectRef, WorkItem
 from imgpipe.inference.device import resolve_precision
 from imgpipe.records import ImageRow, Status
 from imgpipe.stages.upscale import UpscaleStage
@@ -154,7 +155,7 @@ def _item(key: str, source: Any, chosen: Settings) -> WorkItem:
     row = ImageRow(source_key=key, image_id=Path(key).stem, etag="", status=Status.OK)
     reference = ObjectRef(source, key, chosen.limits, own=True)
     return WorkItem(
-        row, {"source": reference}, {}, lambda kind: f"{Path(key).stem}-{kind}.png", lambda digests: ""
+        row, {"source": reference}, {}, lambda kind: f"{Path(key).stem}-{kind}.png", lambda digests, _: ""
     )
 
 

@@ -20,7 +20,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsError
 
 from imgpipe.errors import ConfigError
-from imgpipe.metrics import LIMITS
 from imgpipe.names import DATASET_LENGTH, dataset_name, is_dataset_name
 from imgpipe.settings import (
     ActionSection,
@@ -30,6 +29,7 @@ from imgpipe.settings import (
     EnhanceSettings,
     IntakeSettings,
     IsolationSettings,
+    JobSettings,
     LimitSettings,
     QualitySettings,
     RembgSettings,
@@ -39,8 +39,8 @@ from imgpipe.settings import (
     UpscaleSettings,
     suggest,
 )
+from imgpipe.settings.given import ALIASES, expand_names, read_value, read_yaml
 from imgpipe.settings.relative_paths import from_folder, names_relative_file
-from imgpipe.settings.yaml_text import parse_yaml
 
 #: How the message of refused settings begins: a line for each follows.
 REFUSED = "configuration refused:"
@@ -48,27 +48,7 @@ REFUSED = "configuration refused:"
 _FOUND = Path("imgpipe.yaml")
 
 #: Environment variables with the prefix IMGPIPE_ that are not settings; IMGPIPE_TEST_* is for the test suite.
-_ENV_OTHER = {"IMGPIPE_CONFIG", "IMGPIPE_FOLDER"}
-
-#: Names that existing scripts use -> the setting of the same meaning (docs/configuration-names.md).
-ALIASES: Mapping[str, str] = {
-    "alpha_matting": "rembg.alpha_matting",
-    "alpha_matting_foreground_threshold": "rembg.foreground_threshold",
-    "alpha_matting_background_threshold": "rembg.background_threshold",
-    "alpha_matting_erode_size": "rembg.erode_size",
-    "scale": "upscale.scale",
-    "tile_size": "upscale.tile_size",
-    "half_precision": "upscale.precision",
-    "QUALITY_MIN_WIDTH": "enhance.min_width",
-    "QUALITY_MIN_HEIGHT": "enhance.min_height",
-    "QUALITY_SCALE_FACTOR": "enhance.scale_factor",
-    "QUALITY_TARGET_BYTES": "enhance.target_bytes",
-    "QUALITY_SAVE_FORMAT_PRIORITY": "enhance.save_format_priority",
-    "QUALITY_SAVE_QUALITY": "enhance.quality",
-    "QUALITY_PROFILE": "quality.profile",
-    "QUALITY_DIFF": "quality.diff",
-    **{f"QUALITY_{name.upper()}": f"quality.thresholds.{name}" for name in LIMITS},
-}
+_ENV_OTHER = {"IMGPIPE_CONFIG", "IMGPIPE_FOLDER", "IMGPIPE_SERVE_TOKEN"}
 
 
 def _list_actions(schema: dict[str, Any], settings: type[Settings]) -> None:
@@ -110,6 +90,7 @@ class Settings(Section):
     cost: CostSettings = CostSettings()
     review: ReviewSettings = ReviewSettings()
     automation: AutomationSettings = AutomationSettings()
+    jobs: JobSettings = JobSettings()
 
     @classmethod
     def action_names(cls) -> list[str]:
@@ -177,51 +158,6 @@ def found_file_naming_others() -> Path | None:
     return _FOUND if any(names_relative_file(key, value, Path()) for key, value in pairs) else None
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
-    """The mapping in a YAML file; raises :class:`ConfigError` for anything else."""
-    try:
-        value = parse_yaml(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as exc:
-        raise ConfigError(f"{path}: expected a readable YAML file: {exc}") from exc
-    if value is None:
-        return {}
-    if not isinstance(value, dict):
-        raise ConfigError(f"{path}: expected `key: value` lines at the top, got {type(value).__name__}")
-    return value
-
-
-def expand_names(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Nest dotted keys and replace the aliases of :data:`ALIASES`; conflicts are refused."""
-    result: dict[str, Any] = {}
-    for key, value in values.items():
-        target = ALIASES.get(key, key)
-        if key == "half_precision":
-            value = _precision_from_half(value)
-        _put(result, target.split("."), value, key)
-    return result
-
-
-def _read_value(name: str, text: str) -> Any:
-    try:
-        value = parse_yaml(text)
-    except yaml.YAMLError as exc:
-        raise ConfigError(f"{name}: the value {text!r} is not valid YAML: {exc}") from exc
-    if name == "QUALITY_SAVE_FORMAT_PRIORITY" and isinstance(value, str):
-        return [part.strip().upper() for part in value.split(",")]
-    return value
-
-
-def parse_assignments(assignments: list[str]) -> dict[str, Any]:
-    """``["upscale.scale=2"]`` -> nested mapping; values are read as YAML."""
-    values: dict[str, Any] = {}
-    for text in assignments:
-        key, sign, value = text.partition("=")
-        if not sign or not key.strip():
-            raise ConfigError(f"--set: expected key=value as in upscale.scale=2, got {text!r}")
-        values[key.strip()] = _read_value(key.strip(), value)
-    return expand_names(values)
-
-
 def load_settings(overrides: Mapping[str, Any] | None = None, *, config: Path | None = None) -> Settings:
     """All settings from overrides, environment and file; raises :class:`ConfigError` naming the key.
 
@@ -235,7 +171,7 @@ def load_settings(overrides: Mapping[str, Any] | None = None, *, config: Path | 
         layers = (
             {} if path is None else expand_names(read_yaml(path)),
             _quality_environment(),
-            _environment(),
+            expand_names(_environment()),
             expand_names(overrides or {}),
         )
         return Settings(**from_folder(functools.reduce(_merged, layers)))
@@ -243,6 +179,14 @@ def load_settings(overrides: Mapping[str, Any] | None = None, *, config: Path | 
         raise ConfigError(_explain(exc)) from exc
     except SettingsError as exc:
         raise ConfigError(f"IMGPIPE_* environment: {exc}; lists and sections are written as JSON") from exc
+
+
+def changed_settings(settings: Settings, changes: Mapping[str, Any]) -> Settings:
+    """The settings with ``changes``, nested as in a file; raises :class:`ConfigError` naming the key."""
+    try:
+        return Settings(**_merged(settings.model_dump(), changes))
+    except ValidationError as exc:
+        raise ConfigError(_explain(exc)) from exc
 
 
 def dump_settings(settings: Settings) -> str:
@@ -271,31 +215,7 @@ def _environment() -> dict[str, Any]:
 def _quality_environment() -> dict[str, Any]:
     """The ``QUALITY_*`` variables of :data:`ALIASES`; other names of that kind are ignored."""
     named = {name: os.environ[name] for name in ALIASES if name.isupper() and name in os.environ}
-    return expand_names({name: _read_value(name, text) for name, text in named.items()})
-
-
-def _put(target: dict[str, Any], path: list[str], value: Any, key: str) -> None:
-    for part in path[:-1]:
-        step = target.setdefault(part, {})
-        if not isinstance(step, dict):
-            raise ConfigError(f"{key}: {part!r} is given both as a value and as a section")
-        target = step
-    last = path[-1]
-    if isinstance(value, Mapping) and isinstance(target.get(last), dict):
-        for inner, inner_value in value.items():
-            _put(target[last], [inner], inner_value, f"{key}.{inner}")
-        return
-    if last in target and target[last] != value:
-        raise ConfigError(
-            f"{key}: given twice with different values ({target[last]!r} and {value!r}); keep one"
-        )
-    target[last] = dict(value) if isinstance(value, Mapping) else value
-
-
-def _precision_from_half(value: Any) -> str:
-    if not isinstance(value, bool):
-        raise ConfigError(f"half_precision: expected true or false, got {value!r}")
-    return "auto" if value else "fp32"
+    return expand_names({name: read_value(name, text) for name, text in named.items()})
 
 
 def _refuse_unknown_environment() -> None:

@@ -29,8 +29,6 @@ from imgpipe.errors import DISK_FAULTS, ConfigError, ImgpipeError, StoreUnavaila
 from imgpipe.processes import Process
 from imgpipe.resources.runs import describe, end_dead_runs, free_slots_of_ended_runs, process_tags
 from imgpipe.storage import keys
-from imgpipe.storage.lease import hold
-from imgpipe.storage.opening import open_store
 
 #: Where runs are kept when ``DAGSTER_HOME`` is not set, below the working directory.
 DEFAULT_HOME = Path(".imgpipe") / "dagster"
@@ -154,16 +152,11 @@ class Launcher:
         self._definitions: Definitions = build_definitions(settings, on_row)
         self._say = say
         self._said = ""
-        self._output = open_store(settings.output, settings.s3, create=True)
 
     def run_shard(self, shard: str, retry: Retry = DUE) -> Sequence[AssetCheckEvaluation]:
-        """Run all stages and checks of one shard, once no other process works on it.
-
-        An error that stops the run is raised unchanged.
-        """
+        """Run all stages and checks of one shard; an error that stops the run is raised unchanged."""
         partition = keys.partition_key(self._settings.dataset, shard)
-        with hold(self._output, self._settings.dataset, shard):
-            return self._execute(SHARD_JOB, partition, retry.tags())
+        return self._execute(SHARD_JOB, partition, retry.tags())
 
     def run_report(self, tags: Mapping[str, str]) -> None:
         """Build the data set's report."""

@@ -47,11 +47,15 @@ class ManifestEntry:
 
 @dataclass(frozen=True, slots=True)
 class ShardManifest:
-    """A sealed shard: which images belong to it never changes; etags follow the sources."""
+    """A sealed shard: which images belong to it never changes; etags follow the sources.
+
+    ``settings``: JSON of the settings that a job brings along; empty for shards of a data set.
+    """
 
     dataset: str
     shard: str
     entries: tuple[ManifestEntry, ...]
+    settings: str = ""
 
     @property
     def digest(self) -> str:
@@ -135,6 +139,12 @@ class ImageRow:
     seconds: Mapping[str, float] = field(default_factory=dict)
     metrics: Mapping[str, float] = field(default_factory=dict)
     details: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def total_seconds(self) -> float:
+        """All steps of the engine; a stage's own steps are parts of ``compute``."""
+        steps = ("read", "decode", "compute", "encode", "write")
+        return float(sum(self.seconds.get(step, 0.0) for step in steps))
 
     @property
     def files(self) -> Mapping[str, str]:

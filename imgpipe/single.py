@@ -11,11 +11,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from imgpipe.config import Settings
-from imgpipe.engines.local import ObjectRef, WorkItem, run_items
+from imgpipe.engines.local import run_items
+from imgpipe.engines.review import with_document
+from imgpipe.engines.reviewing import reviews_of
+from imgpipe.engines.work import ObjectRef, WorkItem
 from imgpipe.errors import ConfigError, EncodeError
 from imgpipe.images.image import Image
 from imgpipe.pictures.decoders import source_decoder
+from imgpipe.pictures.reader import PictureReader
 from imgpipe.records import ImageRow, Status
+from imgpipe.review.book import Decisions
+from imgpipe.review.build import require_reviewer
+from imgpipe.review.reviewers import with_review
 from imgpipe.stages.build import build_stage
 from imgpipe.stages.catalogue import MATTED, QUALITY, RAW
 from imgpipe.stages.chain import steps
@@ -50,17 +57,6 @@ class Processed:
         return self.last.status
 
 
-class _OneFile(MemoryStore):
-    """Objects that all come from one file; messages name that."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__()
-        self._path = path
-
-    def uri(self, key: str) -> str:
-        return str(self._path)
-
-
 def process_file(path: Path, settings: Settings, encoding: str, *, shown: bool = False) -> Processed:
     """Run the configured actions on one file and score what is returned.
 
@@ -69,13 +65,14 @@ def process_file(path: Path, settings: Settings, encoding: str, *, shown: bool =
     where the file does not exist or the format cannot hold its result, before any network runs, and the
     errors that stop a whole run.
     """
+    require_reviewer(settings.review)
     asked, encoding = encoding, "PNG" if shown else encoding
     if encoding == "JPEG" and any(step.asset == MATTED for step in steps(settings)):
         raise ConfigError(
             "expected a format with transparency for a cutout, got JPEG; give --background or --only-mask, "
             "or write PNG, WEBP or TIFF"
         )
-    store = _OneFile(path)
+    store = MemoryStore(shown=str(path))
     store.write(path.name, _read_file(path))
     rows: dict[str, ImageRow] = {}
     keys = {RAW: path.name}
@@ -87,11 +84,15 @@ def process_file(path: Path, settings: Settings, encoding: str, *, shown: bool =
         item = WorkItem(base, refs, rows, partial(step.key, "single", "00000", "image"), _no_hash)
         stage = build_stage(step, settings)
         row = run_items(stage, step.asset, [item], store, workers=1, isolation=settings.isolation)[0]
+        if step.asset == QUALITY and row.status is not Status.ERROR:
+            row = _reviewed(row, rows, store, settings)
         rows = {**rows, step.asset: row}
         if row.status is Status.ERROR or (row.status is Status.REJECTED and step.asset != QUALITY):
             return Processed(rows)
         if step.asset == RAW:
             _check_size(row, asked, settings)
+            if encoding == "JPEG":
+                _check_opaque(store, row, settings)
         else:
             keys[step.asset] = row.output_key
     final = list(rows.values())[-2]
@@ -184,6 +185,17 @@ def _colour(text: str) -> tuple[int, int, int]:
     return value >> 16, value >> 8 & 255, value & 255
 
 
+def _reviewed(
+    row: ImageRow, rows: Mapping[str, ImageRow], store: MemoryStore, settings: Settings
+) -> ImageRow:
+    """The quality row and its quality.json with the configured reviewer's verdict."""
+    reader = PictureReader(store, store, settings.limits, settings.isolation, 1)
+    upstream = {asset: {before.image_id: before} for asset, before in rows.items()}
+    reviews = reviews_of(settings, reader, {row.image_id: row}, upstream, Decisions())
+    reviewed = with_review(row, reviews.get(row.image_id), QUALITY)
+    return row if reviewed is row else with_document(reviewed, store)
+
+
 def _reencode(
     store: MemoryStore, rows: Mapping[str, ImageRow], encoding: str, settings: Settings
 ) -> dict[str, ImageRow]:
@@ -258,12 +270,25 @@ def _check_size(row: ImageRow, encoding: str, settings: Settings) -> None:
         )
 
 
+def _check_opaque(store: MemoryStore, row: ImageRow, settings: Settings) -> None:
+    """Raise :class:`ConfigError` where a picture for a JPEG has an alpha that hides something."""
+    if row.details["channels"] not in (2, 4):
+        return
+    decoder = source_decoder(settings.isolation, 1)
+    picture = decoder.decode(store.read(row.output_key), name=row.source_key, limits=settings.limits)
+    if picture.alpha is not None and not (picture.alpha == picture.max_value).all():
+        raise ConfigError(
+            f"{row.source_key}: expected a picture without transparency for a JPEG; give --background or "
+            "--only-mask, or write PNG, WEBP or TIFF"
+        )
+
+
 def _ref(store: MemoryStore, key: str, asset: str, settings: Settings) -> ObjectRef:
     own = asset != RAW
     return ObjectRef(store, key, settings.limits.for_own_files() if own else settings.limits, own=own)
 
 
-def _no_hash(digests: Mapping[str, str]) -> str:
+def _no_hash(digests: Mapping[str, str], source_format: str) -> str:
     return ""  # No result is reused between calls.
 
 

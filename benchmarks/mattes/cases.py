@@ -25,7 +25,6 @@ from imgpipe.samples.canvas import Canvas
 from imgpipe.samples.cast import choose_characters
 from imgpipe.samples.character import draw_bust, draw_figure
 from imgpipe.samples.palette import tone
-from imgpipe.samples.pen import Pen
 from imgpipe.settings import LimitSettings
 
 Float = np.ndarray[tuple[int, ...], np.dtype[np.float32]]
@@ -124,9 +123,9 @@ def _drawn(number: int, edge: int) -> tuple[Float, Float]:
     who = choose_characters(DRAWN_CHARACTERS, np.random.default_rng(_SEEDED))[number - 1]
     canvas = Canvas(edge, edge)
     if number % 3 == 0:
-        draw_figure(Pen(canvas, (edge * 0.5, edge * 0.33), edge * 0.17), who, _rng("drawn", number))
+        draw_figure(canvas.at((edge * 0.5, edge * 0.33), edge * 0.17), who, _rng("drawn", number))
     else:
-        draw_bust(Pen(canvas, (edge * 0.5, edge * 0.42), edge * 0.2), who, _rng("drawn", number))
+        draw_bust(canvas.at((edge * 0.5, edge * 0.42), edge * 0.2), who, _rng("drawn", number))
     colour, coverage = canvas.reduce()
     return coverage.astype(np.float32) / np.float32(255), colour.astype(np.float32) / np.float32(255)
 

@@ -39,7 +39,7 @@ def build_checks(settings: Settings) -> list[AssetChecksDefinition]:
 
 
 def _checks_of(asset: str, settings: Settings) -> AssetChecksDefinition:
-    names = check_names(asset)
+    names = check_names(asset, reviewed=settings.review.enabled)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", PreviewWarning)
         specs = [

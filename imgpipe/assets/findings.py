@@ -12,14 +12,15 @@ from typing import Any
 from dagster import AssetCheckResult, AssetCheckSeverity, MetadataValue
 
 from imgpipe.assets.gallery import Gallery, Shown
-from imgpipe.assets.metadata import failing_table, table, why
+from imgpipe.assets.metadata import failing_table, review_counts, table, why
 from imgpipe.engines.rejections import causes_in_words, count_causes
-from imgpipe.engines.shard import Stores
 from imgpipe.metrics import CHECKS, LIMITS, limits_by_check
 from imgpipe.records import ImageRow, ShardManifest, Status, count_statuses
 from imgpipe.review.decisions import Verdict, verdict_of
+from imgpipe.review.reviewers import review_of
 from imgpipe.settings import AssetSettings
 from imgpipe.stages.catalogue import MATTED, QUALITY
+from imgpipe.storage.opening import Stores
 
 #: Check -> what it means that it passes.
 DESCRIPTIONS: Mapping[str, str] = {
@@ -29,6 +30,7 @@ DESCRIPTIONS: Mapping[str, str] = {
     "`assets.max_rejected_share`.",
     "no_errors": "No image ended in an error.",
     "none_waiting": "No rejected image waits for a person to decide (`imgpipe review list`).",
+    "review": "The reviewer (`review.reviewer`) failed no image; a warning where it left some unreviewed.",
     "models_as_configured": "The configured models were used; nothing fell back to another.",
 }
 #: Check -> the asset whose own rejections it counts.
@@ -38,11 +40,12 @@ _LISTED = 20
 _Finding = tuple[bool, AssetCheckSeverity, str, Mapping[str, Any]]
 
 
-def check_names(asset: str) -> tuple[str, ...]:
-    """The checks of an asset, in the order in which the UI shows them."""
+def check_names(asset: str, *, reviewed: bool = False) -> tuple[str, ...]:
+    """The checks of an asset, in the order of the UI. ``reviewed``: a reviewer judges the results too."""
     everywhere = ("rows_conserved", "rejected_share")
     if asset == QUALITY:
-        return (*CHECKS, *everywhere, "no_errors", "none_waiting", "models_as_configured")
+        by_reviewer = ("review",) if reviewed else ()
+        return (*CHECKS, *by_reviewer, *everywhere, "no_errors", "none_waiting", "models_as_configured")
     return everywhere
 
 
@@ -66,6 +69,8 @@ def evaluate(
         found = _no_errors(rows, stores, gallery)
     elif name == "none_waiting":
         found = _none_waiting(rows, stores, gallery)
+    elif name == "review":
+        found = _review(rows, stores, gallery)
     else:
         found = _models_as_configured(rows)
     passed, severity, said, metadata = found
@@ -258,6 +263,25 @@ def _none_waiting(rows: Sequence[ImageRow], stores: Stores, gallery: Gallery | N
     }
     said = f"{len(waiting)} of {len(rejected)} rejected images wait for a decision"
     return not waiting, AssetCheckSeverity.WARN, said, metadata
+
+
+def _review(rows: Sequence[ImageRow], stores: Stores, gallery: Gallery | None) -> _Finding:
+    open_rows = [row for row in rows if verdict_of(row) is None]
+    failed = [row for row in open_rows if _says(row, "fail")]
+    unreviewed = [row for row in open_rows if _says(row, "unreviewed")]
+    every_fail, passed = (sum(_says(row, verdict) for row in rows) for verdict in ("fail", "pass"))
+    said = f"{every_fail} failed, {passed} passed, {len(unreviewed)} unreviewed"
+    decided = every_fail - len(failed)
+    if decided:
+        said += f"; a person decided about {decided} of the failed ones"
+    metadata = {**review_counts(rows), **_failing([*failed, *unreviewed], stores, gallery)}
+    severity = AssetCheckSeverity.ERROR if failed else AssetCheckSeverity.WARN
+    return not failed and not unreviewed, severity, said, metadata
+
+
+def _says(row: ImageRow, verdict: str) -> bool:
+    review = review_of(row)
+    return review is not None and review.verdict == verdict
 
 
 def _models_as_configured(rows: Sequence[ImageRow]) -> _Finding:

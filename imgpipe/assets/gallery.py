@@ -18,13 +18,13 @@ from dagster import MetadataValue
 from imgpipe.assets.links import browser_link, code_cell, link_metadata, plain_cell
 from imgpipe.assets.small_pictures import NOTHING, SmallPictures, small_pictures
 from imgpipe.config import Settings
-from imgpipe.engines.shard import Stores
 from imgpipe.pictures.picture_set import find_pictures
 from imgpipe.pictures.reader import OpenPictures, PictureReader, for_each_image
 from imgpipe.records import ImageRow, Status
 from imgpipe.stages.catalogue import MATTED, RAW
 from imgpipe.stages.chain import steps
 from imgpipe.storage import keys
+from imgpipe.storage.opening import Stores
 from imgpipe.storage.tables import read_standing
 
 #: Images shown in one gallery.

@@ -11,7 +11,7 @@ from imgpipe.assets.metadata import shard_metadata
 from imgpipe.assets.presentation import code_references, freshness, owners
 from imgpipe.config import Settings
 from imgpipe.engines.retry import Retry
-from imgpipe.engines.shard import RowListener, ShardResult, Stores, ignore_row, run_shard
+from imgpipe.engines.shard import RowListener, ShardResult, ignore_row, run_shard
 from imgpipe.inference.device import may_use_cuda
 from imgpipe.partitions import shard_of, shard_partitions
 from imgpipe.resources.retries import infrastructure_retries
@@ -19,6 +19,7 @@ from imgpipe.resources.stores import ImageStores
 from imgpipe.stages.build import build_stage
 from imgpipe.stages.catalogue import QUALITY
 from imgpipe.stages.chain import Step, steps
+from imgpipe.storage.opening import Stores
 
 #: Pool of the steps that use the GPU; its limit is the number of GPUs (dagster.yaml).
 GPU_POOL = "gpu"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -10,12 +11,14 @@ from dagster import MetadataValue, TableColumn, TableRecord, TableSchema
 
 from imgpipe.config import Settings
 from imgpipe.engines.files import files_by_kind
-from imgpipe.engines.shard import ShardResult, Stores
+from imgpipe.engines.shard import ShardResult
 from imgpipe.records import ImageRow, Status
 from imgpipe.review.decisions import Verdict, verdict_of
+from imgpipe.review.reviewers import review_of
 from imgpipe.settings import CostSettings
 from imgpipe.stages.catalogue import QUALITY, RAW
 from imgpipe.storage import keys
+from imgpipe.storage.opening import Stores
 
 _WORST = 10
 #: Scores whose course over partitions and time is shown.
@@ -54,6 +57,7 @@ def shard_metadata(
         )
     if result.asset == QUALITY:
         values |= _scores(result.rows)
+        values |= review_counts(result.rows)
         values["accepted_in_review"] = sum(verdict_of(row) is Verdict.ACCEPTED for row in result.rows)
     bad = [row for row in result.rows if row.status in (Status.REJECTED, Status.ERROR)]
     if bad:
@@ -92,6 +96,18 @@ def failing_table(rows: Sequence[ImageRow], stores: Stores, limit: int = 50) -> 
 def why(row: ImageRow) -> str:
     """Why an image was rejected or failed."""
     return "; ".join(row.reasons) or f"{row.error_class}: {row.error_message}"
+
+
+def review_counts(rows: Sequence[ImageRow]) -> dict[str, Any]:
+    """The reviewer's verdicts, and what they cost when they were made; empty where none was asked."""
+    reviews = [review for review in map(review_of, rows) if review is not None]
+    if not reviews:
+        return {}
+    verdicts = Counter(review.verdict for review in reviews)
+    return {
+        **{f"review_{name}": verdicts[name] for name in ("pass", "fail", "unreviewed")},
+        "review_cost_usd": round(sum(review.cost_usd or 0.0 for review in reviews), 6),
+    }
 
 
 def _share(part: int, whole: int) -> float:

@@ -16,7 +16,7 @@ from imgpipe.assets.metadata import PLOTTED_SCORES, failing_table
 from imgpipe.assets.overview import as_markdown, overview_svg
 from imgpipe.assets.presentation import code_references, freshness, owners
 from imgpipe.config import Settings
-from imgpipe.engines.shard import Stores
+from imgpipe.engines.stop import STOP
 from imgpipe.errors import ObjectMissing, ObjectUnreadable
 from imgpipe.pictures.reader import PictureReader
 from imgpipe.resources.stores import ImageStores
@@ -24,7 +24,10 @@ from imgpipe.review.queue import QueueItem, State, read_queue
 from imgpipe.stages.catalogue import MATTED, QUALITY
 from imgpipe.stages.chain import REPORT, steps
 from imgpipe.storage import keys
-from imgpipe.storage.manifests import list_shards
+from imgpipe.storage.lease import REPORT as REPORT_LEASE
+from imgpipe.storage.lease import hold
+from imgpipe.storage.opening import Stores
+from imgpipe.storage.sealed import SealedShards
 from imgpipe.storage.tables import read_meta, read_table
 
 if TYPE_CHECKING:
@@ -54,8 +57,9 @@ def build_report_asset(settings: Settings) -> AssetsDefinition:
         reader = PictureReader(
             opened.source, opened.output, settings.limits, settings.isolation, settings.workers
         )
-        shards, unreadable = finished_shards(settings, opened)
-        result = build_report(settings.dataset, shards, reader, matte_asset=MATTED, problems=unreadable)
+        with hold(opened.output, settings.dataset, REPORT_LEASE, sleep=STOP.sleep):
+            shards, unreadable = finished_shards(settings, opened)
+            result = build_report(settings.dataset, shards, reader, matte_asset=MATTED, problems=unreadable)
         context.log.info("report: %s", result.page_url)
         return MaterializeResult(metadata=_report_metadata(result, settings, opened))
 
@@ -112,12 +116,15 @@ def _over_all_shards(
 
 
 def finished_shards(settings: Settings, stores: Stores) -> tuple[list["ShardRows"], list[str]]:
-    """The tables of every shard whose quality table stands, and why others are left out."""
+    """The tables of every shard whose quality table stands; why others are left out, and which of them
+    cannot be brought up to date."""
     from imgpipe.report.frame import ShardRows
 
     assets = [step.asset for step in steps(settings)]
-    shards, unreadable = [], []
-    for shard in list_shards(stores.output, settings.dataset):
+    sealed = SealedShards(stores.output, settings.dataset)
+    shards = []
+    unreadable = [f"shard {shard} stays as it is: {exc}" for shard, exc in sealed.damaged.items()]
+    for shard in sorted([*sealed.facts, *sealed.damaged], key=keys.shard_index):
         try:
             if read_meta(stores.output, QUALITY, settings.dataset, shard) is None:
                 continue

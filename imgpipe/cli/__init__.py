@@ -8,7 +8,21 @@ import sys
 
 import typer
 
-from imgpipe.cli import calibrate, demo, doctor, files, image, models, plan, prune, review, run, ui
+from imgpipe.cli import (
+    calibrate,
+    demo,
+    doctor,
+    files,
+    image,
+    models,
+    plan,
+    prune,
+    review,
+    run,
+    serve,
+    status,
+    ui,
+)
 from imgpipe.cli.common import over_dataset
 from imgpipe.cli.signals import INTERRUPTED
 
@@ -25,11 +39,11 @@ app = typer.Typer(
     ),
 )
 app.command("demo")(demo.demo)
-app.command("run")(run.run_command)
-app.command("plan")(plan.plan_command)
-app.command("status")(over_dataset(run.status))
+app.command("run")(over_dataset(run.run))
+app.command("plan")(over_dataset(plan.plan))
+app.command("status")(over_dataset(status.status))
 app.command("report")(over_dataset(run.report))
-app.command("prune")(prune.prune)
+app.command("prune")(over_dataset(prune.prune))
 app.command("files")(files.files)
 app.command("image")(image.image)
 app.command("score")(image.score)
@@ -38,6 +52,7 @@ app.add_typer(models.app, name="models")
 app.add_typer(review.app, name="review")
 app.command("doctor")(doctor.doctor)
 app.command("ui")(ui.ui)
+app.command("serve")(serve.serve)
 
 
 def main() -> None:

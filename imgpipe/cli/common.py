@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, ParamSpec, TypeVar
+from typing import Annotated, Any, Concatenate, ParamSpec, TypeVar
 
 import typer
 
 from imgpipe.cli.console import SafeConsole, SafeFormatter, escape
 from imgpipe.cli.signals import Interrupted, interruptible
-from imgpipe.config import REFUSED, Settings, found_file_naming_others, load_settings, parse_assignments
+from imgpipe.config import REFUSED, Settings, found_file_naming_others, load_settings
 from imgpipe.errors import DISK_FAULTS, ConfigError, ImgpipeError, ModelError, StorageError
 from imgpipe.names import dataset_name_from
+from imgpipe.settings.given import parse_assignments
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -87,30 +89,42 @@ def exits(command: Callable[P, R]) -> Callable[P, R]:
     return wrapped
 
 
-def over_dataset(action: Callable[[Settings], int]) -> Callable[..., None]:
-    """A command with the options that name a data set; it ends with the exit code of ``action``."""
+def over_dataset(action: Callable[Concatenate[Settings, P], int]) -> Callable[..., None]:
+    """A command with the options that name a data set, and those that ``action`` takes beside the settings.
+
+    It ends with the exit code of ``action``. All options are annotated with typer's.
+    """
+    shared = inspect.signature(_named_dataset, eval_str=True).parameters
+    _, *own = inspect.signature(action, eval_str=True).parameters.values()
 
     @exits
-    def command(
-        source: SourceUrl = None,
-        output: OutputUrl = None,
-        config: ConfigFile = None,
-        dataset: DatasetName = None,
-        shard_size: ShardSize = None,
-        engine: EngineName = None,
-        assignments: Assignments = None,
-    ) -> None:
-        given = {
-            "source": source,
-            "output": output,
-            "dataset": dataset,
-            "shard_size": shard_size,
-            "engine": engine,
-        }
-        raise typer.Exit(action(dataset_settings(given, assignments, config)))
+    def command(**options: Any) -> None:
+        named = {name: options.pop(name) for name in shared}
+        run_on: Callable[..., int] = action
+        raise typer.Exit(run_on(_named_dataset(**named), **options))
 
     command.__doc__ = action.__doc__
+    command.__signature__ = inspect.Signature([*shared.values(), *own])  # type: ignore[attr-defined]
     return command
+
+
+def _named_dataset(
+    source: SourceUrl = None,
+    output: OutputUrl = None,
+    config: ConfigFile = None,
+    dataset: DatasetName = None,
+    shard_size: ShardSize = None,
+    engine: EngineName = None,
+    assignments: Assignments = None,
+) -> Settings:
+    given = {
+        "source": source,
+        "output": output,
+        "dataset": dataset,
+        "shard_size": shard_size,
+        "engine": engine,
+    }
+    return dataset_settings(given, assignments, config)
 
 
 def dataset_settings(

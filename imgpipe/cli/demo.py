@@ -12,22 +12,17 @@ from rich.table import Table
 
 from imgpipe.cli.common import EXIT_OK, exits, out, settings_from
 from imgpipe.cli.console import escape
-from imgpipe.cli.plan import open_stores
-from imgpipe.cli.run import (
-    materialize_pending,
-    print_checks,
-    print_counts,
-    print_report_place,
-)
+from imgpipe.cli.run import materialize_pending
+from imgpipe.cli.summary import print_checks, print_counts, print_report_place
 from imgpipe.config import Settings
 from imgpipe.engines.rejections import count_causes
-from imgpipe.engines.shard import Stores
 from imgpipe.errors import WeightsMissing
 from imgpipe.inference.weights import locate
 from imgpipe.records import ImageRow, Status, count_statuses
 from imgpipe.stages.catalogue import MATTED, QUALITY, RAW
 from imgpipe.stages.chain import steps
 from imgpipe.storage.manifests import list_shards
+from imgpipe.storage.opening import Stores, open_stores
 from imgpipe.storage.tables import read_table
 
 if TYPE_CHECKING:

@@ -13,10 +13,11 @@ import typer
 from imgpipe import __version__
 from imgpipe.cli.common import EXIT_OK, EXIT_USAGE, Assignments, exits, out, settings_from
 from imgpipe.cli.console import escape
-from imgpipe.config import Settings, parse_assignments
+from imgpipe.config import Settings
 from imgpipe.errors import ImgpipeError, ObjectExists
 from imgpipe.inference.device import available_memory_bytes, resolve_device, resolve_precision
 from imgpipe.inference.weights import locate
+from imgpipe.settings.given import parse_assignments
 from imgpipe.storage.store import ImageStore
 
 #: Every distribution that installs the module ``cv2``.
@@ -162,8 +163,8 @@ def _store(url: str, settings: Settings, *, write: bool) -> Finding:
     store = open_store(url, settings.s3, create=write)
     if write:
         return _written(store)
-    first = next(iter(store.list()), None)
-    return True, f"{store.url} can be listed" + (f", first object {first.key}" if first else ", it is empty")
+    key = store.any_key()
+    return True, f"{store.url} can be listed" + (f", with {key}" if key else ", it is empty")
 
 
 def _written(store: ImageStore) -> Finding:

@@ -11,9 +11,10 @@ import typer
 
 from imgpipe.cli.common import EXIT_IMAGES, EXIT_OK, Assignments, exits, out, settings_from
 from imgpipe.cli.console import escape
-from imgpipe.config import Settings, parse_assignments
+from imgpipe.config import Settings
 from imgpipe.errors import ConfigError
 from imgpipe.records import ImageRow, Status
+from imgpipe.settings.given import parse_assignments
 from imgpipe.single import matte_errors_of, process_file, score_files, shown_as
 
 _FORMATS = {".png": "PNG", ".webp": "WEBP", ".jpg": "JPEG", ".jpeg": "JPEG", ".tif": "TIFF", ".tiff": "TIFF"}

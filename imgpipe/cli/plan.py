@@ -4,34 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import typer
-
-from imgpipe.cli.common import (
-    EXIT_OK,
-    AllowDeletions,
-    Assignments,
-    ConfigFile,
-    DatasetName,
-    EngineName,
-    OutputUrl,
-    ShardSize,
-    SourceMoved,
-    SourceUrl,
-    dataset_settings,
-    exits,
-    out,
-)
+from imgpipe.cli.common import EXIT_OK, AllowDeletions, SourceMoved, out
 from imgpipe.cli.console import escape
 from imgpipe.config import Settings
-from imgpipe.engines.shard import Stores
 from imgpipe.errors import ConfigError
 from imgpipe.storage.comparison import IMAGE_EXTENSIONS
 from imgpipe.storage.deletions import require_plausible
 from imgpipe.storage.lease import PLAN, hold
 from imgpipe.storage.manifests import Plan, seal
 from imgpipe.storage.manifests import plan as make_plan
-from imgpipe.storage.opening import open_store
-from imgpipe.storage.source_record import record_source, require_source
+from imgpipe.storage.opening import open_stores
+from imgpipe.storage.source_record import record_source
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,41 +29,12 @@ class Allowed:
 NOTHING = Allowed()
 
 
-@exits
-def plan_command(
-    source: SourceUrl = None,
-    output: OutputUrl = None,
-    config: ConfigFile = None,
-    dataset: DatasetName = None,
-    shard_size: ShardSize = None,
-    engine: EngineName = None,
-    allow_deletions: AllowDeletions = False,
-    source_moved: SourceMoved = False,
-    assignments: Assignments = None,
-) -> None:
+def plan(
+    settings: Settings, allow_deletions: AllowDeletions = False, source_moved: SourceMoved = False
+) -> int:
     """List the source and seal shard manifests; nothing is computed."""
-    given = {
-        "source": source,
-        "output": output,
-        "dataset": dataset,
-        "shard_size": shard_size,
-        "engine": engine,
-    }
-    settings = dataset_settings(given, assignments, config)
     seal_plan(settings, Allowed(allow_deletions, source_moved))
-    raise typer.Exit(EXIT_OK)
-
-
-def open_stores(settings: Settings, *, source_moved: bool = False) -> Stores:
-    """Both stores, opened for the command line; another source than the data set's is refused."""
-    settings.require_source_and_output()
-    stores = Stores(
-        open_store(settings.source, settings.s3, follow_links=settings.intake.follow_links),
-        open_store(settings.output, settings.s3, create=True),
-    )
-    if not source_moved:
-        require_source(stores.output, settings.dataset, stores.source.url)
-    return stores
+    return EXIT_OK
 
 
 def seal_plan(settings: Settings, allowed: Allowed = NOTHING) -> None:

@@ -7,56 +7,48 @@ from typing import Annotated
 import typer
 from rich.filesize import decimal
 
-from imgpipe.cli.common import (
-    EXIT_OK,
-    AllowDeletions,
-    Assignments,
-    ConfigFile,
-    DatasetName,
-    OutputUrl,
-    SourceUrl,
-    dataset_settings,
-    exits,
-    out,
-)
+from imgpipe.cli.common import EXIT_OK, AllowDeletions, out
 from imgpipe.cli.console import escape
-from imgpipe.cli.plan import open_stores
-from imgpipe.engines.prune import leftovers, require_few_leftovers
+from imgpipe.cli.summary import code_unless_damaged
+from imgpipe.config import Settings
+from imgpipe.engines.prune import leftovers
+from imgpipe.storage.deletions import require_plausible
+from imgpipe.storage.opening import open_stores
+from imgpipe.storage.sealed import SealedShards
 
 _LISTED = 20
 
 
-@exits
 def prune(
-    source: SourceUrl = None,
-    output: OutputUrl = None,
-    config: ConfigFile = None,
-    dataset: DatasetName = None,
+    settings: Settings,
     yes: Annotated[
         bool, typer.Option("--yes", help="Remove the files; without it they are only listed.")
     ] = False,
     allow_deletions: AllowDeletions = False,
-    assignments: Assignments = None,
-) -> None:
+) -> int:
     """List, and with --yes remove, the outputs of sources that were deleted. Tables keep their rows."""
-    settings = dataset_settings({"source": source, "output": output, "dataset": dataset}, assignments, config)
     stores = open_stores(settings)
+    sealed = SealedShards(stores.output, settings.dataset)
+    found = list(leftovers(stores, sealed))
+    sources = {leftover.source_key for leftover in found}
     if yes and not allow_deletions:
-        require_few_leftovers(stores, settings.dataset, settings.limits.max_deleted_share)
-    files = size_bytes = 0
-    sources: set[str] = set()
-    for leftover in leftovers(stores, settings.dataset):
-        files += 1
-        size_bytes += leftover.size_bytes
-        sources.add(leftover.source_key)
-        if files <= _LISTED:
-            out.print(f"{escape(stores.output.uri(leftover.key))}  ({escape(leftover.source_key)})")
-        if yes:
-            stores.output.delete(leftover.key)
-    if files > _LISTED:
-        out.print(f"... and {files - _LISTED} more")
+        require_plausible(
+            len(sources),
+            len(sources) + sealed.present,
+            int(stores.source.any_key() is not None),
+            max_share=settings.limits.max_deleted_share,
+            source_url=stores.source.url,
+            undone=("Nothing was removed", "`imgpipe prune --yes --allow-deletions`"),
+        )
+    for leftover in found[:_LISTED]:
+        out.print(f"{escape(stores.output.uri(leftover.key))}  ({escape(leftover.source_key)})")
+    if len(found) > _LISTED:
+        out.print(f"... and {len(found) - _LISTED} more")
+    for leftover in found if yes else ():
+        stores.output.delete(leftover.key)
+    size = decimal(sum(leftover.size_bytes for leftover in found))
     said = "removed" if yes else "to remove"
-    out.print(f"{files} files of {len(sources)} deleted sources, {decimal(size_bytes)} {said}")
-    if files and not yes:
+    out.print(f"{len(found)} files of {len(sources)} deleted sources, {size} {said}")
+    if found and not yes:
         out.print("nothing was removed: add --yes")
-    raise typer.Exit(EXIT_OK)
+    return code_unless_damaged(sealed, EXIT_OK)

@@ -17,12 +17,13 @@ from rich.table import Table
 
 from imgpipe.cli.common import EXIT_OK, Assignments, exits, out, settings_from
 from imgpipe.cli.console import escape
-from imgpipe.config import Settings, find_config_file, parse_assignments
+from imgpipe.config import Settings, find_config_file
 from imgpipe.engines.review import replaceable_places
 from imgpipe.errors import ConfigError
 from imgpipe.review.deciding import Reviewer
 from imgpipe.review.decisions import Decision
 from imgpipe.review.queue import QueueItem, State, find_image, read_queue
+from imgpipe.settings.given import parse_assignments
 from imgpipe.stages.catalogue import CATALOGUE
 from imgpipe.stages.chain import steps
 from imgpipe.storage.manifests import list_datasets

@@ -10,9 +10,10 @@ import ctypes
 import os
 import threading
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from weakref import WeakValueDictionary
 
 from imgpipe.engines.stop import STOP
 from imgpipe.errors import ImageError, LimitExceeded, ModelError, OutOfMemory
@@ -28,6 +29,18 @@ _ASSUMED_BYTES_PER_PIXEL = 64
 #: An image that needed this much gives back to the system what the allocator keeps.
 _LARGE_BYTES = 2**28
 _WAIT_SECONDS = 0.5
+#: What calls under way share, by what it is for.
+_shared: WeakValueDictionary[Hashable, Any] = WeakValueDictionary()
+_sharing = threading.Lock()
+T = TypeVar("T")
+
+
+def shared(key: Hashable, make: Callable[[], T]) -> T:
+    """The object for ``key`` that another call under way in this process uses, else a new one."""
+    with _sharing:
+        found: T = _shared.get(key) or make()
+        _shared[key] = found
+        return found
 
 
 def _sizes_of(

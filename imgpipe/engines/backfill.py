@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 from imgpipe.config import Settings
 from imgpipe.engines.retry import may_pass
-from imgpipe.engines.shard import Stores
 from imgpipe.engines.status import ShardStatus, State
 from imgpipe.stages.catalogue import QUALITY
 from imgpipe.storage import keys
+from imgpipe.storage.opening import Stores
 from imgpipe.storage.tables import read_table
 
 #: The order of urgency.

@@ -20,12 +20,15 @@ from imgpipe.storage.tables import read_files, read_standing
 class ImageFile:
     """``kind``: ``source``, or one of the kinds in the stage catalogue.
 
-    ``address``: a key of the source for kind ``source``, else a path or s3:// address in the output.
+    ``address``: a key of the source for kind ``source``, else a path or s3:// address in the output, where
+    ``key`` is its key and ``name`` what tells it from the image's other files.
     """
 
     kind: str
     asset: str
     address: str
+    key: str = ""
+    name: str = "source"
 
 
 def image_files(output: ImageStore, image_id: str, dataset: str | None = None) -> list[ImageFile]:
@@ -43,7 +46,7 @@ def image_files(output: ImageStore, image_id: str, dataset: str | None = None) -
                 unreadable.append(f"; {exc}")
                 continue
             if image_id in members:
-                return list(_files(output, name, shard, image_id))
+                return list(files_of(output, name, shard, image_id))
     raise ConfigError(
         f"{image_id}: no shard in {output.url} has this image; expected an image_id as tables and the "
         f"report name it, such as girl-0123456789{''.join(unreadable)}"
@@ -89,11 +92,13 @@ def lost_outputs(output: ImageStore, step: Step, dataset: str, shard: str) -> li
     return [key for key, size in named if key not in existing or size not in (None, existing[key])]
 
 
-def _files(output: ImageStore, dataset: str, shard: str, image_id: str) -> Iterator[ImageFile]:
+def files_of(output: ImageStore, dataset: str, shard: str, image_id: str) -> Iterator[ImageFile]:
+    """As :func:`image_files`, of an image of this shard."""
     assets = (action.asset for action in CATALOGUE.values())
     for asset, rows in read_standing(output, assets, dataset, shard).items():
         row = rows[image_id]
         if asset == RAW:
             yield ImageFile("source", asset, row.source_key)
         for name, key in row.files.items():
-            yield ImageFile(kind_of(name), asset, output.uri(key))
+            ending = "" if "." in name else key[key.rindex(".") :]
+            yield ImageFile(kind_of(name), asset, output.uri(key), key, name + ending)

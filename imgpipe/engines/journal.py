@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 
-from imgpipe.engines.local import WorkItem
+from imgpipe.engines.work import WorkItem
 from imgpipe.errors import ObjectMissing, StorageError
 from imgpipe.records import ImageRow
 from imgpipe.storage import keys
@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 
 #: How often the rows so far are written, seconds.
 JOURNAL_SECONDS = 60.0
+#: How often the images in flight are noted, seconds.
+NOTE_SECONDS = 1.0
 
 
 class Journal:
@@ -29,7 +31,9 @@ class Journal:
 
     Only the next attempt reads it, and keeps those of its rows whose outputs and ``stage_hash`` still hold.
     Beside it lies a note of the images in flight, so that an attempt counts during which the process was
-    killed.
+    killed. It is written when the first image begins and then once in :data:`NOTE_SECONDS`: on S3 a request
+    for each small image would cost as much as the image. After a process that was killed, each image is noted
+    before anything is done with it: one that ends the process within a second is found out the second time.
     """
 
     def __init__(self, output: ImageStore, asset: str, dataset: str, shard: str) -> None:
@@ -45,6 +49,7 @@ class Journal:
         self._changes = self._noted = 0
         self._changing, self._noting = threading.Lock(), threading.Lock()
         self._written_at = time.monotonic()
+        self._ended = threading.Event()
 
     def counted(self, item: WorkItem) -> WorkItem:
         """The item with the attempts that ended with the process, and a note made when this one begins."""
@@ -54,14 +59,28 @@ class Journal:
             row = replace(row, attempts=attempts + 1)
         return replace(item, base=row, begin=partial(self._begin, row))
 
+    def attempts_of_killed(self, image_id: str) -> int:
+        """How many attempts at an image there were, where the process ended in the last one; else 0."""
+        return self._killed.get(image_id, ("", 0))[1]
+
     def _begin(self, row: ImageRow) -> None:
-        """Write down that this image is in flight. Threads that come together share one writing."""
         with self._changing:
             self._in_flight[row.image_id] = (row.etag, row.attempts)
             self._changes += 1
-            mine = self._changes
+        if self._killed or not self._noted:
+            self._note(self._changes)
+
+    def _note_until_ended(self) -> None:
+        while not self._ended.wait(NOTE_SECONDS):
+            try:
+                self._note(self._changes)
+            except StorageError as exc:
+                log.warning("%s: the images in flight could not be noted: %s", self._noted_key, exc)
+
+    def _note(self, changes: int) -> None:
+        """Write down what is in flight after so many changes; threads that come together share a writing."""
         with self._noting:
-            if self._noted >= mine:
+            if self._noted >= changes:
                 return
             with self._changing:
                 text, noted = json.dumps(self._in_flight), self._changes
@@ -97,16 +116,23 @@ class Journal:
         self._written_at = time.monotonic()
 
     @contextmanager
-    def saved_on_failure(self) -> Iterator[None]:
-        """Save the rows so far where the block is left by an error or a request to stop."""
+    def kept(self) -> Iterator[None]:
+        """Note what is in flight within the block, and save the rows so far where an error or a request to
+        stop ends it."""
+        noter = threading.Thread(target=self._note_until_ended, name="imgpipe-journal", daemon=True)
+        noter.start()
         try:
             yield
         except BaseException:
             try:
                 self.save()
+                self._note(self._changes)
             except StorageError as exc:  # often the error under way; that one is raised
                 log.warning("%s: the rows so far could not be saved: %s", "/".join(self._place), exc)
             raise
+        finally:
+            self._ended.set()
+            noter.join()
 
     def discard(self) -> None:
         """Delete the journal: the table has been written."""

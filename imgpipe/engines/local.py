@@ -17,63 +17,30 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
-from imgpipe.engines.admission import MemoryBudget, needed_bytes
+from imgpipe.engines.admission import MemoryBudget, needed_bytes, shared
 from imgpipe.engines.stop import GRACE_SECONDS, STOP, Stopped
+from imgpipe.engines.work import ObjectRef, WorkItem
 from imgpipe.errors import PER_IMAGE_ERRORS, ImgpipeError, LimitExceeded, ObjectChanged
 from imgpipe.images.decoder import Decoder, InProcessDecoder
 from imgpipe.images.image import Image
 from imgpipe.inference.threads import bound_pools, usable_cores
 from imgpipe.pictures.decoders import source_decoder
 from imgpipe.records import ImageRow, Status
-from imgpipe.settings import IsolationSettings, LimitSettings
+from imgpipe.settings import IsolationSettings
 from imgpipe.stages.protocol import Stage, StageResult
 from imgpipe.storage import keys
 from imgpipe.storage.store import ImageStore
 
 log = logging.getLogger(__name__)
 
+Made = TypeVar("Made")
+
 #: Files above this size are read one at a time, since their need of memory is known once they are read.
 _LARGE_FILE_BYTES = 2**24
 #: For commands on one picture: a decoder that crashes ends nothing else.
 NO_ISOLATION = IsolationSettings(mode="none")
-
-
-@dataclass(frozen=True, slots=True)
-class ObjectRef:
-    """One stored picture, and the etag, digest and size (bytes) that it is expected to have.
-
-    ``own``: imgpipe wrote it, so it is decoded in this process and not in a worker process.
-    """
-
-    store: ImageStore
-    key: str
-    limits: LimitSettings
-    etag: str | None = None
-    sha256: str = ""
-    size_bytes: int = 0
-    own: bool = False
-
-
-def _nothing() -> None:
-    """What an item does at its begin."""
-
-
-@dataclass(frozen=True, slots=True)
-class WorkItem:
-    """One image to compute: ``base`` is the row to be filled in, ``key_of`` names its files by kind.
-
-    ``begin`` is called before anything is done with it.
-    ``unchanged``: the finished row, where the bytes that are read have its ``input_sha256``.
-    """
-
-    base: ImageRow
-    inputs: Mapping[str, ObjectRef]
-    rows: Mapping[str, ImageRow]
-    key_of: Callable[[str], str]
-    stage_hash_of: Callable[[Mapping[str, str]], str]
-    begin: Callable[[], None] = _nothing
-    unchanged: ImageRow | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,15 +95,17 @@ def run_items(
         return []
     bound_pools()
     limit = workers or usable_cores() + 2
-    slots = threading.BoundedSemaphore(stage.concurrency)
+    count = stage.concurrency
+    slots = shared((stage.fingerprint, count), lambda: threading.BoundedSemaphore(count))
     limits = next(iter(items[0].inputs.values())).limits
-    decoder, memory = source_decoder(isolation, workers), MemoryBudget(limits.max_memory_bytes)
+    decoder, bound = source_decoder(isolation, workers), limits.max_memory_bytes
+    memory = shared(bound, lambda: MemoryBudget(bound))
     tools = _Tools(stage, output, slots, decoder, memory)
     pool = ThreadPoolExecutor(limit, thread_name_prefix=f"imgpipe-{asset}")
     jobs = [pool.submit(_process, tools, asset, item) for item in items]
     unheard = set(jobs)
     try:
-        for job in _as_completed(jobs):
+        for job in as_completed(jobs):
             unheard.discard(job)
             on_row(job.result())
     except BaseException as exc:
@@ -151,9 +120,9 @@ def run_items(
     return [job.result() for job in jobs]
 
 
-def _as_completed(jobs: Sequence[Future[ImageRow]]) -> Iterator[Future[ImageRow]]:
+def as_completed(jobs: Sequence[Future[Made]]) -> Iterator[Future[Made]]:
     """The jobs as they finish; raises :class:`Stopped` as soon as a stop is requested."""
-    finished: queue.SimpleQueue[Future[ImageRow] | None] = queue.SimpleQueue()
+    finished: queue.SimpleQueue[Future[Made] | None] = queue.SimpleQueue()
     with STOP.heard_by(lambda: finished.put(None)):
         for job in jobs:
             job.add_done_callback(finished.put)
@@ -203,12 +172,13 @@ def _compute_admitted(
         STOP.check()  # It may have waited for the slot.
         result = tools.stage.run(images, item.rows)
     main_role = next(iter(item.inputs))
+    main_format = images[main_role].source_format
     row = replace(
         item.base,
         status=result.status,
         reasons=result.reasons,
         input_sha256=digests[main_role],
-        stage_hash=item.stage_hash_of(digests),
+        stage_hash=item.stage_hash_of(digests, main_format),
         model=result.model,
         metrics=dict(result.metrics),
         details=dict(result.details),
@@ -226,7 +196,7 @@ def _read(item: WorkItem, clock: _Clock) -> tuple[dict[str, bytes], dict[str, st
     files: dict[str, bytes] = {}
     digests: dict[str, str] = {}
     for role, ref in item.inputs.items():
-        twin = _twin(item, role)
+        twin = item.twin(role)
         if twin != role:
             files[role], digests[role] = files[twin], digests[twin]
             continue
@@ -245,17 +215,11 @@ def _read(item: WorkItem, clock: _Clock) -> tuple[dict[str, bytes], dict[str, st
     return files, digests
 
 
-def _twin(item: WorkItem, role: str) -> str:
-    """The first role that has the same file."""
-    ref = item.inputs[role]
-    return next(other for other, one in item.inputs.items() if one.store is ref.store and one.key == ref.key)
-
-
 def _decode(tools: _Tools, item: WorkItem, files: dict[str, bytes], clock: _Clock) -> dict[str, Image]:
     """Pictures by role; a file is let go as soon as it is decoded."""
     images: dict[str, Image] = {}
     for role, ref in item.inputs.items():
-        data, twin = files.pop(role), _twin(item, role)
+        data, twin = files.pop(role), item.twin(role)
         if twin != role:
             images[role] = images[twin]
             continue

@@ -1,4 +1,4 @@
-"""Applies review decisions to a shard: rows, replaced pictures, and the verdict in quality.json."""
+"""Applies what people and reviewers said to a shard: rows, replaced pictures, quality.json."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from imgpipe.review.decisions import (
     with_replacement,
     with_verdict,
 )
+from imgpipe.review.reviewers import MACHINE_REVIEW, Review, with_review
 from imgpipe.stages.catalogue import QUALITY
 from imgpipe.stages.chain import Step, steps
 from imgpipe.storage.store import ImageStore
@@ -43,24 +44,27 @@ def with_decisions(
     decisions: Decisions,
     upstream: Mapping[str, Mapping[str, ImageRow]],
     output: ImageStore,
+    review: Review | None = None,
 ) -> ImageRow:
     """The row with what was decided about its picture; the row itself where that changes nothing.
 
-    Applies to results of this step only: errors, skipped rows and rows stopped earlier are returned as given.
+    ``review``: a reviewer's verdict on it; a person's decision counts more. Applies to results of this step
+    only: errors, skipped rows and rows stopped earlier are returned as given.
     """
     if row.status not in (Status.OK, Status.REJECTED) or not row.stage_hash:
         return row
     history = decisions.of(row.image_id)
     scored = upstream[step.upstream[-1]][row.image_id] if step.asset == QUALITY else None
-    decided = with_verdict(row, verdict_on(history, subject_sha256(row, scored)), step.asset)
+    reviewed = with_review(row, review, step.asset)
+    decided = with_verdict(reviewed, verdict_on(history, subject_sha256(reviewed, scored)), step.asset)
     decided = with_replacement(decided, replacement_for(history, row.input_sha256))
     if decided is row or step.asset != QUALITY:
         return decided
-    return _with_document(decided, output)
+    return with_document(decided, output)
 
 
-def _with_document(row: ImageRow, output: ImageStore) -> ImageRow:
-    """Put the row's status and decision into its quality.json."""
+def with_document(row: ImageRow, output: ImageStore) -> ImageRow:
+    """Put the row's status, the decision and the reviewer's verdict into its quality.json."""
     before = output.read(row.output_key)
     if hashlib.sha256(before).hexdigest() != row.output_sha256:
         output.delete(row.output_key)
@@ -70,9 +74,10 @@ def _with_document(row: ImageRow, output: ImageStore) -> ImageRow:
         )
     document = json.loads(before)
     document |= {"status": row.status.value, "reasons": list(row.reasons)}
-    document.pop(REVIEW, None)
-    if REVIEW in row.details:
-        document[REVIEW] = row.details[REVIEW]
+    for key in (REVIEW, MACHINE_REVIEW):
+        document.pop(key, None)
+        if key in row.details:
+            document[key] = row.details[key]
     data = (json.dumps(document, indent=2, allow_nan=False) + "\n").encode()
     output.write(row.output_key, data, overwrite=True)
     return replace(row, output_sha256=hashlib.sha256(data).hexdigest(), size_bytes=len(data))

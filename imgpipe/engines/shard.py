@@ -5,32 +5,34 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from imgpipe.config import Settings
-from imgpipe.engines.deleted import as_deleted, restored
-from imgpipe.engines.files import delete_replaced, existing_outputs
+from imgpipe.engines.deleted import restored
+from imgpipe.engines.due import ShardPlan
+from imgpipe.engines.files import delete_replaced
 from imgpipe.engines.journal import Journal
-from imgpipe.engines.local import ObjectRef, WorkItem, run_items
+from imgpipe.engines.local import run_items
 from imgpipe.engines.placing import place_by_verdict
 from imgpipe.engines.rejections import count_causes
 from imgpipe.engines.retry import DUE, Retry
 from imgpipe.engines.review import with_decisions
+from imgpipe.engines.reviewing import reviews_of, unsettled
 from imgpipe.engines.stop import STOP
 from imgpipe.errors import ObjectChanged, ObjectMissing
-from imgpipe.records import ImageRow, ManifestEntry, ShardManifest, Status, count_statuses
-from imgpipe.review.book import Decisions, read_decisions
-from imgpipe.review.decisions import replacement_for
+from imgpipe.pictures.reader import PictureReader
+from imgpipe.records import ImageRow, count_statuses
+from imgpipe.review.book import read_decisions
+from imgpipe.review.build import require_reviewer, reviewer_identity
 from imgpipe.stages.catalogue import QUALITY, RAW
 from imgpipe.stages.chain import Step, steps
 from imgpipe.stages.protocol import Stage
-from imgpipe.stages.replaceable import REPLACEMENT, ReplaceableStage
+from imgpipe.stages.replaceable import ReplaceableStage
 from imgpipe.stages.score import ScoreStage
 from imgpipe.storage.lease import hold, require
 from imgpipe.storage.manifests import read_manifest
+from imgpipe.storage.opening import Stores
 from imgpipe.storage.store import ImageStore
 from imgpipe.storage.tables import read_intact_rows, read_table, rows_digest, write_table
 
@@ -40,18 +42,6 @@ RowListener = Callable[[str, str, ImageRow, bool], None]
 
 #: In place of a manifest's digest: the table holds rows that were left outdated.
 OUTDATED = "outdated"
-
-#: Increment together with the code version of ``read``, which makes shards due, when sources with a colour
-#: profile, and only they, get other results.
-PROFILE_VERSION = 2
-
-
-@dataclass(frozen=True, slots=True)
-class Stores:
-    """Where images come from and where everything goes."""
-
-    source: ImageStore
-    output: ImageStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +108,7 @@ def _run_held(
     on_row: RowListener,
 ) -> ShardResult:
     start = time.perf_counter()
+    require_reviewer(settings.review)  # Before the first stage of a run.
     dataset = settings.dataset
     manifest = read_manifest(stores.output, dataset, shard)
     upstream, upstream_digest = _read_upstream(step, stores.output, dataset, shard)
@@ -127,7 +118,7 @@ def _run_held(
     decisions = read_decisions(stores.output, dataset, step.asset, shard)
     chosen = retry.chosen(stores.output, [one.asset for one in steps(settings)], dataset, shard)
     doubted = _doubted(settings, stores.output, shard) if step.asset == RAW else frozenset()
-    shard_plan = _Plan(
+    shard_plan = ShardPlan(
         step, stage, settings, stores, manifest, upstream, previous, decisions, retry, chosen, doubted
     )
     finished, items = shard_plan.split()
@@ -141,7 +132,7 @@ def _run_held(
         on_row(step.asset, shard, row, False)
     if isinstance(stage, ScoreStage):
         stage = stage.for_shard(dataset, shard)
-    with journal.saved_on_failure():
+    with journal.kept():
         computed = run_items(
             ReplaceableStage(stage, step.action) if decisions.digest else stage,
             step.asset,
@@ -151,13 +142,19 @@ def _run_held(
             isolation=settings.isolation,
             on_row=hear,
         )
+        by_id = finished | {row.image_id: row for row in computed}
+        judged = step.asset == QUALITY
+        reviews = (
+            reviews_of(settings, _reader(settings, stores), by_id, upstream, decisions) if judged else {}
+        )
     require(stores.output, dataset, shard)  # Before files are moved and the table is written.
-    by_id = finished | {row.image_id: row for row in computed}
     rows = tuple(
-        with_decisions(step, by_id[entry.image_id], decisions, upstream, stores.output)
+        with_decisions(
+            step, by_id[entry.image_id], decisions, upstream, stores.output, reviews.get(entry.image_id)
+        )
         for entry in manifest.entries
     )
-    if step.asset == QUALITY:
+    if judged:
         place_by_verdict(stores.output, dataset, shard, rows, upstream)
     write_table(
         stores.output,
@@ -174,12 +171,18 @@ def _run_held(
             "counts": json.dumps(count_statuses(rows)),
             "rejected": json.dumps(count_causes(rows)),
             "compute": json.dumps(_compute_time(rows)),
+            "reviewer": reviewer_identity(settings.review) if judged else "",
+            "unsettled": str(unsettled(rows)),
         },
     )
     journal.discard()
     delete_replaced(stores.output, previous, rows)
     seconds = time.perf_counter() - start
     return ShardResult(step.asset, dataset, shard, rows, len(items), shard_plan.kept, seconds)
+
+
+def _reader(settings: Settings, stores: Stores) -> PictureReader:
+    return PictureReader(stores.source, stores.output, settings.limits, settings.isolation, settings.workers)
 
 
 def combine_digests(digests: list[str]) -> str:
@@ -217,184 +220,3 @@ def _compute_time(rows: Sequence[ImageRow]) -> dict[str, float]:
     """Images that have a measured compute step, and its seconds: what a shard like this one takes."""
     times = [row.seconds["compute"] for row in rows if "compute" in row.seconds]
     return {"images": len(times), "seconds": round(sum(times), 3)}
-
-
-def _stands(row: ImageRow, existing: Mapping[str, int]) -> bool:
-    """Whether every file of the row is there, the main one with its size (``existing``: bytes by key)."""
-    named = all(key in existing for key in row.files.values())
-    return named and existing.get(row.output_key) == row.size_bytes
-
-
-@dataclass
-class _Plan:
-    """Sorts a shard's entries into finished rows and items to compute."""
-
-    step: Step
-    stage: Stage
-    settings: Settings
-    stores: Stores
-    manifest: ShardManifest
-    upstream: Mapping[str, Mapping[str, ImageRow]]
-    previous: Mapping[str, ImageRow]
-    decisions: Decisions
-    retry: Retry
-    chosen: frozenset[str] | None
-    doubted: frozenset[str] = frozenset()
-    left_outdated: int = 0
-    kept: int = 0
-
-    def split(self) -> tuple[dict[str, ImageRow], list[WorkItem]]:
-        existing = existing_outputs(self.stores.output, self.step, self.manifest.dataset, self.manifest.shard)
-        finished: dict[str, ImageRow] = {}
-        items: list[WorkItem] = []
-        for entry in self.manifest.entries:
-            settled = self._settled(entry)
-            row = settled or self._standing(entry, existing)
-            self.kept += settled is None and row is not None
-            if row is not None:
-                finished[entry.image_id] = row
-            else:
-                items.append(self._item(entry))
-        return finished, items
-
-    def _settled(self, entry: ManifestEntry) -> ImageRow | None:
-        """The row of an image that is not computed: its source was deleted or an earlier stage stopped it."""
-        if not entry.present:
-            return as_deleted(self._base(entry), self.previous.get(entry.image_id))
-        for asset in self.step.upstream:
-            row = self.upstream[asset].get(entry.image_id)
-            if row is None:
-                raise ObjectMissing(
-                    f"{asset} of {self.manifest.dataset}-{self.manifest.shard} has no row for "
-                    f"{entry.source_key}; its table is older than the manifest: materialize {asset} first"
-                )
-            if row.status is not Status.OK:
-                return replace(
-                    self._base(entry),
-                    status=row.status,
-                    stage_failed=row.stage_failed or asset,
-                    error_class=row.error_class,
-                    error_message=row.error_message,
-                    reasons=row.reasons,
-                    attempts=row.attempts,
-                )
-        return None
-
-    def _standing(self, entry: ManifestEntry, existing: Mapping[str, int]) -> ImageRow | None:
-        """The previous row, where it is still valid or out of scope for this run."""
-        before = self.previous.get(entry.image_id)
-        kept = self._kept(entry, existing)
-        if self.chosen is None or before is None:
-            return kept
-        if entry.image_id in self.chosen:
-            failed_here = before.stage_failed == self.step.asset and before.status is not Status.OK
-            return None if failed_here else kept
-        if kept is None and not (before.status is Status.ERROR and before.etag == entry.etag):
-            self.left_outdated += 1
-        return kept or before
-
-    def _kept(self, entry: ManifestEntry, existing: Mapping[str, int]) -> ImageRow | None:
-        """The previous row, where the same stage made it from the same bytes and its output exists.
-
-        Only the stage that reads the source goes by the etag: another one with equal bytes changes nothing.
-        """
-        before = self.previous.get(entry.image_id)
-        if before is None or before.status is Status.SKIPPED:
-            return None
-        if self.step.asset == RAW and (before.etag != entry.etag or entry.image_id in self.doubted):
-            return None
-        if before.stage_failed and before.stage_failed != self.step.asset:
-            return None
-        if before.stage_hash != self._stage_hash(entry, self._known_digests(entry, before)):
-            return None
-        if before.status is Status.ERROR:
-            if self.retry.repeats(before):
-                return None
-        elif self.step.action.folder and not _stands(before, existing):
-            return None
-        return before if before.etag == entry.etag else replace(before, etag=entry.etag)
-
-    def _known_digests(self, entry: ManifestEntry, before: ImageRow) -> dict[str, str]:
-        if self.step.asset == RAW:
-            return {"source": before.input_sha256}
-        digests = {
-            role: self.upstream[asset][entry.image_id].output_sha256 for role, asset in self.step.roles
-        }
-        replacement = self._replacement(entry)
-        return digests if replacement is None else {**digests, REPLACEMENT: replacement.sha256}
-
-    def _replacement(self, entry: ManifestEntry) -> ObjectRef | None:
-        """The file that a person put in place of what the stage would make of this image."""
-        if not self.step.action.replaceable:
-            return None
-        source = self.upstream[self.step.roles[0][1]][entry.image_id].output_sha256
-        decision = replacement_for(self.decisions.of(entry.image_id), source)
-        if decision is None:
-            return None
-        # It may be as large as what it replaces, but it is untrusted: it is decoded in a worker process.
-        limits = self.settings.limits.for_own_files()
-        return ObjectRef(self.stores.output, decision.file_key, limits, sha256=decision.file_sha256)
-
-    def _stage_hash(self, entry: ManifestEntry, digests: Mapping[str, str]) -> str:
-        facts: list[Any] = [self.stage.fingerprint, sorted(digests.items())]
-        raw = self.upstream.get(RAW, {}).get(entry.image_id)
-        if raw is not None and raw.details.get("icc_bytes"):
-            facts.append(PROFILE_VERSION)
-        return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
-
-    def _base(self, entry: ManifestEntry) -> ImageRow:
-        before = self.previous.get(entry.image_id)
-        return ImageRow(
-            source_key=entry.source_key,
-            image_id=entry.image_id,
-            etag=entry.etag,
-            status=Status.OK,
-            attempts=before.attempts if before and before.etag == entry.etag else 0,
-        )
-
-    def _item(self, entry: ManifestEntry) -> WorkItem:
-        base = self._base(entry)
-        rows = {asset: table[entry.image_id] for asset, table in self.upstream.items()}
-        inputs = {role: self._ref(asset, entry, rows) for role, asset in self.step.roles}
-        replacement = self._replacement(entry)
-        if replacement is not None:
-            inputs[REPLACEMENT] = replacement
-        return WorkItem(
-            # An error row keeps this hash of what it was made from: all that is known without its bytes.
-            base=replace(
-                base,
-                attempts=base.attempts + 1,
-                stage_hash=self._stage_hash(entry, self._known_digests(entry, base)),
-            ),
-            inputs=inputs,
-            rows=rows,
-            key_of=lambda kind: self._key(entry.image_id, kind),
-            stage_hash_of=partial(self._stage_hash, entry),
-            unchanged=self._unless_changed(entry),
-        )
-
-    def _unless_changed(self, entry: ManifestEntry) -> ImageRow | None:
-        """The row that holds where the source's bytes turn out to be the same under another etag."""
-        before = self.previous.get(entry.image_id)
-        if self.step.asset != RAW or before is None or before.status is not Status.OK:
-            return None
-        current = before.stage_hash == self._stage_hash(entry, {"source": before.input_sha256})
-        return replace(before, etag=entry.etag) if current else None
-
-    def _ref(self, asset: str, entry: ManifestEntry, rows: Mapping[str, ImageRow]) -> ObjectRef:
-        limits = self.settings.limits
-        row = rows.get(asset)
-        # The stage that reads the source has no row before it.
-        if row is None or row.output_store == "source":
-            sha256 = "" if row is None else row.output_sha256
-            return ObjectRef(
-                self.stores.source, entry.source_key, limits, entry.etag, sha256, entry.size_bytes
-            )
-        own = limits.for_own_files()
-        sha256, size_bytes = row.output_sha256, row.size_bytes
-        return ObjectRef(
-            self.stores.output, row.output_key, own, sha256=sha256, size_bytes=size_bytes, own=True
-        )
-
-    def _key(self, image_id: str, kind: str) -> str:
-        return self.step.key(self.manifest.dataset, self.manifest.shard, image_id, kind)

@@ -6,26 +6,29 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from imgpipe.config import Settings
 from imgpipe.engines.files import lost_outputs
-from imgpipe.engines.shard import Stores, combine_digests
+from imgpipe.engines.shard import combine_digests
 from imgpipe.errors import ObjectMissing, ObjectUnreadable
 from imgpipe.review.book import decision_digests
+from imgpipe.review.build import reviewer_identity
 from imgpipe.stages.build import build_stage
 from imgpipe.stages.catalogue import QUALITY
-from imgpipe.stages.chain import Step, steps
+from imgpipe.stages.chain import steps
 from imgpipe.storage.manifest_file import ManifestFacts
+from imgpipe.storage.opening import Stores
 from imgpipe.storage.sealed import SealedShards
+from imgpipe.storage.store import ImageStore
 from imgpipe.storage.tables import read_meta
 
 _READERS = 16
 
 
 class State(StrEnum):
-    """State of one asset's table for one shard."""
+    """One asset's table for one shard. ``failed``: with errors, or images that are still to be reviewed."""
 
     MISSING = "missing"
     STALE = "stale"
@@ -73,34 +76,38 @@ def fingerprints(settings: Settings) -> dict[str, str]:
 
 
 def shard_statuses(
-    settings: Settings, stores: Stores, wanted: Mapping[str, str] | None, *, outputs: bool = False
+    settings: Settings,
+    stores: Stores,
+    wanted: Mapping[str, str] | None,
+    *,
+    outputs: bool = False,
+    shard: str | None = None,
 ) -> Iterator[ShardStatus]:
-    """Every sealed shard in order. ``wanted``: :func:`fingerprints`, or ``None`` to leave them out.
+    """Every sealed shard in order, or one. ``wanted``: :func:`fingerprints`, ``None`` to leave them out.
 
     ``outputs``: also list the outputs, to find those that are missing; takes a listing per shard and stage.
     """
     reviewed = decision_digests(stores.output, settings.dataset)
-    chain = steps(settings)
 
     def read(facts: ManifestFacts) -> ShardStatus:
-        status = _shard_status(settings, stores, facts, wanted, chain, reviewed)
-        return _with_losses(status, settings, stores, chain) if outputs else status
+        return _shard_status(settings, stores.output, facts, wanted, reviewed, outputs)
 
     sealed = SealedShards(stores.output, settings.dataset)
+    chosen = [facts for facts in sealed.facts.values() if shard in (None, facts.shard)]
     with ThreadPoolExecutor(_READERS, thread_name_prefix="status") as pool:
-        yield from pool.map(read, sealed.facts.values())
-    for shard, exc in sealed.damaged.items():
-        missing = dict.fromkeys((step.asset for step in chain), State.MISSING)
-        yield ShardStatus(shard, 0, missing, {}, stopped=str(exc))
+        yield from pool.map(read, chosen)
+    for damaged, exc in sealed.damaged.items():
+        missing = {step.asset: State.MISSING for step in steps(settings)}
+        yield ShardStatus(damaged, 0, missing, {}, stopped=str(exc))
 
 
 def _shard_status(
     settings: Settings,
-    stores: Stores,
+    output: ImageStore,
     facts: ManifestFacts,
     wanted: Mapping[str, str] | None,
-    chain: Sequence[Step],
     reviewed: Mapping[tuple[str, str], str],
+    outputs: bool,
 ) -> ShardStatus:
     shard = facts.shard
     compute: dict[str, tuple[int, float]] = {}
@@ -108,30 +115,36 @@ def _shard_status(
     counts: dict[str, int] = {}
     rejected: dict[str, int] = {}
     digests: dict[str, str] = {}
+    lost: dict[str, int] = {}
     damaged: list[str] = []
-    for step in chain:
+    for step in steps(settings):
+        states[step.asset] = State.MISSING
         try:
-            meta = read_meta(stores.output, step.asset, settings.dataset, shard)
-        except ObjectUnreadable as exc:
+            meta = read_meta(output, step.asset, settings.dataset, shard)
+            if meta is None:
+                continue
+            gone = lost_outputs(output, step, settings.dataset, shard) if outputs else []
+        except (ObjectMissing, ObjectUnreadable) as exc:
             damaged.append(str(exc))
-            meta = None
-        if meta is None:
-            states[step.asset] = State.MISSING
             continue
         digests[step.asset] = meta["rows_digest"]
         counts = json.loads(meta["counts"])
         rejected = json.loads(meta.get("rejected", "{}"))  # Older tables do not count causes.
         measured = json.loads(meta["compute"])
         compute[step.asset] = (measured["images"], measured["seconds"])
+        if gone:
+            lost[step.asset] = len(gone)
         above = [digests.get(asset, "") for asset in step.upstream]
         if (
-            meta["manifest_digest"] != facts.digest
+            gone
+            or meta["manifest_digest"] != facts.digest
             or meta["upstream_digest"] != combine_digests(above)
             or meta["review_digest"] != reviewed.get((step.asset, shard), "")
+            or (step.asset == QUALITY and meta.get("reviewer", "") != reviewer_identity(settings.review))
             or (wanted is not None and meta["fingerprint"] != wanted[step.asset])
         ):
             states[step.asset] = State.STALE
-        elif counts["error"]:
+        elif counts["error"] or int(meta.get("unsettled", 0)):
             states[step.asset] = State.FAILED
         else:
             states[step.asset] = State.COMPLETE
@@ -144,28 +157,9 @@ def _shard_status(
         compute,
         facts.digest,
         rejected,
-        damaged=tuple(damaged),
+        lost,
+        tuple(damaged),
     )
-
-
-def _with_losses(
-    status: ShardStatus, settings: Settings, stores: Stores, chain: Sequence[Step]
-) -> ShardStatus:
-    """The status with what is missing among the outputs; their assets are stale."""
-    states, lost, damaged = dict(status.states), {}, list(status.damaged)
-    for step in chain:
-        if states[step.asset] is State.MISSING:
-            continue
-        try:
-            gone = lost_outputs(stores.output, step, settings.dataset, status.shard)
-        except (ObjectMissing, ObjectUnreadable) as exc:
-            damaged.append(str(exc))
-            states[step.asset] = State.MISSING
-            continue
-        if gone:
-            lost[step.asset] = len(gone)
-            states[step.asset] = State.STALE
-    return replace(status, states=states, lost=lost, damaged=tuple(damaged))
 
 
 def total_counts(statuses: Sequence[ShardStatus]) -> dict[str, int]:

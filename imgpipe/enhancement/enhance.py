@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -11,15 +13,23 @@ from imgpipe.images.image import Image
 from imgpipe.pixels.resize import Kernel, resize
 from imgpipe.settings import EnhanceSettings, LimitSettings
 
+#: A picture at (width, height) px.
+Enlarge = Callable[[Image, int, int], Image]
+
+#: Drawings take 0.1 to 0.3 bytes a pixel as PNG; what takes less than 1/20 is flat, and stays so.
+_PIXELS_PER_BYTE = 20
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Enhanced:
     """``image``: the source's channels, bit depth, profile and metadata at the new size. ``factor``: new
     size / old size, 1.0 where the picture is the source itself. ``reasons``: what made the factor so large,
-    in words; empty where it is ``scale_factor``."""
+    in words; empty where it is ``scale_factor``. ``base``: what ``image`` was resized from, the source or a
+    network's picture of it."""
 
     image: Image
     factor: float
+    base: Image
     reasons: tuple[str, ...] = ()
 
 
@@ -34,11 +44,24 @@ def plan_size(width: int, height: int, settings: EnhanceSettings) -> tuple[int, 
     return _times(width, factor), _times(height, factor)
 
 
-def enhance(image: Image, settings: EnhanceSettings, limits: LimitSettings) -> Enhanced:
-    """``image`` at the planned size, by ``settings.model``, premultiplied and in float32; 16 bits stay 16.
+def largest_size(
+    width: int, height: int, settings: EnhanceSettings, limits: LimitSettings
+) -> tuple[int, int]:
+    """(width, height) in px of the largest picture that may be made for ``min_bytes`` where one of ``width``
+    x ``height`` px is planned; the same without ``min_bytes``."""
+    wanted = min(_PIXELS_PER_BYTE * (settings.min_bytes or 0), limits.max_output_pixels)
+    factor = max(1.0, math.sqrt(wanted / (width * height)))
+    return int(width * factor), int(height * factor)
 
-    A picture that is large enough already, with ``scale_factor`` 1.0, is returned as it is, bit for bit.
-    Raises :class:`LimitExceeded` before anything is computed, and :class:`OutOfMemory`.
+
+def enhance(
+    image: Image, settings: EnhanceSettings, limits: LimitSettings, network: Enlarge | None = None
+) -> Enhanced:
+    """``image`` at the planned size, premultiplied and in float32; 16 bits stay 16.
+
+    It is resized by ``settings.kernel``: from the source, or from what ``network`` makes of it at the
+    largest size. A picture that is large enough already, with ``scale_factor`` 1.0, is returned as it is, bit
+    for bit. Raises :class:`LimitExceeded` before anything is computed, and :class:`OutOfMemory`.
     """
     factor = _factor(image.width, image.height, settings)
     width, height = plan_size(image.width, image.height, settings)
@@ -51,14 +74,17 @@ def enhance(image: Image, settings: EnhanceSettings, limits: LimitSettings) -> E
         )
     _check_formats(width, height, settings)
     reasons = _reasons(image.width, image.height, factor, settings)
-    return Enhanced(resample(image, width, height, settings.model), float(factor), reasons)
+    base = image
+    if network is not None and (width, height) != (image.width, image.height):
+        base = network(image, *largest_size(width, height, settings, limits))
+    return Enhanced(resample(base, width, height, settings.kernel), float(factor), base, reasons)
 
 
 def _check_formats(width: int, height: int, settings: EnhanceSettings) -> None:
     """Raise :class:`LimitExceeded` where no format of the priority holds the sides, and none may shrink."""
     priority, longest = settings.save_format_priority, max(width, height)
     most = max(MAX_SIDES.get(name, longest) for name in priority)
-    if settings.target_bytes is None and longest > most:
+    if settings.max_bytes is None and longest > most:
         raise LimitExceeded(
             f"the enlarged picture would be {width}x{height} px, expected at most {most} px a side, which is "
             f"all that enhance.save_format_priority=[{', '.join(priority)}] holds; add PNG to it or enlarge "

@@ -10,6 +10,10 @@ from imgpipe.errors import EncodeError
 from imgpipe.images.image import Image
 from imgpipe.pixels.resize import Kernel
 
+#: Encodings tried for one picture, all steps together. Pictures take 1 to 9; the rest is for limits of a
+#: hundredth of their size and for sizes that follow no law.
+MAX_ATTEMPTS = 12
+
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
@@ -40,7 +44,7 @@ class Candidate:
 
 
 class Workbench:
-    """Encodes ``image``; smaller sizes are made from ``source`` where that is given, in one resize."""
+    """Encodes ``image``; other sizes are made from ``source`` where that is given, in one resize."""
 
     def __init__(self, image: Image, source: Image | None, kernel: Kernel) -> None:
         self.image = image
@@ -53,6 +57,10 @@ class Workbench:
         self._kernel = kernel
 
     @property
+    def attempts_left(self) -> int:
+        return MAX_ATTEMPTS - len(self.attempts)
+
+    @property
     def long_side(self) -> int:
         return max(self.image.width, self.image.height)
 
@@ -62,7 +70,7 @@ class Workbench:
         return sum(len(block or b"") for block in (self.image.icc, self.image.exif, self.image.xmp))
 
     def make(self, encoding: Encoding, long_side: int | None = None) -> Candidate | None:
-        """The file at full size, or with its longer side reduced to ``long_side`` px.
+        """The file at full size, or with a longer side of ``long_side`` px.
 
         ``None`` where the format cannot hold the picture; it is not tried again then.
         """

@@ -53,6 +53,11 @@ def damaged(name: str, what: str) -> DecodeError:
     return DecodeError(f"{name}: {what}; the file is incomplete or damaged: fetch or export it again")
 
 
+def dpi_of(across: float, down: float) -> tuple[float, float] | None:
+    """Px per inch as a file states them; ``None`` for what can be no resolution, or fits no other format."""
+    return (across, down) if all(0.01 <= value <= 1e6 for value in (across, down)) else None
+
+
 def full_range(
     samples: npt.NDArray[np.unsignedinteger[Any]], depth: int
 ) -> npt.NDArray[np.uint8] | npt.NDArray[np.uint16]:

@@ -29,7 +29,7 @@ __all__ = ["EXTENSIONS", "MAX_SIDES", "Effort", "encode"]
 #: Formats that can be written, and the usual ending of their files.
 EXTENSIONS = {"PNG": "png", "WEBP": "webp", "JPEG": "jpg", "TIFF": "tif", "JXL": "jxl"}
 
-_ZLIB_LEVELS: dict[Effort, int] = {"fast": 1, "balanced": 6, "small": 9}
+_ZLIB_LEVELS: dict[Effort, int] = {"stored": 0, "loose": 1, "fast": 1, "balanced": 6, "small": 9}
 #: libjxl's effort 1..9.
 _JXL_EFFORTS: dict[Effort, int] = {"fast": 1, "balanced": 5, "small": 7}
 #: libwebp's (method, lossless effort).
@@ -58,7 +58,7 @@ def encode(
     90..100 lossy, for opaque pictures: its chroma then has half the resolution (4:2:0), so thin saturated
     lines lose colour, not brightness. ``JPEG`` is 4:4:4 at ``quality`` 90..100 (95), 8-bit grey or RGB.
     ``JXL`` (where its plugin is installed) is lossless, 8-bit, and holds no profile but sRGB. ``effort``
-    trades time for bytes where the format is lossless, never pixels.
+    trades time for bytes where the format is lossless, never pixels (``loose`` and ``stored`` are for PNG).
     The EXIF block's own pixel dimensions are set to the picture's; the small pictures in EXIF and XMP, which
     show the source, are left out. ``image.dpi`` is written as JPEG's, PNG's and TIFF's own field, elsewhere
     as EXIF where there is none. ``zero_transparent``: colour under alpha 0 is written as 0, which compresses
@@ -119,7 +119,7 @@ def _encode_webp(image: Image, effort: Effort, quality: int | None) -> bytes:
     _refuse_size(image, "WEBP")
     if icc_space(image.icc) == "GRAY":
         raise EncodeError("WebP: expected no profile or one for RGB, got one for grey; write PNG or TIFF")
-    method, packing = _WEBP_EFFORTS[effort]
+    method, packing = _WEBP_EFFORTS.get(effort, (0, 0))
     opened = _pillow_image(image).convert("RGBA" if image.has_alpha else "RGB")
     buffer = io.BytesIO()
     # exact: the encoder keeps the colour under alpha 0 as it is given.
@@ -165,7 +165,7 @@ def _encode_jxl(image: Image, effort: Effort) -> bytes:
     _refuse_depth(image, "JPEG XL")
     if image.icc is not None and image.icc != srgb_profile():
         raise EncodeError("JPEG XL: expected no profile or sRGB's own; write PNG, WEBP or TIFF to keep it")
-    return plugin.write_jxl(_pillow_image(image), _JXL_EFFORTS[effort], image.exif, image.xmp)
+    return plugin.write_jxl(_pillow_image(image), _JXL_EFFORTS.get(effort, 1), image.exif, image.xmp)
 
 
 def _zeroed(pixels: Pixels) -> Pixels:

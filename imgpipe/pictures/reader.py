@@ -50,7 +50,7 @@ class PictureReader:
         """
         if row.output_store == "output":
             return read_own_file(self.output, row.output_key, self.limits)
-        data = self.source.read(row.output_key, etag=row.etag)
+        data = self.source.read(row.output_key, etag=row.etag or None)
         decoder = source_decoder(self.isolation, self.workers)
         return decoder.decode(data, name=self.source.uri(row.output_key), limits=self.limits)
 

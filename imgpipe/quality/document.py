@@ -59,7 +59,9 @@ class Making:
     """How the result was made.
 
     ``reference``: name of the asset whose picture the result was compared with, or ``source``.
-    ``matting_metrics``: what the matting stage said of itself. ``timings_seconds``: step -> seconds.
+    ``matting_metrics``: what the matting stage said of itself. ``enhancement``: the limits of the enhanced
+    file in bytes, whether they are met, and why not. ``timings_seconds``: asset -> seconds, the
+    scoring's own aside. ``model_load_seconds``: what loading models took, once in the process.
     """
 
     reference: str
@@ -68,7 +70,9 @@ class Making:
     tile_grid: TileGrid | None = None
     matting_model: ModelUse | None = None
     matting_metrics: Mapping[str, float] = field(default_factory=dict)
+    enhancement: Mapping[str, Any] | None = None
     timings_seconds: Mapping[str, float] = field(default_factory=dict)
+    model_load_seconds: float = 0.0
 
 
 def build_document(
@@ -76,8 +80,11 @@ def build_document(
 ) -> dict[str, Any]:
     """The object of quality.json, ready for ``json.dumps(..., allow_nan=False)``.
 
-    The report's own seconds are added to the timings as ``score_*``, its notes to those of decoding.
+    The report's own seconds are added to the timings as ``score_*``, its notes to those of decoding. Shares
+    are of all stages together, scoring (``quality_reports``) included, loading models not.
     """
+    stages = {**making.timings_seconds, "quality_reports": sum(report.seconds.values())}
+    whole = sum(stages.values())
     scores = {name: _score(name, report.metrics.get(name)) for name in METRICS}
     return {
         "schema_version": SCHEMA_VERSION,
@@ -106,11 +113,16 @@ def build_document(
         "checks": [_check(check) for check in report.checks],
         "profile": report.profile,
         "matte": _matte(scores, making),
+        "enhancement": None if making.enhancement is None else dict(making.enhancement),
         "model": None if making.model is None else making.model.as_dict(),
         "tile_grid": None if making.tile_grid is None else making.tile_grid.as_dict(),
         "timings_seconds": {
-            **{name: round(float(value), 6) for name, value in making.timings_seconds.items()},
+            **{name: round(float(value), 6) for name, value in stages.items()},
+            "model_load": round(float(making.model_load_seconds), 6),
             **{f"score_{name}": round(float(value), 6) for name, value in report.seconds.items()},
+        },
+        "timings_share": {
+            name: round(float(value / whole), 6) if whole else 0.0 for name, value in stages.items()
         },
         "input_sha256": source.sha256,
         "output_sha256": result.sha256,

@@ -15,9 +15,6 @@ from imgpipe.records import ImageRow, Status
 from imgpipe.report.metrics import is_upper_bound, metric_of
 from imgpipe.storage.parquet import printable
 
-#: The engine's own steps; those that a stage adds to ``seconds`` are parts of ``compute``.
-_STEPS = ("read", "decode", "compute", "encode", "write")
-
 _TEXT_COLUMNS = (
     *("image_id", "source_key", "shard", "etag", "status", "stage_failed", "error_class", "error_message"),
     *("reasons", "notes", "failed_checks", "fallbacks", "stage_hash", "quality_json_key"),
@@ -227,7 +224,7 @@ def _stage_columns(row: ImageRow) -> Iterator[tuple[str, Any]]:
     yield "model", row.model.name if row.model else ""
     yield "backend", row.model.backend if row.model else ""
     yield "fallback_reason", row.model.fallback_reason if row.model else ""
-    yield "seconds", _seconds(row)
+    yield "seconds", row.total_seconds
 
 
 def _notes(line: ImageLine) -> tuple[str, ...]:
@@ -259,9 +256,5 @@ def _plain(check: Mapping[str, Any]) -> dict[str, Any]:
     return {key: check.get(key) for key in ("name", "passed", "severity", "value", "threshold", "message")}
 
 
-def _seconds(row: ImageRow) -> float:
-    return float(sum(row.seconds.get(step, 0.0) for step in _STEPS))
-
-
 def _seconds_total(line: ImageLine) -> float:
-    return float(sum(_seconds(row) for row in line.stages.values()))
+    return float(sum(row.total_seconds for row in line.stages.values()))

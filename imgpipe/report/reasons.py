@@ -33,7 +33,12 @@ class _Reason:
 
 def reasons(content: PageContent) -> str:
     """Every reason with its count; each is a button that shows its images in the table."""
-    found = [*_check_reasons(content), *_stage_reasons(content), *_error_reasons(content)]
+    found = [
+        *_check_reasons(content),
+        *_stage_reasons(content),
+        *_error_reasons(content),
+        *_unreviewed(content),
+    ]
     if not found:
         return "<p>No image was rejected, failed or was warned about.</p>"
     found.sort(key=lambda reason: (_KINDS.index(reason.kind), -reason.count))
@@ -70,6 +75,13 @@ def _error_reasons(content: PageContent) -> Iterable[_Reason]:
     skipped = sum(1 for line in content.lines if line.final.status is Status.SKIPPED)
     if skipped:
         yield _Reason("status:skipped", "skipped", "source was deleted", skipped, "")
+
+
+def _unreviewed(content: PageContent) -> Iterable[_Reason]:
+    """Images that a reviewer left without a verdict."""
+    count = sum("warning: not reviewed" in "\n".join(line.final.reasons) for line in content.lines)
+    if count:
+        yield _Reason("text:not reviewed", "warn", "not reviewed", count, "by the reviewer")
 
 
 def _reason_item(reason: _Reason) -> str:

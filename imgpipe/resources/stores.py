@@ -9,12 +9,10 @@ from dagster_aws.s3 import S3Resource
 from pydantic import PrivateAttr
 
 from imgpipe.config import Settings
-from imgpipe.engines.shard import Stores
 from imgpipe.resources.runs import SignOfLife
 from imgpipe.settings import S3Settings
-from imgpipe.storage.opening import open_store
+from imgpipe.storage.opening import Stores, open_stores
 from imgpipe.storage.s3_client import s3_client
-from imgpipe.storage.source_record import require_source
 
 
 class SharedS3(S3Resource):
@@ -52,22 +50,10 @@ class ImageStores(ConfigurableResource[Stores]):
             self._alive.end()
 
     def open(self, settings: Settings) -> Stores:
-        """Both stores.
-
-        Raises :class:`StoreUnavailable`, and :class:`ConfigError` for a wrong address or where the data set
-        was made from another source.
-        """
-        settings.require_source_and_output()
+        """As :func:`~imgpipe.storage.opening.open_stores`."""
         places = (settings.source, settings.output)
         client = self.s3.get_client() if any(url.startswith("s3://") for url in places) else None
-        stores = Stores(
-            source=open_store(
-                settings.source, settings.s3, client=client, follow_links=settings.intake.follow_links
-            ),
-            output=open_store(settings.output, settings.s3, create=True, client=client),
-        )
-        require_source(stores.output, settings.dataset, stores.source.url)
-        return stores
+        return open_stores(settings, client=client)
 
 
 def s3_resource(settings: S3Settings) -> S3Resource:

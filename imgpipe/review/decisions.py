@@ -117,11 +117,7 @@ def with_verdict(row: ImageRow, decision: Decision | None, asset: str) -> ImageR
         "at": decision.at,
         "note": decision.note,
         "number": decision.number,
-        "before": {
-            "status": plain.status.value,
-            "stage_failed": plain.stage_failed,
-            "reasons": list(plain.reasons),
-        },
+        "before": before(plain),
     }
     if row.details.get(REVIEW) == said:
         return row
@@ -135,6 +131,11 @@ def with_verdict(row: ImageRow, decision: Decision | None, asset: str) -> ImageR
         reasons=(*plain.reasons, decision.said),
         details=details,
     )
+
+
+def before(row: ImageRow) -> dict[str, Any]:
+    """What a verdict changes in a row, for :func:`without_verdict`."""
+    return {"status": row.status.value, "stage_failed": row.stage_failed, "reasons": list(row.reasons)}
 
 
 def with_replacement(row: ImageRow, decision: Decision | None) -> ImageRow:
@@ -151,18 +152,18 @@ def with_replacement(row: ImageRow, decision: Decision | None) -> ImageRow:
     return row if row.details[REPLACED] == said else replace(row, details={**row.details, REPLACED: said})
 
 
-def without_verdict(row: ImageRow) -> ImageRow:
-    """The row as its stage made it."""
-    review = row.details.get(REVIEW)
-    if review is None:
+def without_verdict(row: ImageRow, key: str = REVIEW) -> ImageRow:
+    """The row as it was before the verdict that ``key`` of its details records."""
+    verdict = row.details.get(key)
+    if verdict is None:
         return row
-    before = review["before"]
+    plain = verdict["before"]
     return replace(
         row,
-        status=Status(before["status"]),
-        stage_failed=before["stage_failed"],
-        reasons=tuple(before["reasons"]),
-        details={key: value for key, value in row.details.items() if key != REVIEW},
+        status=Status(plain["status"]),
+        stage_failed=plain["stage_failed"],
+        reasons=tuple(plain["reasons"]),
+        details={name: value for name, value in row.details.items() if name != key},
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from imgpipe.samples.canvas import Canvas, Colour, Plane, ellipse, smooth
+from imgpipe.samples.canvas import Canvas, Colour, Plane, composite, ellipse, smooth
 from imgpipe.samples.palette import WHITE, mix
 
 
@@ -139,5 +139,4 @@ def screen_tone(width: int, height: int) -> Plane:
 
 def _over(canvas: Canvas, below: Plane) -> Plane:
     colour, coverage = canvas.reduce()
-    alpha = coverage[..., None] / 255.0
-    return np.rint(colour * alpha + below * (1.0 - alpha)).astype(np.uint8)
+    return np.asarray(composite(colour, below, coverage), np.uint8)

@@ -6,11 +6,16 @@ plane. Reducing both by area gives antialiased colour and the exact share of eac
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import copy
+import math
+from collections.abc import Sequence
+from typing import cast
 
 import cv2
 import numpy as np
 import numpy.typing as npt
+
+from imgpipe.images.image import Pixels
 
 Colour = tuple[int, int, int]
 Points = npt.NDArray[np.float64]
@@ -62,79 +67,87 @@ def lock(
 
 
 class Canvas:
-    """Colour (h, w, 3) and coverage (h, w), uint8 RGB, both supersampled; coordinates are in final px."""
+    """Colour (h, w, 3) and coverage (h, w), uint8 RGB, both supersampled.
+
+    Points (n, 2) and widths are in units, x to the right and y down: final px until :meth:`at` places others.
+    ``line_px``: width of an ordinary outline.
+    """
 
     def __init__(self, width: int, height: int) -> None:
         self.width, self.height = width, height
         size = (height * SUPERSAMPLING, width * SUPERSAMPLING)
         self.colour: Plane = np.zeros((*size, 3), np.uint8)
         self.coverage: Plane = np.zeros(size, np.uint8)
+        self.origin, self.unit_px, self.tilt, self.side = (0.0, 0.0), 1.0, 0.0, 1.0
+
+    def at(self, origin: tuple[float, float], unit_px: float, tilt: float = 0.0) -> Canvas:
+        """The same planes in units of ``unit_px`` around ``origin`` (px), turned by ``tilt`` degrees."""
+        view = copy.copy(self)
+        view.origin, view.unit_px, view.tilt = origin, unit_px, tilt
+        return view
+
+    def sides(self) -> tuple[Canvas, Canvas]:
+        """The same units with x to the left, and as they are: what is drawn on both is symmetric."""
+        mirrored = copy.copy(self)
+        mirrored.side = -self.side
+        return mirrored, self
+
+    @property
+    def line_px(self) -> float:
+        return max(1.0, self.unit_px * 0.019)
 
     def mask(self, *shapes: PointsLike) -> Plane:
         """The union of ``shapes`` as a full plane of 0 and 255, to clip later painting."""
         plane = np.zeros_like(self.coverage)
         for shape in shapes:
-            cv2.fillPoly(plane, [_fixed(shape)], 255, shift=_SHIFT)
+            cv2.fillPoly(plane, [_fixed(self._placed(shape))], 255, shift=_SHIFT)
         return plane
 
     def fill(
         self, shape: PointsLike, colour: Colour, to: Colour | None = None, *, clip: Plane | None = None
     ) -> None:
         """Fill a polygon, with a vertical gradient to ``to`` where that is given."""
-        box = self._box(np.asarray(shape, np.float64), 1.0)
+        p = self._placed(shape)
+        box = self._box(p, 1.0)
         if box is None:
             return
         plane = np.zeros((box[1] - box[0], box[3] - box[2]), np.uint8)
-        cv2.fillPoly(plane, [_fixed(shape, box)], 255, shift=_SHIFT)
+        cv2.fillPoly(plane, [_fixed(p, box)], 255, shift=_SHIFT)
         self._paint(plane, box, colour, to, clip)
 
     def stroke(
         self,
         line: PointsLike,
         colour: Colour,
-        width_px: float,
+        width: float,
         *,
         taper: tuple[float, float] = (1.0, 1.0),
         clip: Plane | None = None,
     ) -> None:
         """A line through ``line``; ``taper`` is the share of the width at its start and its end."""
-        p = np.asarray(line, np.float64)
-        box = self._box(p, width_px)
-        if box is None:
-            return
-        plane = np.zeros((box[1] - box[0], box[3] - box[2]), np.uint8)
-        fixed = _fixed(p, box)[:, 0]
-        t = np.linspace(0.0, 1.0, len(p))
-        ends = taper[0] * (1 - t) + taper[1] * t
-        belly = 4 * t * (1 - t) if min(taper) < 1.0 else np.ones_like(t)
-        share = np.maximum(ends, belly)
-        for start, end, part in zip(fixed[:-1], fixed[1:], share[:-1], strict=True):
-            thickness = max(1, round(width_px * SUPERSAMPLING * float(part)))
-            cv2.line(plane, start.tolist(), end.tolist(), 255, thickness, cv2.LINE_8, _SHIFT)
-        self._paint(plane, box, colour, None, clip)
+        self._line(self._placed(line), colour, width * self.unit_px, taper, clip)
 
-    def outline(
-        self, shape: PointsLike, colour: Colour, width_px: float, *, clip: Plane | None = None
-    ) -> None:
-        """The border of a polygon; half of the width lies outside."""
-        p = np.asarray(shape, np.float64)
-        self.stroke(np.vstack([p, p[:1]]), colour, width_px, clip=clip)
+    def outline(self, shape: PointsLike, colour: Colour, width_px: float) -> None:
+        """The border of a polygon; half of the width, in px, lies outside."""
+        p = self._placed(shape)
+        self._line(np.vstack([p, p[:1]]), colour, width_px)
 
-    def group(
-        self,
-        shapes: Iterable[PointsLike],
-        colour: Colour,
-        line: Colour,
-        width_px: float,
-        *,
-        clip: Plane | None = None,
-    ) -> None:
+    def shape(self, shape: PointsLike, colour: Colour, line: Colour, *, width: float = 1.0) -> None:
+        """An area with its outline; ``width`` in ordinary outlines."""
+        self.outline(shape, line, self.line_px * 2 * width)
+        self.fill(shape, colour)
+
+    def group(self, shapes: Sequence[PointsLike], colour: Colour, line: Colour) -> None:
         """Merge shapes: draw all borders first, then all areas over them."""
-        kept = list(shapes)
-        for shape in kept:
-            self.outline(shape, line, width_px * 2, clip=clip)
-        for shape in kept:
-            self.fill(shape, colour, clip=clip)
+        for shape in shapes:
+            self.outline(shape, line, self.line_px * 2)
+        for shape in shapes:
+            self.fill(shape, colour)
+
+    def limb(self, line: PointsLike, colour: Colour, outline: Colour, width: float) -> None:
+        """A round-ended tube with an outline."""
+        self.stroke(line, outline, width + 2 * self.line_px / self.unit_px)
+        self.stroke(line, colour, width)
 
     def text(
         self, text: str, origin: tuple[float, float], colour: Colour, height_px: float, width_px: float
@@ -158,6 +171,36 @@ class Canvas:
         colour: Plane = np.clip(np.rint(straight), 0, 255).astype(np.uint8)
         coverage: Plane = np.rint(share).astype(np.uint8)
         return colour, coverage
+
+    def _placed(self, points: PointsLike) -> Points:
+        """Units as px."""
+        angle = math.radians(self.tilt)
+        turn = np.array([[math.cos(angle), math.sin(angle)], [-math.sin(angle), math.cos(angle)]])
+        p = np.asarray(points, np.float64) * (self.side, 1.0)
+        placed: Points = p @ turn * self.unit_px + np.asarray(self.origin, np.float64)
+        return placed
+
+    def _line(
+        self,
+        p: Points,
+        colour: Colour,
+        width_px: float,
+        taper: tuple[float, float] = (1.0, 1.0),
+        clip: Plane | None = None,
+    ) -> None:
+        box = self._box(p, width_px)
+        if box is None:
+            return
+        plane = np.zeros((box[1] - box[0], box[3] - box[2]), np.uint8)
+        fixed = _fixed(p, box)[:, 0]
+        t = np.linspace(0.0, 1.0, len(p))
+        ends = taper[0] * (1 - t) + taper[1] * t
+        belly = 4 * t * (1 - t) if min(taper) < 1.0 else np.ones_like(t)
+        share = np.maximum(ends, belly)
+        for start, end, part in zip(fixed[:-1], fixed[1:], share[:-1], strict=True):
+            thickness = max(1, round(width_px * SUPERSAMPLING * float(part)))
+            cv2.line(plane, start.tolist(), end.tolist(), 255, thickness, cv2.LINE_8, _SHIFT)
+        self._paint(plane, box, colour, None, clip)
 
     def _box(self, p: Points, margin_px: float) -> tuple[int, int, int, int] | None:
         """(top, bottom, left, right) in sub-pixels around ``p``, or nothing where it is off the canvas."""
@@ -189,8 +232,14 @@ class Canvas:
         cv2.copyTo(paint, plane, self.colour[where])
 
 
-def _fixed(points: PointsLike, box: tuple[int, int, int, int] = (0, 0, 0, 0)) -> npt.NDArray[np.int32]:
+def composite(foreground: Pixels, backdrop: Pixels, coverage: Plane) -> Pixels:
+    """Foreground (h, w, c) with ``coverage`` (h, w) of 0..255 over the backdrop, rounded, in its dtype."""
+    alpha = coverage[..., None] / 255.0
+    return cast(Pixels, np.rint(foreground * alpha + backdrop * (1.0 - alpha)).astype(foreground.dtype))
+
+
+def _fixed(points: Points, box: tuple[int, int, int, int] = (0, 0, 0, 0)) -> npt.NDArray[np.int32]:
     """(n, 1, 2) fixed-point coordinates relative to the box; pixel centres lie at integers for cv2."""
-    p = np.asarray(points, np.float64) * SUPERSAMPLING - 0.5 - np.array([box[2], box[0]])
+    p = points * SUPERSAMPLING - 0.5 - np.array([box[2], box[0]])
     fixed: npt.NDArray[np.int32] = np.rint(p * (1 << _SHIFT)).astype(np.int32)[:, None]
     return fixed

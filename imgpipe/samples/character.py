@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from imgpipe.samples.canvas import Points, ellipse, smooth
+from imgpipe.samples.canvas import Canvas, Points, ellipse, smooth
 from imgpipe.samples.clothing import (
     Accessory,
     Outfit,
@@ -17,7 +17,6 @@ from imgpipe.samples.clothing import (
 from imgpipe.samples.face import Eyes, Mouth, draw_features, draw_head
 from imgpipe.samples.hair import Bangs, Style, draw_back, draw_front, draw_shadow, draw_strands
 from imgpipe.samples.palette import Tone
-from imgpipe.samples.pen import Pen
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +38,9 @@ class Character:
     waving: bool = False
 
 
-def draw_bust(pen: Pen, who: Character, rng: np.random.Generator) -> None:
+def draw_bust(pen: Canvas, who: Character, rng: np.random.Generator) -> None:
     """Head to waist; ``pen.origin`` is the middle of the head. The head is tilted, the body is not."""
-    head = Pen(pen.canvas, pen.origin, pen.unit_px, pen.tilt + who.tilt, pen.mirrored)
+    head = pen.at(pen.origin, pen.unit_px, who.tilt)
     draw_back(head, who.hair, who.style, rng)
     draw_body(pen, who.skin, who.cloth, who.accent, who.outfit)
     if who.waving:
@@ -49,24 +48,22 @@ def draw_bust(pen: Pen, who: Character, rng: np.random.Generator) -> None:
     _draw_head(head, who, rng)
 
 
-def draw_figure(pen: Pen, who: Character, rng: np.random.Generator) -> None:
+def draw_figure(pen: Canvas, who: Character, rng: np.random.Generator) -> None:
     """A full figure of about four head units; ``pen.origin`` is the middle of the head."""
-    head = Pen(pen.canvas, pen.origin, pen.unit_px, pen.tilt + who.tilt, pen.mirrored)
+    head = pen.at(pen.origin, pen.unit_px, who.tilt)
     draw_back(head, who.hair, who.style, rng)
     _limbs(pen, who)
     _frock(pen, who)
     _draw_head(head, who, rng)
 
 
-def _limbs(pen: Pen, who: Character) -> None:
+def _limbs(pen: Canvas, who: Character) -> None:
     """Legs with socks and shoes, arms with round hands."""
-    for side in (-1.0, 1.0):
-        pen.limb([(side * 0.26, 2.2), (side * 0.28, 2.95)], who.skin.base, who.skin.line, 0.25)
-        pen.limb([(side * 0.28, 2.78), (side * 0.28, 3.0)], (250, 250, 250), who.accent.line, 0.27)
-        shoe = smooth(
-            [(side * 0.12, 3.0), (side * 0.42, 2.98), (side * 0.56, 3.18), (side * 0.12, 3.2)], closed=True
-        )
-        pen.shape(shoe, who.accent.base, who.accent.line)
+    for half in pen.sides():
+        half.limb([(0.26, 2.2), (0.28, 2.95)], who.skin.base, who.skin.line, 0.25)
+        half.limb([(0.28, 2.78), (0.28, 3.0)], (250, 250, 250), who.accent.line, 0.27)
+        shoe = smooth([(0.12, 3.0), (0.42, 2.98), (0.56, 3.18), (0.12, 3.2)], closed=True)
+        half.shape(shoe, who.accent.base, who.accent.line)
     left = [(-0.42, 1.30), (-0.86, 1.62), (-1.02, 1.98)]
     right = [(0.42, 1.30), (0.92, 1.34), (1.20, 0.98)]
     for arm in (left, right):
@@ -76,7 +73,7 @@ def _limbs(pen: Pen, who: Character) -> None:
         pen.limb(line, who.cloth.base, who.cloth.line, 0.26)
 
 
-def _frock(pen: Pen, who: Character) -> None:
+def _frock(pen: Canvas, who: Character) -> None:
     dress = smooth(
         [(-0.30, 1.02), (-0.50, 1.24), (-0.50, 1.60), (-0.92, 2.46), (-0.45, 2.56), (0.0, 2.60), (0.45, 2.56),
          (0.92, 2.46), (0.50, 1.60), (0.50, 1.24), (0.30, 1.02)],
@@ -90,11 +87,11 @@ def _frock(pen: Pen, who: Character) -> None:
     pen.stroke(smooth([(-0.5, 1.66), (0.0, 1.74), (0.5, 1.66)]), who.accent.base, 0.12, clip=inside)
     hem = smooth([(-0.96, 2.40), (-0.45, 2.50), (0.0, 2.54), (0.45, 2.50), (0.96, 2.40)])
     pen.stroke(hem, who.accent.light, 0.05, clip=inside)
-    for side in (-1.0, 1.0):
-        pen.shape([(0.0, 1.14), (side * 0.36, 0.98), (side * 0.34, 1.32)], who.accent.base, who.accent.line)
+    for half in pen.sides():
+        half.shape([(0.0, 1.14), (0.36, 0.98), (0.34, 1.32)], who.accent.base, who.accent.line)
 
 
-def _draw_head(head: Pen, who: Character, rng: np.random.Generator) -> None:
+def _draw_head(head: Canvas, who: Character, rng: np.random.Generator) -> None:
     draw_accessory_behind(head, who.accessory, who.hair)
     draw_head(head, who.skin)
     draw_shadow(head, who.skin.shade, who.bangs)
@@ -104,7 +101,7 @@ def _draw_head(head: Pen, who: Character, rng: np.random.Generator) -> None:
     draw_strands(head, who.hair, who.style, rng)
 
 
-def _waving_arm(pen: Pen, who: Character) -> None:
+def _waving_arm(pen: Canvas, who: Character) -> None:
     """The right arm, raised, with an open hand beside the face."""
     sleeve = smooth(
         [(0.80, 1.70), (1.30, 2.10), (1.72, 1.60), (1.66, 1.02), (1.34, 1.04), (1.28, 1.40), (1.10, 1.52)],

@@ -13,12 +13,11 @@ import PIL.Image
 from imgpipe.images.image import Image, Pixels
 from imgpipe.images.srgb import srgb_profile
 from imgpipe.samples import backgrounds
-from imgpipe.samples.canvas import Canvas, Plane
+from imgpipe.samples.canvas import Canvas, Plane, composite
 from imgpipe.samples.cast import choose_characters
 from imgpipe.samples.character import Character, draw_bust, draw_figure
 from imgpipe.samples.objects import draw_cat, draw_lantern
 from imgpipe.samples.palette import tone
-from imgpipe.samples.pen import Pen
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,7 +62,7 @@ def _bust(
     width: int, height: int, who: Character, rng: np.random.Generator, *, x: float = 0.5, size: float = 0.205
 ) -> Canvas:
     canvas = Canvas(width, height)
-    draw_bust(Pen(canvas, (width * x, height * 0.42), height * size), who, rng)
+    draw_bust(canvas.at((width * x, height * 0.42), height * size), who, rng)
     return canvas
 
 
@@ -77,7 +76,7 @@ def _figure(
     size: float = 0.178,
 ) -> Canvas:
     canvas = Canvas(width, height)
-    draw_figure(Pen(canvas, (width * 0.5, height * y), height * size), who, rng)
+    draw_figure(canvas.at((width * 0.5, height * y), height * size), who, rng)
     return canvas
 
 
@@ -90,7 +89,7 @@ def _composed(
     foreground: Pixels = colour if backdrop.dtype == np.uint8 else colour.astype(np.uint16) * np.uint16(257)
     return Drawing(
         name=name,
-        image=Image(_composite(foreground, backdrop, mask)),
+        image=Image(composite(foreground, backdrop, mask)),
         mask=mask,
         background=background,
         file_format=file_format,
@@ -98,11 +97,6 @@ def _composed(
         backdrop=backdrop,
         **more,
     )
-
-
-def _composite(foreground: Pixels, backdrop: Pixels, mask: Plane) -> Pixels:
-    alpha = mask[..., None].astype(np.float64) / 255.0
-    return cast(Pixels, np.rint(foreground * alpha + backdrop * (1.0 - alpha)).astype(foreground.dtype))
 
 
 def _cut_out(name: str, canvas: Canvas, file_format: str) -> Drawing:
@@ -181,7 +175,7 @@ def _phone(who: Character, rng: np.random.Generator) -> Drawing:
 
 def _lantern(who: Character, rng: np.random.Generator) -> Drawing:
     canvas = Canvas(352, 448)
-    draw_lantern(Pen(canvas, (176.0, 218.0), 92.0, tilt=4.0), tone(14, 0.72, 0.90), tone(40, 0.55, 0.88))
+    draw_lantern(canvas.at((176.0, 218.0), 92.0, 4.0), tone(14, 0.72, 0.90), tone(40, 0.55, 0.88))
     stops = [(26, 32, 74), (64, 60, 118), (128, 92, 140)]
     return _composed("10_lantern_object", canvas, backgrounds.vertical_gradient(352, 448, stops), "gradient")
 
@@ -205,7 +199,7 @@ def _garden(who: Character, rng: np.random.Generator) -> Drawing:
 def _cat(who: Character, rng: np.random.Generator) -> Drawing:
     canvas = Canvas(384, 384)
     fur = (tone(35, 0.45, 0.96), tone(25, 0.12, 0.94), tone(225, 0.16, 0.50))[int(rng.integers(3))]
-    draw_cat(Pen(canvas, (184.0, 200.0), 122.0), fur, who.accent)
+    draw_cat(canvas.at((184.0, 200.0), 122.0), fur, who.accent)
     return _cut_out("14_cat_transparent", canvas, "WEBP")
 
 

@@ -6,9 +6,8 @@ from typing import Literal
 
 import numpy as np
 
-from imgpipe.samples.canvas import Colour, Points, ellipse, smooth
+from imgpipe.samples.canvas import Canvas, Colour, Points, ellipse, smooth
 from imgpipe.samples.palette import INK, WHITE, Tone, mix
-from imgpipe.samples.pen import Pen
 
 Mouth = Literal["smile", "open", "small", "cat"]
 Eyes = Literal["open", "closed", "wink"]
@@ -22,99 +21,70 @@ HEAD: Points = smooth(
     closed=True,
 )  # fmt: skip
 
-_EYE_X, _EYE_Y = 0.385, 0.30
 
-
-def draw_head(pen: Pen, skin: Tone) -> None:
+def draw_head(pen: Canvas, skin: Tone) -> None:
     """Ears and the bare head."""
-    for side in (-1.0, 1.0):
-        ear = smooth(
-            [(side * 0.76, 0.08), (side * 0.93, 0.02), (side * 0.94, 0.28), (side * 0.78, 0.50)], closed=True
-        )
-        pen.shape(ear, skin.base, skin.line)
-        inner = smooth([(side * 0.81, 0.14), (side * 0.88, 0.16), (side * 0.82, 0.36)])
-        pen.stroke(inner, skin.shade, 0.035)
+    for half in pen.sides():
+        ear = smooth([(0.76, 0.08), (0.93, 0.02), (0.94, 0.28), (0.78, 0.50)], closed=True)
+        half.shape(ear, skin.base, skin.line)
+        half.stroke(smooth([(0.81, 0.14), (0.88, 0.16), (0.82, 0.36)]), skin.shade, 0.035)
     pen.shape(HEAD, skin.base, skin.line)
 
 
-def draw_features(pen: Pen, skin: Tone, iris: Tone, brow: Colour, eyes: Eyes, mouth: Mouth) -> None:
+def draw_features(pen: Canvas, skin: Tone, iris: Tone, brow: Colour, eyes: Eyes, mouth: Mouth) -> None:
     """Everything inside the head's outline, over hair shadows and under the bangs."""
     face = pen.mask(HEAD)
-    for side in (-1.0, 1.0):
-        cheek = mix(skin.base, (250, 120, 120), 0.30)
-        pen.fill(ellipse((side * 0.52, 0.60), 0.15, 0.075), cheek, clip=face)
-        for step in (-0.06, 0.0, 0.06):
-            pen.stroke(
-                [(side * 0.52 + step + 0.02, 0.575), (side * 0.52 + step - 0.02, 0.63)],
-                mix(cheek, (214, 84, 84), 0.6),
-                0.014,
-            )
-        shut = eyes == "closed" or (eyes == "wink" and side > 0)
-        if shut:
-            _closed_eye(pen, side)
+    cheek = mix(skin.base, (250, 120, 120), 0.30)
+    for half in pen.sides():
+        half.fill(ellipse((0.52, 0.60), 0.15, 0.075), cheek, clip=face)
+        for x in (-0.06, 0.0, 0.06):
+            x += half.side * 0.52
+            pen.stroke([(x + 0.02, 0.575), (x - 0.02, 0.63)], mix(cheek, (214, 84, 84), 0.6), 0.014)
+        if eyes == "closed" or (eyes == "wink" and half is pen):
+            _closed_eye(half)
         else:
-            _open_eye(pen, side, iris)
-        _brow(pen, side, brow)
+            _open_eye(half, pen, iris)
+        half.stroke(smooth([(0.20, -0.05), (0.38, -0.11), (0.58, -0.04)]), brow, 0.036, taper=(0.8, 0.25))
     pen.stroke(smooth([(0.0, 0.56), (0.035, 0.62), (-0.01, 0.635)]), skin.line, 0.022, taper=(0.3, 0.6))
     _mouth(pen, mouth, skin)
 
 
-def _open_eye(pen: Pen, side: float, iris: Tone) -> None:
-    def at(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
-        return [(side * (_EYE_X + x), _EYE_Y + y) for x, y in points]
+def _eye(*points: tuple[float, float]) -> Points:
+    """Points around the middle of an eye."""
+    return np.add(points, (0.385, 0.30))
 
-    white = smooth(
-        at(
-            [
-                (-0.19, 0.02),
-                (-0.12, -0.17),
-                (0.04, -0.22),
-                (0.19, -0.10),
-                (0.19, 0.09),
-                (0.06, 0.22),
-                (-0.10, 0.19),
-            ]
-        ),
-        closed=True,
-    )
-    pen.fill(white, WHITE)
-    inside = pen.mask(white)
-    pen.fill(at([(-0.3, -0.3), (0.3, -0.3), (0.3, -0.11), (-0.3, -0.09)]), (206, 204, 222), clip=inside)
-    centre = (side * (_EYE_X - 0.005), _EYE_Y + 0.005)
-    pen.fill(ellipse(centre, 0.150, 0.205), iris.line, clip=inside)
-    pen.fill(ellipse(centre, 0.128, 0.183), iris.shade, iris.light, clip=inside)
-    pen.fill(
-        ellipse((centre[0], centre[1] - 0.05), 0.128, 0.12), mix(iris.shade, iris.line, 0.45), clip=inside
-    )
-    pen.fill(ellipse((centre[0], centre[1] + 0.01), 0.062, 0.095), iris.line, clip=inside)
-    pen.fill(ellipse((centre[0], centre[1] + 0.125), 0.075, 0.035), iris.light, clip=inside)
+
+def _open_eye(half: Canvas, pen: Canvas, iris: Tone) -> None:
+    upper, lower = [(-0.12, -0.17), (0.04, -0.22), (0.19, -0.10)], [(0.19, 0.09), (0.06, 0.22), (-0.10, 0.19)]
+    white = smooth(_eye((-0.19, 0.02), *upper, *lower), closed=True)
+    half.fill(white, WHITE)
+    inside = half.mask(white)
+    half.fill(_eye((-0.3, -0.3), (0.3, -0.3), (0.3, -0.11), (-0.3, -0.09)), (206, 204, 222), clip=inside)
+    x, y = _eye((-0.005, 0.005))[0]
+    half.fill(ellipse((x, y), 0.150, 0.205), iris.line, clip=inside)
+    half.fill(ellipse((x, y), 0.128, 0.183), iris.shade, iris.light, clip=inside)
+    half.fill(ellipse((x, y - 0.05), 0.128, 0.12), mix(iris.shade, iris.line, 0.45), clip=inside)
+    half.fill(ellipse((x, y + 0.01), 0.062, 0.095), iris.line, clip=inside)
+    half.fill(ellipse((x, y + 0.125), 0.075, 0.035), iris.light, clip=inside)
     # Both highlights come from the same lamp, so they are not mirrored with the eye.
-    pen.fill(ellipse((centre[0] - 0.055, centre[1] - 0.085), 0.050, 0.062), WHITE, clip=inside)
-    pen.fill(ellipse((centre[0] + 0.062, centre[1] + 0.085), 0.026, 0.030), WHITE, clip=inside)
-    lash = smooth(at([(-0.20, -0.01), (-0.13, -0.18), (0.04, -0.235), (0.20, -0.12), (0.235, 0.02)]))
-    pen.stroke(lash, INK, 0.066, taper=(0.25, 0.75))
+    pen.fill(ellipse((half.side * x - 0.055, y - 0.085), 0.050, 0.062), WHITE, clip=inside)
+    pen.fill(ellipse((half.side * x + 0.062, y + 0.085), 0.026, 0.030), WHITE, clip=inside)
+    lash = smooth(_eye((-0.20, -0.01), (-0.13, -0.18), (0.04, -0.235), (0.20, -0.12), (0.235, 0.02)))
+    half.stroke(lash, INK, 0.066, taper=(0.25, 0.75))
     for tip in ((0.285, -0.055), (0.265, -0.145)):
-        pen.stroke(at([(0.19, -0.10), tip]), INK, 0.04, taper=(1.0, 0.2))
-    pen.stroke(smooth(at([(0.18, 0.10), (0.10, 0.20), (-0.02, 0.225)])), INK, 0.022, taper=(0.9, 0.2))
-    pen.stroke(smooth(at([(-0.13, -0.27), (0.03, -0.31), (0.17, -0.24)])), INK, 0.014, taper=(0.2, 0.2))
+        half.stroke(_eye((0.19, -0.10), tip), INK, 0.04, taper=(1.0, 0.2))
+    half.stroke(smooth(_eye((0.18, 0.10), (0.10, 0.20), (-0.02, 0.225))), INK, 0.022, taper=(0.9, 0.2))
+    half.stroke(smooth(_eye((-0.13, -0.27), (0.03, -0.31), (0.17, -0.24))), INK, 0.014, taper=(0.2, 0.2))
 
 
-def _closed_eye(pen: Pen, side: float) -> None:
-    arc = smooth([(side * (_EYE_X + x), _EYE_Y + y) for x, y in ((-0.19, 0.07), (0.0, -0.06), (0.19, 0.06))])
-    pen.stroke(arc, INK, 0.055, taper=(0.4, 0.7))
+def _closed_eye(half: Canvas) -> None:
+    arc = smooth(_eye((-0.19, 0.07), (0.0, -0.06), (0.19, 0.06)))
+    half.stroke(arc, INK, 0.055, taper=(0.4, 0.7))
     for x in (0.13, 0.20):
-        pen.stroke(
-            [(side * (_EYE_X + x), _EYE_Y + 0.03), (side * (_EYE_X + x + 0.07), _EYE_Y - 0.01)],
-            INK, 0.028, taper=(1.0, 0.3),
-        )  # fmt: skip
+        half.stroke(_eye((x, 0.03), (x + 0.07, -0.01)), INK, 0.028, taper=(1.0, 0.3))
 
 
-def _brow(pen: Pen, side: float, colour: Colour) -> None:
-    line = smooth([(side * 0.20, -0.05), (side * 0.38, -0.11), (side * 0.58, -0.04)])
-    pen.stroke(line, colour, 0.036, taper=(0.8, 0.25))
-
-
-def _mouth(pen: Pen, kind: Mouth, skin: Tone) -> None:
+def _mouth(pen: Canvas, kind: Mouth, skin: Tone) -> None:
     if kind == "open":
         hole = smooth([(-0.14, 0.745), (0.0, 0.765), (0.14, 0.745), (0.085, 0.875), (0.0, 0.905),
                        (-0.085, 0.875)],

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import io
-import os
-import tempfile
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import cast
@@ -12,10 +11,11 @@ from typing import cast
 import numpy as np
 import PIL.Image
 
-from imgpipe.errors import ConfigError
+from imgpipe.errors import ConfigError, StorageError
 from imgpipe.images.encode import EXTENSIONS, encode
 from imgpipe.images.image import Image, Pixels
 from imgpipe.samples.drawings import Drawing, draw_samples, exif_block
+from imgpipe.storage.local import LocalStore
 
 #: Below this quality a JPEG has 4:2:0 chroma subsampling, like old web pictures.
 _GOOD_JPEG_QUALITY = 90
@@ -33,19 +33,17 @@ def write_samples(folder: Path, masks: Path | None = None, *, seed: int = 0) -> 
         raise ConfigError(
             f"masks: expected a folder outside of {folder}, got {masks}; it would be read as a source"
         )
-    paths = []
+    drawings = draw_samples(seed)
+    files = {f"{d.name}.{EXTENSIONS[d.file_format]}": encode_drawing(d) for d in drawings}
     try:
-        for drawing in draw_samples(seed):
-            path = folder / f"{drawing.name}.{EXTENSIONS[drawing.file_format]}"
-            _write(path, encode_drawing(drawing))
-            paths.append(path)
-            if masks is not None:
-                _write(masks / f"{drawing.name}.png", encode(Image(drawing.mask[..., None])))
-    except OSError as exc:
+        _write(folder, files)
+        if masks is not None:
+            _write(masks, {f"{d.name}.png": encode(Image(d.mask[..., None])) for d in drawings})
+    except (OSError, StorageError) as exc:
         raise ConfigError(
             f"{folder}: the sample drawings cannot be written: {exc}; give another folder"
         ) from exc
-    return paths
+    return [folder / name for name in files]
 
 
 def encode_drawing(drawing: Drawing) -> bytes:
@@ -69,16 +67,10 @@ def _turned(pixels: Pixels, orientation: int) -> Pixels:
     return cast(Pixels, np.ascontiguousarray(np.rot90(pixels, quarter_turns)))
 
 
-def _write(path: Path, data: bytes) -> None:
-    if path.is_file() and path.read_bytes() == data:
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            os.fchmod(file.fileno(), 0o644)
-            file.write(data)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+def _write(folder: Path, files: Mapping[str, bytes]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    store = LocalStore(folder)
+    for name, data in files.items():
+        path = folder / name
+        if not path.is_file() or path.read_bytes() != data:
+            store.write(name, data, overwrite=True)

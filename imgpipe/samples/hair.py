@@ -7,10 +7,9 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from imgpipe.samples.canvas import Points, lock, smooth
+from imgpipe.samples.canvas import Canvas, Points, lock, smooth
 from imgpipe.samples.face import HEAD
 from imgpipe.samples.palette import Tone, mix
-from imgpipe.samples.pen import Pen
 
 Style = Literal["long", "bob", "twintails", "ponytail", "short", "spiky"]
 Bangs = Literal["straight", "parted", "swept"]
@@ -52,7 +51,7 @@ _EDGE: dict[Style, tuple[float, float]] = {
 }  # fmt: skip
 
 
-def draw_back(pen: Pen, hair: Tone, style: Style, rng: np.random.Generator) -> None:
+def draw_back(pen: Canvas, hair: Tone, style: Style, rng: np.random.Generator) -> None:
     """Hair behind head and body."""
     shapes = _back_shapes(style, rng)
     pen.group(shapes, mix(hair.base, hair.shade, 0.5) if style == "spiky" else hair.shade, hair.line)
@@ -106,7 +105,7 @@ def _back_shapes(style: Style, rng: np.random.Generator) -> list[Points]:
     return shapes
 
 
-def draw_front(pen: Pen, hair: Tone, style: Style, bangs: Bangs, rng: np.random.Generator) -> None:
+def draw_front(pen: Canvas, hair: Tone, style: Style, bangs: Bangs, rng: np.random.Generator) -> None:
     """Cap, bangs and side locks, with a shadow on the face and a band of light."""
     shapes = [_CAP]
     tips = _BANGS[bangs]
@@ -122,7 +121,7 @@ def draw_front(pen: Pen, hair: Tone, style: Style, bangs: Bangs, rng: np.random.
     _paint_front(pen, hair, shapes, rng)
 
 
-def _paint_front(pen: Pen, hair: Tone, shapes: list[Points], rng: np.random.Generator) -> None:
+def _paint_front(pen: Canvas, hair: Tone, shapes: list[Points], rng: np.random.Generator) -> None:
     inside = pen.mask(*shapes)
     pen.group(shapes, hair.base, hair.line)
     # The side away from the light, then the band of light: a zigzag along the skull.
@@ -143,7 +142,7 @@ def _paint_front(pen: Pen, hair: Tone, shapes: list[Points], rng: np.random.Gene
         )
 
 
-def draw_shadow(pen: Pen, shade: tuple[int, int, int], bangs: Bangs) -> None:
+def draw_shadow(pen: Canvas, shade: tuple[int, int, int], bangs: Bangs) -> None:
     """The bangs' shadow on the forehead; drawn before the features."""
     xs = [x for x, _ in _BANGS[bangs]]
     ys = [y + 0.12 for _, y in _BANGS[bangs]]
@@ -153,7 +152,7 @@ def draw_shadow(pen: Pen, shade: tuple[int, int, int], bangs: Bangs) -> None:
     pen.fill([(-1.0, -1.0), *teeth, (1.0, -1.0)], shade, clip=pen.mask(HEAD))
 
 
-def draw_strands(pen: Pen, hair: Tone, style: Style, rng: np.random.Generator) -> None:
+def draw_strands(pen: Canvas, hair: Tone, style: Style, rng: np.random.Generator) -> None:
     """A tuft on the crown and single thin strands, 1 to 2 px wide, that leave the silhouette."""
     up = rng.choice([-1.0, 1.0])
     tuft = lock((up * -0.03, -1.22), (up * 0.44, -1.62 + rng.uniform(-0.06, 0.06)), 0.13, up * -0.32)

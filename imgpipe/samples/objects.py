@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from imgpipe.samples.canvas import ellipse, lock, smooth
+from imgpipe.samples.canvas import Canvas, ellipse, lock, smooth
 from imgpipe.samples.palette import INK, WHITE, Tone, mix
-from imgpipe.samples.pen import Pen
 
 
-def draw_lantern(pen: Pen, paper: Tone, wood: Tone) -> None:
+def draw_lantern(pen: Canvas, paper: Tone, wood: Tone) -> None:
     """A lit paper lantern with a cord and a tassel; about 2 units wide and 4 high."""
     pen.stroke(smooth([(0.0, -2.05), (0.05, -1.75), (0.0, -1.45)]), wood.line, 0.05)
     ring = ellipse((0.0, -1.42), 0.16, 0.16)
@@ -44,7 +43,7 @@ def draw_lantern(pen: Pen, paper: Tone, wood: Tone) -> None:
         pen.stroke(smooth([(x * 0.4, 1.72), (x, 1.98), (x * 1.5, 2.25)]), paper.line, 0.030, taper=(1.0, 0.5))
 
 
-def draw_cat(pen: Pen, fur: Tone, accent: Tone) -> None:
+def draw_cat(pen: Canvas, fur: Tone, accent: Tone) -> None:
     """A round sitting cat with whiskers; about 2.6 units wide and 2.8 high."""
     _cat_body(pen, fur)
     _cat_head(pen, fur, accent)
@@ -53,7 +52,7 @@ def draw_cat(pen: Pen, fur: Tone, accent: Tone) -> None:
     pen.stroke([(-0.08, 0.44), (0.08, 0.44)], (120, 76, 20), 0.026)
 
 
-def _cat_body(pen: Pen, fur: Tone) -> None:
+def _cat_body(pen: Canvas, fur: Tone) -> None:
     tail = smooth([(0.85, 0.95), (1.38, 0.75), (1.48, 0.15), (1.22, -0.20)])
     pen.limb(tail, fur.shade, fur.line, 0.26)
     body = smooth([(-0.58, -0.1), (-0.96, 0.62), (-0.94, 1.18), (0.0, 1.36), (0.94, 1.18), (0.96, 0.62),
@@ -69,10 +68,10 @@ def _cat_body(pen: Pen, fur: Tone) -> None:
             pen.stroke([(x + toe, 1.22), (x + toe, 1.34)], fur.line, 0.022)
 
 
-def _cat_head(pen: Pen, fur: Tone, accent: Tone) -> None:
-    for side in (-1.0, 1.0):
-        pen.shape([(side * 0.28, -0.92), (side * 0.86, -1.42), (side * 0.98, -0.48)], fur.base, fur.line)
-        pen.fill([(side * 0.46, -0.92), (side * 0.80, -1.20), (side * 0.86, -0.62)], (250, 170, 176))
+def _cat_head(pen: Canvas, fur: Tone, accent: Tone) -> None:
+    for half in pen.sides():
+        half.shape([(0.28, -0.92), (0.86, -1.42), (0.98, -0.48)], fur.base, fur.line)
+        half.fill([(0.46, -0.92), (0.80, -1.20), (0.86, -0.62)], (250, 170, 176))
     head = smooth([(-1.14, -0.34), (-0.86, -0.88), (0.0, -1.04), (0.86, -0.88), (1.14, -0.34),
                    (0.80, 0.10), (0.0, 0.24),
                    (-0.80, 0.10)], closed=True)  # fmt: skip
@@ -87,12 +86,8 @@ def _cat_head(pen: Pen, fur: Tone, accent: Tone) -> None:
         pen.fill(ellipse((eye[0] - 0.05, eye[1] - 0.07), 0.05, 0.055), WHITE)
         pen.fill(ellipse((side * 0.62, -0.10), 0.13, 0.07), (252, 168, 162), clip=face)
         for dy in (-0.06, 0.03, 0.12):
-            pen.stroke(
-                [(side * 0.80, -0.12 + dy * 0.5), (side * 1.46, -0.18 + dy * 2.2)],
-                fur.line,
-                0.020,
-                taper=(0.8, 0.4),
-            )
+            whisker = [(side * 0.80, -0.12 + dy * 0.5), (side * 1.46, -0.18 + dy * 2.2)]
+            pen.stroke(whisker, fur.line, 0.020, taper=(0.8, 0.4))
     pen.fill([(-0.055, -0.20), (0.055, -0.20), (0.0, -0.14)], (222, 110, 120))
     pen.stroke(
         smooth([(-0.14, -0.08), (-0.07, -0.04), (0.0, -0.12), (0.07, -0.04), (0.14, -0.08)]), fur.line, 0.026

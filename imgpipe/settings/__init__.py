@@ -1,8 +1,9 @@
 """The sections of a data set's settings, each option with its meaning, unit and range."""
 
-from imgpipe.settings.operations import AssetSettings, AutomationSettings, CostSettings, ReviewSettings
+from imgpipe.settings.operations import AssetSettings, AutomationSettings, CostSettings, JobSettings
 from imgpipe.settings.pictures import EnhanceSettings, RembgSettings, UpscaleSettings
 from imgpipe.settings.quality import QualitySettings
+from imgpipe.settings.review import ReviewSettings
 from imgpipe.settings.section import ActionSection, Section, suggest
 from imgpipe.settings.sources import IntakeSettings, IsolationSettings, LimitSettings, S3Settings
 
@@ -14,6 +15,7 @@ __all__ = [
     "EnhanceSettings",
     "IntakeSettings",
     "IsolationSettings",
+    "JobSettings",
     "LimitSettings",
     "QualitySettings",
     "RembgSettings",

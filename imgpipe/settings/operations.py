@@ -1,4 +1,4 @@
-"""Settings of automation, the Dagster UI, cost estimates and review."""
+"""Settings of automation, the Dagster UI, cost estimates and jobs."""
 
 from __future__ import annotations
 
@@ -144,7 +144,27 @@ class CostSettings(Section):
     currency: str = Field("USD", pattern="^[A-Z]{3}$", description="Currency of the price, ISO 4217.")
 
 
-class ReviewSettings(Section):
-    """Review of single images by people."""
+class JobSettings(Section):
+    """Jobs of `imgpipe serve` and of the RunPod worker."""
 
-    user: str = Field("", max_length=200, description="Name recorded with decisions; empty = the login name.")
+    at_once: int = Field(
+        0, ge=0, le=256, description="Jobs in flight at the same time; 0 = number of cores + 2."
+    )
+    max_waiting: int = Field(
+        100, ge=1, le=100_000, description="Jobs that may wait for their turn; more are refused (status 429)."
+    )
+    url_prefixes: tuple[str, ...] = Field(
+        ("s3://",),
+        description="What addresses of pictures may begin with, each up to a `/`: s3:// (all that the "
+        "credentials here can read), s3://bucket/prefix/, https://host/. Private networks are never asked.",
+    )
+
+    @field_validator("url_prefixes")
+    @classmethod
+    def _whole_prefixes(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for prefix in value:
+            if not re.fullmatch(r"s3://|https?://|(s3|https?)://[^\s@?#]+/", prefix):
+                raise ValueError(
+                    f"expected s3://, https:// or http://, with what follows ending in /, {prefix!r} is not"
+                )
+        return value

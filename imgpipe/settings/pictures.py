@@ -2,15 +2,32 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from imgpipe.settings.section import ActionSection
 
 Fallback = Literal["fail", "classical"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 UpscaleBackend = Literal["auto", "spandrel", "realesrgan", "dnn_superres", "onnx"]
+
+
+#: Names of published weights files -> ours, where they are not the same.
+_PUBLISHED = {"RealESRGAN_x4plus_anime_6B": "realesrgan-anime-6b"}
+
+
+def _upscaling_model(value: str) -> str:
+    if re.fullmatch(r"mdsr([_x\d]*|.*\.pb)", value.replace("\\", "/").rpartition("/")[2], re.IGNORECASE):
+        raise ValueError(
+            "MDSR is not among the networks of OpenCV's dnn_superres (EDSR, ESPCN, FSRCNN, LapSRN); "
+            "give one of these, as in EDSR_x4.pb"
+        )
+    return _PUBLISHED.get(value, value)
+
+
+UpscalingModel = Annotated[str, Field(min_length=1), AfterValidator(_upscaling_model)]
 Side = Annotated[int, Field(ge=1, le=65535)]
 
 
@@ -79,9 +96,8 @@ class RembgSettings(ActionSection):
 class UpscaleSettings(ActionSection):
     """Upscaling."""
 
-    model: str = Field(
+    model: UpscalingModel = Field(
         "realesrgan-anime-6b",
-        min_length=1,
         description="Model name (`imgpipe models list`), a path to a weights file, `lanczos` or `bicubic`.",
     )
     backend: UpscaleBackend = Field(
@@ -157,17 +173,34 @@ class EnhanceSettings(ActionSection):
     scale_factor: float = Field(
         1.5, ge=1.0, le=16.0, description="Least factor; larger where the least size needs it."
     )
-    target_bytes: int | None = Field(
+    min_bytes: int | None = Field(
+        None,
+        ge=1,
+        description="Least file in bytes, met by scale, then less compression, never padding; null = none.",
+    )
+    max_bytes: int | None = Field(
         None,
         ge=1000,
         description="Largest file in bytes, met by format, quality and scale; null = no limit.",
     )
-    model: Literal["lanczos", "bicubic"] = Field("lanczos", description="Resampling kernel.")
+    model: UpscalingModel = Field(
+        "lanczos",
+        description="What enlarges: all that `upscale.model` takes; Lanczos, recorded, where it is missing.",
+    )
     save_format_priority: tuple[Literal["PNG", "WEBP", "JPEG", "JXL"], ...] = Field(
         ("PNG", "WEBP", "JPEG"),
         description="Formats in the order they are tried; JXL (lossless) needs its plugin.",
     )
     quality: int = Field(95, ge=90, le=100, description="Quality of lossy formats, at least 90 (90..100).")
+
+    @property
+    def runs_network(self) -> bool:
+        return self.model not in ("lanczos", "bicubic")
+
+    @property
+    def kernel(self) -> Literal["lanczos", "bicubic"]:
+        """What resizes without a network, and a network's picture to its size."""
+        return "bicubic" if self.model == "bicubic" else "lanczos"
 
     @field_validator("save_format_priority")
     @classmethod
@@ -175,3 +208,12 @@ class EnhanceSettings(ActionSection):
         if not value or len(set(value)) != len(value):
             raise ValueError(f"expected each format at most once and at least one, got {list(value)}")
         return value
+
+    @model_validator(mode="after")
+    def _floor_below_ceiling(self) -> Self:
+        if self.min_bytes is not None and self.max_bytes is not None and self.min_bytes > self.max_bytes:
+            raise ValueError(
+                f"min_bytes ({self.min_bytes:,}) must not be above max_bytes ({self.max_bytes:,}): no file "
+                "can be both"
+            )
+        return self

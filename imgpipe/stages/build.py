@@ -1,4 +1,4 @@
-"""The stage of a step, kept for the life of the process so that its model stays loaded."""
+"""The stage of a step, kept so that its model stays loaded."""
 
 from __future__ import annotations
 
@@ -15,6 +15,9 @@ from imgpipe.stages.start import starting
 
 log = logging.getLogger(__name__)
 
+#: How many stages stay, and how many of those with a model: jobs bring settings of their own along.
+_STAGES, _MODELS = 256, 6
+#: The one used last stands last.
 _built: dict[tuple[str, bytes], Stage] = {}
 _lock = threading.Lock()
 
@@ -24,9 +27,12 @@ def build_stage(step: Step, settings: Settings) -> Stage:
     arguments = step.action.arguments(settings)
     key = (step.action.stage, to_json(arguments))
     with _lock:
-        if key not in _built:
-            _built[key] = step.action.stage_class()(**arguments)
-        return _built[key]
+        stage = _built.pop(key, None) or step.action.stage_class()(**arguments)
+        _built[key] = stage
+        loaded = [one for one, other in _built.items() if hasattr(type(other), "load")]
+        for surplus in [*loaded[:-_MODELS], *list(_built)[:-_STAGES]]:
+            _built.pop(surplus, None)
+        return stage
 
 
 def warm_up(settings: Settings) -> None:

@@ -2,75 +2,103 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
+from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from imgpipe.images.image import Image
-from imgpipe.records import ImageRow, ModelUse
-from imgpipe.settings import EnhanceSettings, LimitSettings
+from imgpipe.inference.device import DeviceSetting
+from imgpipe.records import ImageRow
+from imgpipe.settings import EnhanceSettings, LimitSettings, UpscaleSettings
 from imgpipe.stages.fingerprint import fingerprint
 from imgpipe.stages.protocol import FIXED_BYTES, PictureSize, StageResult
+from imgpipe.stages.upscale import UpscaleStage
 
 if TYPE_CHECKING:
     from imgpipe.enhancement.enhance import Enhanced
     from imgpipe.enhancement.saving import Saved
+    from imgpipe.upscaling.upscaler import Upscaled, Upscaler
 
 #: Increment when the same settings make other pictures or files.
-CODE_VERSION = 2
+CODE_VERSION = 3
 #: The feed and its file; and what WebP's and JPEG's encoders take at most, their file included.
 _FEED_BYTES_PER_PIXEL, _ENCODER_BYTES_PER_PIXEL = 6, 32
 
 
-@dataclass(frozen=True, slots=True)
 class EnhanceStage:
-    """Enlarges, saves and makes the feed; nothing is loaded."""
+    """Enlarges by the configured upscaler, saves and makes the feed."""
 
-    enhance: EnhanceSettings
-    limits: LimitSettings
+    def __init__(
+        self, enhance: EnhanceSettings, limits: LimitSettings, model_dir: Path, device: DeviceSetting
+    ) -> None:
+        self._settings = enhance
+        self._limits = limits
+        wanted = UpscaleSettings(model=enhance.model, fallback="classical")
+        self._upscaling = UpscaleStage(wanted, model_dir, device, limits.max_output_pixels)
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
-        return fingerprint("enhance", CODE_VERSION, self.enhance.model_dump())
+        parts = self._settings.model_dump()
+        if self._settings.runs_network:
+            parts["model"] = self._upscaling.fingerprint
+        if self._settings.min_bytes is not None:
+            parts["most"] = self._limits.max_output_pixels
+        return fingerprint("enhance", CODE_VERSION, parts)
 
     @property
     def concurrency(self) -> int:
-        return os.cpu_count() or 1
+        return self._upscaling.concurrency
+
+    def load(self) -> Upscaler:
+        """The upscaler, built once: Lanczos, with the reason, where the weights are missing."""
+        return self._upscaling.load()
 
     def needed_bytes(self, inputs: Mapping[str, PictureSize]) -> int:
         """The enlarged picture, its file and the feed; where PNG may not do, another size or depth too."""
-        from imgpipe.enhancement.enhance import plan_size
+        from imgpipe.enhancement.enhance import largest_size, plan_size
 
-        source = inputs["source"]
-        result = PictureSize(*plan_size(source.width, source.height, self.enhance), source.bit_depth)
-        if result.pixels > self.limits.max_output_pixels:
+        source, wanted = inputs["source"], self._settings
+        width, height = plan_size(source.width, source.height, wanted)
+        if width * height > self._limits.max_output_pixels:
             return 0  # It is refused before anything is made.
-        needed = FIXED_BYTES + 2 * result.bytes + _FEED_BYTES_PER_PIXEL * result.pixels
-        if self.enhance.save_format_priority[0] != "PNG" or self.enhance.target_bytes is not None:
-            needed += result.bytes + _ENCODER_BYTES_PER_PIXEL * result.pixels
-        return needed
+        planned = PictureSize(width, height, source.bit_depth)
+        largest = PictureSize(*largest_size(width, height, wanted, self._limits), source.bit_depth)
+        needed = FIXED_BYTES + 2 * largest.bytes + _FEED_BYTES_PER_PIXEL * largest.pixels
+        if wanted.save_format_priority[0] != "PNG" or wanted.min_bytes or wanted.max_bytes:
+            needed += planned.bytes + _ENCODER_BYTES_PER_PIXEL * largest.pixels
+        return needed + self._upscaling.network_bytes(source, largest)
 
     def run(self, inputs: Mapping[str, Image], rows: Mapping[str, ImageRow]) -> StageResult:
         from imgpipe.enhancement.enhance import enhance
         from imgpipe.enhancement.saving import save
         from imgpipe.enhancement.segmentation_feed import segmentation_feed
 
-        source = inputs["source"]
+        source, upscaler = inputs["source"], self.load()
+        made: list[Upscaled] = []
+
+        def network(image: Image, width: int, height: int) -> Image:
+            made.append(upscaler.upscale(image, (width, height)))
+            return made[-1].image
+
         begin = time.perf_counter()
-        enhanced = enhance(source, self.enhance, self.limits)
+        enhanced = enhance(source, self._settings, self._limits, network if upscaler.network_scale else None)
         resized = time.perf_counter()
-        saved = save(enhanced.image, self.enhance, source=source)
+        saved = save(enhanced.image, self._settings, source=enhanced.base, limits=self._limits)
         written = time.perf_counter()
         feed = segmentation_feed(saved.image)
         done = time.perf_counter()
+        details = _details(enhanced, saved, self._settings)
+        for one in made:
+            details["network"] = {**one.details, "tile_grid": one.tile_grid.as_dict(), **one.metrics}
         return StageResult(
             outputs={f"source_enhanced.{saved.extension}": saved.data, "segmentation_feed.png": feed},
-            reasons=saved.reasons,
-            model=ModelUse(self.enhance.model, "classical", precision="fp32", device="cpu"),
+            reasons=(*(reason for one in made for reason in one.reasons), *saved.reasons),
+            model=upscaler.model,
             metrics=_metrics(enhanced, saved),
-            details=_details(enhanced, saved, self.enhance),
+            details={**details, "model_load_seconds": self._upscaling.load_seconds},
             seconds={"resize": resized - begin, "save": written - resized, "feed": done - written},
             main_image=saved.image,
             main_format=saved.format,
@@ -81,8 +109,9 @@ def _metrics(enhanced: Enhanced, saved: Saved) -> dict[str, float]:
     """``factor``: the saved picture's longer side over the source's."""
     final = max(saved.image.width, saved.image.height) / max(enhanced.image.width, enhanced.image.height)
     numbers = {"factor": enhanced.factor * final, "encodings": float(len(saved.attempts))}
-    if saved.target_met is not None:
-        numbers["target_met"] = float(saved.target_met)
+    for name in ("min_bytes_met", "max_bytes_met"):
+        if getattr(saved, name) is not None:
+            numbers[name] = float(getattr(saved, name))
     return numbers
 
 
@@ -95,8 +124,10 @@ def _details(enhanced: Enhanced, saved: Saved, settings: EnhanceSettings) -> dic
             "reasons": list(enhanced.reasons),
         },
         "saved": {"format": saved.format, "quality": saved.quality, "bytes": len(saved.data)},
-        "target_bytes": settings.target_bytes,
-        "target_met": saved.target_met,
+        "min_bytes": settings.min_bytes,
+        "min_bytes_met": saved.min_bytes_met,
+        "max_bytes": settings.max_bytes,
+        "max_bytes_met": saved.max_bytes_met,
         "attempts": [asdict(attempt) for attempt in saved.attempts],
         "passed_over": dict(saved.passed_over),
     }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +12,7 @@ from imgpipe.images.image import Image
 from imgpipe.matting.build import fingerprint
 from imgpipe.records import ImageRow
 from imgpipe.settings import RembgSettings
+from imgpipe.stages.loaded import Loaded
 from imgpipe.stages.protocol import FIXED_BYTES, PictureSize, StageResult
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class MatteStage:
         self._settings = rembg
         self._model_dir = model_dir
         self._device = device
-        self._lock = threading.Lock()
+        self._matter = Loaded(self._build)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -45,8 +45,7 @@ class MatteStage:
 
     def load(self) -> Matter:
         """The model, built once; raises :class:`ModelError` where it cannot be used."""
-        with self._lock:
-            return self._matter
+        return self._matter.get()
 
     def needed_bytes(self, inputs: Mapping[str, PictureSize]) -> int:
         """The cutout, and the planes of refinement; with a profile, the picture in sRGB too."""
@@ -69,12 +68,11 @@ class MatteStage:
             reasons=matte.reasons,
             model=matter.model,
             metrics=matte.metrics,
-            details={**matte.details, **view.details()},
+            details={**matte.details, **view.details(), "model_load_seconds": self._matter.seconds},
             seconds=matte.seconds,
         )
 
-    @cached_property
-    def _matter(self) -> Matter:
+    def _build(self) -> Matter:
         from imgpipe.matting.build import build_matter
 
         return build_matter(self._settings, model_dir=self._model_dir, device=self._device)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,6 +15,9 @@ from imgpipe.stages.protocol import PictureSize, StageResult
 
 #: Increment when decoding gives other pictures for the same files.
 CODE_VERSION = 3
+#: Format -> version of its decoder, where that is not 1. Increment when it gives other pictures for some
+#: files: this format alone is read again.
+DECODER_VERSIONS = {"AVIF": 2}
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +28,17 @@ class ReadStage:
 
     @property
     def fingerprint(self) -> str:
+        return self._fingerprint(DECODER_VERSIONS)
+
+    def fingerprint_of(self, source_format: str) -> str:
+        """What the reading of one source depends on: of all decoders on its own alone."""
+        own = DECODER_VERSIONS.get(source_format)
+        return self._fingerprint({} if own is None else {source_format: own})
+
+    def _fingerprint(self, decoders: Mapping[str, int]) -> str:
         without_effect = {"max_deleted_share", "max_memory_bytes"}
-        return fingerprint("read", CODE_VERSION, self.limits.model_dump(exclude=without_effect))
+        parts = self.limits.model_dump(exclude=without_effect) | ({"decoders": decoders} if decoders else {})
+        return fingerprint("read", CODE_VERSION, parts)
 
     @property
     def concurrency(self) -> int:
@@ -43,5 +56,14 @@ class ReadStage:
                 "icc_bytes": len(image.icc or b""),
                 "exif_bytes": len(image.exif or b""),
                 "xmp_bytes": len(image.xmp or b""),
+                "picture_sha256": _digest(image),
             }
         )
+
+
+def _digest(image: Image) -> str:
+    """sha256 (hex) over what the stages that follow see of the picture."""
+    shape = f"{image.pixels.shape} {image.pixels.dtype} {len(image.icc or b'')}"
+    digest = hashlib.sha256(shape.encode() + (image.icc or b""))
+    digest.update(image.pixels.data)
+    return digest.hexdigest()

@@ -7,18 +7,19 @@ import logging
 import os
 from collections.abc import Mapping
 from functools import cached_property
+from typing import Any
 
 from imgpipe.images.image import Image
 from imgpipe.quality.document import Making, StoredPicture, Subject, build_document
 from imgpipe.records import ImageRow, TileGrid
 from imgpipe.settings import QualitySettings
-from imgpipe.stages.catalogue import MATTED, RAW, UPSCALED
+from imgpipe.stages.catalogue import ENHANCED, MATTED, RAW, UPSCALED
 from imgpipe.stages.chain import chain_of
 from imgpipe.stages.fingerprint import fingerprint
 from imgpipe.stages.protocol import FIXED_BYTES, PictureSize, StageResult
 
 #: Increment when the same pictures get other scores, another verdict or another quality.json.
-CODE_VERSION = 3
+CODE_VERSION = 4
 
 #: Measured with alpha and a matte: planes of the compared size, and the RGB of both where it is kept.
 _BYTES_PER_PIXEL, _KEPT_BYTES_PER_PIXEL = 30, 24
@@ -96,10 +97,12 @@ class ScoreStage:
                 tile_grid=grid,
                 matting_model=matted.model if matted else None,
                 matting_metrics=matted.metrics if matted else {},
-                timings_seconds={asset: sum(row.seconds.values()) for asset, row in rows.items()},
+                enhancement=_enhancement(rows.get(ENHANCED)),
+                timings_seconds={asset: row.total_seconds for asset, row in rows.items()},
+                model_load_seconds=sum(row.details.get("model_load_seconds", 0.0) for row in rows.values()),
             ),
         )
-        _log_line(raw, last, report.metrics)
+        _log_line(rows, report.metrics)
         outputs: dict[str, Image | bytes] = {
             "quality.json": (json.dumps(document, indent=2, allow_nan=False) + "\n").encode()
         }
@@ -133,6 +136,13 @@ class ScoreStage:
         return Subject(raw.source_key, raw.image_id, *self._place, raw.reasons)
 
 
+def _enhancement(row: ImageRow | None) -> dict[str, Any] | None:
+    if row is None:
+        return None
+    names = ("min_bytes", "min_bytes_met", "max_bytes", "max_bytes_met")
+    return {**{name: row.details.get(name) for name in names}, "reasons": list(row.reasons)}
+
+
 def _grid_on(reference: Image, upscaled: ImageRow) -> TileGrid:
     """The recorded grid in px of the reference, which may have been enlarged before it was upscaled."""
     grid = TileGrid.from_dict(upscaled.details["tile_grid"])
@@ -143,10 +153,13 @@ def _grid_on(reference: Image, upscaled: ImageRow) -> TileGrid:
     return TileGrid(xs, ys, grid.scale / factor)
 
 
-def _log_line(raw: ImageRow, last: ImageRow, metrics: Mapping[str, float]) -> None:
-    """The line per image that people grep for; ``target_bytes`` is none where no size was asked for."""
+def _log_line(rows: Mapping[str, ImageRow], metrics: Mapping[str, float]) -> None:
+    """The line per image that people grep for; ``target_bytes`` is none where no least size was asked for."""
+    raw, last = rows[RAW], list(rows.values())[-1]
+    wanted = rows[ENHANCED].details.get("min_bytes") if ENHANCED in rows else None
     log.info(
-        "%s dims_before=%dx%d dims_after=%dx%d psnr=%s ssim=%s target_bytes=none actual_bytes=%d format=%s",
+        "QualityEnhancer: %s dims_before=%dx%d dims_after=%dx%d psnr=%s ssim=%s target_bytes=%s "
+        "actual_bytes=%d format=%s",
         raw.source_key,
         raw.width,
         raw.height,
@@ -154,6 +167,7 @@ def _log_line(raw: ImageRow, last: ImageRow, metrics: Mapping[str, float]) -> No
         last.height,
         metrics.get("psnr", "identical"),
         metrics.get("ssim", "none"),
+        wanted or "none",
         last.size_bytes,
         last.format,
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +12,7 @@ from imgpipe.images.image import Image
 from imgpipe.inference.device import DeviceSetting, resolve_device
 from imgpipe.records import ImageRow
 from imgpipe.settings import LimitSettings, UpscaleSettings
+from imgpipe.stages.loaded import Loaded
 from imgpipe.stages.protocol import FIXED_BYTES, PictureSize, StageResult
 from imgpipe.upscaling.build import fingerprint
 from imgpipe.upscaling.upscaler import TargetSize
@@ -38,7 +38,7 @@ class UpscaleStage:
         self._model_dir = model_dir
         self._device = device
         self._limits = LimitSettings(max_output_pixels=max_output_pixels)
-        self._lock = threading.Lock()
+        self._upscaler = Loaded(self._build)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -52,8 +52,12 @@ class UpscaleStage:
 
     def load(self) -> Upscaler:
         """The model, built once; raises :class:`ModelError` where it cannot be used."""
-        with self._lock:
-            return self._upscaler
+        return self._upscaler.get()
+
+    @property
+    def load_seconds(self) -> float:
+        """How long the model took to load, once."""
+        return self._upscaler.seconds
 
     def needed_bytes(self, inputs: Mapping[str, PictureSize]) -> int:
         """The result and its file; around a network its float planes and its own enlargement too."""
@@ -62,15 +66,17 @@ class UpscaleStage:
         result = PictureSize(*target.size(source.width, source.height), source.bit_depth)
         if result.pixels > self._limits.max_output_pixels:
             return 0  # It is refused before anything is made.
-        needed = FIXED_BYTES + 2 * result.bytes
+        return FIXED_BYTES + 2 * result.bytes + self.network_bytes(source, result)
+
+    def network_bytes(self, source: PictureSize, result: PictureSize) -> int:
+        """What a network takes beside both pictures; 0 without one."""
         native = self.load().network_scale ** 2
-        if native:
-            fed = PictureSize(result.width, result.height, source.fed_depth)
-            needed += source.srgb_view_bytes + (fed.bytes if source.converted else 0)
-            needed += (
-                _TILES_BYTES + (_NETWORK_BYTES_PER_PIXEL + _NATIVE_BYTES_PER_PIXEL * native) * source.pixels
-            )
-        return needed
+        if not native:
+            return 0
+        fed = PictureSize(result.width, result.height, source.fed_depth)
+        converting = source.srgb_view_bytes + (fed.bytes if source.converted else 0)
+        per_pixel = _NETWORK_BYTES_PER_PIXEL + _NATIVE_BYTES_PER_PIXEL * native
+        return converting + _TILES_BYTES + per_pixel * source.pixels
 
     def run(self, inputs: Mapping[str, Image], rows: Mapping[str, ImageRow]) -> StageResult:
         upscaler = self.load()
@@ -80,12 +86,15 @@ class UpscaleStage:
             reasons=upscaled.reasons,
             model=upscaled.model,
             metrics=upscaled.metrics,
-            details={**upscaled.details, "tile_grid": upscaled.tile_grid.as_dict()},
+            details={
+                **upscaled.details,
+                "tile_grid": upscaled.tile_grid.as_dict(),
+                "model_load_seconds": self.load_seconds,
+            },
             seconds=upscaled.seconds,
         )
 
-    @cached_property
-    def _upscaler(self) -> Upscaler:
+    def _build(self) -> Upscaler:
         from imgpipe.upscaling.build import build_upscaler
 
         return build_upscaler(

@@ -14,6 +14,7 @@ waiting sources that were sealed meanwhile, by that scan or by ``imgpipe plan``,
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import datetime
 
@@ -22,7 +23,7 @@ from imgpipe.errors import ConfigError
 from imgpipe.records import SourceObject
 from imgpipe.storage import keys
 from imgpipe.storage.comparison import Comparison
-from imgpipe.storage.deletions import require_plausible
+from imgpipe.storage.deletions import DeletionCheck, require_plausible
 from imgpipe.storage.manifest_file import facts_from_bytes
 from imgpipe.storage.manifests import Plan, make_plan, output_inside, read_manifest, seal
 from imgpipe.storage.sealed import SealedShards
@@ -74,7 +75,8 @@ class Cursor:
 class Scan:
     """Result of one scan. ``touched``: shard -> manifest digest, new ones included, in shard order.
 
-    ``compared``: number of sources listed; ``ended``: the round is complete, the next scan begins again.
+    ``compared``: number of sources listed; ``ended``: the round is complete, the next scan begins again;
+    ``warnings``: what is not as it should be, and what to do.
     """
 
     cursor: str
@@ -88,13 +90,14 @@ class Scan:
     waiting: int
     left_out: LeftOut
     ended: bool
+    warnings: tuple[str, ...] = ()
 
     def describe(self) -> str:
         """One line for people."""
         return (
             f"{self.compared} sources compared: {self.new} new, {self.changed} changed, {self.returned} "
             f"returned, {self.deleted} deleted; {len(self.sealed)} shards sealed, {self.waiting} sources wait"
-            + "".join(f"; {line}" for line in self.left_out.describe())
+            + "".join(f"; {line}" for line in (*self.left_out.describe(), *self.warnings))
         )
 
 
@@ -116,12 +119,14 @@ def scan(
     noted = dict(waiting.seen)
     recovered = _recover(waiting, before, sealed, output, dataset)
     walk = _walk(source, settings)
-    comparison = Comparison(sealed, walk.left_out, own_prefix=output_inside(source.url, output.url))
+    own_prefix = output_inside(source.url, output.url)
+    check = DeletionCheck(source)
+    comparison = Comparison(sealed, walk.left_out, own_prefix=own_prefix, confirm=check)
     start = _start(before, walk)
     position, compared, new = _compare(walk, start, comparison, waiting, settings, now)
     earlier = 0 if start in (None, Position()) else before.deleted
     require_plausible(
-        earlier + comparison.deleted,
+        earlier + comparison.deleted + check.unchecked,
         earlier + sealed.present,
         # An empty source is listed in one scan: one that goes on, or went on, has seen sources.
         compared if start == Position() and position is None else 1,
@@ -150,7 +155,17 @@ def scan(
         waiting=len(left),
         left_out=plan.left_out,
         ended=position is None,
+        warnings=tuple(_warnings(source, check)),
     )
+
+
+def _warnings(source: ImageStore, check: DeletionCheck) -> Iterator[str]:
+    if check.there:
+        yield f"{check.there} sources are there although the listing lacks them"
+    if check.there or getattr(source, "seen_unsorted", False):
+        yield "the server does not list by key: set s3.listing_order=unsorted"
+    if check.unchecked:
+        yield f"{check.unchecked} more seem deleted, later scans look"
 
 
 def _walk(source: ImageStore, settings: Settings) -> Walk:

@@ -5,6 +5,7 @@ Memory holds one window of keys and the changes found so far; it does not grow w
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 
 from imgpipe.errors import OutOfOrder, StorageError
@@ -32,11 +33,20 @@ class Comparison:
     ``new`` counts sources without a sealed entry; ``changed, returned, deleted, unchanged, absent`` count
     sealed entries. ``left_out`` are objects without an image's ending and results of another output inside
     the source. ``updates`` are the new versions, by shard and position, as (etag, size in bytes, present).
-    Objects below ``own_prefix`` are not even counted.
+    Objects below ``own_prefix`` are not even counted. ``confirm``: which of the sources that a window lacks
+    are deleted; without it, all.
     """
 
-    def __init__(self, sealed: SealedShards, left_out: LeftOut, *, own_prefix: str | None = None) -> None:
+    def __init__(
+        self,
+        sealed: SealedShards,
+        left_out: LeftOut,
+        *,
+        own_prefix: str | None = None,
+        confirm: Callable[[Sequence[str]], Collection[str]] = lambda keys: keys,
+    ) -> None:
         self._sealed = sealed
+        self._confirm = confirm
         self.left_out = left_out
         self._own = own_prefix
         self._last: str | None = None
@@ -61,8 +71,10 @@ class Comparison:
         new = [found for found in window.listed if self._is_new(found, known)]
         self.new += len(new)
         if window.complete:
-            for entry in known.values():
-                self._gone(entry)
+            present = [key for key, entry in known.items() if entry.present]
+            self.absent += len(known) - len(present)
+            for key in self._confirm(present):
+                self._gone(known[key])
         return new
 
     def _is_new(self, found: SourceObject, known: dict[str, SealedEntry]) -> bool:
@@ -100,9 +112,6 @@ class Comparison:
         self._update(entry, (found.etag, found.size_bytes, True))
 
     def _gone(self, entry: SealedEntry) -> None:
-        if not entry.present:
-            self.absent += 1
-            return
         self.deleted += 1
         self._update(entry, (entry.etag, entry.size_bytes, False))
 

@@ -13,6 +13,8 @@
     reports/<dataset>/<filename>                         index.html, images.parquet
     leases/<dataset>/<name>-<number>.json                who works on a shard, or plans; gone when it is done
     review/<dataset>/<asset>/<shard>/<image_id>/         decisions 00001.json, ... and handed-in files
+    verdicts/<dataset>/<digest>.json                     verdicts of a reviewer that costs money
+    uploads/<dataset>/<token>/picture.<ext>              what jobs were given: the source of their data set
 
 Prefixes end with ``/`` and are made for :meth:`ImageStore.list`.
 """
@@ -30,14 +32,17 @@ _FOLDER = re.compile(r"[a-z][a-z0-9_]*")
 _EXTENSION = re.compile(r"[a-z0-9]+")
 _DECISION = re.compile(r"review/[^/]+/([^/]+)/([0-9]{5,})/[^/]+/[0-9]{5}\.json")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_TOKEN = re.compile(r"[0-9a-f]{20}")
 _LEASE = re.compile(r"[a-z0-9]+")
 _LEASE_NUMBER = re.compile(r"-([0-9]{8,})\.json$")
 _RESULT = re.compile(
     r"(?P<root>(?:.*?/)??)(?:rejected/)?(?:"
     r"[a-z][a-z0-9_]*/[^/]+/[0-9]{5,}/[^/]+-[0-9a-f]{20}[./].+"  # a picture or a score
     r"|review/[^/]+/[a-z0-9_]+/[0-9]{5,}/[^/]+-[0-9a-f]{20}/.+"
+    r"|verdicts/[^/]+/[0-9a-f]{64}\.json"
     r"|reports/[^/]+/thumbs/[^/]+-[0-9a-f]{20}\..+\.webp"
     r"|leases/[^/]+/[a-z0-9]+-[0-9]{8,}\.json"
+    r"|uploads/[^/]+/[0-9a-f]{20}/picture\.[a-z0-9]+"
     r"|(?:tables/[a-z0-9_]+|shards)/[^/]+/[0-9]{5,}(?:\.parquet|-in-flight\.json))"
 )
 _STEM_BYTES = 120
@@ -231,6 +236,11 @@ def decision_of(key: str) -> tuple[str, str] | None:
     return None if found is None else (found.group(1), found.group(2))
 
 
+def verdict_key(dataset: str, digest: str) -> str:
+    """A reviewer's verdict; ``digest``: 64 hex digits, of the pictures and of the reviewer."""
+    return f"verdicts/{check_dataset(dataset)}/{_checked('digest', digest, _SHA256, '64 hex digits')}.json"
+
+
 def lease_prefix(dataset: str, name: str) -> str:
     """What the keys of a lease begin with; ``name``: a shard, or a word as in ``plan``."""
     return f"leases/{check_dataset(dataset)}/{_checked('lease', name, _LEASE, 'a shard or a word')}-"
@@ -245,6 +255,17 @@ def lease_number(key: str) -> int:
     """The number in a lease's key; 0 for any other key."""
     found = _LEASE_NUMBER.search(key)
     return 0 if found is None else int(found.group(1))
+
+
+def uploads_folder(dataset: str) -> str:
+    """Where the pictures lie that jobs were given; :func:`upload_key` is a key below it."""
+    return f"uploads/{check_dataset(dataset)}"
+
+
+def upload_key(token: str, extension: str) -> str:
+    """A job's picture among the sources of its data set; ``token``: 20 hex digits of its own."""
+    name = _checked("token", token, _TOKEN, "20 hex digits")
+    return f"{name}/picture.{_checked('extension', extension.lower(), _EXTENSION, 'one as in png')}"
 
 
 def _shard(shard: str) -> str:

@@ -29,6 +29,8 @@ from imgpipe.storage.store import ImageStore
 
 #: The lease of whoever seals shards.
 PLAN = "plan"
+#: The lease of whoever writes the report.
+REPORT = "report"
 LEASE_SECONDS = 60.0
 RENEW_SECONDS = 15.0
 #: How often one that waits looks, seconds.
@@ -94,7 +96,12 @@ class Holder:
 
 
 class Lease:
-    """One lease, from :meth:`acquire` to :meth:`release`; use :func:`hold`."""
+    """One lease, from :meth:`acquire` to :meth:`release`; use :func:`hold`.
+
+    ``waited``: another process had it, and may have done what was to be done.
+    """
+
+    waited = False
 
     def __init__(self, store: ImageStore, dataset: str, name: str) -> None:
         self._store, self._dataset, self._name = store, dataset, name
@@ -113,6 +120,7 @@ class Lease:
             said = f"{self._dataset} {self._name} is held by {holder}"
             if sleep is None:
                 raise LeaseHeld(f"{said}; try again when that is done")
+            self.waited = True
             if said != told:
                 log.warning(
                     "waiting: %s; it is free when that ends, or %g s after it died", said, LEASE_SECONDS

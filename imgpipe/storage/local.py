@@ -33,12 +33,12 @@ from imgpipe.errors import (
     ObjectExists,
     ObjectMissing,
     ObjectUnreadable,
-    StorageError,
     StoreUnavailable,
 )
 from imgpipe.records import SourceObject
 from imgpipe.storage.file_names import file_name, key_part
 from imgpipe.storage.links import SPECIAL, FollowLinks, Target, follow
+from imgpipe.storage.local_errors import NOT_THERE, translated
 from imgpipe.storage.store import HIDDEN, LeftOut, check_key, is_hidden
 
 Entries = list[tuple[str, "os.DirEntry[str]"]]
@@ -46,21 +46,7 @@ _LOG = logging.getLogger(__name__)
 _TEMPORARY = ".imgpipe-tmp-"
 _LOCK = ".imgpipe-lock"
 
-_NOT_THERE = {errno.ENOENT, errno.ENOTDIR}
 _NO_HARD_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
-#: Faults of the whole store whatever was attempted -> what to do.
-_STORE_FAULTS = {
-    errno.ENOSPC: "free some space or choose another folder",
-    errno.EDQUOT: "the disk quota is used up: free some space or choose another folder",
-    errno.EROFS: "the file system is read-only: choose another folder",
-    errno.EMFILE: "raise the limit of open files (ulimit -n) or lower `workers`",
-    errno.ENFILE: "the system has no file handles left: close other programs",
-    errno.ESTALE: "the network share has gone: mount it again",
-    errno.ENODEV: "the device has gone: mount it again",
-    errno.ENOTCONN: "the network share has gone: mount it again",
-}
-#: Faults of one name even when writing.
-_NAME_FAULTS = {errno.ENAMETOOLONG, errno.EISDIR, errno.ENOTDIR, errno.EFBIG, errno.EILSEQ, errno.EINVAL}
 
 
 class LocalStore:
@@ -94,7 +80,7 @@ class LocalStore:
             finally:
                 os.close(descriptor)
         except OSError as exc:
-            raise self._translated(exc, key) from exc
+            raise translated(exc, self._root, self.uri(key)) from exc
         if _etag(after) != _etag(before):
             raise ObjectChanged(f"{self.uri(key)}: changed while it was being read; run again")
         return data
@@ -117,7 +103,7 @@ class LocalStore:
         except FileExistsError as exc:
             raise ObjectExists(f"{self.uri(key)}: exists already; overwriting was not asked for") from exc
         except OSError as exc:
-            raise self._translated(exc, key, writing=True) from exc
+            raise translated(exc, self._root, self.uri(key), writing=True) from exc
         finally:
             _remove(temporary)
 
@@ -131,9 +117,9 @@ class LocalStore:
                     return False
                 info = target.info
         except OSError as exc:
-            if exc.errno in _NOT_THERE | {errno.ENAMETOOLONG} and self._root.is_dir():
+            if exc.errno in NOT_THERE | {errno.ENAMETOOLONG} and self._root.is_dir():
                 return False
-            raise self._translated(exc, key) from exc
+            raise translated(exc, self._root, self.uri(key)) from exc
         listed = stat.S_ISREG(info.st_mode) and not is_hidden(key)
         return listed and self._is_listed_folder(key[: key.rfind("/") + 1])
 
@@ -160,6 +146,9 @@ class LocalStore:
                 if found is not None:
                     yield found
 
+    def any_key(self) -> str | None:
+        return next((found.key for found in self.list()), None)
+
     def delete(self, key: str) -> None:
         path = self._path(key)
         try:
@@ -168,7 +157,7 @@ class LocalStore:
         except NotADirectoryError:
             return
         except OSError as exc:
-            raise self._translated(exc, key, writing=True) from exc
+            raise translated(exc, self._root, self.uri(key), writing=True) from exc
 
     def _path(self, key: str) -> Path:
         return self._root.joinpath(*(file_name(part) for part in check_key(key)))
@@ -196,7 +185,7 @@ class LocalStore:
                 by_name = sorted(entries, key=lambda entry: entry.name)
                 named = [(self._listed_key(folder, entry, prefix, out), entry) for entry in by_name]
         except OSError as exc:
-            if exc.errno in _NOT_THERE and self._root.is_dir():
+            if exc.errno in NOT_THERE and self._root.is_dir():
                 return []  # removed while listing, or a prefix that nothing has
             # Skipping it would make every source below look deleted.
             raise StoreUnavailable(
@@ -226,7 +215,7 @@ class LocalStore:
         except FileNotFoundError:
             return None
         except OSError as exc:
-            raise self._translated(exc, key) from exc
+            raise translated(exc, self._root, self.uri(key)) from exc
         return SourceObject(key, info.st_size, _etag(info))
 
     def _require_etag(self, key: str, info: os.stat_result, etag: str | None) -> None:
@@ -252,23 +241,6 @@ class LocalStore:
             inside = False
         if not inside:
             raise StoreUnavailable(f"{folder}: leads out of {self._root} by a link; replace it by a folder")
-
-    def _translated(self, exc: OSError, key: str, *, writing: bool = False) -> StorageError:
-        """imgpipe's error for an error of the operating system."""
-        where, code = self.uri(key), exc.errno or 0
-        if not self._root.is_dir():
-            return StoreUnavailable(f"{self._root}: expected a folder, it is gone; mount or make it again")
-        if code in _STORE_FAULTS:
-            return StoreUnavailable(f"{where}: {exc.strerror}; {_STORE_FAULTS[code]}")
-        if writing and code not in _NAME_FAULTS:
-            return StoreUnavailable(f"{where}: cannot be written: {exc}; check permissions and disk")
-        if not writing and code in _NOT_THERE:
-            return ObjectMissing(f"{where}: no such file")
-        if not writing and not os.access(self._root, os.R_OK | os.X_OK):
-            return StoreUnavailable(f"{self._root}: may not be read; check its permissions")
-        return ObjectUnreadable(
-            f"{where}: {exc.strerror or exc}; check this file's name, permissions and disk"
-        )
 
 
 def _etag(info: os.stat_result) -> str:
@@ -310,5 +282,5 @@ def _remove(temporary: Path) -> None:
     try:
         temporary.unlink(missing_ok=True)
     except OSError as exc:
-        if exc.errno not in _NOT_THERE | {errno.ENAMETOOLONG}:
+        if exc.errno not in NOT_THERE | {errno.ENAMETOOLONG}:
             _LOG.warning("%s: a temporary file could not be removed: %s", temporary, exc)

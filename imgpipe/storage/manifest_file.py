@@ -13,6 +13,7 @@ from imgpipe.records import ManifestEntry, ShardManifest
 from imgpipe.storage.parquet import from_parquet, read_footer, to_parquet
 
 SCHEMA_VERSION = "1"
+_SETTINGS = "imgpipe.settings"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,7 @@ def manifest_from_bytes(data: bytes, uri: str, dataset: str, shard: str) -> Shar
     _require_manifest_of(facts, uri, dataset, shard)
     columns = [table.column(name).to_pylist() for name in ManifestEntry.__slots__]
     entries = (ManifestEntry(*values) for values in zip(*columns, strict=True))
-    return ShardManifest(dataset, shard, tuple(entries))
+    return ShardManifest(dataset, shard, tuple(entries), facts.get(_SETTINGS, ""))
 
 
 def facts_from_bytes(data: bytes, uri: str, dataset: str, shard: str) -> ManifestFacts:
@@ -102,6 +103,7 @@ def _footer(manifest: ShardManifest) -> dict[str, str]:
         "imgpipe.absent": str(sum(not entry.present for entry in manifest.entries)),
         "imgpipe.first_key": min(names, default=""),
         "imgpipe.last_key": max(names, default=""),
+        **({_SETTINGS: manifest.settings} if manifest.settings else {}),
     }
 
 

@@ -16,11 +16,13 @@ class MemoryStore:
     """An :class:`~imgpipe.storage.store.ImageStore` in a dictionary; the etag is the bytes' digest.
 
     ``name`` becomes its address, ``memory://<name>``; without one every store has an address of its own.
+    ``shown``: what messages call every object in it.
     """
 
     _numbers = itertools.count(1)
 
-    def __init__(self, name: str | None = None) -> None:
+    def __init__(self, name: str | None = None, *, shown: str = "") -> None:
+        self._shown = shown
         self._url = f"memory://{name or next(self._numbers)}".rstrip("/")
         self._objects: dict[str, tuple[bytes, str]] = {}
         self._lock = threading.Lock()
@@ -69,10 +71,13 @@ class MemoryStore:
             if found is not None:
                 yield SourceObject(key, len(found[0]), found[1])
 
+    def any_key(self) -> str | None:
+        return next((found.key for found in self.list()), None)
+
     def delete(self, key: str) -> None:
         check_key(key)
         with self._lock:
             self._objects.pop(key, None)
 
     def uri(self, key: str) -> str:
-        return f"{self._url}/{key}"
+        return self._shown or f"{self._url}/{key}"

@@ -1,20 +1,48 @@
-"""Opens the store at an address."""
+"""Opens the store at an address, and the two of a data set."""
 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from imgpipe.config import Settings
 from imgpipe.errors import ConfigError, StoreUnavailable
 from imgpipe.settings import S3Settings
 from imgpipe.storage.links import FollowLinks
 from imgpipe.storage.local import LocalStore
+from imgpipe.storage.source_record import require_source
 from imgpipe.storage.store import ImageStore
 
 _ACCEPTED = "expected a folder, file:///absolute/folder or s3://bucket/prefix"
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]")
+
+
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """Where images come from and where everything goes."""
+
+    source: ImageStore
+    output: ImageStore
+
+
+def open_stores(settings: Settings, *, client: Any = None, source_moved: bool = False) -> Stores:
+    """Source and output of a data set; raises as :func:`open_store`, whose ``client`` it takes.
+
+    Raises :class:`ConfigError` too where one of them is not set, and, unless ``source_moved``, where the data
+    set was made from another source.
+    """
+    settings.require_source_and_output()
+    links = settings.intake.follow_links
+    stores = Stores(
+        source=open_store(settings.source, settings.s3, client=client, follow_links=links),
+        output=open_store(settings.output, settings.s3, create=True, client=client),
+    )
+    if not source_moved:
+        require_source(stores.output, settings.dataset, stores.source.url)
+    return stores
 
 
 def open_store(

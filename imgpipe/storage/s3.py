@@ -151,7 +151,10 @@ class S3Store:
         self, prefix: str = "", *, start_after: str | None = None, left_out: LeftOut | None = None
     ) -> Iterator[SourceObject]:
         """As the protocol says; keys that end with ``/`` (folder marks of S3 browsers) are left out."""
-        for found in in_key_order(self._list, self._place, self._order, prefix, start_after):
+        listing = in_key_order(
+            self._list, self._place, self._order, prefix, start_after, self._beginning_with
+        )
+        for found in listing:
             if not is_hidden(found.key):
                 yield found
             elif left_out is not None:
@@ -161,6 +164,9 @@ class S3Store:
     def seen_unsorted(self) -> bool:
         """Whether the server was seen to list in another order than by key, which no setting says."""
         return self._order == "auto" and not lists_by_key(self._place, self._order)
+
+    def any_key(self) -> str | None:
+        return next((found.key for found in self._list("", None) if not is_hidden(found.key)), None)
 
     def delete(self, key: str) -> None:
         check_key(key)
@@ -189,6 +195,13 @@ class S3Store:
                     "ListObjectsV2 with continuation tokens); upgrade it"
                 )
             request["ContinuationToken"] = token
+
+    def _beginning_with(self, start: str) -> Iterator[str]:
+        """The first names that begin with ``start``, each up to its next slash; one request."""
+        page = self._page({"Bucket": self._bucket, "Prefix": self._prefix + start, "Delimiter": "/"})
+        files = [self._field(item, "Key") for item in page.get("Contents", ())]
+        folders = [self._field(item, "Prefix") for item in page.get("CommonPrefixes", ())]
+        return (str(name).removeprefix(self._prefix) for name in (*files, *folders))
 
     def _page(self, request: dict[str, Any]) -> dict[str, Any]:
         for attempt in itertools.count(1):

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from itertools import chain, islice, pairwise
 
@@ -34,14 +34,23 @@ def lists_by_key(place: str, order: str) -> bool:
 
 
 def in_key_order(
-    lister: Lister, place: str, order: str, prefix: str, start_after: str | None
+    lister: Lister,
+    place: str,
+    order: str,
+    prefix: str,
+    start_after: str | None,
+    beginning_with: Callable[[str], Iterable[str]] = lambda start: (),
 ) -> Iterator[SourceObject]:
     """What ``lister`` lists below ``prefix`` after ``start_after``, by key.
 
-    ``place``: one bucket of one server; ``order``: ``s3.listing_order``. Disorder that begins behind the
+    ``place``: one bucket of one server; ``order``: ``s3.listing_order``; ``beginning_with``: some of the
+    names that begin with a text, each up to its next slash. Disorder that begins behind the
     first 50,000 objects is logged and yielded as it comes: whoever needs the order has to check it, and finds
     it sorted at the second try.
     """
+    found_out = order == "auto" and place not in _unsorted
+    if found_out and start_after and _passes_over(lister, beginning_with, start_after):
+        _note(place)
     if not lists_by_key(place, order):
         yield from _sorted(_whole(lister, prefix, start_after), place)
         return
@@ -64,6 +73,19 @@ def in_key_order(
             _note(place)
         last = found.key
         yield found
+
+
+def _passes_over(lister: Lister, beginning_with: Callable[[str], Iterable[str]], start_after: str) -> bool:
+    """Whether a listing that goes on after this key has passed over others.
+
+    A server that goes folder by folder lists ``a/1`` before ``a-1``, and after ``a/1`` only what is greater:
+    ``a-1`` is never seen. It shows where names like ``a-1`` are there, and do not come first after ``a``.
+    """
+    for folder in (start_after[:end] for end, letter in enumerate(start_after) if letter == "/"):
+        if any(folder < name < f"{folder}/" for name in beginning_with(folder)):
+            first = next(lister(folder, folder), None)
+            return first is None or first.key > f"{folder}/"
+    return False
 
 
 def _note(place: str) -> None:

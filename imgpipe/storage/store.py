@@ -1,4 +1,4 @@
-"""The protocol of an object store: the same six operations for a folder, S3 and memory.
+"""The protocol of an object store: the same seven operations for a folder, S3 and memory.
 
 Keys are relative, ``/``-separated names as in ``matted/demo/00000/girl-1f3a9c0b2d.png``. Objects are read
 and written whole; a writer's bytes are seen completely or not at all.
@@ -44,8 +44,9 @@ class LeftOut:
     def describe(self, shown: int = 3) -> list[str]:
         """One line for each reason: number, reason and the first names."""
         return [
-            f"{count} {reason}: " + ", ".join(self.names(reason)[:shown]) + (", ..." if count > shown else "")
+            f"{count} {reason}: " + ", ".join(names[:shown]) + (", ..." if len(names) > shown else "")
             for reason, count in self.counts.items()
+            if (names := self.names(reason))
         ]
 
 
@@ -85,6 +86,9 @@ class ImageStore(Protocol):
         it need not exist. Hidden names (a part that starts with a dot) are never listed; ``left_out`` counts
         them and whatever else is not listed, as far as the listing is consumed.
         """
+
+    def any_key(self) -> str | None:
+        """One of the keys that :meth:`list` names, ``None`` where there is none; one request as a rule."""
 
     def delete(self, key: str) -> None:
         """Remove the object; one that is not there is no error."""

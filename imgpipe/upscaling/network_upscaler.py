@@ -70,27 +70,28 @@ class NetworkUpscaler:
         """How much larger the network's pictures are than its input."""
         return self._loaded.network.scale
 
-    def upscale(self, image: Image) -> Upscaled:
-        """Enlarge ``image`` as the settings say; its channels, bit depth, profile and metadata stay.
+    def upscale(self, image: Image, size: tuple[int, int] | None = None) -> Upscaled:
+        """Enlarge ``image`` as the settings say, or to ``size`` (width, height) px.
 
-        Colours under alpha 0 become 0. Raises ``LimitExceeded`` (before anything is computed),
-        ``OutOfMemory`` and ``InferenceError``.
+        Its channels, bit depth, profile and metadata stay; colours under alpha 0 become 0. Raises
+        ``LimitExceeded`` (before anything is computed), ``OutOfMemory`` and ``InferenceError``.
         """
-        self._target.check(image.width, image.height, self._limits)
+        target = self._target if size is None else replace(self._target, exact=size)
+        target.check(image.width, image.height, self._limits)
         try:
-            return self._in_srgb(image)
+            return self._in_srgb(image, target)
         except MemoryError as exc:
             raise OutOfMemory(
-                f"{image.width} x {image.height} px at {self._target} do not fit into the host's "
-                f"memory; lower {self._target.setting} or run fewer workers"
+                f"{image.width} x {image.height} px at {target} do not fit into the host's "
+                f"memory; lower {target.setting} or run fewer workers"
             ) from exc
 
-    def _in_srgb(self, image: Image) -> Upscaled:
+    def _in_srgb(self, image: Image, target: TargetSize) -> Upscaled:
         """The network works in sRGB's encoding; its answer goes back to the picture's own colour space."""
         seconds: dict[str, float] = {}
         with _timed(seconds, "to_srgb"):
             view = srgb_view(image)
-        done = self._upscale(view.image)
+        done = self._upscale(view.image, target)
         if view.image is image:
             return done
         with _timed(seconds, "from_srgb"):
@@ -102,9 +103,9 @@ class NetworkUpscaler:
             seconds={**done.seconds, **seconds},
         )
 
-    def _upscale(self, image: Image) -> Upscaled:
+    def _upscale(self, image: Image, target: TargetSize) -> Upscaled:
         seconds: dict[str, float] = {}
-        width, height = self._target.size(image.width, image.height)
+        width, height = target.size(image.width, image.height)
         with _timed(seconds, "prepare"):
             colour, alpha = _network_input(image)
         with _timed(seconds, "network_wait"):
@@ -126,9 +127,7 @@ class NetworkUpscaler:
             metrics["color_correction_max_255"] = float(np.abs(correction).max()) * 255
         return Upscaled(
             image=replace(image, pixels=enlarged),
-            tile_grid=TileGrid(
-                native.plan.xs, native.plan.ys, self._target.factor(image.width, image.height)
-            ),
+            tile_grid=TileGrid(native.plan.xs, native.plan.ys, target.factor(image.width, image.height)),
             model=self.model,
             metrics=metrics,
             details=self._details(native),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 from imgpipe.errors import OutOfMemory
 from imgpipe.images.image import Image
@@ -42,24 +43,25 @@ class ResampleUpscaler:
         """No network."""
         return 0
 
-    def upscale(self, image: Image) -> Upscaled:
+    def upscale(self, image: Image, size: tuple[int, int] | None = None) -> Upscaled:
         """Enlarge ``image``; its channels, bit depth, profile and metadata stay.
 
         Raises ``LimitExceeded`` before anything is computed and ``OutOfMemory``.
         """
-        self._target.check(image.width, image.height, self._limits)
-        width, height = self._target.size(image.width, image.height)
+        target = self._target if size is None else replace(self._target, exact=size)
+        target.check(image.width, image.height, self._limits)
+        width, height = target.size(image.width, image.height)
         begin = time.perf_counter()
         try:
             resized = resize(image, width, height, self._kernel, colourless_levels=1.0)
         except MemoryError as exc:
             raise OutOfMemory(
-                f"{image.width} x {image.height} px at {self._target} do not fit into the host's "
-                f"memory; lower {self._target.setting} or run fewer workers"
+                f"{image.width} x {image.height} px at {target} do not fit into the host's "
+                f"memory; lower {target.setting} or run fewer workers"
             ) from exc
         return Upscaled(
             image=resized,
-            tile_grid=TileGrid(scale=self._target.factor(image.width, image.height)),
+            tile_grid=TileGrid(scale=target.factor(image.width, image.height)),
             model=self.model,
             seconds={"resample": time.perf_counter() - begin},
         )

@@ -41,8 +41,11 @@ class Upscaler(Protocol):
     def network_scale(self) -> int:
         """The factor of its network, whatever the result's; 0 without one."""
 
-    def upscale(self, image: Image) -> Upscaled:
-        """Enlarge one picture; raises :class:`imgpipe.errors.ImageError` or ``InferenceError``."""
+    def upscale(self, image: Image, size: tuple[int, int] | None = None) -> Upscaled:
+        """Enlarge one picture, by the rule or to ``size`` (width, height) px.
+
+        Raises :class:`imgpipe.errors.ImageError` or ``InferenceError``.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +53,14 @@ class TargetSize:
     """How large a result is: a factor, a box that it fits into, or a least size. Sides are px.
 
     ``target_size``: the largest picture of the source's aspect within (width, height); ``scale`` then has no
-    say. ``min_dimensions``: ``scale``, or more where a side would stay below (width, height).
+    say. ``min_dimensions``: ``scale``, or more where a side would stay below (width, height). ``exact``: the
+    size itself, of one picture whose enlargement was planned by somebody else.
     """
 
     scale: float
     target_size: tuple[int, int] | None = None
     min_dimensions: tuple[int, int] | None = None
+    exact: tuple[int, int] | None = None
 
     @classmethod
     def of(cls, settings: UpscaleSettings) -> TargetSize:
@@ -63,6 +68,8 @@ class TargetSize:
 
     def factor(self, width: int, height: int) -> float:
         """Result size / source size, before sides are rounded."""
+        if self.exact is not None:
+            return self.exact[0] / width
         if self.target_size is not None:
             return min(self.target_size[0] / width, self.target_size[1] / height)
         if self.min_dimensions is not None:
@@ -71,6 +78,8 @@ class TargetSize:
 
     def size(self, width: int, height: int) -> tuple[int, int]:
         """(width, height) of the result: each side times the factor, rounded half up, at least 1 px."""
+        if self.exact is not None:
+            return self.exact
         factor = self.factor(width, height)
         # 0.1 + 0.2 and its like must not turn a side that is exactly asked for into one less.
         return max(1, int(width * factor + 0.5 + 1e-9)), max(1, int(height * factor + 0.5 + 1e-9))
@@ -90,10 +99,12 @@ class TargetSize:
     @property
     def setting(self) -> str:
         """The key that decides."""
+        if self.exact is not None:
+            return "enhance.scale_factor"
         if self.target_size is not None:
             return "upscale.target_size"
         return "upscale.scale" if self.min_dimensions is None else "upscale.min_dimensions"
 
     def __str__(self) -> str:
-        value = self.target_size or self.min_dimensions
+        value = self.exact or self.target_size or self.min_dimensions
         return f"{self.setting}=" + (f"{self.scale:g}" if value is None else f"{value[0]}x{value[1]}")

@@ -12,16 +12,16 @@ from dagster import AssetCheckResult, AssetCheckSeverity, TableMetadataValue, Ta
 
 from imgpipe.assets.findings import check_names, evaluate
 from imgpipe.assets.gallery import Gallery, Shown
-from imgpipe.cli.run import status
+from imgpipe.cli.status import status
 from imgpipe.config import Settings
 from imgpipe.engines.rejections import count_causes
-from imgpipe.engines.shard import Stores
 from imgpipe.images.encode import encode
 from imgpipe.images.image import Image
 from imgpipe.metrics import CHECKS, limits_by_check
 from imgpipe.records import ImageRow, ManifestEntry, ShardManifest, Status
 from imgpipe.storage.manifests import read_manifest
 from imgpipe.storage.memory import MemoryStore
+from imgpipe.storage.opening import Stores
 from imgpipe_tests.review.space import Space
 
 STORES = Stores(MemoryStore("source"), MemoryStore("output"))

@@ -8,9 +8,10 @@ import pytest
 
 from imgpipe.assets.metadata import shard_metadata
 from imgpipe.config import load_settings
-from imgpipe.engines.shard import ShardResult, Stores
+from imgpipe.engines.shard import ShardResult
 from imgpipe.records import ImageRow, ModelUse, Status
 from imgpipe.storage.memory import MemoryStore
+from imgpipe.storage.opening import Stores
 
 STORES = Stores(MemoryStore("source"), MemoryStore("output"))
 

@@ -13,7 +13,7 @@ from dagster import AssetCheckSeverity, AssetKey, DagsterInstance, ExecuteInProc
 
 from imgpipe.assets.graph import SHARD_JOB, build_definitions
 from imgpipe.config import Settings, load_settings
-from imgpipe.engines.shard import Stores, run_shard
+from imgpipe.engines.shard import run_shard
 from imgpipe.images.decode import decode
 from imgpipe.images.encode import encode
 from imgpipe.images.image import Image
@@ -24,7 +24,7 @@ from imgpipe.stages.build import build_stage
 from imgpipe.stages.catalogue import QUALITY, UPSCALED
 from imgpipe.stages.chain import steps
 from imgpipe.storage.manifests import plan, seal
-from imgpipe.storage.opening import open_store
+from imgpipe.storage.opening import Stores, open_store
 from imgpipe.storage.tables import read_meta, read_table, rows_digest, write_table
 from imgpipe_tests.quality.defects import plant
 from imgpipe_tests.quality.drawings import area, draw

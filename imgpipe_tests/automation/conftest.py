@@ -27,13 +27,13 @@ from imgpipe.automation.arrival import ARRIVAL_SENSOR
 from imgpipe.automation.backfill import BACKFILL_SCHEDULE
 from imgpipe.automation.build import automated
 from imgpipe.config import Settings, load_settings
-from imgpipe.engines.shard import RowListener, Stores, ignore_row
+from imgpipe.engines.shard import RowListener, ignore_row
 from imgpipe.partitions import add_partitions
 from imgpipe.records import ImageRow
 from imgpipe.stages.catalogue import QUALITY
 from imgpipe.storage import keys
 from imgpipe.storage.manifests import list_shards
-from imgpipe.storage.opening import open_store
+from imgpipe.storage.opening import Stores, open_store
 from imgpipe.storage.tables import read_table
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -211,9 +211,12 @@ def test_grey_in_linear_light_becomes_a_webp_that_looks_alike() -> None:
 
 def test_what_a_format_cannot_hold_is_said_of_the_path() -> None:
     PillowImage.fromarray(waves(40, 50, 4)).save("in.png")
-    code, text = imgpipe("image", "in.png", "out.jpg", "--actions", "upscale", *FAST)
-    assert code == 1
-    assert "in.png: JPEG: expected an image without alpha" in " ".join(text.split())
+    # A network whose file does not exist: had it been asked for, the message would be another.
+    upscale = ("--actions", "upscale", "--set", "upscale.model=models/none.pth")
+    code, text = imgpipe("image", "in.png", "out.jpg", *upscale)
+    assert code == 2
+    assert "in.png: expected a picture without transparency for a JPEG" in " ".join(text.split())
+    assert "--background" in text
 
 
 @pytest.mark.parametrize(("name", "most"), [("out.jpg", "65500"), ("out.webp", "16383")])

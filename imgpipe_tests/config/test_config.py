@@ -10,18 +10,12 @@ from types import MappingProxyType
 
 import pytest
 
-from imgpipe.config import (
-    ALIASES,
-    Settings,
-    dump_settings,
-    found_file_naming_others,
-    load_settings,
-    parse_assignments,
-)
+from imgpipe.config import Settings, dump_settings, found_file_naming_others, load_settings
 from imgpipe.errors import ConfigError
 from imgpipe.metrics import LIMITS
 from imgpipe.names import dataset_name_from
 from imgpipe.settings.describe import describe_fields
+from imgpipe.settings.given import ALIASES, parse_assignments
 
 
 @pytest.fixture(autouse=True)
@@ -147,6 +141,22 @@ def test_aliases_mean_the_same() -> None:
     assert settings.rembg.alpha_matting is False
     assert (settings.upscale.scale, settings.upscale.tile_size) == (2.0, 128)
     assert settings.upscale.precision == "fp32"
+
+
+def test_names_below_sections_and_image_pipeline() -> None:
+    Path("imgpipe.yaml").write_text(
+        "image_pipeline:\n"
+        "  rembg: {model: isnet-anime, alpha_matting: true, alpha_matting_foreground_threshold: 240}\n"
+        "  upscale: {model: RealESRGAN_x4plus_anime_6B, scale: 2, tile_size: 512, half_precision: false}\n"
+    )
+    settings = load_settings({})
+    assert (settings.rembg.alpha_matting, settings.rembg.foreground_threshold) == (True, 240)
+    wanted = settings.upscale
+    assert (wanted.scale, wanted.tile_size, wanted.precision) == (2.0, 512, "fp32")
+    assert wanted.model == "realesrgan-anime-6b"
+    # A section knows its own aliases only.
+    with pytest.raises(ConfigError, match=r"enhance\.half_precision: unknown key"):
+        load_settings({"enhance": {"half_precision": True}})
 
 
 def test_every_alias_leads_to_a_setting() -> None:

@@ -15,15 +15,16 @@ from typer.testing import CliRunner
 
 from imgpipe.cli import app
 from imgpipe.cli import run as cli_run
+from imgpipe.cli.summary import row_progress
 from imgpipe.config import Settings, load_settings
-from imgpipe.engines.shard import RowListener, Stores
+from imgpipe.engines.shard import RowListener
 from imgpipe.engines.status import ShardStatus
 from imgpipe.images.encode import encode
 from imgpipe.images.image import Image
 from imgpipe.records import ImageRow
 from imgpipe.stages.catalogue import QUALITY
 from imgpipe.storage.manifests import list_shards
-from imgpipe.storage.opening import open_store
+from imgpipe.storage.opening import Stores, open_store
 from imgpipe.storage.source_record import record_source
 from imgpipe.storage.tables import read_table
 
@@ -91,7 +92,7 @@ class Workspace:
 @contextmanager
 def _watching(listener: RowListener) -> Iterator[None]:
     """Hear of rows beside the command's own progress bars."""
-    original = cli_run.row_progress
+    original = row_progress
 
     @contextmanager
     def both(settings: Settings, pending: Sequence[ShardStatus]) -> Iterator[RowListener]:

@@ -18,6 +18,7 @@ import numpy as np
 
 from imgpipe.config import load_settings
 from imgpipe.engines import admission, local
+from imgpipe.engines.work import ObjectRef, WorkItem
 from imgpipe.images.encode import encode
 from imgpipe.images.image import Image
 from imgpipe.records import ImageRow, Status
@@ -70,10 +71,8 @@ def main(folder: str, action: str, files: str, options: str) -> None:
     setattr(local, "MemoryBudget", Watched)  # noqa: B010 -- the engine makes its own
     store, limits = LocalStore(folder), settings.limits.for_own_files()
     base = ImageRow("a.png", "a", "", Status.OK)
-    inputs = {
-        role: local.ObjectRef(store, name, limits, own=True) for role, name in json.loads(files).items()
-    }
-    item = local.WorkItem(base, inputs, {RAW: base}, lambda kind: f"out/{action}/{kind}", lambda digests: "")
+    inputs = {role: ObjectRef(store, name, limits, own=True) for role, name in json.loads(files).items()}
+    item = WorkItem(base, inputs, {RAW: base}, lambda kind: f"out/{action}/{kind}", lambda digests, _: "")
     Path("/proc/self/clear_refs").write_text("5")  # The peak begins again.
     start = _status("VmRSS")
     (made,) = local.run_items(stage, row.asset, [item], LocalStore(folder), workers=1)

@@ -59,3 +59,11 @@ def test_overhead_is_told_apart_from_the_pixels(tmp_path: Path) -> None:
     assert results["share_of_enlarging"] == pytest.approx(whole / classical["enlarging alone"])
     # At three tiny pictures Dagster costs more than the pictures do: a verdict that can fail.
     assert results["low_enough"] is False
+
+
+def test_serving_is_measured_beside_a_run(tmp_path: Path) -> None:
+    pytest.importorskip("uvicorn")
+    sizes = ["--count", "3", "--size", "32", "--clients", "2", "--repeat", "1"]
+    results = measured("serving.py", tmp_path / "s.json", *sizes)
+    assert results["images_per_second"]["serve"] > 0
+    assert 0 < results["latency_seconds"]["p50"] <= results["latency_seconds"]["p95"]

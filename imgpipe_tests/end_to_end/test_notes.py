@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from imgpipe.assets.metadata import shard_metadata
 from imgpipe.cli import app
 from imgpipe.config import load_settings
-from imgpipe.engines.shard import Stores, run_shard
+from imgpipe.engines.shard import run_shard
 from imgpipe.images.encode import encode
 from imgpipe.pictures.reader import PictureReader
 from imgpipe.report.build import build_report
@@ -23,6 +23,7 @@ from imgpipe.stages.catalogue import MATTED, QUALITY, RAW
 from imgpipe.stages.chain import steps
 from imgpipe.storage.manifests import plan, seal
 from imgpipe.storage.memory import MemoryStore
+from imgpipe.storage.opening import Stores
 from imgpipe_tests.quality.documents import validate
 from imgpipe_tests.quality.drawings import draw, image
 

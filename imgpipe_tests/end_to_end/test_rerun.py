@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from unittest import mock
 
@@ -11,6 +13,8 @@ import pytest
 
 from imgpipe.cli.signals import Interrupted
 from imgpipe.records import Status
+from imgpipe.storage.lease import REPORT, Lease, hold
+from imgpipe.storage.store import ImageStore
 from imgpipe_tests.end_to_end.conftest import CLASSICAL, Workspace, run_once, write_drawing
 
 ASSETS = ("raw_images", "matted_images", "upscaled_images", "quality_reports")
@@ -77,6 +81,29 @@ def test_a_report_that_was_interrupted_is_made_by_the_next_run(
     made = page.stat().st_mtime_ns
     drawn.cli("run", "--shard-size", "3", *CLASSICAL)
     assert page.stat().st_mtime_ns == made
+
+
+def test_a_report_that_another_run_has_made_meanwhile_is_not_made_again(
+    drawn: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_drawing(drawn.source, "5.png", seed=5)
+    page = Path(drawn.output, "reports", "art", "images.parquet")
+    made = []
+
+    @contextmanager
+    def waiting(store: ImageStore, dataset: str, name: str) -> Iterator[Lease]:
+        if name == REPORT:
+            monkeypatch.setattr("imgpipe.cli.run.hold", hold)
+            assert drawn.cli("report", *CLASSICAL)[0] == 0
+            made.append(page.stat().st_mtime_ns)
+        with hold(store, dataset, name) as lease:
+            yield lease
+
+    monkeypatch.setattr("imgpipe.cli.run.hold", waiting)
+    code, text = drawn.cli("run", "--shard-size", "3", *CLASSICAL)
+    assert (code, "made by another run" in text) == (0, True), text
+    assert made == [page.stat().st_mtime_ns]
+    assert len(pq.read_table(page)) == 6
 
 
 def test_one_changed_source_is_the_only_one_redone(drawn: Workspace) -> None:

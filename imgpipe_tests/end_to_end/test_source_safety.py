@@ -166,3 +166,29 @@ def test_damage_is_made_again_and_stops_no_other_shard(workspace: Workspace) -> 
     assert (code, "1 of 2 shards to do" in text) == (0, True), text
     assert "its rows are made again: " in text
     assert sorted(workspace.computed) == [("upscaled_images", "2.png"), ("upscaled_images", "3.png")]
+
+
+def test_report_and_prune_name_a_damaged_manifest_and_go_on(workspace: Workspace) -> None:
+    for number in range(6):
+        write_drawing(workspace.source, f"{number}.png", seed=number)
+    assert workspace.cli("run", "--shard-size", "2", *QUICK)[0] == 0
+    for number in (0, 2, 4):
+        Path(workspace.source, f"{number}.png").unlink()
+    assert workspace.cli("plan", "--shard-size", "2", "--allow-deletions", *QUICK)[0] == 0
+    output = workspace.stores.output
+    empty, cut = (keys.manifest_key("art", shard) for shard in ("00001", "00002"))
+    output.write(empty, b"", overwrite=True)
+    data = bytearray(output.read(cut))
+    data[4:60] = bytes(56)  # The rows; its footer is whole.
+    output.write(cut, bytes(data), overwrite=True)
+
+    code, text = workspace.cli("report", *QUICK)
+    assert (code, empty in text) == (3, True), text
+    assert empty in output.read(keys.report_key("art", "index.html")).decode()
+    code, text = workspace.cli("prune", "--yes", "--allow-deletions", *QUICK)
+    assert (code, empty in text, cut in text) == (3, True, True), text
+    left = {path.parent.name for path in Path(workspace.output, "upscaled").rglob("*.png")}
+    assert left == {"00000", "00001", "00002"}
+    assert [len(list(Path(workspace.output, "upscaled/art", shard).glob("*"))) for shard in sorted(left)] == [
+        *(1, 2, 2)
+    ]

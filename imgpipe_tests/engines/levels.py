@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from imgpipe.config import Settings
-from imgpipe.engines.shard import Stores
 from imgpipe.images.encode import encode
 from imgpipe.images.image import Image
 from imgpipe.records import ImageRow, Status
@@ -16,6 +15,7 @@ from imgpipe.settings import IsolationSettings
 from imgpipe.stages.chain import steps
 from imgpipe.stages.protocol import StageResult
 from imgpipe.storage.manifests import plan, seal
+from imgpipe.storage.opening import Stores
 
 SETTINGS = Settings(dataset="art", actions=("rembg",), workers=1, isolation=IsolationSettings(mode="none"))
 READ, MATTE, SCORE = steps(SETTINGS)

@@ -8,11 +8,11 @@ import pytest
 
 from imgpipe.config import Settings, load_settings
 from imgpipe.engines.backfill import Candidate, candidates, within_budget
-from imgpipe.engines.shard import Stores
 from imgpipe.engines.status import ShardStatus, State
 from imgpipe.records import ImageRow, Status
 from imgpipe.stages.catalogue import QUALITY
 from imgpipe.storage.memory import MemoryStore
+from imgpipe.storage.opening import Stores
 from imgpipe.storage.tables import write_table
 
 UPSCALED = "upscaled_images"

@@ -11,8 +11,9 @@ from typing import cast
 import numpy as np
 import pytest
 
-from imgpipe.engines.local import ObjectRef, WorkItem, run_items
+from imgpipe.engines.local import run_items
 from imgpipe.engines.stop import STOP, Stopped
+from imgpipe.engines.work import ObjectRef, WorkItem
 from imgpipe.errors import ModelError, ObjectChanged, StoreUnavailable
 from imgpipe.images.decode import decode
 from imgpipe.images.encode import encode
@@ -64,7 +65,7 @@ def items(store: MemoryStore, count: int) -> list[WorkItem]:
                 inputs={"source": ObjectRef(store, f"{level}.png", LIMITS)},
                 rows={},
                 key_of=lambda kind, level=level: f"out/{level}.{kind}",  # type: ignore[misc]
-                stage_hash_of=lambda digests: "h:" + digests["source"][:8],
+                stage_hash_of=lambda digests, _: "h:" + digests["source"][:8],
             )
         )
     return made

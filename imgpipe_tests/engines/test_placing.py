@@ -16,6 +16,7 @@ from imgpipe.records import ImageRow, Status
 from imgpipe.review.book import read_decisions, record
 from imgpipe.review.decisions import Decision, Verdict, subject_sha256
 from imgpipe.storage.memory import MemoryStore
+from imgpipe.storage.sealed import SealedShards
 from imgpipe.storage.tables import read_table, write_table
 from imgpipe_tests.end_to_end.conftest import write_drawing
 from imgpipe_tests.review.space import Space
@@ -111,7 +112,7 @@ def test_prune_finds_rejected_files(space: Space) -> None:
     space.run(**STRICT)
     (Path(space.source) / "2.png").unlink()
     space.run(**STRICT)
-    found = {leftover.key for leftover in leftovers(space.stores, "art")}
+    found = {leftover.key for leftover in leftovers(space.stores, SealedShards(space.stores.output, "art"))}
     name = space.rows()["2.png"].image_id
     assert {f"rejected/{folder}/art/00001/{name}.png" for folder in ("matted", "upscaled")} < found
 

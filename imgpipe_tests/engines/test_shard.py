@@ -4,29 +4,32 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
 
 from imgpipe.config import Settings
 from imgpipe.engines.files import lost_outputs
-from imgpipe.engines.shard import Stores, run_shard
+from imgpipe.engines.shard import run_shard
 from imgpipe.errors import LeaseLost, ObjectMissing, StoreUnavailable
+from imgpipe.images import decode
 from imgpipe.images.encode import encode
 from imgpipe.images.image import Image
 from imgpipe.records import ImageRow, Status
 from imgpipe.stages.catalogue import RAW
 from imgpipe.stages.chain import Step, steps
-from imgpipe.stages.protocol import StageResult
-from imgpipe.stages.read import ReadStage
+from imgpipe.stages.protocol import Stage, StageResult
+from imgpipe.stages.read import DECODER_VERSIONS, ReadStage
 from imgpipe.storage import keys, lease
 from imgpipe.storage.local import LocalStore
 from imgpipe.storage.manifests import read_manifest
 from imgpipe.storage.memory import MemoryStore
+from imgpipe.storage.opening import Stores
 from imgpipe.storage.s3 import S3Store
 from imgpipe.storage.s3_client import s3_client
 from imgpipe.storage.tables import read_table, write_table
@@ -104,15 +107,57 @@ class Killed(BaseException):
     """What no handler catches."""
 
 
-def test_an_image_is_noted_before_anything_is_done_with_it(stores: Stores) -> None:
+@dataclass
+class Killing(Cutout):
+    """Ends its process at one picture: nothing is written any more."""
+
+    output: MemoryStore = field(default_factory=MemoryStore)
+
+    def run(self, inputs: Mapping[str, Image], rows: Mapping[str, ImageRow]) -> StageResult:
+        if inputs["source"].pixels[0, 0, 0] == 3:
+            self.output.write = lambda *_, **__: None  # type: ignore[method-assign]
+            raise Killed
+        return super().run(inputs, rows)
+
+
+def test_after_a_kill_an_image_is_noted_before_anything_is_done_with_it(stores: Stores) -> None:
     read(stores)
-    for attempt in (1, 2, 3):
+    for attempt in (0, 1, 2):
+        output = cast(MemoryStore, stores.output)
         with pytest.raises(Killed):
-            run_shard(MATTE, Cutout(failures={3: Killed()}), SETTINGS, stores, "00000")  # type: ignore[dict-item]
-        noted = json.loads(stores.output.read(keys.in_flight_key("unfinished_matted_images", "art", "00000")))
-        (counted,) = [count for name, (_, count) in noted.items() if name.startswith("3-")]
-        assert counted == attempt
-    assert rows_of(stores, MATTE, Cutout())["3.png"].attempts == 4
+            run_shard(MATTE, Killing(output=output), SETTINGS, stores, "00000")
+        del output.write
+        noted = json.loads(output.read(keys.in_flight_key("unfinished_matted_images", "art", "00000")))
+        counted = [count for name, (_, count) in noted.items() if name.startswith("3-")]
+        assert counted == ([attempt] if attempt else [])  # The first time it was too quick.
+    assert rows_of(stores, MATTE, Cutout())["3.png"].attempts == 3
+
+
+@pytest.mark.parametrize("seconds", [0.01, 60.0])
+def test_what_is_in_flight_is_noted_at_intervals(
+    stores: Stores, seconds: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("imgpipe.engines.journal.NOTE_SECONDS", seconds)
+    read(stores)
+    note = keys.in_flight_key("unfinished_matted_images", "art", "00000")
+    noted: list[dict[str, Any]] = []
+    write = stores.output.write
+
+    def listening(key: str, data: bytes, **options: bool) -> None:
+        if key == note:
+            noted.append(json.loads(data))
+        write(key, data, **options)
+
+    class Slow(Cutout):
+        def run(self, inputs: Mapping[str, Image], rows: Mapping[str, ImageRow]) -> StageResult:
+            time.sleep(0.05)
+            return super().run(inputs, rows)
+
+    monkeypatch.setattr(stores.output, "write", listening)
+    rows_of(stores, MATTE, Slow())
+    assert all(len(one) == 1 for one in noted)  # Of one worker.
+    assert len(noted) == (1 if seconds > 1 else COUNT)
+    assert not stores.output.exists(note)
 
 
 @pytest.mark.parametrize("data", [b"", b"[]", b'{"a": 1}', b'{"a": ["x", "y"]}'])
@@ -350,6 +395,38 @@ class Scoring(Cutout):
         return StageResult({"quality.json": b"{}"}, main_image=inputs["result"], main_format="JSON")
 
 
+def test_a_new_version_of_a_decoder_reads_its_format_and_redoes_what_looks_different(
+    stores: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for level in (2, 4):
+        picture = Image(np.full((5, 4, 3), level, np.uint8))
+        stores.source.write(f"{level}.png", encode(picture, format="WEBP"), overwrite=True)
+    replan(stores)
+
+    def computed(step: Step, stage: Stage) -> list[str]:
+        rows: list[str] = []
+        run_shard(
+            *(step, stage, SETTINGS, stores, "00000"),
+            on_row=lambda asset, shard, row, now: rows.append(row.source_key) if now else None,
+        )
+        return sorted(rows)
+
+    reading, matting = ReadStage(SETTINGS.limits), Cutout()
+    assert len(computed(READ, reading)) == len(computed(MATTE, matting)) == COUNT
+    before, decode_webp = reading.fingerprint, decode._decode_webp
+
+    def differently(*arguments: Any) -> Any:
+        pixels = decode_webp(*arguments)
+        return pixels + 1 if pixels[0, 0, 0] == 4 else pixels
+
+    monkeypatch.setitem(DECODER_VERSIONS, "WEBP", 2)
+    monkeypatch.setattr(decode, "_decode_webp", differently)
+    assert reading.fingerprint != before  # The shard is due.
+    assert computed(READ, reading) == ["2.png", "4.png"]
+    assert computed(MATTE, matting) == ["4.png"]
+    assert computed(READ, reading) == computed(MATTE, matting) == []
+
+
 def test_what_changes_for_profiles_alone_is_made_again_for_them_alone(
     stores: Stores, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -358,7 +435,7 @@ def test_what_changes_for_profiles_alone_is_made_again_for_them_alone(
     replan(stores)
     read(stores)
     rows_of(stores, MATTE, Cutout())
-    monkeypatch.setattr("imgpipe.engines.shard.PROFILE_VERSION", 99)
+    monkeypatch.setattr("imgpipe.engines.due.PROFILE_VERSION", 99)
     again = Cutout()
     rows_of(stores, MATTE, again)
     assert again.seen == [2]

@@ -52,7 +52,7 @@ def test_the_first_format_that_holds_the_picture(
     saved = saved_as(image, *priority)
     assert saved.format == expected
     assert saved.extension == {"PNG": "png", "WEBP": "webp", "JPEG": "jpg"}[expected]
-    assert saved.target_met is None
+    assert saved.max_bytes_met is None
     assert len(saved.attempts) == 1
     assert saved.attempts[0].bytes == len(saved.data)
     assert [name for name, _ in saved.passed_over] == list(priority[: priority.index(expected)])
@@ -90,7 +90,7 @@ def test_no_format_for_alpha_is_refused_and_says_what_to_do() -> None:
     with pytest.raises(EncodeError, match=r"\[JPEG\] has none .*add PNG"):
         saved_as(Image(waves(8, 8, 4)), "JPEG")
     with pytest.raises(EncodeError, match="add PNG"):
-        saved_as(Image(waves(8, 8, 4)), "JPEG", target_bytes=1000)
+        saved_as(Image(waves(8, 8, 4)), "JPEG", max_bytes=1000)
 
 
 def test_a_grey_profile_passes_webp_over() -> None:
@@ -140,7 +140,7 @@ def test_alpha_is_safe_from_file_to_file(kind: str, priority: Priority) -> None:
 @pytest.mark.parametrize("target", [None, 60_000])
 def test_real_files_keep_their_metadata(shared: Any, name: str, target: int | None) -> None:
     source = decode((shared / "data" / "formats" / name).read_bytes(), name=name, limits=LIMITS)
-    settings = EnhanceSettings(min_width=300, min_height=300, target_bytes=target)
+    settings = EnhanceSettings(min_width=300, min_height=300, max_bytes=target)
     saved = save(enhance(source, settings, LIMITS).image, settings, source=source)
     back = decode(saved.data, name="x", limits=LIMITS)
     assert (back.icc, back.xmp) == (source.icc, source.xmp)
@@ -160,7 +160,7 @@ def test_real_files_keep_their_metadata(shared: Any, name: str, target: int | No
 def test_the_same_picture_gives_the_same_bytes() -> None:
     image = Image(noise(120, 160))
     one, again = (
-        saved_as(image, "PNG", "WEBP", "JPEG", target_bytes=20_000, min_width=40, min_height=40)
+        saved_as(image, "PNG", "WEBP", "JPEG", max_bytes=20_000, min_width=40, min_height=40)
         for _ in range(2)
     )
     assert (one.data, one.attempts) == (again.data, again.attempts)

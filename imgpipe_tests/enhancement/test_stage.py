@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,7 +21,7 @@ LIMITS = LimitSettings()
 
 def run(image: Image, **settings: Any) -> StageResult:
     wanted = EnhanceSettings(**{"min_width": 1, "min_height": 1, **settings})
-    return EnhanceStage(wanted, LIMITS).run({"source": image}, {})
+    return EnhanceStage(wanted, LIMITS, Path(), "cpu").run({"source": image}, {})
 
 
 @pytest.mark.parametrize(
@@ -43,22 +44,22 @@ def test_files_and_what_the_row_needs(priority: tuple[str, ...], extension: str)
 
 
 def test_the_feed_fits_the_file_where_a_target_reduced_it() -> None:
-    result = run(Image(noise(200, 300, 4)), target_bytes=50_000)
+    result = run(Image(noise(200, 300, 4)), max_bytes=50_000)
     data, feed = result.outputs.values()
     assert isinstance(data, bytes)
     assert isinstance(feed, Image)
     back = decode(data, name="x", limits=LIMITS)
     assert (back.width, back.height) == (feed.width, feed.height)
     assert back.width < 450
-    assert result.metrics["target_met"] == 1.0
+    assert result.metrics["max_bytes_met"] == 1.0
     assert result.metrics["factor"] == pytest.approx(back.width / 300)
     assert "reduced from 450x300" in result.reasons[0]
 
 
 def test_the_record_is_json_and_tells_every_attempt() -> None:
-    result = run(Image(waves(40, 60, 4, 16)), min_width=60, min_height=40, target_bytes=1_000)
+    result = run(Image(waves(40, 60, 4, 16)), min_width=60, min_height=40, max_bytes=1_000)
     details = json.loads(json.dumps(result.details))
-    assert details["target_met"] is False
+    assert details["max_bytes_met"] is False
     assert details["attempts"][0]["format"] == "PNG"
     assert details["attempts"][0]["scale"] == 1.0
     assert len(details["attempts"]) == result.metrics["encodings"]
@@ -70,12 +71,17 @@ def test_the_record_is_json_and_tells_every_attempt() -> None:
 
 
 def test_fingerprints_follow_the_settings() -> None:
-    one = EnhanceStage(EnhanceSettings(), LIMITS).fingerprint
-    assert one == EnhanceStage(EnhanceSettings(), LimitSettings(max_pixels=5)).fingerprint
+    def of(limits: LimitSettings = LIMITS, **settings: Any) -> str:
+        return EnhanceStage(EnhanceSettings(**settings), limits, Path(), "cpu").fingerprint
+
+    assert of() == of(LimitSettings(max_pixels=5, max_output_pixels=5))
     others = (
-        EnhanceSettings(quality=96),
-        EnhanceSettings(target_bytes=1000),
-        EnhanceSettings(scale_factor=2.0),
-        EnhanceSettings(model="bicubic"),
+        {"quality": 96},
+        {"max_bytes": 1000},
+        {"min_bytes": 1000},
+        {"scale_factor": 2.0},
+        {"model": "bicubic"},
     )
-    assert len({EnhanceStage(other, LIMITS).fingerprint for other in others} | {one}) == 5
+    assert len({of(**other) for other in others} | {of()}) == 6
+    small = LimitSettings(max_output_pixels=5)
+    assert of(small, min_bytes=1000) != of(min_bytes=1000), "how large a picture may become for it"

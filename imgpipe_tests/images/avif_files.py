@@ -78,6 +78,17 @@ def metadata_behind_pixels(data: bytes) -> bytes:
     )
 
 
+def with_wide_numbers(data: bytes) -> bytes:
+    """The same file with the items' entries in version 3, whose numbers have four bytes."""
+
+    def change(inner: Boxes) -> Boxes:
+        listed = boxes(dict(inner)[b"iinf"][6:])
+        wide = [(kind, b"\3" + body[1:4] + b"\0\0" + body[4:]) for kind, body in listed]
+        return [(k, b[:6] + joined(wide) if k == b"iinf" else b) for k, b in inner]
+
+    return _rebuilt(data, change)
+
+
 def with_properties(data: bytes, *added: tuple[bytes, bytes], without: tuple[bytes, ...] = ()) -> bytes:
     """The primary item's properties with these behind them; ``without`` some kinds of its own."""
 

@@ -137,7 +137,7 @@ def _with_dpi(fmt: str, dpi: tuple[float, float], **options: Any) -> bytes:
     return buffer.getvalue()
 
 
-@pytest.mark.parametrize("source", ["JPEG", "PNG"])
+@pytest.mark.parametrize("source", ["JPEG", "PNG", "BMP"])
 @pytest.mark.parametrize("target", FORMATS)
 @pytest.mark.parametrize("dpi", [(300, 300), (72, 144)])
 def test_the_resolution_is_written_as_the_formats_own_field(
@@ -159,6 +159,16 @@ def test_per_centimetre_and_ratios_alone() -> None:
     assert _read(bytes(data)).dpi == pytest.approx((299.72, 299.72))
     data[13] = 0  # only the shape of a pixel
     assert _read(bytes(data)).dpi is None
+
+
+@pytest.mark.parametrize("per_metre", [0, 1 << 31, 0xFFFFFFFF])
+def test_what_can_be_no_resolution_is_left_out(per_metre: int) -> None:
+    stated = struct.pack(">I", per_metre)
+    bmp = bytearray(_with_dpi("BMP", (72, 72)))
+    bmp[38:42] = stated[::-1]
+    size = sources.chunk(b"pHYs", stated + stated + b"\1")
+    for data in (bytes(bmp), sources.png_file(sources.picture(3, 8), 2, middle=size)):
+        assert _read(data).dpi is None
 
 
 def test_a_turn_turns_the_resolution_too() -> None:

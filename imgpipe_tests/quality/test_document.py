@@ -33,7 +33,8 @@ def document(report: QualityReport, **changes: Any) -> dict[str, Any]:
         "config_hash": "abc",
         "model": ModelUse("lanczos", "opencv"),
         "tile_grid": TileGrid((128,), (96,), 4.0),
-        "timings_seconds": {"decode": 0.1},
+        "timings_seconds": {"raw_images": 0.1, "upscaled_images": 0.4},
+        "model_load_seconds": 2.5,
     }
     return build_document(
         report,
@@ -61,7 +62,11 @@ def test_document_has_the_agreed_fields_and_follows_its_schema() -> None:
     assert lines["score"] > lines["threshold"] == 0.35
     assert lines["boxes"][0]["width"] == 1024
     assert value["dimensions_after"] == [1024, 768]
-    assert value["timings_seconds"]["decode"] == 0.1
+    timings, share = value["timings_seconds"], value["timings_share"]
+    assert (timings["raw_images"], timings["model_load"]) == (0.1, 2.5)
+    assert set(share) == {"raw_images", "upscaled_images", "quality_reports"}
+    assert share["raw_images"] == pytest.approx(0.1 / (0.5 + timings["quality_reports"]), rel=1e-4)
+    assert sum(share.values()) == pytest.approx(1)
     assert value["timings_seconds"]["score_ssim"] > 0
     assert value["matte"] is None
     place = [value[name] for name in ("source_key", "image_id", "dataset", "shard", "reference")]

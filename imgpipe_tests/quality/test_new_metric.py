@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 
 from imgpipe.assets.findings import evaluate
-from imgpipe.engines.shard import Stores
 from imgpipe.metrics import LIMITS, METRICS, Metric
 from imgpipe.metrics.metric import at_most
 from imgpipe.pictures.reader import PictureReader
@@ -27,6 +26,7 @@ from imgpipe.report.build import build_report
 from imgpipe.report.frame import ShardRows
 from imgpipe.settings import IsolationSettings, LimitSettings, QualitySettings
 from imgpipe.storage.memory import MemoryStore
+from imgpipe.storage.opening import Stores
 from imgpipe_tests.quality.documents import validate
 from imgpipe_tests.quality.drawings import draw, image
 

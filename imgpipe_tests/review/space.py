@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from imgpipe.config import Settings, load_settings
-from imgpipe.engines.shard import Stores, run_shard
+from imgpipe.engines.shard import run_shard
 from imgpipe.engines.status import fingerprints, shard_statuses
 from imgpipe.records import ImageRow
 from imgpipe.stages.build import build_stage
 from imgpipe.stages.catalogue import QUALITY
 from imgpipe.stages.chain import steps
 from imgpipe.storage.manifests import list_shards, plan, seal
-from imgpipe.storage.opening import open_store
+from imgpipe.storage.opening import Stores, open_store
 from imgpipe.storage.tables import read_table
 
 #: Stages that need no weights and take milliseconds.

@@ -105,3 +105,18 @@ def test_lettering_leaves_marks() -> None:
     rows = np.flatnonzero(coverage.max(axis=1))
     assert 0.02 < coverage.mean() / 255 < 0.6
     assert 15 <= rows[-1] - rows[0] <= 26
+
+
+def test_other_units_and_the_other_side() -> None:
+    canvas = Canvas(60, 60)
+    view = canvas.at((30.0, 30.0), 10.0, tilt=90.0)
+    mirrored, own = view.sides()
+    own.fill([(1, 0), (2, 0), (2, 2), (1, 2)], RED)
+    _, coverage = canvas.reduce()
+    rows, columns = np.nonzero(coverage == 255)
+    # A quarter turn clockwise takes x down and y to the left.
+    assert (rows.min(), rows.max(), columns.min(), columns.max()) == (40, 49, 10, 29)
+    mirrored.fill([(1, 0), (2, 0), (2, 2), (1, 2)], RED)
+    _, coverage = canvas.reduce()
+    assert (coverage[10:20, 10:30] == 255).all()
+    assert coverage.sum() / 255 == pytest.approx(400, rel=0.06)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 from imgpipe.images.image import Image
 from imgpipe.records import ImageRow, Status, TileGrid
 from imgpipe.settings import QualitySettings
-from imgpipe.stages.catalogue import RAW, UPSCALED
+from imgpipe.stages.catalogue import ENHANCED, RAW, UPSCALED
 from imgpipe.stages.protocol import StageResult
 from imgpipe.stages.score import ScoreStage, _grid_on
 from imgpipe_tests.quality.defects import plant_seam
@@ -89,3 +90,34 @@ def test_the_document_names_the_image_only_where_it_belongs_to_a_data_set() -> N
         assert document["reference"] == RAW
         found.append([document[name] for name in ("source_key", "image_id", "dataset", "shard")])
     assert found == [["set/a.png", None, None, None], ["set/a.png", "a-1", "art", "00007"]]
+
+
+@pytest.mark.parametrize(("wanted", "shown"), [(1_000_000, "1000000"), (None, "none")])
+def test_the_line_for_people_who_grep(
+    wanted: int | None, shown: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    picture = image(draw(1, 64, 48, 1))
+    enhanced = replace(
+        row(picture, "why not", min_bytes=wanted, min_bytes_met=False, model_load_seconds=0.5),
+        size_bytes=900,
+        format="PNG",
+        seconds={"compute": 2.0, "resize": 1.5, "read": 1.0},
+    )
+    stage = ScoreStage(QualitySettings(diff=False), ("enhance",))
+    with caplog.at_level("INFO", logger="imgpipe.stages.score"):
+        made = stage.run({"reference": picture, "result": picture}, {RAW: row(picture), ENHANCED: enhanced})
+    (line,) = caplog.messages
+    assert line.startswith("QualityEnhancer: set/a.png dims_before=64x48 dims_after=64x48 psnr=")
+    assert line.endswith(f" target_bytes={shown} actual_bytes=900 format=PNG")
+    document = document_of(made)
+    validate(document)
+    # A stage's own steps are parts of its computing.
+    assert document["timings_seconds"][ENHANCED] == 3.0
+    assert document["timings_seconds"]["model_load"] == 0.5
+    assert document["enhancement"] == {
+        "min_bytes": wanted,
+        "min_bytes_met": False,
+        "max_bytes": None,
+        "max_bytes_met": None,
+        "reasons": ["why not"],
+    }

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from imgpipe.config import Settings, load_settings
 from imgpipe.errors import ConfigError, ObjectUnreadable, StoreUnavailable
-from imgpipe.storage import keys
+from imgpipe.storage import deletions, keys, s3_listing
 from imgpipe.storage import walk as walk_module
 from imgpipe.storage.arrivals import Scan, scan
 from imgpipe.storage.comparison import NOT_IMAGES
 from imgpipe.storage.manifests import plan, read_manifest, seal
 from imgpipe.storage.memory import MemoryStore
+from imgpipe.storage.s3 import S3Store
 from imgpipe.storage.source_record import record_source, recorded_source
+from imgpipe.storage.store import ImageStore
 from imgpipe.storage.waiting import read_waiting
 from imgpipe_tests.storage.manifests import read_manifests
 
@@ -30,7 +34,8 @@ class Site:
     """A source, an output and a sensor's cursor."""
 
     def __init__(self, shard_size: int = 3, *, max_deleted_share: float = 1, **automation: Any) -> None:
-        self.source, self.output = MemoryStore(), MemoryStore()
+        self.source: ImageStore = MemoryStore()
+        self.output = MemoryStore()
         self.settings: Settings = load_settings(
             {
                 "dataset": "demo",
@@ -315,6 +320,68 @@ def test_deletions_add_up_over_the_looks_of_a_round() -> None:
     site.settings = load_settings({"dataset": "demo", "shard_size": 100, "limits.max_deleted_share": 1})
     deleted += sum(one.deleted for one in site.round())
     assert deleted == 50
+
+
+class FolderByFolder:
+    """The client of a server that lists folder by folder, and after ``StartAfter`` only what is greater."""
+
+    def __init__(self, *names: str) -> None:
+        self.meta = SimpleNamespace(endpoint_url="http://folders")
+        self.names = sorted(names, key=lambda name: name.split("/"))
+        self.heads = 0
+
+    def list_objects_v2(self, **request: Any) -> dict[str, Any]:
+        prefix, after = request["Prefix"], request.get("StartAfter", "")
+        found = [name for name in self.names if name.startswith(prefix) and name > after]
+        folders = {
+            prefix + name.removeprefix(prefix).partition("/")[0] + "/"
+            for name in found
+            if "Delimiter" in request and "/" in name.removeprefix(prefix)
+        }
+        files = [name for name in found if not any(name.startswith(folder) for folder in folders)]
+        return {
+            "IsTruncated": False,
+            "Contents": [{"Key": name, "Size": 1, "ETag": f'"{name}"'} for name in files],
+            "CommonPrefixes": [{"Prefix": folder} for folder in sorted(folders)],
+        }
+
+    def head_object(self, **request: Any) -> dict[str, Any]:
+        self.heads += 1
+        if request["Key"] in self.names:
+            return {"ETag": '"e"'}
+        raise ClientError({"Error": {"Code": "404"}}, "HeadObject")
+
+
+@pytest.mark.parametrize("is_sealed", [True, False])
+def test_a_server_that_lists_folder_by_folder(is_sealed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between two looks its order does not show: nothing is taken for deleted, nothing is missed for long."""
+    monkeypatch.setattr(s3_listing, "AHEAD", 3)
+    monkeypatch.setattr(s3_listing, "_unsorted", set())
+    site = Site(shard_size=20, objects_per_tick=4, max_wait_seconds=0)
+    names = ["a-b.png", *(f"a/{number}.png" for number in range(6)), "b.png"]
+    client = FolderByFolder(*names)
+    site.source = S3Store("bucket", "", client)
+    if is_sealed:
+        whole = S3Store("bucket", "", client, listing_order="unsorted")
+        seal(plan(whole, site.output, dataset="demo", shard_size=9), site.output)
+    scans = [*site.round(), *site.round()]
+    assert sum(one.deleted for one in scans) == 0
+    assert site.sources() == sorted(names)
+    assert any("s3.listing_order=unsorted" in one.describe() for one in scans)
+    client.names.remove("a-b.png")
+    assert sum(one.deleted for one in site.round()) == 1
+
+
+def test_so_many_deletions_are_asked_about_in_one_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deletions, "MOST", 2)
+    site = Site(max_wait_seconds=0)
+    site.put(*(f"{number}.png" for number in range(5)))
+    site.scan()
+    for number in range(1, 5):
+        site.source.delete(f"{number}.png")
+    scans = [site.scan() for _ in range(3)]
+    assert [one.deleted for one in scans] == [2, 2, 0]
+    assert "2 more seem deleted" in scans[0].describe()
 
 
 def test_a_look_at_another_source_is_refused() -> None:

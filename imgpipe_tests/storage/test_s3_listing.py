@@ -193,6 +193,13 @@ def test_pages_in_another_order_are_planned_by_key() -> None:
     assert (found.new, found.shards) == (4, ("00000", "00001"))
 
 
+def test_any_key_is_one_request() -> None:
+    made = client()
+    with Stubber(made) as stub:
+        stub.add_response("list_objects_v2", page("c.png", "a.png", token="next"))
+        assert S3Store("bucket", "p", made).any_key() == "c.png"
+
+
 def test_a_directory_bucket_is_asked_only_what_it_can(s3: S3Settings) -> None:
     """S3 Express One Zone knows neither StartAfter nor prefixes that do not end with a slash."""
     made = client()

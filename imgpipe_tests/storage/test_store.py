@@ -8,7 +8,7 @@ import itertools
 import pytest
 
 from imgpipe.errors import ObjectChanged, ObjectExists, ObjectMissing, ObjectUnreadable
-from imgpipe.storage.store import ImageStore, check_key, is_hidden
+from imgpipe.storage.store import ImageStore, LeftOut, check_key, is_hidden
 
 
 def etag_of(store: ImageStore, key: str) -> str:
@@ -130,6 +130,13 @@ class TestContract:
         assert not store.exists(".git/x.png")
         assert store.read("a/.x.png") == b"x"
 
+    def test_any_key(self, store: ImageStore) -> None:
+        assert store.any_key() is None
+        store.write(".hidden.png", b"x")
+        assert store.any_key() is None
+        store.write("a/x.png", b"x")
+        assert store.any_key() == "a/x.png"
+
     @pytest.mark.parametrize(
         "key",
         ["", "/", "/etc/passwd", "../x.png", "a/../../x.png", "a//b.png", "a/", "./a.png", "a/.", "a\0b"],
@@ -144,6 +151,18 @@ class TestContract:
     def test_address(self, store: ImageStore) -> None:
         assert not store.url.endswith("/")
         assert store.uri("a/x.png") == f"{store.url}/a/x.png"
+
+
+def test_what_is_left_out_is_told_with_the_first_names() -> None:
+    left_out = LeftOut()
+    for _ in range(65):
+        left_out.add("files are results, below", "results/")
+    for number in range(4):
+        left_out.add("files are no images", f"{number}.txt")
+    assert left_out.describe(shown=3) == [
+        "65 files are results, below: results/",
+        "4 files are no images: 0.txt, 1.txt, 2.txt, ...",
+    ]
 
 
 def test_check_key_gives_the_parts() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterable
 from dataclasses import replace
 from fractions import Fraction
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import imagecodecs
 import numpy as np
 import numpy.typing as npt
+from PIL import _avif
 
 from imgpipe.errors import LimitExceeded, UnsupportedFormat
 from imgpipe.images import colour_description
@@ -57,8 +59,9 @@ def decode_avif(
             f"decoder takes, got {header.width}x{header.height}; convert it to PNG or TIFF, or reduce it"
         )
     items = _items(data, name, "AVIF")
+    blocks = [at for at, kind in items.kinds.items() if kind in (b"Exif", b"mime")]
     try:
-        decoded = imagecodecs.avif_decode(_pixel_file(data, items))
+        decoded = imagecodecs.avif_decode(_still(data, blocks))
     except imagecodecs.AvifError as exc:
         if any(known in str(exc) for known in _NOT_FOR_LIBAVIF):
             raise UnsupportedFormat(
@@ -74,7 +77,15 @@ def decode_avif(
         pixels = full_range(pixels, header.bit_depth)
     notes = list(meta.notes)
     pixels = _transformed(pixels, items.properties, notes)
-    return pixels, _metadata(items, notes, grey=pixels.shape[2] < 3)
+    exif = xmp = None
+    try:
+        if blocks:
+            *_, exif, _, xmp = _avif.AvifDecoder(_still(data, ()), "auto", 1).get_info()
+    except (RuntimeError, SyntaxError, ValueError) as exc:
+        notes.append(f"EXIF and XMP of the AVIF not carried: {exc}")
+    icc = _profile(items, notes, grey=pixels.shape[2] < 3)
+    meta = screen(icc, exif, xmp, notes)
+    return pixels, replace(meta, exif=reset_exif_orientation(meta.exif), xmp=reset_xmp_orientation(meta.xmp))
 
 
 def _items(data: bytes, name: str, fmt: str) -> Items:
@@ -88,15 +99,13 @@ def _items(data: bytes, name: str, fmt: str) -> Items:
     raise damaged(name, f"the {fmt} has no meta box")
 
 
-def _pixel_file(data: bytes, items: Items) -> bytes:
-    """``data`` for the decoder: with the major brand ``avif``, so that of an animation only the primary item
-    is decoded, and with EXIF and XMP of a type that the decoder ignores, so that damage in them is no matter.
-    """
+def _still(data: bytes, hidden: Iterable[int]) -> bytes:
+    """``data`` with the major brand ``avif``, so that of an animation only the primary item is read, and with
+    a type that libavif ignores at ``hidden``, so that damage in those items is no matter."""
     changed = bytearray(data)
     changed[8:12] = b"avif"
-    for kind, at in items.kinds:
-        if kind in (b"Exif", b"mime"):
-            changed[at : at + 4] = b"skip"
+    for at in hidden:
+        changed[at : at + 4] = b"skip"
     return bytes(changed)
 
 
@@ -127,20 +136,20 @@ def _frames(data: bytes, name: str) -> int:
     return frames
 
 
-def _metadata(items: Items, notes: list[str], *, grey: bool) -> Metadata:
-    if any(kind == b"tmap" for kind, _ in items.kinds):
+def _profile(items: Items, notes: list[str], *, grey: bool) -> bytes | None:
+    """The stored ICC profile, else one for the colours that ``nclx`` describes."""
+    if b"tmap" in items.kinds.values():
         notes.append("gain map (HDR) not carried: the base picture kept")
-    icc, described = None, None
-    for kind, body in items.properties:
-        if kind == b"colr" and body[:4] in (b"prof", b"rICC"):
-            icc = icc or body[4:]
-        elif kind == b"colr" and body[:4] == b"nclx" and described is None:
-            described = struct.unpack_from(">HH", body, 4)
-    if icc is None and described is not None:
-        icc, note = colour_description.from_cicp(*described, grey=grey)
-        notes += [note] if note else []
-    meta = screen(icc, items.exif, items.xmp, notes)
-    return replace(meta, exif=reset_exif_orientation(meta.exif), xmp=reset_xmp_orientation(meta.xmp))
+    described = [body for kind, body in items.properties if kind == b"colr"]
+    for body in described:
+        if body[:4] in (b"prof", b"rICC"):
+            return body[4:]
+    for body in described:
+        if body[:4] == b"nclx":
+            icc, note = colour_description.from_cicp(*struct.unpack_from(">HH", body, 4), grey=grey)
+            notes += [note] if note else []
+            return icc
+    return None
 
 
 def _transformed(

@@ -7,30 +7,32 @@ none takes an encoded picture that ends early, drops alpha that is 0 everywhere,
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+import imagecodecs
 import numpy as np
 import numpy.typing as npt
 
 from imgpipe.errors import UnsupportedFormat
-from imgpipe.images.container import Header, Metadata, damaged
+from imgpipe.images.container import Header, Metadata, damaged, dpi_of
 from imgpipe.images.metadata import screen
 
 #: Where the information header starts, and its sizes.
 _HEADER = 14
 _CORE, _INFO, _V2, _V3, _V4, _V5 = 12, 40, 52, 56, 108, 124
 _OS2 = {16, 64}
-#: Compression: none, masks, masks with alpha; run-length encoding -> bits per pixel, the last of OS/2 only.
-_PLAIN, _MASKS, _ALPHA_MASKS, _RLE24 = 0, 3, 6, 4
-_RLE = {1: 8, 2: 4, _RLE24: 24}
+#: Compression: none, masks, masks with alpha, run-length encoding -> bits per pixel.
+_PLAIN, _ALPHA_MASKS, _RLE = 0, 6, (1, 2, 4)
+_BITS = {0: (1, 2, 4, 8, 16, 24, 32), 1: (8,), 2: (4,), 3: (16, 24, 32), 4: (24,), 6: (16, 24, 32)}
+#: What only OS/2 has, and what OS/2 uses for something else.
+_ONLY_OS2, _NOT_OS2 = (4,), (3, 6)
 #: Red, green, blue, alpha of pixels that state no masks.
 _USUAL = {16: (0x7C00, 0x3E0, 0x1F, 0)}
 _BYTES = (0xFF0000, 0xFF00, 0xFF, 0)
 #: Colour spaces of V4 and V5 headers, as their four letters stand in the file.
 _CALIBRATED, _LINKED, _EMBEDDED = b"\0\0\0\0", b"KNIL", b"DEBM"
-_NIBBLES = bytes.maketrans(b"0123456789abcdef", bytes(range(16)))
+_METRES_PER_INCH = 0.0254
 
 Bytes = npt.NDArray[np.uint8]
 Samples = npt.NDArray[Any]
@@ -49,10 +51,11 @@ class _Layout:
     start: int
     masks: tuple[int, ...]
     palette: Bytes
+    dpi: tuple[float, float] | None
 
 
 def read(data: bytes, name: str) -> tuple[Header, Metadata]:
-    """Header and, from a V5 header, the profile.
+    """Header, resolution and, from a V5 header, the profile.
 
     Raises :class:`DecodeError` for a broken structure and :class:`UnsupportedFormat` for pixels that are
     packed as a JPEG, a PNG or a fax, or have other numbers of bits than 1, 2, 4, 8, 16, 24 and 32.
@@ -60,7 +63,8 @@ def read(data: bytes, name: str) -> tuple[Header, Metadata]:
     layout = _layout(data, name)
     depth = 16 if max(mask.bit_count() for mask in layout.masks) > 8 else 8
     icc, notes = _profile(data)
-    return Header("BMP", layout.width, layout.height, bit_depth=depth), screen(icc, None, None, notes)
+    header = Header("BMP", layout.width, layout.height, bit_depth=depth)
+    return header, replace(screen(icc, None, None, notes), dpi=layout.dpi)
 
 
 def read_pixels(data: bytes, name: str) -> tuple[Samples, tuple[str, ...]]:
@@ -78,7 +82,7 @@ def read_pixels(data: bytes, name: str) -> tuple[Samples, tuple[str, ...]]:
         stored = _rows(data, layout, name)
     stored = stored if layout.top_down else stored[::-1]
     if layout.bits <= 8:
-        return layout.palette[_indices(stored, layout)], notes
+        return layout.palette[stored], notes
     samples = _unmasked(stored.reshape(layout.height, layout.width, -1), layout.masks)
     if samples.shape[2] == 4 and not samples[..., 3].any():
         return samples[..., :3], ("alpha of the BMP is 0 everywhere: taken for opaque",)
@@ -87,21 +91,18 @@ def read_pixels(data: bytes, name: str) -> tuple[Samples, tuple[str, ...]]:
 
 def _layout(data: bytes, name: str) -> _Layout:
     start, size = struct.unpack_from("<II", data, 10)
-    if size == _CORE:
-        width, height, _, bits = struct.unpack_from("<HHHH", data, 18)
-        compression = colours = 0
-    else:
-        # A header of 16 bytes leaves out the later fields, which are 0 then.
-        head = data[_HEADER : _HEADER + min(size, _INFO)].ljust(_INFO, b"\0")
-        width, height, _, bits, compression, _, _, _, colours = struct.unpack_from("<iiHHIIiiI", head, 4)
+    # A header of 16 bytes leaves out the later fields, which are 0 then.
+    head = data[_HEADER : _HEADER + min(size, _INFO)].ljust(_INFO, b"\0")
+    sides = "HH" if size == _CORE else "ii"
+    width, height, _, bits, packing, _, *per_metre, colours = struct.unpack_from(f"<{sides}HHIIiiI", head, 4)
     if width <= 0 or not height:
         raise damaged(name, f"the BMP says {width}x{height} px")
-    if not _is_supported(bits, compression, os2=size in _OS2):
+    if bits not in _BITS.get(packing, ()) or packing in (_NOT_OS2 if size in _OS2 else _ONLY_OS2):
         raise UnsupportedFormat(
             f"{name}: expected a BMP of 1, 2, 4, 8, 16, 24 or 32 bits, plain, with masks or run-length "
-            f"encoded, got {bits} bits, compression {compression}, a header of {size} bytes; convert it"
+            f"encoded, got {bits} bits, compression {packing}, a header of {size} bytes; convert it"
         )
-    masks, end = _masks(data, size, bits, compression)
+    masks, end = _masks(data, size, bits, packing)
     if any((mask + (mask & -mask)) & mask for mask in masks):
         raise UnsupportedFormat(f"{name}: expected masks without gaps, got {masks}; convert the BMP to PNG")
     entry_bytes = 3 if size == _CORE else 4
@@ -111,21 +112,14 @@ def _layout(data: bytes, name: str) -> _Layout:
     if bits <= 8:
         count = min(colours or 1 << bits, 1 << bits, (start - end) // entry_bytes)
         palette = _palette(data[end : end + count * entry_bytes], entry_bytes, 1 << bits, name)
-    return _Layout(width, abs(height), height < 0, bits, compression, start, masks, palette)
-
-
-def _is_supported(bits: int, compression: int, *, os2: bool) -> bool:
-    if compression == _PLAIN:
-        return bits in (1, 2, 4, 8, 16, 24, 32)
-    if compression in (_MASKS, _ALPHA_MASKS):
-        return bits in (16, 24, 32) and not os2
-    return _RLE.get(compression) == bits and (os2 or compression != _RLE24)
+    dpi = dpi_of(*(value * _METRES_PER_INCH for value in per_metre))
+    return _Layout(width, abs(height), height < 0, bits, packing, start, masks, palette, dpi)
 
 
 def _masks(data: bytes, size: int, bits: int, compression: int) -> tuple[tuple[int, ...], int]:
     """The masks, and where the headers end. Masks stand in headers from V2 on, else behind them."""
     end = _HEADER + size
-    stated = struct.unpack("<4I", data[_HEADER + _INFO :][:16].ljust(16, b"\0"))
+    stated = struct.unpack("<4I", data[_HEADER + _INFO : _HEADER + _INFO + 16].ljust(16, b"\0"))
     usual = _USUAL.get(bits, _BYTES)
     if bits <= 8 or size in (_CORE, *_OS2) or (compression == _PLAIN and size < _V4):
         return usual, end
@@ -148,77 +142,65 @@ def _palette(stored: bytes, entry_bytes: int, size: int, name: str) -> Bytes:
 
 
 def _rows(data: bytes, layout: _Layout, name: str) -> Bytes:
-    """(height, bytes of a row without its padding), as they follow in the file."""
-    stride, row_bytes = (layout.width * layout.bits + 31) // 32 * 4, (layout.width * layout.bits + 7) // 8
-    needed = stride * (layout.height - 1) + row_bytes
+    """(height, bytes of a row without its padding), with a palette (height, width), as the rows follow in
+    the file."""
+    row_bits = layout.width * layout.bits
+    stride, row_bytes = (row_bits + 31) // 32 * 4, (row_bits + 7) // 8
+    needed = stride * (layout.height - 1) + row_bytes  # the last padding may be missing
     if layout.start + needed > len(data):
         raise damaged(
             name, f"the BMP's pixels take {needed} bytes from byte {layout.start}, it has {len(data)}"
         )
-    rows = np.frombuffer(data, np.uint8, min(stride * layout.height, len(data) - layout.start), layout.start)
-    if rows.size < stride * layout.height:  # the last padding may be missing
-        rows = np.pad(rows, (0, stride * layout.height - rows.size))
-    return rows.reshape(layout.height, stride)[:, :row_bytes]
-
-
-def _indices(stored: Bytes, layout: _Layout) -> Bytes:
-    if layout.bits == 8 or layout.compression in _RLE:
-        return stored
-    shifts = np.arange(8 - layout.bits, -1, -layout.bits, dtype=np.uint8)
-    spread = stored[..., None] >> shifts & np.uint8((1 << layout.bits) - 1)
-    return spread.reshape(layout.height, -1)[:, : layout.width]
+    stored = np.frombuffer(data, np.uint8, needed, layout.start)
+    rows = np.lib.stride_tricks.as_strided(stored, (layout.height, row_bytes), (stride, 1))
+    if layout.bits >= 8:
+        return rows
+    indices: Bytes = imagecodecs.packints_decode(rows.tobytes(), "B", layout.bits, runlen=layout.width)
+    return indices.reshape(layout.height, layout.width)
 
 
 def _runs(data: bytes, layout: _Layout, name: str) -> tuple[Bytes, tuple[str, ...]]:
-    """((height, width * bytes per pixel), notes). A run of one colour ends with its row, as everywhere."""
-    width, height, step = layout.width, layout.height, 3 if layout.bits == 24 else 1
+    """((height, width * bytes per pixel), notes); raises :class:`DecodeError` where pixels are missing.
+
+    A run of one colour ends with its row, as everywhere.
+    """
+    width, height, bits = layout.width, layout.height, layout.bits
+    step = 3 if bits == 24 else 1
     out = bytearray(width * height * step)
-    surplus = 0
-    for x, y, pixels in _pieces(data, layout, name):
-        start = (y * width + x) * step
-        fitting = pixels[: max(width - x, 0) * step]
-        out[start : start + len(fitting)] = fitting
-        surplus += len(pixels) - len(fitting) > step
-    notes = (f"{surplus} runs of the BMP go past the end of their row: cut off",) if surplus else ()
-    return np.frombuffer(out, np.uint8).reshape(height, width * step), notes
-
-
-def _pieces(data: bytes, layout: _Layout, name: str) -> Iterator[tuple[int, int, bytes]]:
-    """(column, row, pixels) of each run; raises :class:`DecodeError` where pixels are missing."""
-    bits, step = layout.bits, 3 if layout.bits == 24 else 1
-    at, x, y = layout.start, 0, 0
-    while y < layout.height:
-        count, code = data[at : at + 2].ljust(2, b"\0") if at + 2 <= len(data) else (0, 1)
-        size = 0
-        if at + 2 > len(data) and (y < layout.height - 1 or x < layout.width):
-            raise damaged(name, f"the run-length encoded BMP ends in row {y + 1} of {layout.height}")
-        if count:
-            pixels = _expanded(data[at + 1 : at + 1 + step], bits)
-            pixels = pixels * -(-count * step // len(pixels)) if pixels else b""
-            at += 1 + step
+    at, x, y, surplus = layout.start, 0, 0, 0
+    while y < height:
+        if at + 2 > len(data):
+            if y < height - 1 or x < width:
+                raise damaged(name, f"the run-length encoded BMP ends in row {y + 1} of {height}")
+            break
+        (count, code), size = data[at : at + 2], 0
+        if count:  # so many pixels of one colour, or of two in turn
+            pixels, at = _expanded(data[at + 1 : at + 1 + step], bits) * count, at + 1 + step
         elif code > 2:  # so many pixels as they are, padded to an even number of bytes
             count, size = code, -(-code * bits // 8)
-            pixels = _expanded(data[at + 2 : at + 2 + size], bits)
-            at += 2 + size + size % 2
+            pixels, at = _expanded(data[at + 2 : at + 2 + size], bits), at + 2 + size + size % 2
         elif code == 2:
             x, y, at = x + data[at + 2], y + data[at + 3], at + 4
             continue
         elif code == 1:
-            return
+            break
         else:
             x, y, at = 0, y + 1, at + 2
             continue
-        if len(pixels) < count * step or (
-            size and x + count > layout.width + 1
-        ):  # some writers fill up pairs
+        # Some writers fill up pairs.
+        if len(pixels) < count * step or (size and x + count > width + 1):
             raise damaged(name, f"a run of the BMP goes past the end of row {y + 1} or of the file")
-        yield x, y, pixels[: count * step]
+        start, fitting = (y * width + x) * step, pixels[: min(count, max(width - x, 0)) * step]
+        out[start : start + len(fitting)] = fitting
+        surplus += count - len(fitting) // step > 1
         x += count
+    notes = (f"{surplus} runs of the BMP go past the end of their row: cut off",) if surplus else ()
+    return np.frombuffer(out, np.uint8).reshape(height, width * step), notes
 
 
 def _expanded(packed: bytes, bits: int) -> bytes:
     """One byte for each pixel of 4 bits; others as they are."""
-    return packed.hex().encode().translate(_NIBBLES) if bits == 4 else packed
+    return imagecodecs.packints_decode(packed, "B", 4).tobytes() if bits == 4 and packed else packed
 
 
 def _unmasked(samples: Bytes, masks: tuple[int, ...]) -> Samples:
@@ -226,9 +208,8 @@ def _unmasked(samples: Bytes, masks: tuple[int, ...]) -> Samples:
     masks = masks if masks[3] else masks[:3]
     if all(mask in (0xFF, 0xFF00, 0xFF0000, 0xFF000000) for mask in masks):
         return samples[..., [mask.bit_length() // 8 - 1 for mask in masks]]
-    words = np.zeros(samples.shape[:2], np.uint32)
-    for index in range(samples.shape[2]):
-        words |= samples[..., index].astype(np.uint32) << np.uint32(8 * index)
+    spare = ((0, 0), (0, 0), (0, 4 - samples.shape[2]))
+    words = np.ascontiguousarray(np.pad(samples, spare)).view("<u4")[..., 0]
     full = 65535 if max(mask.bit_count() for mask in masks) > 8 else 255
     result = np.zeros((*words.shape, len(masks)), np.uint16 if full == 65535 else np.uint8)
     for index, mask in enumerate(masks):

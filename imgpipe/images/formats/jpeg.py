@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 from imgpipe.errors import UnsupportedFormat
-from imgpipe.images.container import Header, Metadata, damaged
+from imgpipe.images.container import Header, Metadata, damaged, dpi_of
 from imgpipe.images.metadata import orientation_of, screen
 
 _EXIF = b"Exif\0\0"
@@ -164,7 +164,7 @@ def _dpi(jfif: memoryview) -> tuple[float, float] | None:
         return None
     across, down = struct.unpack_from(">HH", jfif, 8)
     unit = 1.0 if jfif[7] == 1 else 2.54
-    return (across * unit, down * unit) if across and down else None
+    return dpi_of(across * unit, down * unit)
 
 
 def least_bytes(marker: int, body: bytes) -> int:

@@ -14,15 +14,18 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 import simplejpeg
+from PIL import ImageFile
 
 from imgpipe.errors import DecodeError, UnsupportedFormat
 from imgpipe.images.container import damaged
 from imgpipe.images.formats.jpeg_stream import Stream, take_apart
 
 _Space = Literal["GRAY", "RGB", "CMYK"]
+_SPACES: dict[int, _Space] = {1: "GRAY", 4: "CMYK"}
 #: jerror.h's JWRN_EXTRANEOUS_DATA.
 _LEFT_OVER = re.compile(r"(\d+) extraneous bytes before marker")
 _ADDED = bytes(64)
+_READ_AHEAD = 8
 #: An arithmetic decoder puts zeros in place of data that is missing, without a warning. Of bytes that are
 #: added to whole data it reports 61 and more: encoders leave out zeros at the end (T.81, D.1.8).
 _ARITHMETIC, _ADDED_REPORTED = (b"\xff\xc9", b"\xff\xca"), len(_ADDED) - 4
@@ -41,39 +44,62 @@ def decode_jpeg(data: bytes, name: str) -> tuple[npt.NDArray[np.uint8], str, tup
     colours that it cannot convert; the decoder's RuntimeError passes.
     """
     stream = take_apart(data, name)
-    whole = stream.data()
-    height, width, stored = _header(whole, name)
-    space: _Space = "GRAY" if stored == "Gray" else "CMYK" if stored in ("CMYK", "YCCK") else "RGB"
+    space = _SPACES.get(len(stream.frame.components), "RGB")
     decode = partial(simplejpeg.decode_jpeg, colorspace=space)
+    doubts = []
     try:
-        pixels = decode(whole)
+        pixels = decode(stream.data())
         if any(part[:2] in _ARITHMETIC for part in stream.parts):
-            _Search(stream, height * width, space).refuse_if_short(name)
+            _Search(stream, space).refuse_if_short(name)
     except ValueError as exc:
         if "Unsupported color conversion" in str(exc):
             raise _unsupported(name, str(exc)) from exc
-        if not _LEFT_OVER.search(str(exc)) or not stream.split():
+        if "subsampling" in str(exc):
+            pixels = _rarely_sampled(stream, space, name)
+            doubts.append("rare sampling factors in the JPEG: damage within its data would not be noticed")
+        elif not _LEFT_OVER.search(str(exc)) or not stream.split():
             raise _damage(name, str(exc)) from exc
-        before, behind = _Search(stream, height * width, space).take_out(name)
-        try:
-            pixels = decode(stream.data())
-        except ValueError as still:
-            raise _damage(name, str(still)) from still
-        stream.notes += [f"{before} bytes before restart markers or between scans"] if before else []
-        stream.notes += [f"{behind} bytes behind the picture"] if behind else []
-    notes = tuple(f"harmless oddity in the JPEG: {note}" for note in stream.notes)
+        else:
+            before, behind = _Search(stream, space).take_out(name)
+            try:
+                pixels = decode(stream.data())
+            except ValueError as still:
+                raise _damage(name, str(still)) from still
+            stream.notes += [f"{before} bytes before restart markers or between scans"] if before else []
+            stream.notes += [f"{behind} bytes behind the picture"] if behind else []
+    if zeros := stream.unlikely_zeros():
+        doubts.append(f"the JPEG's data ends in {zeros} zero bytes: its last pixels may be lost")
+    notes = *(f"harmless oddity in the JPEG: {note}" for note in stream.notes), *doubts
     return (~pixels if space == "CMYK" else pixels), space, notes
 
 
-def _header(data: bytes, name: str) -> tuple[int, int, str]:
-    """Height, width and colour space; simplejpeg knows no names for rare sampling factors."""
+def _rarely_sampled(stream: Stream, space: _Space, name: str) -> npt.NDArray[np.uint8]:
+    """By Pillow: simplejpeg takes no sampling factors that it has no name for.
+
+    Pillow passes libjpeg's warnings over, but stops where data is missing. So it is given no end marker: with
+    what it reads ahead added, the data must suffice, without its last bytes it must not.
+    """
+    if space == "CMYK":
+        raise _unsupported(name, "CMYK of rare sampling factors")
+    data = b"".join(stream.parts)
     try:
-        height, width, stored, _ = simplejpeg.decode_jpeg_header(data)
-    except (ValueError, RuntimeError, LookupError) as exc:
-        if isinstance(exc, LookupError) or "subsampling" in str(exc):
-            raise _unsupported(name, "rare sampling factors") from exc
-        raise
-    return height, width, stored
+        pixels = _by_pillow(data + bytes(_READ_AHEAD))
+    except OSError as exc:
+        if "truncated" in str(exc):
+            raise _damage(name, str(exc)) from exc
+        raise _unsupported(name, "rare sampling factors") from exc
+    try:
+        _by_pillow(data[: -2 * _READ_AHEAD])
+    except OSError:
+        return pixels
+    raise _damage(name, "it holds more than its picture")
+
+
+def _by_pillow(data: bytes) -> npt.NDArray[np.uint8]:
+    """Raises ``OSError`` where the data ends before the picture."""
+    parser = ImageFile.Parser()
+    parser.feed(data)
+    return np.array(parser.close())
 
 
 class _Search:
@@ -84,9 +110,9 @@ class _Search:
     together with what is left over.
     """
 
-    def __init__(self, stream: Stream, pixels: int, space: _Space) -> None:
+    def __init__(self, stream: Stream, space: _Space) -> None:
         self.stream, self.space = stream, space
-        self.tests_left = _SEARCH_PIXELS // pixels if stream.small_head is None else _MAX_TESTS
+        self.tests_left = _MAX_TESTS if stream.small_head else _SEARCH_PIXELS // stream.frame.pixels
 
     def take_out(self, name: str) -> tuple[int, int]:
         """How many bytes were cut: before markers, and behind the picture."""

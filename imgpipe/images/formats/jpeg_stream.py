@@ -14,13 +14,14 @@ from imgpipe.images.container import damaged
 from imgpipe.images.formats import jpeg
 
 _EOI = b"\xff\xd9"
-_DRI, _JFIF, _ADOBE = 0xDD, 0xE0, 0xEE
+_DHT, _DRI, _JFIF, _ADOBE = 0xC4, 0xDD, 0xE0, 0xEE
 #: What the pixels depend on: frame, tables (DHT, DAC, DQT, DRI), scans, and what the channels are. DE and DF
 #: announce a hierarchical JPEG, which libjpeg refuses.
-_KEPT = {*jpeg.SOF, 0xC4, 0xCC, 0xDB, _DRI, jpeg.SOS, _JFIF, _ADOBE, 0xDE, 0xDF}
+_KEPT = {*jpeg.SOF, _DHT, 0xCC, 0xDB, _DRI, jpeg.SOS, _JFIF, _ADOBE, 0xDE, 0xDF}
 _PROGRESSIVE = {0xC2, 0xC6, 0xCA, 0xCE}
 #: Sequential frames of DCT blocks, whose scans always say 0, 63, 0.
-_SEQUENTIAL = {0xC0, 0xC1, 0xC9}
+_HUFFMAN = {0xC0, 0xC1}
+_SEQUENTIAL = {*_HUFFMAN, 0xC9}
 _ALL_AT_ONCE = b"\0\x3f\0"
 _RESTART = re.compile(rb"\xff[\xd0-\xd7]")
 _MAX_STRETCHES = 1 << 20
@@ -38,6 +39,7 @@ class _Frame:
     #: Width and height in px of what is coded in turn, where all components are in one scan.
     unit: tuple[int, int]
     least_bytes: int
+    pixels: int
 
     def take(self, scan: bytes) -> None:
         """Note what a scan with this header (T.81, B.2.3) sends."""
@@ -67,7 +69,8 @@ class Stream:
     compressed data: of whole scans, or of their stretches between restart markers (:meth:`split`). ``notes``
     say what was left out or put right."""
 
-    parts: list[_Part] = field(default_factory=list)
+    frame: _Frame
+    parts: list[_Part]
     stretches: list[int] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     #: The parts before the compressed data with the size of two stretches, where these need no others.
@@ -89,6 +92,17 @@ class Stream:
         """How many bytes that are zero the compressed data ends in."""
         body = bytes(self.parts[self.stretches[-1]])
         return len(body) - len(body.rstrip(b"\0"))
+
+    def unlikely_zeros(self) -> int:
+        """:meth:`zeros_at_end` from 2 on, where zero bits are no ends of all blocks: no encoder ends so."""
+        head = b"".join(part[4:] for part in self.parts[: self.stretches[0]] if part[1] == _DHT)
+        at, shortest = 0, set()
+        while at + 17 < len(head):
+            if head[at] >> 4:  # a table of AC; its first code is all zeros
+                shortest.add(head[at + 17])
+            at += 17 + sum(head[at + 1 : at + 17])
+        zeros = self.zeros_at_end() if self.frame.marker in _HUFFMAN and shortest != {0} else 0
+        return zeros if zeros > 1 else 0
 
     def split(self) -> bool:
         """Make every stretch between two restart markers a part of its own; false where they are too many."""
@@ -125,8 +139,8 @@ def take_apart(data: bytes, name: str) -> Stream:
 
     Raises :class:`DecodeError` where scans are missing, or the data is too short for the picture.
     """
-    stream, view = Stream([data[:2]]), memoryview(data)
     frame = next(_frame(data[start:end]) for m, start, end in jpeg.segments(data, name) if m in jpeg.SOF)
+    stream, view = Stream(frame, [data[:2]]), memoryview(data)
     at, between, stored, ended = 2, 0, 0, False
     for marker, start, end in jpeg.segments(data, name):
         between += len(data[at:start].rstrip(b"\xff"))
@@ -151,7 +165,7 @@ def take_apart(data: bytes, name: str) -> Stream:
         raise damaged(name, f"the JPEG's compressed data is damaged ({missing})")
     stream.notes += [f"{between} bytes between segments"] if between else []
     stream.notes += [] if ended else ["no end marker behind the picture"]
-    stream.small_head = _small_head(stream, frame)
+    stream.small_head = _small_head(stream)
     return stream
 
 
@@ -162,10 +176,12 @@ def _frame(segment: bytes) -> _Frame:
     if len(factors) > 1:
         unit = (8 * max(h for h, _ in factors), 8 * max(v for _, v in factors))
     components = {component: [64] * 64 for component in listed[::3]}
-    return _Frame(segment[1], components, unit, jpeg.least_bytes(segment[1], segment[4:]))
+    height, width = struct.unpack_from(">HH", segment, 5)
+    return _Frame(segment[1], components, unit, jpeg.least_bytes(segment[1], segment[4:]), height * width)
 
 
-def _small_head(stream: Stream, frame: _Frame) -> list[_Part] | None:
+def _small_head(stream: Stream) -> list[_Part] | None:
+    frame = stream.frame
     head = stream.parts[: stream.stretches[0]]
     interval = next((int.from_bytes(part[4:6], "big") for part in head if part[1] == _DRI), 0)
     width = interval * frame.unit[0]

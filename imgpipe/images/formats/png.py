@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from imgpipe.errors import DecodeError, UnsupportedFormat
-from imgpipe.images.container import Header, Metadata, damaged
+from imgpipe.images.container import Header, Metadata, damaged, dpi_of
 from imgpipe.images.formats import png_colour
 from imgpipe.images.metadata import MAX_BLOCK_BYTES, orientation_of, screen
 
@@ -147,8 +147,8 @@ def _dpi(data: bytes, listed: list[Chunk]) -> tuple[float, float] | None:
     for chunk in listed:
         if chunk.kind == b"pHYs" and chunk.length == 9 and chunk.crc_holds(data):
             across, down, unit = struct.unpack(">IIB", chunk.body(data))
-            if unit == 1 and across and down:
-                return across * _METRES_PER_INCH, down * _METRES_PER_INCH
+            if unit == 1:
+                return dpi_of(across * _METRES_PER_INCH, down * _METRES_PER_INCH)
     return None
 
 

@@ -21,7 +21,8 @@ from imgpipe.images.formats.png import SIGNATURE, make_chunk
 from imgpipe.images.formats.png_filter import Bytes, Filter, filter_rows
 from imgpipe.images.image import Pixels
 
-Effort = Literal["fast", "balanced", "small"]
+#: ``loose`` and ``stored`` are for files that shall be large: codes without runs, and no compression at all.
+Effort = Literal["stored", "loose", "fast", "balanced", "small"]
 
 _COLOUR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}
 _IDAT_BYTES = 1 << 24
@@ -45,6 +46,8 @@ _RUNS = _Packing(1, zlib.Z_RLE)
 _CODES_ONLY = _Packing(1, zlib.Z_HUFFMAN_ONLY)
 #: Effort -> the filters and deflate parameters that are tried.
 _PLANS: dict[Effort, tuple[tuple[Filter, ...], tuple[_Packing, ...]]] = {
+    "stored": (("none",), (_Packing(0),)),
+    "loose": (("paeth",), (_Packing(1, zlib.Z_HUFFMAN_ONLY),)),
     "fast": (("paeth",), (_RUNS, _CODES_ONLY, _Packing(3, toll=1.03))),
     "balanced": (("paeth", "adaptive"), (_RUNS, _CODES_ONLY, _Packing(6, toll=1.01))),
     "small": (

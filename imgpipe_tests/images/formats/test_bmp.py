@@ -168,6 +168,7 @@ def test_run_length_encoding(name: str) -> None:
     data = bmp_file(runs, (5, 3), bits, compression=compression, palette=COLOURS[:16])
     indices = np.array([[int(index) for index in row] for row in expected])
     assert np.array_equal(read(data).pixels, COLOURS[indices])
+    assert read(data).notes == ()
 
 
 def test_a_run_that_goes_past_its_row_is_cut_off_with_a_note() -> None:
@@ -189,10 +190,15 @@ def test_run_length_encoding_of_os2_in_24_bits() -> None:
     decoded = read(bmp_file(runs, (5, 3), 24, compression=4, header=64))
     text = [b"\0" * 15, b"abcdefghixyzxyz", b"abc" * 5]
     assert np.array_equal(decoded.pixels, np.array([list(row) for row in text]).reshape(3, 5, 3)[..., ::-1])
+    assert decoded.notes == ()
 
 
 @pytest.mark.parametrize(
-    "runs", [b"\5\1\0\0\5\2", b"\5\1\0\0\0\5\1\2", b"\5", b"", b"\0\x09" + b"\1" * 10, b"\5\1\0\2\1"]
+    "runs",
+    [
+        *(b"\5\1\0\0\5\2", b"\5\1\0\0\0\5\1\2", b"\5", b"", b"\5\1\0\2\1"),
+        b"\0\7" + b"\1" * 8 + b"\0\1",
+    ],
 )
 def test_runs_that_are_cut_off_or_too_long_are_damage(runs: bytes) -> None:
     with pytest.raises(DecodeError, match=r"^x\.bmp: .*fetch or export it again"):
@@ -210,9 +216,9 @@ def test_missing_rows_are_damage_and_missing_padding_is_not() -> None:
 @pytest.mark.parametrize(
     ("bits", "more"),
     [
-        (0, {"compression": 4, "header": 124}),
+        (24, {"compression": 4, "header": 124}),
         (0, {"compression": 5, "header": 124}),
-        (1, {"compression": 3, "header": 64}),
+        (16, {"compression": 3, "header": 64}),
         (64, {}),
         (8, {"compression": 2}),
         (32, {"compression": 11}),

@@ -107,6 +107,17 @@ def test_something_else_in_place_of_the_end_marker(kind: str, instead: bytes) ->
     _same_as(data[:-2] + instead, data, "no end marker")
 
 
+def test_zero_bytes_that_no_encoder_ends_with_are_noted() -> None:
+    data = _kind("baseline")
+    for count in (2, 3, 8):
+        image = decode(data[: -2 - count] + bytes(count) + data[-2:], name="a.jpg", limits=LimitSettings())
+        assert image.notes == (f"the JPEG's data ends in {count} zero bytes: its last pixels may be lost",)
+    buffer = io.BytesIO()
+    PIL.Image.new("RGB", (160, 16), "white").save(buffer, "JPEG", optimize=True)
+    assert buffer.getvalue()[-5:-2] == bytes(3)
+    assert decode(buffer.getvalue(), name="a.jpg", limits=LimitSettings()).notes == ()
+
+
 @pytest.mark.parametrize("kind", ["baseline", "progressive"])
 @pytest.mark.parametrize(
     "junk", [b"\n" * 7, b"\xff\0\xff\0", b"vendor", b"\xff\x4d", b"\0", b"ab\xff\x12\xff\0cd"]
@@ -283,11 +294,6 @@ def _with_frame(data: bytes, marker: int) -> bytes:
     return data.replace(b"\xff\xc0", bytes((0xFF, marker)), 1)
 
 
-def _sampled(data: bytes, factors: int) -> bytes:
-    at = data.index(b"\xff\xc0") + 11
-    return data[:at] + bytes((factors,)) + data[at + 1 :]
-
-
 def _height_behind(data: bytes) -> bytes:
     at = data.index(b"\xff\xc0") + 5
     return data[:at] + b"\0\0" + data[at + 2 : -2] + b"\xff\xdc\0\4" + data[at : at + 2] + b"\xff\xd9"
@@ -301,7 +307,6 @@ def _height_behind(data: bytes) -> bytes:
         (_with_frame(_jpeg(), 0xCB), "got a lossless one with arithmetic coding"),
         (_with_frame(_jpeg(), 0xC3), "color conversion"),
         (_height_behind(_jpeg()), "height stands behind the picture"),
-        *[(_sampled(_jpeg(subsampling=0), factors), "rare sampling") for factors in (0x14, 0x31, 0x42, 0x24)],
     ],
 )
 def test_kinds_that_are_not_read_are_not_called_damaged(data: bytes, words: str) -> None:

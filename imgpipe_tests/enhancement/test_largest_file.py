@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from imgpipe.enhancement import workbench as module
 from imgpipe.enhancement.formats import Encoding
 from imgpipe.enhancement.saving import Saved, save
-from imgpipe.enhancement.target_size import MAX_ATTEMPTS
+from imgpipe.enhancement.workbench import MAX_ATTEMPTS
 from imgpipe.errors import EncodeError
 from imgpipe.images.decode import decode
 from imgpipe.images.image import Image
@@ -48,8 +48,8 @@ PICTURES = {
 
 def check_sound(saved: Saved, image: Image, wanted: EnhanceSettings) -> None:
     """What holds whatever the target."""
-    assert wanted.target_bytes is not None
-    assert saved.target_met is (len(saved.data) <= wanted.target_bytes)
+    assert wanted.max_bytes is not None
+    assert saved.max_bytes_met is (len(saved.data) <= wanted.max_bytes)
     assert 1 <= len(saved.attempts) <= MAX_ATTEMPTS
     assert len(saved.data) in {attempt.bytes for attempt in saved.attempts}
     assert saved.image.width >= min(wanted.min_width, image.width)
@@ -58,29 +58,29 @@ def check_sound(saved: Saved, image: Image, wanted: EnhanceSettings) -> None:
     assert saved.image.bit_depth == image.bit_depth
     assert all(a.quality is None or 90 <= a.quality <= wanted.quality for a in saved.attempts)
     assert all(0 < a.scale <= 1 for a in saved.attempts)
-    assert bool(saved.reasons) == (not saved.target_met or saved.image.width < image.width)
+    assert bool(saved.reasons) == (not saved.max_bytes_met or saved.image.width < image.width)
 
 
 @pytest.mark.parametrize("target", [1_000_000, 100_000, 25_000, 1_500])
 @pytest.mark.parametrize("name", list(PICTURES))
 def test_pictures_of_every_kind(name: str, target: int) -> None:
-    image, wanted = PICTURES[name], SMALL.model_copy(update={"target_bytes": target})
+    image, wanted = PICTURES[name], SMALL.model_copy(update={"max_bytes": target})
     saved = save(image, wanted)
     check_sound(saved, image, wanted)
     back = decode(saved.data, name="x", limits=LimitSettings())
     assert (back.width, back.height) == (saved.image.width, saved.image.height)
     if target >= 25_000:
         assert len(saved.attempts) <= 9, [(a.format, a.quality, a.scale) for a in saved.attempts]
-        assert saved.target_met, [(a.format, a.quality, a.scale, a.bytes) for a in saved.attempts]
+        assert saved.max_bytes_met, [(a.format, a.quality, a.scale, a.bytes) for a in saved.attempts]
 
 
 def test_nothing_is_lost_where_a_lossless_file_is_small_enough() -> None:
     image = PICTURES["drawing"]
-    first = save(image, SMALL.model_copy(update={"target_bytes": 1_000_000}))
+    first = save(image, SMALL.model_copy(update={"max_bytes": 1_000_000}))
     assert [(a.format, a.effort) for a in first.attempts] == [("PNG", "fast")]
     png = len(first.data)
-    harder = save(image, SMALL.model_copy(update={"target_bytes": int(png * 0.6)}))
-    assert harder.target_met
+    harder = save(image, SMALL.model_copy(update={"max_bytes": int(png * 0.6)}))
+    assert harder.max_bytes_met
     assert harder.quality is None, harder.attempts
     assert harder.image is image
 
@@ -93,7 +93,7 @@ def test_the_highest_quality_that_fits() -> None:
     }
     for best in range(90, 100):
         target = (sizes[best] + sizes[best + 1]) // 2
-        wanted = EnhanceSettings(save_format_priority=("JPEG",), quality=100, target_bytes=target)
+        wanted = EnhanceSettings(save_format_priority=("JPEG",), quality=100, max_bytes=target)
         saved = save(image, wanted)
         assert saved.quality == best, f"target {target} of {sizes}"
         assert saved.image is image
@@ -102,12 +102,12 @@ def test_the_highest_quality_that_fits() -> None:
 
 def test_quality_before_scale_and_alpha_never_lossy() -> None:
     image = PICTURES["noise RGBA"]
-    saved = save(image, SMALL.model_copy(update={"target_bytes": 60_000}))
-    assert saved.target_met
+    saved = save(image, SMALL.model_copy(update={"max_bytes": 60_000}))
+    assert saved.max_bytes_met
     assert {a.format for a in saved.attempts} == {"PNG", "WEBP"}
     assert all(a.quality is None for a in saved.attempts)
     assert saved.image.width < image.width
-    opaque = save(PICTURES["noise RGB"], SMALL.model_copy(update={"target_bytes": 60_000}))
+    opaque = save(PICTURES["noise RGB"], SMALL.model_copy(update={"max_bytes": 60_000}))
     order = [a.scale for a in opaque.attempts]
     full = [a for a in opaque.attempts if a.scale == 1]
     assert order == [1.0] * len(full) + order[len(full) :], "every quality is tried at full size first"
@@ -117,7 +117,7 @@ def test_quality_before_scale_and_alpha_never_lossy() -> None:
 @pytest.mark.parametrize("target", [20_000, 50_000, 90_000])
 def test_no_smaller_than_needed(target: int) -> None:
     """The file fills most of what it may have, and a somewhat larger picture would not fit."""
-    saved = save(PICTURES["noise RGB"], SMALL.model_copy(update={"target_bytes": target}))
+    saved = save(PICTURES["noise RGB"], SMALL.model_copy(update={"max_bytes": target}))
     assert target * 0.85 <= len(saved.data) <= target
     scale = saved.image.width / 400
     too_large = [a.scale for a in saved.attempts if a.bytes > target and a.quality == saved.quality]
@@ -125,20 +125,20 @@ def test_no_smaller_than_needed(target: int) -> None:
 
 
 def test_a_target_out_of_reach_is_reported_with_the_smallest_file() -> None:
-    wanted = EnhanceSettings(min_width=200, min_height=150, target_bytes=2_000)
+    wanted = EnhanceSettings(min_width=200, min_height=150, max_bytes=2_000)
     saved = save(PICTURES["noise RGB"], wanted)
-    assert saved.target_met is False
+    assert saved.max_bytes_met is False
     assert (saved.image.width, saved.image.height) == (200, 150)
     assert len(saved.data) == min(a.bytes for a in saved.attempts)
-    assert "target_bytes=2,000 not reached" in saved.reasons[0]
+    assert "max_bytes=2,000 not reached" in saved.reasons[0]
     assert "no less than 200x150 px" in saved.reasons[0]
     only_png = save(PICTURES["noise RGB"], wanted.model_copy(update={"save_format_priority": ("PNG",)}))
     assert "allow WEBP or JPEG" in only_png.reasons[0]
 
 
 def test_a_picture_below_the_minimum_is_never_reduced() -> None:
-    saved = save(PICTURES["noise RGB"], EnhanceSettings(target_bytes=10_000))
-    assert saved.target_met is False
+    saved = save(PICTURES["noise RGB"], EnhanceSettings(max_bytes=10_000))
+    assert saved.max_bytes_met is False
     assert saved.image.width == 400
     assert all(a.scale == 1 for a in saved.attempts)
 
@@ -147,7 +147,7 @@ def test_smaller_pictures_are_made_from_the_source() -> None:
     """Enlarged and reduced to where it was, the picture is the source itself, not a resize of a resize."""
     source = Image(noise(100, 100, 4))
     larger = replace(source, pixels=np.repeat(np.repeat(source.pixels, 2, axis=0), 2, axis=1))
-    wanted = EnhanceSettings(min_width=100, min_height=100, target_bytes=1_000, save_format_priority=("PNG",))
+    wanted = EnhanceSettings(min_width=100, min_height=100, max_bytes=1_000, save_format_priority=("PNG",))
     saved = save(larger, wanted, source=source)
     assert saved.image is source
 
@@ -158,17 +158,17 @@ def test_metadata_counts() -> None:
     image = replace(
         tagged(noise(300, 400)), exif=None, xmp=rng.integers(0, 256, 60_000).astype(np.uint8).tobytes()
     )
-    saved = save(image, SMALL.model_copy(update={"target_bytes": 90_000}))
-    assert saved.target_met
+    saved = save(image, SMALL.model_copy(update={"max_bytes": 90_000}))
+    assert saved.max_bytes_met
     assert len(saved.attempts) <= MAX_ATTEMPTS
     assert len(saved.data) > 80_000
 
 
 def test_sixteen_bits_that_must_become_eight_do_so_at_every_scale() -> None:
     pixels = noise(300, 400).astype(np.uint16) * 257
-    wanted = SMALL.model_copy(update={"target_bytes": 30_000, "save_format_priority": ("WEBP", "JPEG")})
+    wanted = SMALL.model_copy(update={"max_bytes": 30_000, "save_format_priority": ("WEBP", "JPEG")})
     saved = save(Image(pixels), wanted, source=Image(pixels))
-    assert saved.target_met
+    assert saved.max_bytes_met
     assert saved.image.bit_depth == 8
     assert saved.image.width < 400
     assert "reduced to 8" in saved.reasons[0]
@@ -184,9 +184,9 @@ def test_a_cliff_where_no_law_holds(cliff: int, expected: int, monkeypatch: pyte
         return bytes(5_000 if image.width <= cliff else 10_001)
 
     monkeypatch.setattr(module, "write", pretend)
-    wanted = EnhanceSettings(min_width=60, min_height=1, target_bytes=10_000)
+    wanted = EnhanceSettings(min_width=60, min_height=1, max_bytes=10_000)
     saved = save(Image(np.zeros((400, 800, 3), np.uint8)), wanted)
-    assert saved.target_met
+    assert saved.max_bytes_met
     assert len(saved.attempts) <= MAX_ATTEMPTS
     assert expected <= saved.image.width <= cliff
 
@@ -221,7 +221,7 @@ def test_any_law_of_growth(
 
     assume(target >= fixed + 200)  # or the metadata leave no room for a picture
     image = Image(np.zeros((400, 800, 4 if alpha else 3), np.uint8), xmp=bytes(fixed) or None)
-    wanted = EnhanceSettings(min_width=least, min_height=1, target_bytes=target)
+    wanted = EnhanceSettings(min_width=least, min_height=1, max_bytes=target)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "write", pretend)
         patch.setattr(module, "resample", shrink)
@@ -229,6 +229,6 @@ def test_any_law_of_growth(
     check_sound(saved, image, wanted)
     lowest = Encoding("WEBP", None if alpha else 90)
     fitting = [side for side in range(least, 801) if size(lowest, side) <= target]
-    assert saved.target_met == bool(fitting)
-    if saved.target_met and saved.image.width < 800:
+    assert saved.max_bytes_met == bool(fitting)
+    if saved.max_bytes_met and saved.image.width < 800:
         assert saved.image.width >= 0.75 * fitting[-1] - 2, f"{fitting[-1]} px would have fitted"

@@ -20,10 +20,6 @@ from imgpipe.enhancement.formats import LOWEST_QUALITY, Encoding, encoding_for
 from imgpipe.enhancement.workbench import Candidate, Workbench
 from imgpipe.settings import EnhanceSettings
 
-#: Encodings tried for one picture, all steps together. Pictures take 1 to 9; the rest is for targets of a
-#: hundredth of their size and for sizes that follow no law.
-MAX_ATTEMPTS = 12
-
 #: A file whose pixels fill this share of what the target leaves them is not worth another encoding.
 _CLOSE_ENOUGH = 0.92
 #: The share that the search aims at: a little below all of it, since an overshoot costs an encoding.
@@ -33,13 +29,13 @@ _AIM = 0.97
 _LOSSLESS_REACH = 4.0
 
 
-def reach(bench: Workbench, settings: EnhanceSettings, target_bytes: int) -> Candidate | None:
-    """The first file of at most ``target_bytes`` in the order above, ``None`` where there is none; every
+def reach(bench: Workbench, settings: EnhanceSettings, max_bytes: int) -> Candidate | None:
+    """The first file of at most ``max_bytes`` in the order above, ``None`` where there is none; every
     attempt stays on the bench, the smallest file too."""
     return (
-        _by_format(bench, settings, target_bytes)
-        or _by_quality(bench, settings, target_bytes)
-        or _by_scale(bench, settings, target_bytes)
+        _by_format(bench, settings, max_bytes)
+        or _by_quality(bench, settings, max_bytes)
+        or _by_scale(bench, settings, max_bytes)
     )
 
 
@@ -102,7 +98,7 @@ def _by_quality(bench: Workbench, settings: EnhanceSettings, target: int) -> Can
 def _highest_quality(bench: Workbench, best: Candidate, too_high: int, target: int) -> Candidate:
     """Between ``best``, which fits, and the quality ``too_high``, which does not."""
     fits = LOWEST_QUALITY
-    while too_high - fits > 1 and len(bench.attempts) < MAX_ATTEMPTS:
+    while too_high - fits > 1 and bench.attempts_left:
         middle = (fits + too_high) // 2
         candidate = bench.make(Encoding(best.encoding.format, middle))
         if candidate is not None and candidate.size_bytes <= target:
@@ -121,9 +117,9 @@ def _by_scale(bench: Workbench, settings: EnhanceSettings, target: int) -> Candi
     seen = {too_large: bench.sizes[encoding]}
     best: Candidate | None = None
     fits = 0
-    while too_large > max(least, fits + 1) and len(bench.attempts) < MAX_ATTEMPTS:
+    while too_large > max(least, fits + 1) and bench.attempts_left:
         # While a few are left, it must be known whether the target can be reached at all.
-        doubtful = best is None and len(bench.attempts) >= MAX_ATTEMPTS - 3
+        doubtful = best is None and bench.attempts_left <= 3
         side = least if doubtful else _next_side(seen, fits, too_large, least, target, fixed)
         candidate = bench.make(encoding, side)
         if candidate is None:

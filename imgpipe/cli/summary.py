@@ -1,0 +1,116 @@
+"""What commands over a data set print: progress, failures, checks, counts, where results are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from rich.box import SIMPLE
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from imgpipe.cli.common import EXIT_IMAGES, EXIT_INFRASTRUCTURE, EXIT_OK, err, out
+from imgpipe.cli.console import escape
+from imgpipe.config import Settings
+from imgpipe.engines.rejections import causes_in_words
+from imgpipe.engines.shard import RowListener
+from imgpipe.engines.status import (
+    ShardStatus,
+)
+from imgpipe.records import ImageRow, Status
+from imgpipe.stages.chain import steps
+from imgpipe.storage import keys
+from imgpipe.storage.opening import Stores
+from imgpipe.storage.sealed import SealedShards
+
+if TYPE_CHECKING:
+    from dagster import AssetCheckEvaluation
+
+
+@contextmanager
+def row_progress(settings: Settings, pending: Sequence[ShardStatus]) -> Iterator[RowListener]:
+    """A bar per asset over all images of the pending shards, advanced by the yielded listener.
+
+    Failures are printed as they happen.
+    """
+    total = sum(status.images for status in pending)
+    columns = (TextColumn("{task.description:<16}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=out, transient=not out.is_terminal) as progress:
+        bars = {step.asset: progress.add_task(step.asset, total=total) for step in steps(settings)}
+
+        def show(asset: str, shard: str, row: ImageRow, computed: bool) -> None:
+            progress.advance(bars[asset])
+            if computed and row.status in (Status.ERROR, Status.REJECTED):
+                progress.console.print(describe_failure(asset, row))
+
+        yield show
+
+
+def describe_failure(asset: str, row: ImageRow) -> str:
+    """One line for one image that is not good, with markup."""
+    colour = "red" if row.status is Status.ERROR else "yellow"
+    why = f"{row.error_class}: {row.error_message}" if row.error_class else "; ".join(row.reasons)
+    return f"[{colour}]{row.status.value}[/] {asset} {escape(row.source_key)}: {escape(why)}"
+
+
+def print_damage(statuses: Sequence[ShardStatus]) -> list[str]:
+    """Name the tables that cannot be read, whose rows are made again; returns what stops whole shards."""
+    for problem in (text for status in statuses for text in status.damaged):
+        out.print(f"[yellow]its rows are made again:[/] {escape(problem)}")
+    return [f"shard {status.shard}: {status.stopped}" for status in statuses if status.stopped]
+
+
+def code_unless_damaged(sealed: SealedShards, code: int) -> int:
+    """The exit code of a command that went on without the shards whose manifest cannot be read."""
+    return print_not_done([f"shard {shard}: {exc}" for shard, exc in sealed.damaged.items()], code)
+
+
+def print_not_done(problems: Sequence[str], code: int) -> int:
+    """Name what stopped single shards; returns ``code``, or that of a failed infrastructure."""
+    for problem in problems:
+        err.print(f"[bold red]not done[/]: {escape(problem)}")
+    return EXIT_INFRASTRUCTURE if problems else code
+
+
+def print_checks(evaluations: Sequence[AssetCheckEvaluation]) -> None:
+    """One line per check over the partitions of this run, with the description of its first failure."""
+    if not evaluations:
+        return
+    table = Table(title="checks", box=SIMPLE)
+    for name in ("check", "asset", "passed", "what failed"):
+        table.add_column(name, overflow="fold")
+    grouped: dict[tuple[str, str], list[AssetCheckEvaluation]] = {}
+    for one in evaluations:
+        grouped.setdefault((one.asset_key.to_user_string(), one.check_name), []).append(one)
+    for (asset, check), members in grouped.items():
+        failed = [one for one in members if not one.passed]
+        colour = "green" if not failed else "yellow" if _only_warns(failed) else "red"
+        passed = f"[{colour}]{len(members) - len(failed)} of {len(members)}[/]"
+        said = "".join(f"{one.severity.value} {one.partition}: {one.description}" for one in failed[:1])
+        more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
+        table.add_row(check, asset, passed, escape(said + more))
+    out.print(table)
+
+
+def _only_warns(failed: Sequence[AssetCheckEvaluation]) -> bool:
+    return all(one.severity.value == "WARN" for one in failed)
+
+
+def print_counts(counts: Mapping[str, int], causes: Mapping[str, int]) -> None:
+    """As in ``37 images: 7 ok, 30 rejected: 30 x matte not sure; 0 error, 0 skipped``."""
+    ok, rejected, *others = (f"{counts.get(status.value, 0)} {status.value}" for status in Status)
+    why = f": {escape(causes_in_words(causes))};" if causes else ","
+    out.print(f"{counts.get('n', 0)} images: {ok}, {rejected}{why} {', '.join(others)}")
+
+
+def print_report_place(settings: Settings, stores: Stores) -> None:
+    page = keys.report_key(settings.dataset, "index.html")
+    if stores.output.exists(page):
+        out.print(f"report: {escape(stores.output.uri(page))}")
+    out.print(f"output: {escape(stores.output.url)}")
+
+
+def exit_code(counts: Mapping[str, int]) -> int:
+    """1 where an image failed or was rejected."""
+    return EXIT_IMAGES if counts.get("error", 0) + counts.get("rejected", 0) else EXIT_OK

@@ -1,0 +1,93 @@
+"""Jobs that wait for their turn, and the threads that compute them."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from imgpipe.engines.stop import GRACE_SECONDS, STOP, Stopped
+from imgpipe.errors import LeaseHeld
+from imgpipe.inference.threads import usable_cores
+from imgpipe.jobs.book import Job, JobBook
+
+log = logging.getLogger(__name__)
+
+
+class JobQueue:
+    """At most ``jobs.max_waiting`` jobs, computed in the order in which they came.
+
+    The store knows every job: what is in memory here is only whose turn it is.
+    """
+
+    def __init__(self, book: JobBook) -> None:
+        self._book = book
+        self._limit = book.base.jobs.max_waiting
+        self._waiting: queue.SimpleQueue[tuple[Job, bool] | None] = queue.SimpleQueue()
+        self._places = 0
+        self._mine: set[str] = set()
+        self._lock = threading.Lock()
+        count = book.base.jobs.at_once or usable_cores() + 2
+        self._threads = [
+            threading.Thread(target=self._work, name=f"job-{number}", daemon=True) for number in range(count)
+        ]
+
+    def start(self) -> None:
+        """Take up what an earlier process has left, and begin."""
+        for job in self._book.unfinished():
+            self.put(job, again=True)
+        for thread in self._threads:
+            thread.start()
+
+    @contextmanager
+    def place(self) -> Iterator[bool]:
+        """Whether there is a place for one more job; it is held within the block, for :meth:`put`."""
+        with self._lock:
+            free = self._places + self._waiting.qsize() < self._limit
+            self._places += free
+        try:
+            yield free
+        finally:
+            with self._lock:
+                self._places -= free
+
+    def put(self, job: Job, *, again: bool = False) -> None:
+        """Let a job wait for its turn; ``again``: an earlier process may have died of it."""
+        self._mine.add(job.id)
+        self._waiting.put((job, again))
+
+    def has(self, job_id: str) -> bool:
+        """Whether a job that came to this process waits or is computed."""
+        return job_id in self._mine
+
+    @property
+    def length(self) -> int:
+        """Jobs that wait."""
+        return self._waiting.qsize()
+
+    def stop(self) -> None:
+        """Let jobs in flight end within seconds; the others stay in the store for the next process."""
+        STOP.request()
+        for _ in self._threads:
+            self._waiting.put(None)
+        for thread in self._threads:
+            thread.join(GRACE_SECONDS + 1)
+        STOP.clear()
+
+    def _work(self) -> None:
+        while (item := self._waiting.get()) is not None:
+            job, again = item
+            try:
+                STOP.check()
+                self._book.run(job, again=again)
+            except Stopped:
+                return
+            except LeaseHeld as exc:
+                log.info("%s: left to another process: %s", job.id, exc)
+            except Exception:
+                # The store, or a defect: the job keeps its place in the store, this thread its work.
+                log.exception("%s: not finished; the next start tries it again", job.id)
+            finally:
+                self._mine.discard(job.id)

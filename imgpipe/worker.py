@@ -1,0 +1,86 @@
+"""A RunPod worker: ``python -m imgpipe.worker``, or :func:`handler` from Python.
+
+One job is one picture. Models stay loaded between jobs. With ``IMGPIPE_OUTPUT`` set, jobs and their files
+are kept there as `imgpipe serve` keeps them, and answers hold ``output_url``; else everything stays in memory
+and answers hold ``image_base64``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import functools
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from imgpipe.config import Settings, load_settings
+from imgpipe.engines.shard import RowListener, ignore_row
+from imgpipe.errors import ImgpipeError
+from imgpipe.jobs.book import JobBook, open_book
+from imgpipe.jobs.request import NAME, read_order, said
+from imgpipe.records import ImageRow
+from imgpipe.storage.memory import MemoryStore
+from imgpipe.storage.opening import Stores
+
+
+def handler(job: Mapping[str, Any], on_row: RowListener = ignore_row) -> dict[str, Any]:
+    """Process ``job["input"]``: ``{image_base64 | image_url, actions, config}``.
+
+    Returns ``{image_base64 | output_url, actions_applied, quality, timings}`` or, in RunPod's form,
+    ``{"error": ...}``. A picture that the checks reject is returned, with its verdict in ``quality``.
+    """
+    try:
+        order = read_order(job.get("input"), _settings())
+        book = _stored() if _settings().output else JobBook(_in_memory(), _settings())
+        accepted = book.add(order)
+        book.run(accepted, on_row)
+        answer = book.answer(accepted)
+        if "error" in answer:
+            return answer
+        picture = book.picture(accepted)
+        if _settings().output:
+            return {"output_url": picture.address, **answer}
+        data = base64.b64encode(book.read(accepted, picture.name)).decode()
+        return {"image_base64": data, **answer}
+    except ImgpipeError as exc:
+        return {"error": said(exc)}
+
+
+def main() -> None:
+    """Take jobs from RunPod, or serve the SDK's local test server (``--rp_serve_api``)."""
+    try:
+        import runpod
+    except ModuleNotFoundError as exc:
+        raise SystemExit(f"{exc}; install imgpipe[worker]") from exc
+
+    reports = "RUNPOD_WEBHOOK_POST_OUTPUT" in os.environ
+
+    async def process(job: dict[str, Any]) -> dict[str, Any]:
+        """In a thread: others are received and answered meanwhile."""
+
+        def report(asset: str, shard: str, row: ImageRow, computed: bool) -> None:
+            runpod.serverless.progress_update(job, f"{asset}: {row.status.value}")
+
+        return await asyncio.to_thread(handler, job, report if reports else ignore_row)
+
+    at_once = max(1, _settings().jobs.at_once)
+    runpod.serverless.start({"handler": process, "concurrency_modifier": lambda current: at_once})
+
+
+@functools.cache
+def _settings() -> Settings:
+    return load_settings()
+
+
+@functools.cache
+def _stored() -> JobBook:
+    return open_book(_settings())
+
+
+def _in_memory() -> Stores:
+    return Stores(MemoryStore(shown=NAME), MemoryStore())
+
+
+if __name__ == "__main__":
+    main()
