@@ -31,9 +31,9 @@ import PIL.Image
 from PIL import features
 
 from imgpipe.images.decode import decode
-from imgpipe.images.decoder import IsolatedDecoder
 from imgpipe.images.encode import encode
 from imgpipe.images.image import Image
+from imgpipe.images.isolation import IsolatedDecoder
 from imgpipe.pixels.resize import resize
 from imgpipe.samples.drawings import draw_samples
 from imgpipe.settings import IsolationSettings, LimitSettings

@@ -16,8 +16,8 @@ from imgpipe.engines.review import with_document
 from imgpipe.engines.reviewing import reviews_of
 from imgpipe.engines.work import ObjectRef, WorkItem
 from imgpipe.errors import ConfigError, EncodeError
+from imgpipe.images.decoder import source_decoder
 from imgpipe.images.image import Image
-from imgpipe.pictures.decoders import source_decoder
 from imgpipe.pictures.reader import PictureReader
 from imgpipe.records import ImageRow, Status
 from imgpipe.review.book import Decisions

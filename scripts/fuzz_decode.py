@@ -25,9 +25,9 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from imgpipe.errors import ImgpipeError
-from imgpipe.images.decoder import IsolatedDecoder
 from imgpipe.images.encode import encode
 from imgpipe.images.image import Image
+from imgpipe.images.isolation import IsolatedDecoder
 from imgpipe.images.metadata import without_exif_thumbnail, without_xmp_thumbnails
 from imgpipe.settings import IsolationSettings, LimitSettings
 from imgpipe_tests.images.seeds import seed_files

@@ -117,7 +117,7 @@ def _opencv() -> Finding:
 
 def _isolation(settings: Settings) -> Finding:
     """Whether decoding workers start, and what this kernel lets them do."""
-    from imgpipe.images.decoder import IsolatedDecoder
+    from imgpipe.images.isolation import IsolatedDecoder
 
     if settings.isolation.mode == "none":
         return None, "isolation.mode=none: files are decoded in this process, with all that it may do"

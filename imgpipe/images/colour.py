@@ -64,7 +64,7 @@ def fitted(image: Image) -> Image:
     if space is None or np.abs(space.shown(greys) * 255 - greys).max() <= SRGB_TOLERANCE_255:
         note = "ICC profile for RGB not carried: this grey picture looks the same without it"
         return replace(image, icc=None, notes=(*image.notes, note))
-    pixels = _with_three_colours(image.pixels)
+    pixels = cast(Pixels, three_channels(cast(Any, image.pixels)))
     return replace(image, pixels=pixels, notes=(*image.notes, "grey with an ICC profile for RGB: made RGB"))
 
 
@@ -106,7 +106,7 @@ def to_srgb8(image: Image) -> npt.NDArray[np.uint8]:
     image = fitted(image)
     space = space_of(image.icc)
     pixels = to_8_bit(image.pixels) if space is None else _in_srgb(image, space, np.dtype(np.uint8))
-    return np.ascontiguousarray(_with_three_colours(pixels))
+    return np.ascontiguousarray(three_channels(pixels))
 
 
 def from_srgb(image: Image, icc: bytes | None) -> Image:
@@ -120,7 +120,7 @@ def from_srgb(image: Image, icc: bytes | None) -> Image:
         return image
     pixels = np.empty((image.height, image.width, 3 + image.has_alpha), np.uint16)
     for rows in _strips(image):
-        part = _with_three_colours(image.pixels[rows]).astype(np.float32) / np.float32(image.max_value)
+        part = three_channels(image.pixels[rows]).astype(np.float32) / np.float32(image.max_value)
         pixels[rows, :, :3] = space.levels(srgb_linear(part[..., :3]))
         pixels[rows, :, 3:] = part[..., 3:] * np.float32(65535) + np.float32(0.5)
     return replace(image, pixels=pixels, icc=icc)
@@ -154,13 +154,7 @@ def to_8_bit(pixels: Pixels) -> npt.NDArray[np.uint8]:
     return np.asarray(pixels, np.uint8)
 
 
-def _with_three_colours(pixels: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """(height, width, 1..4) -> (height, width, 3 or 4), C-contiguous where grey is repeated."""
-    if pixels.shape[2] > 2:
-        return pixels
-    return np.ascontiguousarray(np.dstack([*[pixels[..., :1]] * 3, pixels[..., 1:]]))
-
-
-def three_channels(colour: npt.NDArray[_Value]) -> npt.NDArray[_Value]:
-    """(height, width, 1 or 3) -> (height, width, 3): grey is repeated."""
-    return np.repeat(colour, 3, axis=2) if colour.shape[2] == 1 else colour
+def three_channels(pixels: npt.NDArray[_Value]) -> npt.NDArray[_Value]:
+    """(height, width, 1..4) -> (height, width, 3 or 4): grey is repeated, alpha stays."""
+    repeats = {1: [3], 2: [3, 1]}.get(pixels.shape[2])
+    return pixels if repeats is None else np.repeat(pixels, repeats, axis=2)

@@ -11,7 +11,7 @@ import pytest
 
 from imgpipe.cli import doctor
 from imgpipe.config import Settings
-from imgpipe.images.decoder import IsolatedDecoder
+from imgpipe.images.isolation import IsolatedDecoder
 from imgpipe.settings import IsolationSettings, S3Settings, UpscaleSettings
 from imgpipe.storage.opening import open_store
 from imgpipe_tests.storage.faulty_server import error, faulty_server, reverse

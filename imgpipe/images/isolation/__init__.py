@@ -8,25 +8,36 @@ do is :mod:`imgpipe.images.worker`.
 
 from __future__ import annotations
 
+import atexit
 import os
 import queue
 import sys
 import threading
-from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
-from imgpipe.errors import ConfigError, DecodeError, ImgpipeError, LimitExceeded
+import numpy as np
+
+from imgpipe.errors import ConfigError, DecodeError, ImgpipeError, LimitExceeded, ProfileUnusable
+from imgpipe.images.container import Header
+from imgpipe.images.image import Image
 from imgpipe.images.isolation.channel import Answer, Buffer
 from imgpipe.images.isolation.process import WorkerLost, WorkerProcess
-from imgpipe.settings import IsolationSettings
+from imgpipe.images.srgb import Floats
+from imgpipe.settings import IsolationSettings, LimitSettings
 
 _Answer = TypeVar("_Answer", bound=Answer)
 
+_kept: dict[tuple[IsolationSettings, int, int], IsolatedDecoder] = {}
+_keeping = threading.Lock()
 
-class WorkerPool:
-    """At most ``workers`` processes; callers from several threads wait for an idle one.
 
-    Raises :class:`ConfigError` where processes cannot be limited (anywhere but on Linux).
+class IsolatedDecoder:
+    """Decodes in worker processes, at most ``workers`` at a time; further callers wait for an idle one.
+
+    Raises :class:`ConfigError` where processes cannot be limited (anywhere but on Linux). Each method raises
+    what the function raises that it names, with the same message; besides, :class:`DecodeError` where the
+    worker crashed, was killed, or took longer than ``timeout_seconds``, :class:`LimitExceeded` where
+    ``max_memory_bytes`` did not suffice, and :class:`ConfigError` where no worker can be started.
     """
 
     def __init__(self, settings: IsolationSettings, workers: int) -> None:
@@ -46,15 +57,28 @@ class WorkerPool:
         for _ in range(workers):
             self._idle.put(None)
 
-    def ask(
-        self, expected: type[_Answer], do: str, bulk: Sequence[Buffer], name: str, arguments: dict[str, Any]
-    ) -> _Answer:
-        """What a worker makes of ``bulk``; ``name`` is for messages.
+    def decode(self, data: bytes, *, name: str, limits: LimitSettings) -> Image:
+        """As :func:`imgpipe.images.decode.decode`."""
+        return self._ask(Image, "decode", [data], name, {"limits": limits.model_dump()})
 
-        Raises the error that it answers; besides, :class:`DecodeError` where the worker crashed, was killed,
-        or took longer than ``timeout_seconds``, and :class:`LimitExceeded` where ``max_memory_bytes`` did not
-        suffice. :class:`ConfigError` where no worker can be started.
-        """
+    def header(self, data: bytes, *, name: str) -> Header:
+        """As :func:`imgpipe.images.header.describe`."""
+        return self._ask(Header, "header", [data], name, {})
+
+    def linear_srgb(self, icc: bytes, values: Floats) -> Floats:
+        """As :func:`imgpipe.images.lcms.linear_srgb`."""
+        given = np.ascontiguousarray(values, np.float32)
+        arguments = {"icc_bytes": len(icc), "shape": given.shape}
+        bulk: list[Buffer] = [icc, given.data.cast("B")]
+        shown: Floats = self._ask(np.ndarray, "linear_srgb", bulk, "an ICC profile", arguments)
+        if shown.shape != given.shape or not np.isfinite(shown).all():
+            raise ProfileUnusable("it gives numbers that are not finite, or not as many as are needed")
+        return shown
+
+    def _ask(
+        self, expected: type[_Answer], do: str, bulk: list[Buffer], name: str, arguments: dict[str, Any]
+    ) -> _Answer:
+        """What a worker makes of ``bulk``; ``name`` is for messages."""
         self._refuse_misuse()
         worker, keep = self._idle.get(), False
         try:
@@ -102,8 +126,29 @@ class WorkerPool:
                     worker.stop()
                 self._idle.put(None)
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def _refuse_misuse(self) -> None:
         if self._closed:
             raise ImgpipeError("the decoder is closed; open a new one")
         if os.getpid() != self._owner:
             raise ImgpipeError("the decoder was opened before this process was forked; open one in each")
+
+
+def kept_decoder(settings: IsolationSettings, workers: int = 0) -> IsolatedDecoder:
+    """A decoder of at most ``workers`` processes, 0 for one per core; never more than there are cores.
+
+    It is kept for the life of the process, so that its workers stay warm: the same arguments give the same
+    one, but after a fork.
+    """
+    cores = os.cpu_count() or 1
+    key = (settings, min(workers or cores, cores), os.getpid())
+    with _keeping:
+        if key not in _kept:
+            _kept[key] = IsolatedDecoder(settings, key[1])
+            atexit.register(_kept[key].close)
+        return _kept[key]

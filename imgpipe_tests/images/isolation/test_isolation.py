@@ -25,14 +25,13 @@ from imgpipe.errors import ConfigError, DecodeError, ImgpipeError, LimitExceeded
 from imgpipe.images import icc_tables, lcms, rgb_space
 from imgpipe.images.colour import to_srgb
 from imgpipe.images.decode import decode
-from imgpipe.images.decoder import Decoder, InProcessDecoder, IsolatedDecoder, open_decoder
+from imgpipe.images.decoder import Decoder, InProcessDecoder, source_decoder
 from imgpipe.images.encode import encode
 from imgpipe.images.image import Image
-from imgpipe.images.isolation import confinement, process
+from imgpipe.images.isolation import IsolatedDecoder, _kept, confinement, process
 from imgpipe.images.isolation.channel import INVALID_MESSAGE, unpack
 from imgpipe.images.isolation.process import _WORKER_CODE
 from imgpipe.images.rgb_space import space_of
-from imgpipe.pictures import decoders
 from imgpipe.settings import IsolationSettings, LimitSettings
 from imgpipe_tests.images import hostile, profiles, sources
 
@@ -69,12 +68,9 @@ def _nothing_leaks() -> Iterator[None]:
 
 
 def _end_warm() -> None:
-    for decoder in decoders._warm.values():
+    for decoder in _kept.values():
         decoder.close()
-    for pool in icc_tables._pools.values():
-        pool.close()
-    decoders._warm.clear()
-    icc_tables._pools.clear()
+    _kept.clear()
 
 
 def _new_since(before: tuple[set[int], int, set[str]]) -> bool:
@@ -165,12 +161,12 @@ def test_little_cms_reads_no_profile_in_this_process(monkeypatch: pytest.MonkeyP
         own = decode(encode(Image(pixels, icc=icc)), name="own", limits=LIMITS)
         expected = profiles.by_pillow(pixels, icc or sources.srgb())
         assert np.abs(to_srgb(own).pixels.astype(int) - expected).max() <= 1
-    assert not icc_tables._pools
+    assert not _kept
     table = profiles.table()
     own = decode(encode(Image(pixels, icc=table)), name="own", limits=LIMITS)
     assert own.icc == table
     assert np.abs(to_srgb(own).pixels.astype(int) - profiles.by_pillow(pixels, table)).max() <= 1
-    assert len(icc_tables._pools) == 1
+    assert len(_kept) == 1
     with pytest.raises(ProfileUnusable, match="Little CMS cannot use it"):
         space_of(profiles.without_tags())
 
@@ -499,13 +495,17 @@ def test_what_cannot_start_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
             decoder.decode(GOOD, name="good", limits=LIMITS)
 
 
-def test_open_decoder_follows_the_mode() -> None:
-    with open_decoder(IsolationSettings(mode="none"), 3) as decoder:
-        assert isinstance(decoder, InProcessDecoder)
-        image = decoder.decode(GOOD, name="good", limits=LIMITS)
-    with open_decoder(IsolationSettings(), 3) as decoder:
-        assert isinstance(decoder, IsolatedDecoder)
-        _assert_same(decoder.decode(GOOD, name="good", limits=LIMITS), image)
+def test_the_sources_decoder_follows_the_mode_is_kept_and_never_larger_than_the_machine(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    monkeypatch.setattr(icc_tables, "_settings", IsolationSettings())
+    assert isinstance(source_decoder(IsolationSettings(mode="none"), 3), InProcessDecoder)
+    settings = IsolationSettings(timeout_seconds=3)
+    assert source_decoder(settings) is source_decoder(settings, 2) is source_decoder(settings, 9)
+    assert source_decoder(settings, 1) is not source_decoder(settings)
+    assert isinstance(source_decoder(settings), IsolatedDecoder)
+    _end_warm()
 
 
 def test_the_owner_loads_no_decoder_and_the_worker_nothing_else() -> None:
