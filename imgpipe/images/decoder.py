@@ -2,27 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Protocol
-
 from imgpipe.images import icc_tables
 from imgpipe.images.container import Header
 from imgpipe.images.image import Image
-from imgpipe.images.isolation import kept_decoder
+from imgpipe.images.isolation import IsolatedDecoder, kept_decoder
 from imgpipe.settings import IsolationSettings, LimitSettings
 
 
-class Decoder(Protocol):
-    """Decodes files; may be called from several threads at once."""
-
-    def decode(self, data: bytes, *, name: str, limits: LimitSettings) -> Image:
-        """As :func:`imgpipe.images.decode.decode`, errors included."""
-
-    def header(self, data: bytes, *, name: str) -> Header:
-        """As :func:`imgpipe.images.header.describe`, errors included."""
-
-
 class InProcessDecoder:
-    """Decodes in the calling thread: faster, for trusted sources and imgpipe's own files."""
+    """Decodes in the calling thread: faster, for trusted sources and imgpipe's own files. Methods as
+    :class:`~imgpipe.images.isolation.IsolatedDecoder`'s."""
 
     def decode(self, data: bytes, *, name: str, limits: LimitSettings) -> Image:
         from imgpipe.images.decode import decode
@@ -33,6 +22,9 @@ class InProcessDecoder:
         from imgpipe.images.header import describe
 
         return describe(data, name)
+
+
+Decoder = InProcessDecoder | IsolatedDecoder
 
 
 def source_decoder(settings: IsolationSettings, workers: int = 0) -> Decoder:
