@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,21 +59,16 @@ def evaluate(
     max_rejected_share: float = AssetSettings().max_rejected_share,
 ) -> AssetCheckResult:
     """One check over one shard's finished table; with a ``gallery`` the failing images are shown."""
-    if name in CHECKS:
-        found = _score_finding(name, rows, stores, gallery)
-    elif name == "rows_conserved":
-        found = _rows_conserved(rows, manifest)
-    elif name == "rejected_share":
-        found = _rejected_share(rows, stores, gallery, max_rejected_share)
-    elif name == "no_errors":
-        found = _no_errors(rows, stores, gallery)
-    elif name == "none_waiting":
-        found = _none_waiting(rows, stores, gallery)
-    elif name == "review":
-        found = _review(rows, stores, gallery)
-    else:
-        found = _models_as_configured(rows)
-    passed, severity, said, metadata = found
+    findings: Mapping[str, Callable[[], _Finding]] = {
+        "rows_conserved": lambda: _rows_conserved(rows, manifest),
+        "rejected_share": lambda: _rejected_share(rows, stores, gallery, max_rejected_share),
+        "no_errors": lambda: _no_errors(rows, stores, gallery),
+        "none_waiting": lambda: _none_waiting(rows, stores, gallery),
+        "review": lambda: _review(rows, stores, gallery),
+        "models_as_configured": lambda: _models_as_configured(rows),
+    }
+    finding = findings.get(name, lambda: _score_finding(name, rows, stores, gallery))
+    passed, severity, said, metadata = finding()
     return AssetCheckResult(
         check_name=name, passed=passed, severity=severity, description=said, metadata=metadata
     )

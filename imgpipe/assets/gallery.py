@@ -77,13 +77,14 @@ class Gallery:
         links = [self._links(one.image_id) for one in chosen]
         linked = any(links)
         columns = ("image", "source", "result", "difference", "why", *(("files",) if linked else ()))
-        after = (
-            []
-            if len(shown) == len(chosen)
-            else [f"and {len(shown) - len(chosen)} more; the report shows them"]
-        )
+        more = len(shown) - len(chosen)
+        after = [f"and {more} more; the report shows them"] if more else []
         if not linked:
-            after += [f"Files, below {code_cell(self._stores.output.url)}:", self._file_list(chosen)]
+            listed = (code_cell(key) for one in chosen for _, key in self._own_files(one.image_id))
+            after += [
+                f"Files, below {code_cell(self._stores.output.url)}:",
+                "\n".join(f"- {cell}" for cell in listed),
+            ]
         words = [(code_cell(one.image_id), plain_cell(one.why[:_WHY_LENGTH])) for one in chosen]
         text_bytes = len("".join([*links, *after, *(part for pair in words for part in pair)]).encode())
         budget = _picture_budget(len(chosen), max(len(chosen), of), text_bytes)
@@ -115,9 +116,6 @@ class Gallery:
             if image_id in rows:
                 yield from rows[image_id].files.items()
 
-    def _file_list(self, chosen: Sequence[Shown]) -> str:
-        return "\n".join(f"- {code_cell(key)}" for one in chosen for _, key in self._own_files(one.image_id))
-
     @cached_property
     def _tables(self) -> dict[str, dict[str, ImageRow]]:
         """asset -> image -> row, of the tables that exist."""
@@ -141,14 +139,11 @@ def worst_first(rows: Iterable[ImageRow], count: int) -> list[Shown]:
     """
     from imgpipe.report.selection import worst_first as ranked
 
-    shown = [row for row in rows if row.status is Status.REJECTED or _is_scored(row)]
+    present = [row for row in rows if row.status is not Status.SKIPPED]
+    shown = [row for row in present if row.status is Status.REJECTED or "psnr_y" in row.metrics]
     scores = [row.metrics.get("psnr_y", math.inf) for row in shown]
     first = ranked([row.status.value for row in shown], scores)[:count]
     return [Shown(shown[i].image_id, "; ".join(shown[i].reasons) or _scores(shown[i])) for i in first]
-
-
-def _is_scored(row: ImageRow) -> bool:
-    return row.status is not Status.SKIPPED and "psnr_y" in row.metrics
 
 
 def _scores(row: ImageRow) -> str:

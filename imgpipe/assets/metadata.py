@@ -36,8 +36,8 @@ def shard_metadata(
     values: dict[str, Any] = {
         "images": counts["n"],
         **{status.value: counts[status.value] for status in Status},
-        "rejected_share": _share(counts["rejected"], counts["n"]),
-        "error_share": _share(counts["error"], counts["n"]),
+        "rejected_share": counts["rejected"] / max(counts["n"], 1),
+        "error_share": counts["error"] / max(counts["n"], 1),
         "computed": result.computed,
         "kept_from_before": result.kept,
         "wall_seconds": round(result.wall_seconds, 3),
@@ -110,10 +110,6 @@ def review_counts(rows: Sequence[ImageRow]) -> dict[str, Any]:
     }
 
 
-def _share(part: int, whole: int) -> float:
-    return part / whole if whole else 0.0
-
-
 def _speed(result: ShardResult) -> dict[str, Any]:
     if not result.computed or result.wall_seconds <= 0:
         return {}
@@ -126,10 +122,10 @@ def _speed(result: ShardResult) -> dict[str, Any]:
 
 
 def _seconds(rows: Sequence[ImageRow]) -> dict[str, Any]:
-    totals: dict[str, float] = {}
+    totals = {name: 0.0 for row in rows for name in row.seconds}
     for row in rows:
         for name, seconds in row.seconds.items():
-            totals[name] = totals.get(name, 0.0) + seconds
+            totals[name] += seconds
     return {f"seconds_{name}": round(total, 4) for name, total in totals.items()}
 
 
@@ -138,10 +134,7 @@ def _cost(result: ShardResult, cost: CostSettings) -> dict[str, Any]:
     if cost.price_per_hour is None or not result.computed:
         return {}
     hours = result.wall_seconds / result.computed * 1000 / 3600
-    return {
-        "cost_per_1000_images": round(hours * cost.price_per_hour, 4),
-        "currency": cost.currency,
-    }
+    return {"cost_per_1000_images": round(hours * cost.price_per_hour, 4), "currency": cost.currency}
 
 
 def _compute(rows: Sequence[ImageRow], *, gpu: bool) -> dict[str, Any]:
@@ -164,13 +157,12 @@ def _compute(rows: Sequence[ImageRow], *, gpu: bool) -> dict[str, Any]:
 
 def _models(rows: Sequence[ImageRow]) -> dict[str, Any]:
     used = {row.model for row in rows if row.model is not None}
-    values: dict[str, Any] = {}
-    if used:
-        values["models"] = [model.as_dict() for model in sorted(used, key=str)]
     fallbacks = sorted({model.fallback_reason for model in used if model.fallback_reason})
-    if fallbacks:
-        values["fallback"] = "; ".join(fallbacks)
-    return values
+    values = {
+        "models": [model.as_dict() for model in sorted(used, key=str)],
+        "fallback": "; ".join(fallbacks),
+    }
+    return {name: value for name, value in values.items() if value}
 
 
 def _scores(rows: Sequence[ImageRow]) -> dict[str, Any]:

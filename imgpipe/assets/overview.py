@@ -74,7 +74,7 @@ def _status_bar(frame: pd.DataFrame) -> Iterator[str]:
     for status in _COLOURS:
         count = int((frame["status"] == status.value).sum())
         share = width * count / max(len(frame), 1)
-        yield _rect(x, 40, share, 18, status)
+        yield f'<rect class="fill-{status.value}" x="{x:.1f}" y="40" width="{share:.1f}" height="18"/>'
         yield f'<circle class="fill-{status.value}" cx="{label + 5:.0f}" cy="71" r="5"/>'
         yield _text(label + 14, 75, f"{count:,} {status.value}")
         x, label = x + share, label + 130
@@ -82,17 +82,16 @@ def _status_bar(frame: pd.DataFrame) -> Iterator[str]:
 
 def _shard_columns(frame: pd.DataFrame) -> Iterator[str]:
     """One column per shard, its images by status as shares."""
+    from imgpipe.report.histogram import stacked_bars
+
     shards = sorted(frame["shard"].astype(str).unique(), key=keys.shard_index)[-_SHARDS:]
     yield _text(_MARGIN, 104, f"shards {shards[0]} to {shards[-1]}" if shards else "no shards yet")
     step = min(40.0, (_WIDTH - 2 * _MARGIN) / max(len(shards), 1))
     counts = frame.groupby(["shard", "status"]).size()
     for index, shard in enumerate(shards):
-        mine = counts.loc[shard]
-        y = 152.0
-        for status in _COLOURS:
-            tall = 40 * int(mine.get(status.value, 0)) / int(mine.sum())
-            y -= tall
-            yield _rect(_MARGIN + index * step, y, max(step - 2, 1), tall, status)
+        mine = counts.loc[shard] * 40 / counts.loc[shard].sum()
+        heights = {status: float(mine.get(status.value, 0)) for status in _COLOURS}
+        yield from stacked_bars(_MARGIN + index * step, max(step - 2, 1), 152, heights)
 
 
 def _histograms(frame: pd.DataFrame) -> Iterator[str]:
@@ -171,11 +170,6 @@ def _thumbnail(output: ImageStore, key: str, x: float, width: float) -> str:
         f'<image x="{x:.1f}" y="{_STRIP_Y}" width="{width:.1f}" height="{_SIDE}" '
         f'preserveAspectRatio="xMidYMid meet" href="{data_address("image/webp", data)}"/>'
     )
-
-
-def _rect(x: float, y: float, width: float, height: float, status: Status) -> str:
-    size = f'width="{width:.1f}" height="{height:.1f}"'
-    return f'<rect class="fill-{status.value}" x="{x:.1f}" y="{y:.1f}" {size}/>'
 
 
 def _text(x: float, y: float, text: str, kind: str = "") -> str:

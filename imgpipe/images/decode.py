@@ -107,7 +107,7 @@ def _decode(data: bytes, header: Header, meta: Metadata, limits: LimitSettings, 
 def _decode_png(data: bytes, header: Header, name: str) -> _Array:
     try:
         pixels = imagecodecs.png_decode(png.pixel_file(data, name))
-    except imagecodecs.PngError as exc:
+    except (imagecodecs.PngError, UnicodeError) as exc:  # where its message is no text
         raise png.diagnose(data, name) from exc
     return pixels.reshape(header.height, header.width, -1)
 

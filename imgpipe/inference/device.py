@@ -56,7 +56,10 @@ def may_use_cuda(setting: str) -> bool:
     if setting != "auto":
         return setting == "cuda"
     hidden = os.environ.get("CUDA_VISIBLE_DEVICES", "0").strip() in ("", "-1", "NoDevFiles")
-    return not hidden and _may_have_cuda() and (_torch_may_have_cuda() or _onnxruntime_has_cuda())
+    if hidden or not _may_have_cuda():
+        return False
+    torch = _version("torch")
+    return bool(torch and not torch.endswith("+cpu")) or bool(_version("onnxruntime-gpu"))
 
 
 def bf16_pays(proc: Path = _PROC) -> bool:
@@ -67,13 +70,7 @@ def bf16_pays(proc: Path = _PROC) -> bool:
     others emulate bf16 or were never measured. ``proc``: where the proc file system is mounted; without one
     (not Linux) the answer is no.
     """
-    cpuinfo = proc / "cpuinfo"
-    if not cpuinfo.is_file():
-        return False
-    found: dict[str, str] = {}
-    for line in cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines():
-        key, _, value = line.partition(":")
-        found.setdefault(key.strip(), value.strip())
+    found = _values(proc / "cpuinfo", ":")
     flags = found.get("flags", "").split()
     return "amx_bf16" in flags or ("avx512_bf16" in flags and found.get("vendor_id") == "AuthenticAMD")
 
@@ -114,7 +111,9 @@ def available_memory_bytes(device: str, *, proc: Path = _PROC, cgroup: Path = _C
         free, _ = torch.cuda.mem_get_info(device)
         unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return int(free + unused)
-    amounts = [*_meminfo_available(proc), *_cgroup_remaining(proc, cgroup)]
+    amounts = [*_cgroup_remaining(proc, cgroup)]
+    if available := _values(proc / "meminfo", ":").get("MemAvailable"):
+        amounts.append(int(available.split()[0]) * 1024)
     if not amounts:
         raise ModelError(
             f"free memory is unknown: expected {proc}/meminfo or a cgroup limit under {cgroup}; "
@@ -123,32 +122,22 @@ def available_memory_bytes(device: str, *, proc: Path = _PROC, cgroup: Path = _C
     return max(0, min(amounts))
 
 
-def _has_torch() -> bool:
-    return importlib.util.find_spec("torch") is not None
-
-
 def _may_have_cuda() -> bool:
     """Whether a driver of NVIDIA's is to be seen; torch, whose import takes seconds, is not asked."""
     return not _PROC.is_dir() or any(path.exists() for path in _DRIVERS)
 
 
-def _torch_may_have_cuda() -> bool:
+def _version(package: str) -> str:
+    """Of an installed package, else empty."""
     try:
-        return not importlib.metadata.version("torch").endswith("+cpu")
+        return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
-        return False
-
-
-def _onnxruntime_has_cuda() -> bool:
-    try:
-        return bool(importlib.metadata.version("onnxruntime-gpu"))
-    except importlib.metadata.PackageNotFoundError:
-        return False
+        return ""
 
 
 def _why_no_cuda() -> str:
     """Empty where CUDA works, else the reason and what to do."""
-    if not _has_torch():
+    if importlib.util.find_spec("torch") is None:
         return "torch is not installed: pip install 'imgpipe[gpu]'"
     import torch
 
@@ -168,16 +157,6 @@ def _native_precision(device: str) -> str:
     if major >= 8:
         return "bf16"
     return "fp16" if major == 7 else "fp32"
-
-
-def _meminfo_available(proc: Path) -> Iterator[int]:
-    meminfo = proc / "meminfo"
-    if not meminfo.is_file():
-        return
-    for line in meminfo.read_text(encoding="utf-8").splitlines():
-        key, _, value = line.partition(":")
-        if key == "MemAvailable":
-            yield int(value.split()[0]) * 1024
 
 
 def _cgroup_remaining(proc: Path, cgroup: Path) -> Iterator[int]:
@@ -208,14 +187,12 @@ def _folder_remaining(folder: Path, limit: str, usage: str, droppable: str) -> I
     if text == "max":
         return
     used = int((folder / usage).read_text(encoding="utf-8"))
-    yield int(text) - max(0, used - _stat_value(folder / "memory.stat", droppable))
+    cached = int(_values(folder / "memory.stat", " ").get(droppable, 0))
+    yield int(text) - max(0, used - cached)
 
 
-def _stat_value(path: Path, key: str) -> int:
-    if not path.is_file():
-        return 0
-    for line in path.read_text(encoding="utf-8").splitlines():
-        name, _, value = line.partition(" ")
-        if name == key:
-            return int(value)
-    return 0
+def _values(path: Path, separator: str) -> dict[str, str]:
+    """Key -> value of the lines of a file of the kernel's; empty where it is absent."""
+    lines = path.read_text("utf-8", "replace").splitlines() if path.is_file() else []
+    pairs = (line.partition(separator) for line in lines)
+    return {key.strip(): value.strip() for key, _, value in pairs}

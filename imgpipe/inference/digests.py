@@ -11,10 +11,10 @@ import hashlib
 import json
 import logging
 import os
-import tempfile
 from pathlib import Path
 
-from imgpipe.errors import ModelError
+from imgpipe.errors import ModelError, StorageError
+from imgpipe.storage.local import LocalStore
 
 _LOG = logging.getLogger(__name__)
 
@@ -85,14 +85,7 @@ def _read_note(path: Path, stat: os.stat_result) -> str | None:
 
 def _write_note(path: Path, stat: os.stat_result, digest: str) -> None:
     value = {"size_bytes": stat.st_size, "mtime_ns": stat.st_mtime_ns, "sha256": digest}
-    temporary = ""
     try:
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            os.fchmod(file.fileno(), stat.st_mode & 0o666)  # whoever may read the weights may read the note
-            json.dump(value, file)
-        Path(temporary).replace(note_path(path))
-    except OSError as exc:
+        LocalStore(path.parent).write(note_path(path).name, json.dumps(value).encode(), overwrite=True)
+    except StorageError as exc:
         _LOG.warning("%s: its digest cannot be remembered, every start hashes it: %s", path, exc)
-        if temporary:
-            Path(temporary).unlink(missing_ok=True)

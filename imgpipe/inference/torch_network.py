@@ -71,16 +71,11 @@ class TorchNetwork:
         finite either; torch's own errors pass through (see :func:`imgpipe.inference.failures.translated`).
         """
         pixels = torch.from_numpy(np.ascontiguousarray(windows)).to(self.device).permute(0, 3, 1, 2)
-        for start, rows in _strips(self._active, pixels):
-            if not _is_finite(rows):
-                break
-            yield start, rows.permute(0, 2, 3, 1).contiguous()
-        else:
-            return
-        if self.precision != "fp32":
-            self._fp32_retries += len(windows)
+        for module in (self._active,) if self.precision == "fp32" else (self._active, self._full):
+            if module is not self._active:
+                self._fp32_retries += len(windows)
             # The full module stays on the host until it is first needed: it is needed hardly ever.
-            for start, rows in _strips(self._full.to(self.device), pixels):
+            for start, rows in _strips(module.to(self.device), pixels):
                 if not _is_finite(rows):
                     break
                 yield start, rows.permute(0, 2, 3, 1).contiguous()

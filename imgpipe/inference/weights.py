@@ -164,7 +164,8 @@ def locate(name_or_path: str, task: Task, model_dir: Path) -> LocatedWeights:
         _check_task(weights, weights.name, task)
         return _locate_registered(weights, model_dir)
     path = Path(name_or_path).expanduser()
-    if _looks_like_path(name_or_path) or path.is_file():
+    looks_like_path = os.sep in name_or_path or name_or_path.lower().endswith(WEIGHTS_SUFFIXES)
+    if looks_like_path or path.is_file():
         return _locate_file(path, task)
     key = f"{SETTINGS_SECTION[task]}.model"
     raise ConfigError(
@@ -220,11 +221,6 @@ def _check_task(weights: Weights, given: str, task: Task) -> None:
             f"{SETTINGS_SECTION[task]}.model: expected a model for {task}, {given} is {weights.name} for "
             f"{weights.task}; valid names: {', '.join(names_for(task) + CLASSICAL_NAMES[task])}"
         )
-
-
-def _looks_like_path(text: str) -> bool:
-    separators = {os.sep, os.altsep or os.sep}
-    return any(sign in text for sign in separators) or text.lower().endswith(WEIGHTS_SUFFIXES)
 
 
 def _suggest(name: str, valid: tuple[str, ...]) -> str:

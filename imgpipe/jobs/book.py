@@ -7,11 +7,13 @@ alone: nothing is lost with the process.
 
 from __future__ import annotations
 
+import functools
 import json
+import logging
 import re
 import secrets
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,10 +21,19 @@ from imgpipe.config import Settings, changed_settings
 from imgpipe.engines.files import ImageFile, files_of
 from imgpipe.engines.journal import Journal
 from imgpipe.engines.shard import RowListener, ignore_row, run_shard
-from imgpipe.errors import ConfigError, InferenceError, ModelError, ObjectExists, ObjectMissing
+from imgpipe.errors import (
+    ConfigError,
+    InferenceError,
+    LeaseHeld,
+    ModelError,
+    ObjectExists,
+    ObjectMissing,
+    ObjectUnreadable,
+)
 from imgpipe.images.image import Image
+from imgpipe.jobs.job import DATASET, Job, answer
 from imgpipe.jobs.request import NAME, Order, open_sections
-from imgpipe.records import ImageRow, ManifestEntry, ShardManifest, Status
+from imgpipe.records import ImageRow, ManifestEntry, ShardManifest
 from imgpipe.review.build import require_reviewer
 from imgpipe.stages.build import build_stage
 from imgpipe.stages.catalogue import QUALITY, output_folders
@@ -36,30 +47,8 @@ from imgpipe.storage.opening import Stores, open_store
 from imgpipe.storage.source_record import record_source
 from imgpipe.storage.tables import read_standing
 
-DATASET = "jobs"
 _ID = re.compile(r"([0-9]{5,})-([0-9a-f]{20})")
-#: The engine's own steps; a row has parts of them beside these.
-_STEPS = ("read", "decode", "compute", "encode", "write")
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """``id``: its shard and a random token, as in ``00012-1f3a9c0b2d4e5f607182``."""
-
-    id: str
-    manifest: ShardManifest
-
-    @property
-    def shard(self) -> str:
-        return self.manifest.shard
-
-    @property
-    def entry(self) -> ManifestEntry:
-        return self.manifest.entries[0]
-
-    @property
-    def actions(self) -> tuple[str, ...]:
-        return tuple(json.loads(self.manifest.settings)["actions"])
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +81,7 @@ class JobBook:
         self._active: set[str] = set()
         self._lock = threading.Lock()
         self._next: int | None = None
+        self._parsed = functools.lru_cache(64)(self._parse)
 
     def add(self, order: Order) -> Job:
         """Store the picture and seal the job's shard.
@@ -145,15 +135,23 @@ class JobBook:
 
     def newest(self, limit: int) -> list[Job]:
         """The newest jobs, newest first."""
-        return [
-            self._of_shard(shard) for shard in list_shards(self.stores.output, DATASET)[: -limit - 1 : -1]
-        ]
+        return self._of_shards(list_shards(self.stores.output, DATASET)[: -limit - 1 : -1])
 
     def unfinished(self) -> list[Job]:
         """Jobs without a result, oldest first: what a process that ended has left."""
         tables = self.stores.output.list(keys.table_prefix(QUALITY, DATASET))
         done = {keys.shard_of_manifest(found.key) for found in tables}
-        return [self._of_shard(one) for one in list_shards(self.stores.output, DATASET) if one not in done]
+        return self._of_shards(one for one in list_shards(self.stores.output, DATASET) if one not in done)
+
+    def _of_shards(self, shards: Iterable[str]) -> list[Job]:
+        """Those whose manifests can be read; of the others it is told."""
+        jobs = []
+        for shard in shards:
+            try:
+                jobs.append(self._of_shard(shard))
+            except ObjectUnreadable as exc:
+                log.warning("%s: left out: %s", shard, exc)
+        return jobs
 
     def run(self, job: Job, on_row: RowListener = ignore_row, *, again: bool = False) -> None:
         """Bring a job to its result, unless it has one; ``again``: an earlier process may have died of it.
@@ -189,8 +187,11 @@ class JobBook:
 
     def _settings_of(self, job: Job) -> tuple[Settings, str]:
         """Its settings, and why these cannot be used: they may be those of another version of imgpipe."""
+        return self._parsed(job.manifest.settings)
+
+    def _parse(self, text: str) -> tuple[Settings, str]:
         try:
-            return changed_settings(self.base, json.loads(job.manifest.settings)), ""
+            return changed_settings(self.base, json.loads(text)), ""
         except ConfigError as exc:
             return self.base, str(exc)
 
@@ -219,6 +220,8 @@ class JobBook:
                 for key in [found.key for prefix in prefixes for found in output.list(prefix)]:
                     output.delete(key)
             self.stores.source.delete(job.entry.source_key)
+        except LeaseHeld:
+            log.info("%s: cleared by the process that works on it", job.id)
         finally:
             self._active.discard(job.id)
 
@@ -261,7 +264,9 @@ class JobBook:
             "actions": list(job.actions),
             "progress": {"done": len(rows), "of": len(self.assets(job))},
         }
-        return {**said, "status": rows[QUALITY].status, **self.answer(job)} if state == "finished" else said
+        if state != "finished":
+            return said
+        return {**said, "status": rows[QUALITY].status, **answer(job, rows, self.stores)}
 
     def files(self, job: Job) -> list[ImageFile]:
         """Every file of the job, in the order in which they were made."""
@@ -270,22 +275,8 @@ class JobBook:
         return list(files_of(self.stores.output, DATASET, job.shard, job.entry.image_id))
 
     def answer(self, job: Job) -> dict[str, Any]:
-        """What a finished job has come to: ``actions_applied``, ``quality`` (quality.json's object) and
-        ``timings`` (seconds by step), or ``error`` where there is no picture."""
-        rows = self.rows(job)
-        last = rows[QUALITY]
-        if last.status is Status.ERROR or last.stage_failed not in ("", QUALITY):
-            why = last.error_message or "; ".join(last.reasons)
-            said = f"{last.error_class or last.status.value}: {why} ({last.stage_failed})"
-            return {"error": said.replace(self.stores.source.uri(job.entry.source_key), NAME)}
-        seconds = {
-            asset: round(sum(row.seconds.get(name, 0.0) for name in _STEPS), 4) for asset, row in rows.items()
-        }
-        return {
-            "actions_applied": list(job.actions),
-            "quality": json.loads(self.stores.output.read(last.output_key)),
-            "timings": {**seconds, "total": round(sum(seconds.values()), 4)},
-        }
+        """What a finished job has come to; see :func:`~imgpipe.jobs.job.answer`."""
+        return answer(job, self.rows(job), self.stores)
 
     def picture(self, job: Job) -> ImageFile:
         """The last picture of a finished job."""

@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from imgpipe.engines.stop import GRACE_SECONDS, STOP, Stopped
 from imgpipe.errors import LeaseHeld
 from imgpipe.inference.threads import usable_cores
-from imgpipe.jobs.book import Job, JobBook
+from imgpipe.jobs.book import JobBook
+from imgpipe.jobs.job import Job
 
 log = logging.getLogger(__name__)
 

@@ -64,28 +64,15 @@ def _components(values: npt.NDArray[np.uint64], max_distance: int) -> npt.NDArra
 
 
 def _close_pairs(values: npt.NDArray[np.uint64], max_distance: int) -> npt.NDArray[np.int64]:
-    """(n, 2) indices of hashes that differ in at most ``max_distance`` bits."""
+    """(n, 2) indices of hashes that differ in ``max_distance`` bits at most, compared row by row."""
     found = [np.empty((0, 2), np.int64)]
     edges = np.linspace(0, 64, max_distance + 2).astype(int)
-    index = np.arange(len(values))
     for low, high in pairwise(edges):
         band = (values >> np.uint64(low)) & np.uint64((1 << int(high - low)) - 1)
-        keyed = pd.DataFrame({"band": band, "index": index})
-        found += [
-            _pairs_within(values, members.to_numpy(), max_distance)
-            for _, members in keyed.groupby("band")["index"]
-        ]
-    return np.concatenate(found)
-
-
-def _pairs_within(
-    values: npt.NDArray[np.uint64], members: npt.NDArray[np.int64], max_distance: int
-) -> npt.NDArray[np.int64]:
-    """The close pairs among hashes that share a band, one row of comparisons at a time."""
-    found = [np.empty((0, 2), np.int64)]
-    for place, first in enumerate(members[:-1]):
-        others = members[place + 1 :]
-        close = others[np.bitwise_count(values[first] ^ values[others]) <= max_distance]
-        if len(close):
-            found.append(np.column_stack([np.full(len(close), first), close]))
+        for members in pd.Series(band).groupby(band).indices.values():
+            for place, first in enumerate(members[:-1]):
+                others = members[place + 1 :]
+                close = others[np.bitwise_count(values[first] ^ values[others]) <= max_distance]
+                if len(close):
+                    found.append(np.column_stack([np.full(len(close), first), close]))
     return np.concatenate(found)

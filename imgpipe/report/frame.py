@@ -20,6 +20,7 @@ _TEXT_COLUMNS = (
     *("reasons", "notes", "failed_checks", "fallbacks", "stage_hash", "quality_json_key"),
     *("source_sha256", "source_format", "checks"),
 )
+_OF_THE_SOURCE = ("width", "height", "bit_depth", "format", "size_bytes")
 _NUMBER_COLUMNS = ("attempts", "source_width", "source_height", "source_bit_depth", "source_size_bytes")
 CHECK_COLUMNS = (
     *("position", "image_id", "name", "metric"),
@@ -202,11 +203,7 @@ def _flat(line: ImageLine) -> dict[str, Any]:
         "stage_hash": row.stage_hash,
         "quality_json_key": row.output_key,
         "source_sha256": first.input_sha256,
-        "source_width": first.width,
-        "source_height": first.height,
-        "source_bit_depth": first.bit_depth,
-        "source_format": first.format,
-        "source_size_bytes": first.size_bytes,
+        **{f"source_{name}": getattr(first, name) for name in _OF_THE_SOURCE},
         "checks": json.dumps([_plain(check) for check in checks_of(row)], ensure_ascii=False),
     }
     for asset, stage in line.stages.items():

@@ -134,6 +134,16 @@ def tick(x: float, y: float, anchor: str, text: str) -> str:
     return f'<text class="tick" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(text)}</text>'
 
 
+def stacked_bars(x: float, width: float, base: float, heights: Mapping[Status, float]) -> list[str]:
+    """One bar for each status, on one another from ``base`` up; px."""
+    parts, y = [], base
+    for status, height in heights.items():
+        y -= height
+        size = f'width="{width:.2f}" height="{height:.2f}"'
+        parts += [f'<rect class="fill-{status.value}" x="{x:.2f}" y="{y:.2f}" {size}/>'] if height else []
+    return parts
+
+
 def _bar(histogram: Histogram, index: int, metric: Metric, tallest: int) -> list[str]:
     step = (WIDTH - _LEFT - RIGHT) / (len(histogram.edges) - 1)
     x, per_image = _LEFT + index * step, (_HEIGHT - _TOP - _BOTTOM) / tallest
@@ -147,15 +157,8 @@ def _bar(histogram: Histogram, index: int, metric: Metric, tallest: int) -> list
     bounds += "" if last else f' data-high="{high!r}"'
     said = ", ".join(f"{count} {status.value}" for status, count in counts.items() if count)
     parts = [f'<g class="bar" data-metric="{escape(metric.name, quote=True)}"{bounds}>']
-    y = _HEIGHT - _BOTTOM
-    for status, count in counts.items():
-        if count:
-            height = max(count * per_image, 1.5)
-            y -= height
-            parts.append(
-                f'<rect class="fill-{status.value}" x="{x + 0.5:.2f}" y="{y:.2f}" '
-                f'width="{max(step - 1, 0.5):.2f}" height="{height:.2f}"/>'
-            )
+    heights = {status: max(count * per_image, 1.5) if count else 0.0 for status, count in counts.items()}
+    parts += stacked_bars(x + 0.5, max(step - 1, 0.5), _HEIGHT - _BOTTOM, heights)
     span = f"{short_number(low, metric.digits + 1)} to {short_number(high, metric.digits + 1)}: {said}"
     parts.append(
         f'<rect class="hit" x="{x:.2f}" y="{_TOP:.1f}" width="{step:.2f}" '

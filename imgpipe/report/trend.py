@@ -10,7 +10,16 @@ import pandas as pd
 
 from imgpipe.metrics import Metric
 from imgpipe.records import Status
-from imgpipe.report.histogram import RIGHT, STACK, WIDTH, frame_lines, open_chart, short_number, tick
+from imgpipe.report.histogram import (
+    RIGHT,
+    STACK,
+    WIDTH,
+    frame_lines,
+    open_chart,
+    short_number,
+    stacked_bars,
+    tick,
+)
 
 #: Up to this many shards every point is drawn, with its value as a tooltip.
 _MAX_POINTS = 120
@@ -45,16 +54,9 @@ def status_trend_svg(shards: pd.DataFrame) -> str:
         *frame_lines(_LEFT, _TOP, _BASE, "0 %", "100 %"),
     ]
     for index, row in enumerate(shards.to_dict("records")):
-        y = _BASE
-        parts.append("<g>")
-        for status in STACK:
-            share = row[status.value] / row["n"] * (_BASE - _TOP)
-            if share:
-                y -= share
-                parts.append(
-                    f'<rect class="fill-{status.value}" x="{_LEFT + index * step:.2f}" y="{y:.2f}" '
-                    f'width="{max(step - min(1.0, step * 0.2), 0.3):.2f}" height="{share:.2f}"/>'
-                )
+        shares = {status: row[status.value] / row["n"] * (_BASE - _TOP) for status in STACK}
+        width = max(step - min(1.0, step * 0.2), 0.3)
+        parts += ["<g>", *stacked_bars(_LEFT + index * step, width, _BASE, shares)]
         said = ", ".join(f"{row[status.value]} {status.value}" for status in STACK)
         parts.append(f"<title>{escape(str(row['shard']))}: {escape(said)}</title></g>")
     return "".join(parts + _shard_axis(shards)) + "</svg>"

@@ -65,6 +65,11 @@ class Decision:
         return cls(**known)
 
     @property
+    def made(self) -> dict[str, Any]:
+        """By whom, when, and why, as rows record it."""
+        return {"by": self.by, "at": self.at, "note": self.note, "number": self.number}
+
+    @property
     def said(self) -> str:
         """As in ``accepted by ann on 2026-03-01: the seam is in the source``."""
         text = f"{self.verdict.value} by {self.by} on {self.at[:10]}"
@@ -111,14 +116,7 @@ def with_verdict(row: ImageRow, decision: Decision | None, asset: str) -> ImageR
     plain = without_verdict(row)
     if decision is None:
         return plain
-    said = {
-        "verdict": decision.verdict.value,
-        "by": decision.by,
-        "at": decision.at,
-        "note": decision.note,
-        "number": decision.number,
-        "before": before(plain),
-    }
+    said = {"verdict": decision.verdict.value, **decision.made, "before": before(plain)}
     if row.details.get(REVIEW) == said:
         return row
     details = {**plain.details, REVIEW: said}
@@ -142,13 +140,7 @@ def with_replacement(row: ImageRow, decision: Decision | None) -> ImageRow:
     """The row of a replaced picture with the author of its file; any other row unchanged."""
     if REPLACED not in row.details or decision is None:
         return row
-    said = {
-        "by": decision.by,
-        "at": decision.at,
-        "note": decision.note,
-        "number": decision.number,
-        "sha256": decision.file_sha256,
-    }
+    said = {**decision.made, "sha256": decision.file_sha256}
     return row if row.details[REPLACED] == said else replace(row, details={**row.details, REPLACED: said})
 
 

@@ -42,14 +42,11 @@ class State(StrEnum):
 class QueueItem:
     """One image of the queue.
 
-    ``asset``: the one that rejected or failed it, else the last one. ``rows``: by asset, in chain order.
-    ``histories``: all decisions about it, by asset, oldest first.
+    ``rows``: by asset, in chain order. ``histories``: all decisions about it, by asset, oldest first.
     """
 
     dataset: str
     shard: str
-    asset: str
-    state: State
     rows: Mapping[str, ImageRow]
     histories: Mapping[str, tuple[Decision, ...]]
 
@@ -61,6 +58,20 @@ class QueueItem:
     @property
     def image_id(self) -> str:
         return self.final.image_id
+
+    @property
+    def asset(self) -> str:
+        """The one that rejected or failed it, else the last one."""
+        stopped = self.final.status in _BAD and self.final.stage_failed in self.rows
+        return self.final.stage_failed if stopped else list(self.rows)[-1]
+
+    @property
+    def state(self) -> State:
+        if not all(map(self._is_applied, self.histories)):
+            return State.PENDING
+        history = self.histories.get(self.asset, ())
+        undecided = verdict_on(history, self.subject(self.asset)) is None
+        return State.WAITING if self.final.status in _BAD and undecided else State.DECIDED
 
     @property
     def reasons(self) -> tuple[str, ...]:
@@ -94,11 +105,33 @@ class QueueItem:
 
     def subject(self, asset: str) -> str:
         """sha256 that a verdict at ``asset`` would apply to; empty where there is nothing to judge."""
-        return _subject(self.rows, asset)
+        row = self.rows.get(asset)
+        if row is None:
+            return ""
+        scores = asset == list(self.rows)[-1] and "checks" in row.details
+        return subject_sha256(row, self.before(asset) if scores else None)
 
     def before(self, asset: str) -> ImageRow | None:
         """The row of the asset that ``asset`` reads from; ``None`` for the first."""
-        return _before(self.rows, asset)
+        names = list(self.rows)
+        place = names.index(asset) if asset in names else 0
+        return self.rows[names[place - 1]] if place else None
+
+    def _is_applied(self, asset: str) -> bool:
+        """Whether the row shows the last decisions about its picture."""
+        row, before, history = self.rows.get(asset), self.before(asset), self.histories[asset]
+        if row is None or before is None:
+            return True
+        replacement = replacement_for(history, before.output_sha256)
+        if replacement is not None or REPLACED in row.details:
+            expected = None if replacement is None else replacement.number
+            if row.details.get(REPLACED, {}).get("number") != expected:
+                return False
+        if row.status is Status.ERROR or not row.stage_hash:
+            return True
+        verdict = verdict_on(history, self.subject(asset))
+        shown = row.details.get(REVIEW, {}).get("number")
+        return bool(shown == (None if verdict is None else verdict.number))
 
     def as_dict(self) -> dict[str, Any]:
         """As a JSON object."""
@@ -140,7 +173,8 @@ def read_queue(
         decided = {asset: read_decisions(output, dataset, asset, shard) for asset in reviewed}
         for image_id in next(iter(tables.values())):
             item = _item(dataset, shard, image_id, tables, decided)
-            if item is not None and (everything or item.state is not State.DECIDED):
+            in_queue = item.final.status in _BAD or item.histories
+            if in_queue and (everything or item.state is not State.DECIDED):
                 yield item
 
 
@@ -150,7 +184,7 @@ def find_image(output: ImageStore, dataset: str, assets: Sequence[str], image_id
         tables = read_standing(output, assets, dataset, shard)
         if tables and image_id in next(iter(tables.values())):
             decided = {asset: read_decisions(output, dataset, asset, shard) for asset in assets}
-            return _item(dataset, shard, image_id, tables, decided) or _good(dataset, shard, image_id, tables)
+            return _item(dataset, shard, image_id, tables, decided)
     raise ConfigError(
         f"{image_id}: no table of data set {dataset!r} in {output.url} has this image; expected an image_id "
         "as `imgpipe review list` and the report name it, such as girl-0123456789"
@@ -172,57 +206,7 @@ def _item(
     image_id: str,
     tables: Mapping[str, Mapping[str, ImageRow]],
     decided: Mapping[str, Decisions],
-) -> QueueItem | None:
+) -> QueueItem:
     rows = {asset: table[image_id] for asset, table in tables.items() if image_id in table}
     histories = {asset: each.of(image_id) for asset, each in decided.items() if each.of(image_id)}
-    final = list(rows.values())[-1]
-    failing = final.status in _BAD
-    if not failing and not histories:
-        return None
-    asset = final.stage_failed if failing and final.stage_failed in rows else list(rows)[-1]
-    history = histories.get(asset, ())
-    if any(not _applied(rows, name, each) for name, each in histories.items()):
-        state = State.PENDING
-    elif failing and verdict_on(history, _subject(rows, asset)) is None:
-        state = State.WAITING
-    else:
-        state = State.DECIDED
-    return QueueItem(dataset, shard, asset, state, rows, histories)
-
-
-def _good(dataset: str, shard: str, image_id: str, tables: Mapping[str, Mapping[str, ImageRow]]) -> QueueItem:
-    rows = {asset: table[image_id] for asset, table in tables.items() if image_id in table}
-    return QueueItem(dataset, shard, list(rows)[-1], State.DECIDED, rows, {})
-
-
-def _applied(rows: Mapping[str, ImageRow], asset: str, history: Sequence[Decision]) -> bool:
-    """Whether the row shows the last decisions about its picture."""
-    row = rows.get(asset)
-    before = _before(rows, asset)
-    if row is None or before is None:
-        return True
-    replacement = replacement_for(history, before.output_sha256)
-    if replacement is not None or REPLACED in row.details:
-        expected = None if replacement is None else replacement.number
-        if row.details.get(REPLACED, {}).get("number") != expected:
-            return False
-    if row.status is Status.ERROR or not row.stage_hash:
-        return True
-    verdict = verdict_on(history, _subject(rows, asset))
-    shown = row.details.get(REVIEW, {}).get("number")
-    return bool(shown == (None if verdict is None else verdict.number))
-
-
-def _subject(rows: Mapping[str, ImageRow], asset: str) -> str:
-    row = rows.get(asset)
-    if row is None:
-        return ""
-    scores = asset == list(rows)[-1] and "checks" in row.details
-    return subject_sha256(row, _before(rows, asset) if scores else None)
-
-
-def _before(rows: Mapping[str, ImageRow], asset: str) -> ImageRow | None:
-    """The row of the asset that this one reads from."""
-    names = list(rows)
-    place = names.index(asset) if asset in names else 0
-    return rows[names[place - 1]] if place else None
+    return QueueItem(dataset, shard, rows, histories)

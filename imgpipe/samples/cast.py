@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
 from imgpipe.samples.character import Character
-from imgpipe.samples.clothing import Accessory, Outfit
-from imgpipe.samples.face import Eyes, Mouth
-from imgpipe.samples.hair import Bangs, Style
 from imgpipe.samples.palette import SKINS, tone
 
 T = TypeVar("T")
@@ -30,40 +27,27 @@ _SCHEMES = (
     ((195, 0.14, 0.92), (355, 0.72, 0.80), (220, 0.55, 0.60), (190, 0.45, 0.90)),
     ((28, 0.68, 0.72), (120, 0.50, 0.55), (95, 0.38, 0.60), (38, 0.60, 0.88)),
 )
-_STYLES: tuple[Style, ...] = ("long", "twintails", "short", "ponytail", "bob", "spiky")
-_BANGS: tuple[Bangs, ...] = ("straight", "parted", "swept")
-_OUTFITS: tuple[Outfit, ...] = ("sailor", "dress", "hoodie", "jacket", "kimono")
-_EYES: tuple[Eyes, ...] = ("open", "open", "open", "wink", "open", "closed")
-_MOUTHS: tuple[Mouth, ...] = ("smile", "open", "small", "cat")
-_ACCESSORIES: tuple[Accessory, ...] = (
-    "ribbon", "none", "headphones", "glasses", "flower", "cat_ears", "beret", "none",
-)  # fmt: skip
+#: What a character has of each kind, as often as it shall occur; in the order in which it is drawn.
+_FEATURES: dict[str, Sequence[Any]] = {
+    "skin": (SKINS[0], SKINS[0], SKINS[1], SKINS[0], SKINS[2], SKINS[1], SKINS[3]),
+    "style": ("long", "twintails", "short", "ponytail", "bob", "spiky"),
+    "bangs": ("straight", "parted", "swept"),
+    "outfit": ("sailor", "dress", "hoodie", "jacket", "kimono"),
+    "eyes": ("open", "open", "open", "wink", "open", "closed"),
+    "mouth": ("smile", "open", "small", "cat"),
+    "accessory": ("ribbon", "none", "headphones", "glasses", "flower", "cat_ears", "beret", "none"),
+}
 
 
 def choose_characters(count: int, rng: np.random.Generator) -> list[Character]:
     """``count`` characters; a feature repeats only after all its values have been drawn."""
-    hues = _choose(_SCHEMES, count, rng)
-    skins = _choose((SKINS[0], SKINS[0], SKINS[1], SKINS[0], SKINS[2], SKINS[1], SKINS[3]), count, rng)
-    styles, bangs = _choose(_STYLES, count, rng), _choose(_BANGS, count, rng)
-    outfits, eyes, mouths = (
-        _choose(_OUTFITS, count, rng),
-        _choose(_EYES, count, rng),
-        _choose(_MOUTHS, count, rng),
-    )
-    accessories = _choose(_ACCESSORIES, count, rng)
+    schemes = _choose(_SCHEMES, count, rng)
+    chosen = {name: _choose(values, count, rng) for name, values in _FEATURES.items()}
+    for place, name in enumerate(("hair", "iris", "cloth", "accent")):
+        chosen[name] = [tone(*scheme[place]) for scheme in schemes]
     return [
         Character(
-            hair=tone(*hues[k][0]),
-            iris=tone(*hues[k][1]),
-            cloth=tone(*hues[k][2]),
-            accent=tone(*hues[k][3]),
-            skin=skins[k],
-            style=styles[k],
-            bangs=bangs[k],
-            outfit=outfits[k],
-            eyes=eyes[k],
-            mouth=mouths[k],
-            accessory=accessories[k],
+            **{name: values[k] for name, values in chosen.items()},
             tilt=float(rng.uniform(2, 7) * rng.choice([-1.0, 1.0])),
         )
         for k in range(count)

@@ -48,6 +48,11 @@ def test_seconds_of_gpu_are_those_that_one_was_held() -> None:
     assert "gpu_seconds_per_image" not in values([row("c")], computed=1, wall=1.0, gpu=True)
 
 
+def test_models_are_named_where_there_are_any() -> None:
+    assert values([row("a")], computed=1, wall=1.0)["models"][0]["name"] == "net"
+    assert not {"models", "fallback"} & set(values([], computed=0, wall=1.0))
+
+
 def test_medians_and_minima_of_the_scores() -> None:
     rows = [
         row(name, psnr=value, ssim=value / 100) for name, value in (("a", 30.0), ("b", 50.0), ("c", 90.0))

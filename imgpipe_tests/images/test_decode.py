@@ -230,24 +230,6 @@ def test_cmyk_goes_through_its_profile() -> None:
         assert decoded.notes == ("CMYK converted to sRGB through its profile",)
 
 
-@pytest.mark.parametrize("depth", [1, 2, 4, 8, 16])
-def test_grey_png_with_a_transparent_level(depth: int) -> None:
-    """tRNS on grey makes exactly that level invisible."""
-    level, top = 1, (1 << depth) - 1
-    samples = (np.arange(16) % (top + 1)).astype(np.uint16)
-    bits = "".join(f"{v:0{depth}b}" for v in samples)
-    row = int(bits, 2).to_bytes(len(bits) // 8, "big")
-    head = struct.pack(">IIBBBBB", 16, 1, depth, 0, 0, 0, 0)
-    data = (
-        b"\x89PNG\r\n\x1a\n" + sources.chunk(b"IHDR", head) + sources.chunk(b"tRNS", struct.pack(">H", level))
-    )
-    data += sources.chunk(b"IDAT", zlib.compress(b"\0" + row)) + sources.chunk(b"IEND", b"")
-    decoded = decode(data, name="grey", limits=LIMITS)
-    full = 65535 if depth == 16 else 255
-    assert np.array_equal(decoded.pixels[0, :, 0], samples.astype(int) * full // top)
-    assert np.array_equal(decoded.pixels[0, :, 1] == 0, samples == level)
-
-
 #: (first column, first row, step in x, step in y) of Adam7's passes (W3C PNG, section 8).
 ADAM7 = [(0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2)]
 
@@ -269,7 +251,11 @@ def _frames(count: int) -> list[PIL.Image.Image]:
 
 
 @pytest.mark.parametrize(
-    ("fmt", "options"), [("GIF", {}), ("PNG", {}), ("WEBP", {"lossless": True}), ("TIFF", {})]
+    ("fmt", "options"),
+    [
+        *(("GIF", {}), ("PNG", {}), ("WEBP", {"lossless": True}), ("TIFF", {})),
+        ("AVIF", {"quality": 100, "subsampling": "4:4:4"}),
+    ],
 )
 def test_first_frame_with_a_note(fmt: str, options: dict[str, Any]) -> None:
     frames, buffer = _frames(3), io.BytesIO()
@@ -277,7 +263,8 @@ def test_first_frame_with_a_note(fmt: str, options: dict[str, Any]) -> None:
         frames = [frame.convert("P", palette=PIL.Image.Palette.ADAPTIVE) for frame in frames]
     frames[0].save(buffer, fmt, save_all=True, append_images=frames[1:], **options)
     decoded = decode(buffer.getvalue(), name="many", limits=LIMITS)
-    assert np.array_equal(decoded.pixels, np.asarray(frames[0].convert("RGB")))
+    difference = np.abs(decoded.pixels.astype(int) - np.asarray(frames[0].convert("RGB")))
+    assert difference.max() <= (3 if fmt == "AVIF" else 0)
     assert any("first of 3" in note for note in decoded.notes), decoded.notes
 
 
@@ -304,28 +291,12 @@ def test_several_pictures_can_be_rejected(fmt: str, options: dict[str, Any], wha
     assert decode(one.getvalue(), name="one", limits=limits).notes == ()
 
 
-def test_avif_sequence_is_noted() -> None:
-    frames, buffer = _frames(3), io.BytesIO()
-    frames[0].save(buffer, "AVIF", save_all=True, append_images=frames[1:], quality=100, subsampling="4:4:4")
-    decoded = decode(buffer.getvalue(), name="many", limits=LIMITS)
-    assert np.abs(decoded.pixels.astype(int) - np.asarray(frames[0])).max() <= 3
-    assert decoded.notes == ("animated: first of 3 frames kept",)
-
-
 @pytest.mark.parametrize("depth", [10, 12])
 def test_deep_avif_white_is_white(depth: int, monkeypatch: pytest.MonkeyPatch) -> None:
     white = np.full((17, 23, 1), (1 << depth) - 1, np.uint16)
     monkeypatch.setattr(sources, "picture", lambda *_: white)
     decoded = decode(sources.make_deep_avif("grey", depth, None)[0], name="deep", limits=LIMITS)
     assert (decoded.pixels == 65535).all()
-
-
-@pytest.mark.parametrize("depth", [10, 12])
-def test_deep_avif_spans_the_full_range(depth: int) -> None:
-    data, stored = sources.make_deep_avif("grey", depth, None)
-    decoded = decode(data, name="deep", limits=LIMITS)
-    top = (1 << depth) - 1
-    assert np.abs(decoded.pixels - np.round(stored * (65535 / top))).max() <= 2 * 65535 / top
 
 
 def test_palettes_and_small_depths_become_plain_pixels() -> None:
@@ -395,8 +366,11 @@ def test_deep_jpeg_is_refused_by_name() -> None:
         decode(data, name="deep.jpg", limits=LIMITS)
 
 
-def test_a_wrong_crc_is_named() -> None:
+def test_what_is_wrong_with_a_png_is_named() -> None:
     data = bytearray(sources.png_file(sources.picture(3, 8), 2))
     data[60] ^= 0xFF
     with pytest.raises(DecodeError, match="CRC of the PNG chunk IDAT at byte 33 is wrong"):
         decode(bytes(data), name="x.png", limits=LIMITS)
+    start, end = data.index(b"IDAT") - 4, data.index(b"IEND") - 4
+    with pytest.raises(DecodeError, match="the compressed pixels of the PNG do not make up its picture"):
+        decode(bytes(data[:start] + data[end:]), name="x.png", limits=LIMITS)

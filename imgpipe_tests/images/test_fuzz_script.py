@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from collections import Counter
 from pathlib import Path
 from types import ModuleType
 
@@ -12,6 +13,7 @@ import pytest
 from imgpipe.images.isolation import process
 from imgpipe.images.isolation.process import _WORKER_CODE
 from imgpipe_tests.images.seeds import seed_files
+from imgpipe_tests.images.test_hostile import outcome
 
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "fuzz_decode.py"
 #: A worker with a defect, before ours begins.
@@ -39,6 +41,14 @@ def test_a_short_run(script: ModuleType, capsys: pytest.CaptureFixture[str]) -> 
     assert " DecodeError" in printed
     assert " image (PNG)" in printed
     assert "failures: 0" in printed
+
+
+def test_mutated_files_give_an_image_or_our_own_error(script: ModuleType) -> None:
+    """The same files each time, in this process; :func:`outcome` lets no other exception pass."""
+    seeds = seed_files()
+    outcomes = Counter(outcome(script.mutated(seeds, 4, number)) for number in range(3000))
+    assert outcomes["image"] > 50, outcomes
+    assert outcomes["DecodeError"] > 50, outcomes
 
 
 def test_a_case_is_known_by_its_seed_and_number(script: ModuleType, tmp_path: Path) -> None:

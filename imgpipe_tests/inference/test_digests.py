@@ -89,10 +89,10 @@ def test_an_unwritable_folder_is_reported(
     path = tmp_path / "w.onnx"
     path.write_bytes(b"abc")
 
-    def refuse(**_: object) -> tuple[int, str]:
+    def refuse(*_: object) -> int:
         raise PermissionError(13, "Permission denied")  # root may write anywhere, so the folder cannot say it
 
-    monkeypatch.setattr("tempfile.mkstemp", refuse)
+    monkeypatch.setattr(Path, "write_bytes", refuse)
     with caplog.at_level(logging.WARNING):
         assert remembered_sha256(path) == hashlib.sha256(b"abc").hexdigest()
     assert "cannot be remembered" in caplog.text

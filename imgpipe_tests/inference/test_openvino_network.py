@@ -5,13 +5,17 @@ from __future__ import annotations
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
+from onnx import helper
 from torch import nn
 
-from imgpipe.errors import InferenceError, ModelMismatch
+from imgpipe.errors import InferenceError, ModelMismatch, WeightsRefused
+from imgpipe.inference.onnx_file import open_onnx
 from imgpipe.inference.openvino_network import Graph, library, of_module
 
 
@@ -75,3 +79,25 @@ def test_its_telemetry_is_never_loaded() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.stderr.strip() == ""
+
+
+def test_data_outside_of_the_files_folder_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "private").write_bytes(np.arange(4, dtype=np.float32).tobytes())
+    folder = tmp_path / "networks"
+    folder.mkdir()
+    (folder / "beside").write_bytes(np.arange(4, dtype=np.float32).tobytes())
+    for place in ("beside", "../private", str(tmp_path / "private")):
+        added = onnx.TensorProto(name="w", data_type=1, dims=[4], data_location=onnx.TensorProto.EXTERNAL)
+        added.external_data.add(key="location", value=place)
+        ends = [helper.make_tensor_value_info(name, 1, [1, 4]) for name in "xy"]
+        graph = helper.make_graph(
+            [helper.make_node("Add", ["x", "w"], ["y"])], "g", ends[:1], ends[1:], [added]
+        )
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+        (folder / "x.onnx").write_bytes(model.SerializeToString())
+        if place == "beside":
+            opened = open_onnx(folder / "x.onnx", "cpu")
+            assert opened(np.zeros((1, 4), np.float32))[0].tolist() == [[0, 1, 2, 3]]
+        else:
+            with pytest.raises(WeightsRefused, match="outside"):
+                open_onnx(folder / "x.onnx", "cpu")

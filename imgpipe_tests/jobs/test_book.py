@@ -14,7 +14,8 @@ from imgpipe.cli import app
 from imgpipe.config import load_settings
 from imgpipe.engines.shard import run_shard
 from imgpipe.errors import LeaseHeld, ModelError, ObjectMissing
-from imgpipe.jobs.book import DATASET, Job, JobBook, open_book
+from imgpipe.jobs.book import JobBook, open_book
+from imgpipe.jobs.job import DATASET, Job
 from imgpipe.jobs.request import job_settings, order
 from imgpipe.processes import Process
 from imgpipe.records import Status
@@ -124,6 +125,7 @@ def test_deleted_at_any_time_it_leaves_skipped_rows_and_no_files(
     def listen(asset: str, *_: object) -> None:
         if (when, asset) == ("during", UPSCALED):
             book.remove(book.find(job.id))
+            assert book.stores.source.exists(job.entry.source_key)  # not below the hands of who computes
 
     book.run(job, listen)
     if when == "after":

@@ -50,5 +50,9 @@ def test_no_values_make_no_picture() -> None:
 def test_status_columns_fill_the_height() -> None:
     root = ET.fromstring(status_trend_svg(shard_table(_frame(), [])))  # noqa: S314
     for group in root.findall("g"):
-        heights = [float(rect.attrib["height"]) for rect in group.findall("rect")]
-        assert abs(sum(heights) - 118) < 0.1
+        bars = [(float(rect.attrib["y"]), float(rect.attrib["height"])) for rect in group.findall("rect")]
+        assert abs(sum(height for _, height in bars) - 118) < 0.1
+        base = 128.0
+        for top, height in bars:  # on one another
+            assert abs(top + height - base) < 0.02
+            base = top

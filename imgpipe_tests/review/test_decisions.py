@@ -86,9 +86,10 @@ def test_a_replacement_stands_as_long_as_its_input_does() -> None:
 
 
 def test_accepting_makes_the_row_good_and_keeps_its_reasons() -> None:
-    row = with_verdict(ROW, decision(1, A, note="meant so"), "quality_reports")
+    row = with_verdict(ROW, decision(3, A, note="meant so"), "quality_reports")
     assert (row.status, row.stage_failed, row.reasons) == (Status.OK, "", ("blurred",))
-    assert row.details["review"]["note"] == "meant so"
+    review = row.details["review"]
+    assert (review["by"], review["number"], review["note"]) == ("ann", 3, "meant so")
     assert row.details["checks"] == []
     assert verdict_of(row) is A
 

@@ -18,10 +18,8 @@ import PIL.ImageOps
 import pytest
 
 from imgpipe.errors import ConfigError
-from imgpipe.images.decode import decode
 from imgpipe.samples.drawings import Drawing
-from imgpipe.samples.files import encode_drawing, write_samples
-from imgpipe.settings import LimitSettings
+from imgpipe.samples.files import write_samples
 from imgpipe_tests.opencv_files import opencv_decode
 
 
@@ -99,15 +97,6 @@ def test_the_rotated_file_has_its_tag_and_its_profile(
         assert "sRGB" in PIL.ImageCms.getProfileDescription(profile)
 
 
-def test_our_own_decoder_reads_them_back(written: tuple[list[Path], Path], drawings: list[Drawing]) -> None:
-    for path, d in zip(written[0], drawings, strict=True):
-        image = decode(path.read_bytes(), name=path.name, limits=LimitSettings())
-        assert image.pixels.shape == d.image.pixels.shape, path
-        assert image.source_format == d.file_format, path
-        if d.file_format != "JPEG":
-            assert np.array_equal(image.pixels, d.image.pixels), path
-
-
 def test_bytes_depend_on_the_seed_alone(written: tuple[list[Path], Path]) -> None:
     """Another process, on another day of the profile's clock, writes the same bytes."""
     code = (
@@ -148,14 +137,3 @@ def test_an_impossible_folder_is_a_configuration_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(ConfigError, match="give another folder"):
         write_samples(tmp_path / "file" / "raw")
-
-
-def test_transparent_files_keep_their_colours(drawings: list[Drawing], tmp_path: Path) -> None:
-    for d in drawings:
-        if d.background != "transparent":
-            continue
-        path = tmp_path / "x"
-        path.write_bytes(encode_drawing(d))
-        pixels = np.asarray(PIL.Image.open(path))
-        assert pixels.shape[2] == 4
-        assert np.array_equal(pixels[..., 3], d.mask)

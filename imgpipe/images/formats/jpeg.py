@@ -57,7 +57,7 @@ def segments(data: bytes, name: str) -> Iterator[tuple[int, int, int]]:
     """
     at, scanned = 2, False
     for _ in range(_MAX_SEGMENTS):
-        at = _next_marker(data, at)
+        at = scan_end(data, at, _SEGMENT)
         marker = data[at + 1] if at + 2 <= len(data) else EOI
         if marker == EOI:
             if not scanned:
@@ -80,15 +80,9 @@ def segments(data: bytes, name: str) -> Iterator[tuple[int, int, int]]:
     raise damaged(name, f"the JPEG has more than {_MAX_SEGMENTS} segments")
 
 
-def scan_end(data: bytes, at: int) -> int:
+def scan_end(data: bytes, at: int, marker: re.Pattern[bytes] = _SCAN_END) -> int:
     """The offset of the next marker that is no restart marker, or the end of the file."""
-    found = _SCAN_END.search(data, at)
-    return found.start() if found else len(data)
-
-
-def _next_marker(data: bytes, at: int) -> int:
-    """The offset of the next marker that starts a segment or ends the picture, or the file's length."""
-    found = _SEGMENT.search(data, at)
+    found = marker.search(data, at)
     return found.start() if found else len(data)
 
 

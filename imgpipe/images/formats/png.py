@@ -230,17 +230,11 @@ def _inflate(packed: bytes) -> bytes | None:
 
 
 def _frames(data: bytes, listed: list[Chunk]) -> tuple[int, list[str]]:
-    kinds = [chunk.kind for chunk in listed]
-    if b"acTL" not in kinds:
-        return 1, []
-    control = listed[kinds.index(b"acTL")]
-    frames = int.from_bytes(data[control.start : control.start + 4], "big") if control.length == 8 else 0
+    control = next((chunk.body(data) for chunk in listed if chunk.kind == b"acTL"), b"")
+    frames = int.from_bytes(control[:4], "big") if len(control) == 8 else 0
     if frames <= 1:
         return 1, []
-    in_animation = (
-        b"fcTL" in kinds and kinds.index(b"fcTL") < kinds.index(b"IDAT") if b"IDAT" in kinds else True
-    )
-    kept = (
-        f"first of {frames} frames kept" if in_animation else f"default picture kept, not its {frames} frames"
-    )
-    return frames, [f"animated: {kept}"]
+    # The default picture belongs to the animation where a frame's control stands before it.
+    first = next((chunk.kind for chunk in listed if chunk.kind in (b"fcTL", b"IDAT")), b"fcTL")
+    kept = "default picture kept, not its {} frames" if first == b"IDAT" else "first of {} frames kept"
+    return frames, ["animated: " + kept.format(frames)]

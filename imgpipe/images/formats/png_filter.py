@@ -33,28 +33,14 @@ def filter_rows(rows: Bytes, step: int, kind: Filter) -> Bytes:
         if top:
             window[0, step:] = rows[top - 1]
         window[1 : len(block) + 1, step:] = block
-        _BLOCK_FILTERS[kind](window[: len(block) + 1], step, result[top : top + count])
+        used, filtered = window[: len(block) + 1], result[top : top + count]
+        if kind == "adaptive":
+            _adaptive(used, step, filtered)
+        else:
+            number, predict = _FILTERS[kind]
+            filtered[:, 0] = number
+            np.subtract(used[1:, step:], predict(used, step), out=filtered[:, 1:])
     return result
-
-
-def _none(window: Bytes, step: int, result: Bytes) -> None:
-    result[:, 0] = 0
-    result[:, 1:] = window[1:, step:]
-
-
-def _up(window: Bytes, step: int, result: Bytes) -> None:
-    result[:, 0] = 2
-    np.subtract(window[1:, step:], window[:-1, step:], out=result[:, 1:])
-
-
-def _average(window: Bytes, step: int, result: Bytes) -> None:
-    result[:, 0] = 3
-    np.subtract(window[1:, step:], _average_prediction(window, step), out=result[:, 1:])
-
-
-def _paeth(window: Bytes, step: int, result: Bytes) -> None:
-    result[:, 0] = 4
-    np.subtract(window[1:, step:], _paeth_prediction(window, step), out=result[:, 1:])
 
 
 def _adaptive(window: Bytes, step: int, result: Bytes) -> None:
@@ -104,10 +90,10 @@ def _paeth_prediction(window: Bytes, step: int) -> Bytes:
     return prediction
 
 
-_BLOCK_FILTERS: dict[Filter, Callable[[Bytes, int, Bytes], None]] = {
-    "none": _none,
-    "up": _up,
-    "average": _average,
-    "paeth": _paeth,
-    "adaptive": _adaptive,
+#: Number of a filter that is used for every row, and what it predicts of the window's lower right part.
+_FILTERS: dict[Filter, tuple[int, Callable[[Bytes, int], Bytes | int]]] = {
+    "none": (0, lambda window, step: 0),
+    "up": (2, lambda window, step: window[:-1, step:]),
+    "average": (3, _average_prediction),
+    "paeth": (4, _paeth_prediction),
 }

@@ -21,7 +21,7 @@ from imgpipe_tests.images.sources import chunk
 LIMITS = LimitSettings()
 
 
-@pytest.mark.parametrize("depth", [1, 2, 4, 8])
+@pytest.mark.parametrize("depth", [1, 2, 4, 8, 16])
 def test_only_the_low_bits_of_a_transparent_level_count(depth: int) -> None:
     """W3C PNG, third edition, 11.3.1.1: two bytes, of which samples below 16 bits use the low bits."""
     top = (1 << depth) - 1
@@ -33,8 +33,9 @@ def test_only_the_low_bits_of_a_transparent_level_count(depth: int) -> None:
         stated = chunk(b"tRNS", struct.pack(">H", (0xFFFF << depth & 0xFFFF) | level))
         parts = [b"\x89PNG\r\n\x1a\n", chunk(b"IHDR", head), stated, pixels, chunk(b"IEND", b"")]
         decoded = decode(b"".join(parts), name="grey", limits=LIMITS)
-        assert np.array_equal(decoded.pixels[0, :, 0], samples * 255 // top)
-        assert np.array_equal(decoded.pixels[0, :, 1], np.where(samples == level, 0, 255)), level
+        full = decoded.max_value
+        assert np.array_equal(decoded.pixels[0, :, 0], samples * full // top)
+        assert np.array_equal(decoded.pixels[0, :, 1], np.where(samples == level, 0, full)), level
 
 
 @pytest.mark.parametrize("depth", [8, 16])
