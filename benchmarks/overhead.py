@@ -38,6 +38,7 @@ from dagster import AssetKey, DagsterInstance, Definitions
 from imgpipe.assets.graph import SHARD_JOB, build_definitions
 from imgpipe.config import Settings, load_settings
 from imgpipe.engines.shard import ShardResult, run_shard
+from imgpipe.images.decoder import InProcessDecoder
 from imgpipe.images.encode import encode
 from imgpipe.images.image import Image
 from imgpipe.partitions import shard_partitions
@@ -155,7 +156,7 @@ def _pixels_cost_nothing(settings: Settings, stores: Stores) -> Iterator[None]:
     """Every stage is the one that does nothing, every decoded file the same picture."""
     picture = _picture(16, 0)
 
-    class Decoder:
+    class Decoder(InProcessDecoder):
         def decode(self, data: bytes, **_: Any) -> Image:
             return picture
 

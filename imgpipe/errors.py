@@ -12,7 +12,8 @@
     │   ├── UnsupportedFormat        the bytes are no image format of the allow-list
     │   ├── DecodeError              empty, truncated or corrupt
     │   ├── EncodeError              the target format cannot hold this image
-    │   └── LimitExceeded            larger, smaller or narrower than the limits allow
+    │   ├── LimitExceeded            larger, smaller or narrower than the limits allow
+    │   └── ProfileUnusable          an ICC profile that does not say what its picture's values mean
     ├── InferenceError               a network failed on one image although the image is good
     │   └── OutOfMemory              even the smallest tile does not fit
     └── StorageError                 the object store (exit code 3 unless one object alone fails)
@@ -88,6 +89,10 @@ class EncodeError(ImageError):
 
 class LimitExceeded(ImageError):
     """The image, or the result that would be computed from it, exceeds the configured limits."""
+
+
+class ProfileUnusable(ImageError):
+    """An ICC profile does not say what its picture's values mean."""
 
 
 class InferenceError(ImgpipeError):

@@ -16,8 +16,8 @@ from imgpipe.engines.review import with_document
 from imgpipe.engines.reviewing import reviews_of
 from imgpipe.engines.work import ObjectRef, WorkItem
 from imgpipe.errors import ConfigError, EncodeError
+from imgpipe.images.decoder import source_decoder
 from imgpipe.images.image import Image
-from imgpipe.pictures.decoders import source_decoder
 from imgpipe.pictures.reader import PictureReader
 from imgpipe.records import ImageRow, Status
 from imgpipe.review.book import Decisions
@@ -133,8 +133,8 @@ def score_files(source: Path, result: Path, settings: Settings) -> tuple[dict[st
 def shown_as(
     data: bytes, encoding: str, settings: Settings, *, only_mask: bool = False, background: str | None = None
 ) -> tuple[bytes, tuple[str, ...]]:
-    """A finished picture as its mask, or on a colour or another picture, encoded again, and what the format
-    could not hold of it.
+    """A finished picture as its mask, or on a colour or another picture, encoded again, and what was left out
+    or done otherwise.
 
     ``background``: ``#rrggbb`` or the path of a picture; raises :class:`ConfigError` for anything else.
     """
@@ -143,14 +143,15 @@ def shown_as(
 
     picture = decode(data, name="the result", limits=settings.limits.for_own_files())
     if only_mask:
-        return _encoded(mask_of(picture), encoding)
-    if background is None:
-        return _encoded(picture, encoding)
-    if background.startswith("#"):
-        return _encoded(composite_on(picture, _colour(background)), encoding)
-    decoder = source_decoder(settings.isolation, 1)
-    behind = decoder.decode(_read_file(Path(background)), name=background, limits=settings.limits)
-    return _encoded(composite_on(picture, behind), encoding)
+        picture = mask_of(picture)
+    elif background is not None and background.startswith("#"):
+        picture = composite_on(picture, _colour(background))
+    elif background is not None:
+        decoder = source_decoder(settings.isolation, 1)
+        behind = decoder.decode(_read_file(Path(background)), name=background, limits=settings.limits)
+        picture = composite_on(picture, behind)
+    data, notes = _encoded(picture, encoding)
+    return data, (*picture.notes, *notes)
 
 
 def matte_errors_of(truth: Path, result: Path, settings: Settings) -> dict[str, float | None]:

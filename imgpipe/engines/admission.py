@@ -12,7 +12,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from weakref import WeakValueDictionary
 
 from imgpipe.engines.stop import STOP
@@ -20,6 +20,9 @@ from imgpipe.errors import ImageError, LimitExceeded, ModelError, OutOfMemory
 from imgpipe.inference.device import available_memory_bytes
 from imgpipe.settings import LimitSettings
 from imgpipe.stages.protocol import MeasuredStage, PictureSize, Stage
+
+if TYPE_CHECKING:
+    from imgpipe.images.decoder import Decoder
 
 #: What stages that say nothing are taken to need, per pixel of their largest input.
 _ASSUMED_BYTES_PER_PIXEL = 64
@@ -40,32 +43,36 @@ def shared(key: Hashable, make: Callable[[], T]) -> T:
         return found
 
 
-def sizes_of(files: Mapping[str, bytes], limits: Mapping[str, LimitSettings]) -> dict[str, PictureSize]:
+def _sizes_of(
+    files: Mapping[str, bytes], limits: Mapping[str, LimitSettings], decoders: Mapping[str, Decoder]
+) -> dict[str, PictureSize]:
     """Role -> what the file's header says. What has no readable header, or is above its limit of pixels, is
     left out: its decoder refuses it, with its reason."""
-    from imgpipe.images import header
-    from imgpipe.images.icc import is_srgb
-
     found = {}
     for role, data in files.items():
         try:
-            read, meta = header.read(data, role)
+            header = decoders[role].header(data, name=role)
         except ImageError:
             continue
-        if read.width * read.height <= limits[role].max_pixels:
-            # Of AVIF and HEIC the metadata is not read here.
-            converted = read.format in ("AVIF", "HEIC") or not is_srgb(meta.icc)
-            found[role] = PictureSize(read.width, read.height, 8 if read.bit_depth <= 8 else 16, converted)
+        if header.width * header.height <= limits[role].max_pixels:
+            depth = 8 if header.bit_depth <= 8 else 16
+            found[role] = PictureSize(header.width, header.height, depth, header.converted)
     return found
 
 
-def needed_bytes(stage: Stage, files: Mapping[str, bytes], limits: Mapping[str, LimitSettings]) -> int:
+def needed_bytes(
+    stage: Stage,
+    files: Mapping[str, bytes],
+    limits: Mapping[str, LimitSettings],
+    decoders: Mapping[str, Decoder],
+) -> int:
     """What one image takes at most, from its encoded files to its encoded results, bytes.
 
-    Files are let go when they are decoded; roles may share one.
+    ``files``, ``limits``, ``decoders``: by role; a header is read where its file will be decoded. Files are
+    let go when they are decoded; roles may share one.
     """
     apart = {id(data): role for role, data in files.items()}
-    sizes = sizes_of({role: files[role] for role in apart.values()}, limits)
+    sizes = _sizes_of({role: files[role] for role in apart.values()}, limits, decoders)
     if not sizes:
         return 0
     decoded = sum(size.bytes for size in sizes.values())

@@ -17,23 +17,20 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from imgpipe.engines.admission import MemoryBudget, needed_bytes, shared
 from imgpipe.engines.stop import GRACE_SECONDS, STOP, Stopped
 from imgpipe.engines.work import ObjectRef, WorkItem
 from imgpipe.errors import PER_IMAGE_ERRORS, ImgpipeError, LimitExceeded, ObjectChanged
+from imgpipe.images.decoder import Decoder, InProcessDecoder, source_decoder
 from imgpipe.images.image import Image
 from imgpipe.inference.threads import bound_pools, usable_cores
-from imgpipe.pictures.decoders import source_decoder
 from imgpipe.records import ImageRow, Status
 from imgpipe.settings import IsolationSettings
 from imgpipe.stages.protocol import Stage, StageResult
 from imgpipe.storage import keys
 from imgpipe.storage.store import ImageStore
-
-if TYPE_CHECKING:
-    from imgpipe.images.isolation import Decoder
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +52,10 @@ class _Tools:
     decoder: Decoder
     memory: MemoryBudget
     reading_large: threading.Lock = field(default_factory=threading.Lock)
+
+    def decoder_of(self, ref: ObjectRef) -> Decoder:
+        """In this process what imgpipe wrote."""
+        return InProcessDecoder() if ref.own else self.decoder
 
 
 @dataclass
@@ -155,7 +156,8 @@ def _compute(tools: _Tools, item: WorkItem, clock: _Clock) -> ImageRow:
             if item.unchanged is not None and not files:
                 return item.unchanged
             limits = {role: ref.limits for role, ref in item.inputs.items()}
-            needed = needed_bytes(tools.stage, files, limits)
+            decoders = {role: tools.decoder_of(ref) for role, ref in item.inputs.items()}
+            needed = needed_bytes(tools.stage, files, limits, decoders)
             admitted.enter_context(tools.memory.admit(needed, item.base.source_key))
         return _compute_admitted(tools, item, files, digests, clock)
 
@@ -164,7 +166,7 @@ def _compute_admitted(
     tools: _Tools, item: WorkItem, files: dict[str, bytes], digests: Mapping[str, str], clock: _Clock
 ) -> ImageRow:
     sizes = {role: len(data) for role, data in files.items()}
-    images = _decode(item, files, tools.decoder, clock)
+    images = _decode(tools, item, files, clock)
     with tools.compute_slots, clock.step("compute"):
         STOP.check()  # It may have waited for the slot.
         result = tools.stage.run(images, item.rows)
@@ -212,10 +214,8 @@ def _read(item: WorkItem, clock: _Clock) -> tuple[dict[str, bytes], dict[str, st
     return files, digests
 
 
-def _decode(item: WorkItem, files: dict[str, bytes], sources: Decoder, clock: _Clock) -> dict[str, Image]:
+def _decode(tools: _Tools, item: WorkItem, files: dict[str, bytes], clock: _Clock) -> dict[str, Image]:
     """Pictures by role; a file is let go as soon as it is decoded."""
-    from imgpipe.images.decode import decode
-
     images: dict[str, Image] = {}
     for role, ref in item.inputs.items():
         data, twin = files.pop(role), item.twin(role)
@@ -223,8 +223,8 @@ def _decode(item: WorkItem, files: dict[str, bytes], sources: Decoder, clock: _C
             images[role] = images[twin]
             continue
         with clock.step("decode"):
-            decode_here = decode if ref.own else sources.decode
-            images[role] = decode_here(data, name=ref.store.uri(ref.key), limits=ref.limits)
+            decoder = tools.decoder_of(ref)
+            images[role] = decoder.decode(data, name=ref.store.uri(ref.key), limits=ref.limits)
     return images
 
 

@@ -20,6 +20,7 @@ from imgpipe.errors import (
     EncodeError,
     ImageError,
     LimitExceeded,
+    ProfileUnusable,
     UnsupportedFormat,
 )
 from imgpipe.records import ImageRow, Status
@@ -28,7 +29,8 @@ from imgpipe.storage.tables import read_intact_rows
 
 #: Names of the error classes that a retry cannot cure.
 PERMANENT = frozenset(
-    kind.__name__ for kind in (ImageError, UnsupportedFormat, DecodeError, EncodeError, LimitExceeded)
+    kind.__name__
+    for kind in (ImageError, UnsupportedFormat, DecodeError, EncodeError, LimitExceeded, ProfileUnusable)
 )
 #: Run tags that say which :class:`Retry` a run follows.
 MODE_TAG, REASON_TAG = "imgpipe/retry", "imgpipe/retry_reason"

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from imgpipe.images import icc
 from imgpipe.images.colour import composite_over, to_srgb8
 from imgpipe.images.image import Image
+from imgpipe.images.srgb import srgb_profile
 from imgpipe.pixels.strips import spans
 
 #: What viewers show behind a cutout. The subject's own mean colour would make its outline vanish, which is
@@ -33,4 +33,4 @@ def segmentation_feed(image: Image) -> Image:
             pixels[rows] = composite_over(Image(straight), BACKGROUND) + np.float32(0.5)
         else:
             pixels[rows] = straight
-    return Image(pixels, icc=icc.srgb_profile())
+    return Image(pixels, icc=srgb_profile())

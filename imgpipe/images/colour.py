@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
 
-from imgpipe.errors import ImageError
-from imgpipe.images.icc import SRGB_TOLERANCE_255
+from imgpipe.errors import ImageError, ProfileUnusable
 from imgpipe.images.image import Image, Pixels
 from imgpipe.images.metadata import icc_fault, icc_space
-from imgpipe.images.rgb_space import RgbSpace, space_of
+from imgpipe.images.rgb_space import SRGB_TOLERANCE_255, RgbSpace, space_of
+from imgpipe.images.srgb import srgb_linear
 
 FloatArray = npt.NDArray[np.float32]
 _Value = TypeVar("_Value", bound=np.generic)
@@ -49,9 +50,8 @@ def fitted(image: Image) -> Image:
     """The picture with a profile that is for its pixels, or none; what was changed is noted.
 
     A profile that cannot be used is left out (:func:`profile_fault`). Grey with a profile for RGB is
-    R = G = B, as browsers show it. It becomes RGB, unless the profile shows greys as sRGB does (to
-    :data:`~imgpipe.images.icc.SRGB_TOLERANCE_255`): then it is left out, since a grey file cannot hold one
-    for RGB.
+    R = G = B, as browsers show it. It becomes RGB, unless the profile shows greys as sRGB does: then that is
+    left out, since a grey file cannot hold one for RGB.
     """
     if image.icc is None:
         return image
@@ -64,7 +64,7 @@ def fitted(image: Image) -> Image:
     if space is None or np.abs(space.shown(greys) * 255 - greys).max() <= SRGB_TOLERANCE_255:
         note = "ICC profile for RGB not carried: this grey picture looks the same without it"
         return replace(image, icc=None, notes=(*image.notes, note))
-    pixels = _with_three_colours(image.pixels)
+    pixels = cast(Pixels, three_channels(cast(Any, image.pixels)))
     return replace(image, pixels=pixels, notes=(*image.notes, "grey with an ICC profile for RGB: made RGB"))
 
 
@@ -78,7 +78,7 @@ def profile_fault(image: Image) -> str:
         fault = f"it is for {space}, the picture is {colours}"
     try:
         fault or space_of(image.icc)
-    except ValueError as exc:
+    except ProfileUnusable as exc:
         fault = str(exc)
     said = f"ICC profile of {len(image.icc)} bytes not carried: {fault}; the colours are taken as sRGB"
     return said if fault else ""
@@ -106,7 +106,30 @@ def to_srgb8(image: Image) -> npt.NDArray[np.uint8]:
     image = fitted(image)
     space = space_of(image.icc)
     pixels = to_8_bit(image.pixels) if space is None else _in_srgb(image, space, np.dtype(np.uint8))
-    return np.ascontiguousarray(_with_three_colours(pixels))
+    return np.ascontiguousarray(three_channels(pixels))
+
+
+def from_srgb(image: Image, icc: bytes | None) -> Image:
+    """An sRGB picture in the space of a profile for RGB, which it carries: RGB or RGBA, 16 bits, clipped.
+
+    The picture itself where the profile is sRGB's or there is none. Where it is a table, colours are
+    approximate (:class:`~imgpipe.images.rgb_space.RgbSpace`).
+    """
+    space = space_of(icc)
+    if space is None:
+        return image
+    pixels = np.empty((image.height, image.width, 3 + image.has_alpha), np.uint16)
+    for rows in _strips(image):
+        part = three_channels(image.pixels[rows]).astype(np.float32) / np.float32(image.max_value)
+        pixels[rows, :, :3] = space.levels(srgb_linear(part[..., :3]))
+        pixels[rows, :, 3:] = part[..., 3:] * np.float32(65535) + np.float32(0.5)
+    return replace(image, pixels=pixels, icc=icc)
+
+
+def _strips(image: Image) -> Iterator[slice]:
+    step = max(1, _STRIP_PIXELS // image.width)
+    for top in range(0, image.height, step):
+        yield slice(top, top + step)
 
 
 def _in_srgb(image: Image, space: RgbSpace, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
@@ -114,9 +137,7 @@ def _in_srgb(image: Image, space: RgbSpace, dtype: np.dtype[Any]) -> npt.NDArray
     colours = image.colour.shape[2]
     pixels: npt.NDArray[Any] = np.empty(image.pixels.shape, dtype)
     full = np.float32(np.iinfo(dtype).max)
-    step = max(1, _STRIP_PIXELS // image.width)
-    for top in range(0, image.height, step):
-        rows = slice(top, top + step)
+    for rows in _strips(image):
         pixels[rows, :, :colours] = space.shown(image.colour[rows]) * full + np.float32(0.5)
     if image.alpha is not None:
         pixels[..., -1] = image.alpha if dtype == image.alpha.dtype else to_8_bit(image.alpha)
@@ -133,13 +154,7 @@ def to_8_bit(pixels: Pixels) -> npt.NDArray[np.uint8]:
     return np.asarray(pixels, np.uint8)
 
 
-def _with_three_colours(pixels: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """(height, width, 1..4) -> (height, width, 3 or 4), C-contiguous where grey is repeated."""
-    if pixels.shape[2] > 2:
-        return pixels
-    return np.ascontiguousarray(np.dstack([*[pixels[..., :1]] * 3, pixels[..., 1:]]))
-
-
-def three_channels(colour: npt.NDArray[_Value]) -> npt.NDArray[_Value]:
-    """(height, width, 1 or 3) -> (height, width, 3): grey is repeated."""
-    return np.repeat(colour, 3, axis=2) if colour.shape[2] == 1 else colour
+def three_channels(pixels: npt.NDArray[_Value]) -> npt.NDArray[_Value]:
+    """(height, width, 1..4) -> (height, width, 3 or 4): grey is repeated, alpha stays."""
+    repeats = {1: [3], 2: [3, 1]}.get(pixels.shape[2])
+    return pixels if repeats is None else np.repeat(pixels, repeats, axis=2)

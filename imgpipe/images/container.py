@@ -21,6 +21,7 @@ class Header:
     ``width``, ``height``: px as stored, before the orientation is applied.
     ``frames``: pictures in the file (animation frames, TIFF pages). ``bit_depth``: bits per channel as
     stored (1..16). ``orientation``: EXIF 1..8, how the stored picture must be turned to stand upright.
+    ``converted``: its colours may be those of another space than sRGB.
     """
 
     format: str
@@ -29,6 +30,7 @@ class Header:
     frames: int = 1
     bit_depth: int = 8
     orientation: int = 1
+    converted: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,14 +24,15 @@ from PIL import WebPImagePlugin
 
 from imgpipe.errors import LimitExceeded, UnsupportedFormat
 from imgpipe.images import header as headers
-from imgpipe.images import icc
 from imgpipe.images.colour import fitted, to_8_bit
 from imgpipe.images.container import Header, Metadata, damaged
 from imgpipe.images.formats import avif, bmp, gif, plugin, png, tiff_pixels
 from imgpipe.images.formats.jpeg_pixels import decode_jpeg
 from imgpipe.images.formats.jpeg_tables import coding
 from imgpipe.images.image import Image, Pixels
+from imgpipe.images.lcms import cmyk_to_rgb
 from imgpipe.images.metadata import icc_space, reset_exif_orientation, reset_xmp_orientation, screen
+from imgpipe.images.srgb import srgb_profile
 from imgpipe.settings import LimitSettings
 
 #: What Pillow, tifffile, imagecodecs and struct raise on damaged files.
@@ -160,8 +161,8 @@ def _as_array(image: PIL.Image.Image) -> npt.NDArray[np.uint8]:
 
 def _converted_cmyk(cmyk: npt.NDArray[np.uint8], meta: Metadata) -> tuple[_Array, Metadata]:
     usable = meta.icc if icc_space(meta.icc) == "CMYK" else None
-    rgb, note = icc.cmyk_to_rgb(np.ascontiguousarray(cmyk), usable)
-    return rgb, replace(meta, icc=icc.srgb_profile(), notes=(*meta.notes, note))
+    rgb, note = cmyk_to_rgb(np.ascontiguousarray(cmyk), usable)
+    return rgb, replace(meta, icc=srgb_profile(), notes=(*meta.notes, note))
 
 
 def _upright(pixels: _Array, orientation: int) -> _Array:

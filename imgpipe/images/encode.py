@@ -14,7 +14,6 @@ from imgpipe.errors import EncodeError
 from imgpipe.images.formats import jpeg, plugin, png
 from imgpipe.images.formats.png_write import Effort, write_png
 from imgpipe.images.formats.tiff_write import write_tiff
-from imgpipe.images.icc import srgb_profile
 from imgpipe.images.image import Image, Pixels
 from imgpipe.images.metadata import (
     exif_of_dpi,
@@ -23,6 +22,7 @@ from imgpipe.images.metadata import (
     without_exif_thumbnail,
     without_xmp_thumbnails,
 )
+from imgpipe.images.srgb import srgb_profile
 
 __all__ = ["EXTENSIONS", "MAX_SIDES", "Effort", "encode"]
 
@@ -115,8 +115,7 @@ def _encoded(image: Image, fmt: str, effort: Effort, quality: int | None) -> byt
 def _encode_webp(image: Image, effort: Effort, quality: int | None) -> bytes:
     if quality is not None and image.has_alpha:
         raise EncodeError("lossy WebP: expected an image without alpha; write lossless WebP or PNG")
-    _refuse_depth(image, "WebP")
-    _refuse_size(image, "WEBP")
+    _refuse_unfit(image, "WEBP", "WebP")
     if icc_space(image.icc) == "GRAY":
         raise EncodeError("WebP: expected no profile or one for RGB, got one for grey; write PNG or TIFF")
     method, packing = _WEBP_EFFORTS.get(effort, (0, 0))
@@ -140,8 +139,7 @@ def _encode_webp(image: Image, effort: Effort, quality: int | None) -> bytes:
 def _encode_jpeg(image: Image, quality: int) -> bytes:
     if image.has_alpha:
         raise EncodeError("JPEG: expected an image without alpha; write PNG, WEBP or TIFF")
-    _refuse_depth(image, "JPEG")
-    _refuse_size(image, "JPEG")
+    _refuse_unfit(image, "JPEG", "JPEG")
     for block, content in (("EXIF", image.exif), ("XMP", image.xmp)):
         if content is not None and len(content) > JPEG_SEGMENT_BYTES:
             raise EncodeError(
@@ -162,7 +160,7 @@ def _encode_jpeg(image: Image, quality: int) -> bytes:
 
 
 def _encode_jxl(image: Image, effort: Effort) -> bytes:
-    _refuse_depth(image, "JPEG XL")
+    _refuse_unfit(image, "JXL", "JPEG XL")
     if image.icc is not None and image.icc != srgb_profile():
         raise EncodeError("JPEG XL: expected no profile or sRGB's own; write PNG, WEBP or TIFF to keep it")
     return plugin.write_jxl(_pillow_image(image), _JXL_EFFORTS.get(effort, 1), image.exif, image.xmp)
@@ -189,14 +187,12 @@ def _pillow_image(image: Image) -> PIL.Image.Image:
     return PIL.Image.fromarray(pixels[..., 0] if image.channels == 1 else np.ascontiguousarray(pixels))
 
 
-def _refuse_depth(image: Image, shown: str) -> None:
+def _refuse_unfit(image: Image, fmt: str, shown: str) -> None:
+    """Refuse more than 8 bits, and sides beyond the format's largest."""
     if image.bit_depth != 8:
         raise EncodeError(f"{shown}: expected 8 bits per channel, got {image.bit_depth}; write PNG or TIFF")
-
-
-def _refuse_size(image: Image, fmt: str) -> None:
-    if max(image.width, image.height) > MAX_SIDES[fmt]:
+    most = MAX_SIDES.get(fmt, max(image.width, image.height))
+    if max(image.width, image.height) > most:
         raise EncodeError(
-            f"{fmt}: expected sides of at most {MAX_SIDES[fmt]} px, got {image.width}x{image.height}; "
-            "write PNG or TIFF"
+            f"{fmt}: expected sides of at most {most} px, got {image.width}x{image.height}; write PNG or TIFF"
         )

@@ -5,9 +5,10 @@ from __future__ import annotations
 import struct
 from dataclasses import replace
 
-from imgpipe.errors import LimitExceeded, UnsupportedFormat
+from imgpipe.errors import LimitExceeded, ProfileUnusable, UnsupportedFormat
 from imgpipe.images.container import Header, Metadata, damaged
 from imgpipe.images.formats import avif, bmp, gif, jpeg, jxl, png, tiff, webp
+from imgpipe.images.rgb_space import space_of
 from imgpipe.images.sniff import sniff
 from imgpipe.settings import LimitSettings
 
@@ -24,6 +25,17 @@ def read(data: bytes, name: str) -> tuple[Header, Metadata]:
         return _read(fmt, data, name)
     except (struct.error, IndexError, OverflowError) as exc:
         raise damaged(name, f"the {fmt} structure breaks off ({exc})") from exc
+
+
+def describe(data: bytes, name: str) -> Header:
+    """The header alone, with ``converted``; errors as :func:`read`."""
+    header, meta = read(data, name)
+    try:
+        # Of AVIF and HEIC the metadata is not read here.
+        converted = header.format in ("AVIF", "HEIC") or space_of(meta.icc) is not None
+    except ProfileUnusable:
+        converted = False
+    return replace(header, converted=converted)
 
 
 def _read(fmt: str, data: bytes, name: str) -> tuple[Header, Metadata]:

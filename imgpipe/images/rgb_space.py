@@ -1,8 +1,7 @@
 """RGB and grey ICC profiles as arithmetic: a curve per channel and a matrix to linear sRGB.
 
-The numbers are sampled from Little CMS in floating point, so that they are what the profile does, whatever
-its name and the way it is written. Little CMS itself takes 190 ms per megapixel for what takes 20 to 40 ms
-here. Profiles that are no curves and matrix, but tables, are converted by Little CMS.
+Little CMS takes 190 ms per megapixel for what takes 20 to 40 ms here. Profiles that are no curves and matrix,
+but tables, are converted by Little CMS.
 """
 
 from __future__ import annotations
@@ -15,15 +14,18 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from imgpipe.images.icc import differ_255, is_srgb, linear_srgb, probes
+from imgpipe.errors import ProfileUnusable
+from imgpipe.images.icc import LEVELS, curves_and_matrix
+from imgpipe.images.icc_tables import linear_srgb
 from imgpipe.images.metadata import icc_space
-from imgpipe.images.srgb import Floats, srgb_encoded
+from imgpipe.images.srgb import Floats, srgb_encoded, srgb_linear
 
 Levels = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
 
-_LEVELS = 65536
-#: How far curves and a matrix may be from the profile itself as a screen shows it, 1/255.
-_MODEL_TOLERANCE_255 = 0.25
+#: A profile is sRGB where it shows no colour farther than this from what sRGB shows, 1/255 per channel.
+#: Files called sRGB differ by up to 1.4 (Argyll's), the nearest other space (ITU-R BT.709) by 16.
+SRGB_TOLERANCE_255 = 2.0
+_GREYS = 257
 #: Steps of the table from linear light to stored levels, in its fourth root: fine enough for 16 bits from
 #: black (of any curve up to gamma 4) to white.
 _ROOT_STEPS = 2**18 - 1
@@ -88,78 +90,83 @@ class RgbSpace:
     def _level_of_root(self) -> list[npt.NDArray[np.uint16]]:
         light = np.linspace(0.0, 1.0, _ROOT_STEPS + 1) ** 4
         return [
-            np.floor(np.interp(light, curve, np.arange(_LEVELS)) + 0.5).astype(np.uint16)
+            np.floor(np.interp(light, curve, np.arange(LEVELS)) + 0.5).astype(np.uint16)
             for curve in self.curves
         ]
 
 
-@functools.lru_cache(maxsize=16)
 def space_of(icc: bytes | None) -> RgbSpace | None:
     """The space of a profile for RGB or grey; ``None`` for sRGB's own, and without a profile.
 
-    Raises :class:`ValueError` where the profile is of no use: Little CMS refuses it, it is for other colours
-    or no device's, or it shows one colour for everything.
+    Raises :class:`ProfileUnusable` where the profile is for other colours or no device's, where Little CMS
+    refuses its tables, and where it shows one colour for everything.
     """
     if icc is None:
         return None
+    found = _space_or_fault(icc)
+    if isinstance(found, str):
+        raise ProfileUnusable(found)
+    return found
+
+
+@functools.lru_cache(maxsize=16)
+def _space_or_fault(icc: bytes) -> RgbSpace | str | None:
+    try:
+        return _space(icc)
+    except ProfileUnusable as exc:
+        return str(exc)
+
+
+def _space(icc: bytes) -> RgbSpace | None:
     channels = {"GRAY": 1, "RGB": 3}.get(icc_space(icc))
     if channels is None:
-        raise ValueError(f"it is for {icc_space(icc)}")
+        raise ProfileUnusable(f"it is for {icc_space(icc)}")
     if icc[12:16] not in _CLASSES:
         kind = _OTHER_CLASSES.get(icc[12:16], f"of the unknown class {icc[12:16]!r}")
-        raise ValueError(f"it is {kind}, not a display's, scanner's, printer's or colour space's")
-    values = probes(channels)
-    light = linear_srgb(icc, values)
-    if is_srgb(icc):
-        return None
-    found = _curves_and_matrix(icc, channels)
-    if found is not None:
-        levels = np.floor(values[None] * np.float32(_LEVELS - 1) + np.float32(0.5)).astype(np.uint16)
-        if differ_255(found.light(levels)[0], light) <= _MODEL_TOLERANCE_255:
-            return found
-    return _nearest_to_tables(icc, values, light)
+        raise ProfileUnusable(f"it is {kind}, not a display's, scanner's, printer's or colour space's")
+    values = _probes(channels)
+    read = curves_and_matrix(icc)
+    if read is not None and np.linalg.cond(read[1]) <= _LARGEST_CONDITION:
+        space = RgbSpace(read[0].astype(np.float32), read[1].astype(np.float32))
+        light = space.light(_levels(values)[None])[0]
+    else:
+        light = linear_srgb(icc, values)
+        space = _nearest_to_tables(icc, values, light)
+    shown, srgb = (srgb_encoded(np.clip(one, 0.0, 1.0)) for one in (light, srgb_linear(values)))
+    return None if np.abs(shown - srgb).max() * 255 <= SRGB_TOLERANCE_255 else space
+
+
+def _probes(channels: int) -> Floats:
+    """(n, channels) values 0..1 to try a profile with: a grid of colours and the greys."""
+    axis = np.linspace(0.0, 1.0, 9, dtype=np.float32)
+    grid = np.stack(np.meshgrid(*[axis] * channels, indexing="ij"), axis=-1).reshape(-1, channels)
+    greys = np.linspace(0.0, 1.0, _GREYS, dtype=np.float32)[:, None]
+    return np.concatenate([grid, np.repeat(greys, channels, axis=1)])
 
 
 def _nearest_to_tables(icc: bytes, values: Floats, light: Floats) -> RgbSpace:
     """The greys' curve, and the matrix that is nearest to ``light`` of ``values`` by least squares."""
     channels = values.shape[1]
-    greys = _rising(linear_srgb(icc, np.repeat(_ramp(), channels, axis=1)) @ _LUMINANCE[-channels:])
-    own = greys[np.floor(values * np.float32(_LEVELS - 1) + np.float32(0.5)).astype(np.intp)]
+    ramp = np.linspace(0.0, 1.0, LEVELS, dtype=np.float32)[:, None]
+    greys = _rising(linear_srgb(icc, np.repeat(ramp, channels, axis=1)) @ _LUMINANCE[-channels:])
+    own = greys[_levels(values)]
     matrix = np.linalg.lstsq(own, light, rcond=None)[0].T
     if np.linalg.cond(matrix) > _LARGEST_CONDITION:
         matrix = np.eye(channels)
     return RgbSpace(np.stack([greys] * channels), matrix.astype(np.float32), tables=icc)
 
 
-def _curves_and_matrix(icc: bytes, channels: int) -> RgbSpace | None:
-    """Sampled a channel at a time, the others 0; ``None`` where a channel does nothing or the matrix has no
-    inverse."""
-    curves, columns = [], []
-    for channel in range(channels):
-        values = np.zeros((_LEVELS, channels), np.float32)
-        values[:, channel] = _ramp()[:, 0]
-        light = linear_srgb(icc, values).astype(np.float64)
-        column = light[-1] - light[0]
-        if not np.abs(column).max() > 1e-3:
-            return None
-        curves.append(_rising((light - light[0]) @ column))
-        columns.append(column)
-    matrix = np.stack(columns, axis=1)
-    if np.linalg.cond(matrix) > _LARGEST_CONDITION:
-        return None
-    return RgbSpace(np.stack(curves), matrix.astype(np.float32))
-
-
 def _rising(light: npt.NDArray[Any]) -> Floats:
     """A curve from 0 to 1 that never falls."""
     rising = np.maximum.accumulate(light - light[0])
     if not rising[-1] > 1e-6:
-        raise ValueError("it shows the same colour for every value")
+        raise ProfileUnusable("it shows the same colour for every value")
     return np.asarray(np.clip(rising / rising[-1], 0.0, 1.0), np.float32)
 
 
-def _ramp() -> Floats:
-    return np.linspace(0.0, 1.0, _LEVELS, dtype=np.float32)[:, None]
+def _levels(values: Floats) -> npt.NDArray[np.uint16]:
+    """Values 0..1 as levels of 16 bits."""
+    return np.asarray(np.floor(values * np.float32(LEVELS - 1) + np.float32(0.5)), np.uint16)
 
 
 def _times(matrix: Floats, colours: Floats) -> Floats:

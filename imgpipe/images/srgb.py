@@ -1,6 +1,8 @@
-"""sRGB's transfer function (IEC 61966-2-1), odd-symmetric beyond 0..1."""
+"""sRGB (IEC 61966-2-1): its transfer function, odd-symmetric beyond 0..1, and a profile."""
 
 from __future__ import annotations
+
+import functools
 
 import numpy as np
 import numpy.typing as npt
@@ -20,3 +22,13 @@ def srgb_linear(encoded: Floats) -> Floats:
     size = np.abs(encoded)
     curved = np.power((size + np.float32(0.055)) * np.float32(1 / 1.055), np.float32(2.4))
     return np.copysign(np.where(size <= np.float32(0.04045), size * np.float32(1 / 12.92), curved), encoded)
+
+
+@functools.cache
+def srgb_profile() -> bytes:
+    """An sRGB matrix profile, the same bytes on every day: its creation date is fixed."""
+    from PIL import ImageCms
+
+    made = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    fixed_date = np.array([2000, 1, 1, 0, 0, 0], ">u2").tobytes()
+    return made[:24] + fixed_date + made[36:]

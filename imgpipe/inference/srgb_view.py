@@ -58,27 +58,26 @@ class SrgbView:
         """``result`` in the source's space, depth and profile; it was made from :attr:`image`, is of any size
         and may have an alpha of its own. At the source's size, pixels that were not changed are the source's,
         bit by bit; colour under alpha 0 is 0."""
-        if self.space is None:
+        space = self.space
+        if space is None:
             return result
         pixels = np.empty(result.pixels.shape, self.source.pixels.dtype)
         step = max(1, _STRIP_PIXELS // result.width)
 
         def work(rows: slice) -> None:
-            pixels[rows] = self._rows_back(result, rows)
+            pixels[rows] = self._rows_back(space, result, rows)
 
         with ThreadPoolExecutor(network_threads(), thread_name_prefix="imgpipe-colour") as pool:
             for _ in pool.map(work, spans(0, result.height, step)):
                 pass  # an exception of a strip is raised here
         return replace(result, pixels=pixels, icc=self.source.icc)
 
-    def _rows_back(self, result: Image, rows: slice) -> npt.NDArray[Any]:
-        if self.space is None:
-            return result.pixels[rows]
+    def _rows_back(self, space: RgbSpace, result: Image, rows: slice) -> npt.NDArray[Any]:
         part = result.colour[rows]
         values = part.astype(np.float32) / _FULL
         if self.beyond is not None:
             values += enlarged_rows(self.beyond, result.width, result.height, rows)
-        levels = self._own_depth(self.space.levels(srgb_linear(values)))
+        levels = self._own_depth(space.levels(srgb_linear(values)))
         if result.pixels.shape[:2] == self.image.pixels.shape[:2]:
             unchanged = (part == self.image.colour[rows]).all(axis=2, keepdims=True)
             levels = np.where(unchanged, self.source.colour[rows], levels)

@@ -7,6 +7,7 @@ neighbours are decoded and encoded must not have threads that spin while they wa
 
 from __future__ import annotations
 
+import importlib
 import math
 import os
 import sys
@@ -37,7 +38,7 @@ def network_threads() -> int:
 def bound_pools() -> None:
     """Set the pools of loaded libraries to :func:`network_threads`; OpenVINO is given it when it compiles."""
     threads = network_threads()
-    if "cv2" in sys.modules:
-        sys.modules["cv2"].setNumThreads(threads)
-    if "torch" in sys.modules:
-        sys.modules["torch"].set_num_threads(threads)
+    for library, setting in (("cv2", "setNumThreads"), ("torch", "set_num_threads")):
+        if library in sys.modules:
+            # Waits where another thread is still importing it.
+            getattr(importlib.import_module(library), setting)(threads)

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import replace
 from typing import cast
 
 import numpy as np
-import PIL.Image
-from PIL import ImageCms
 
-from imgpipe.errors import ConfigError, ImageError
-from imgpipe.images.colour import three_channels
-from imgpipe.images.icc import is_srgb, srgb_profile
+from imgpipe.errors import ConfigError
+from imgpipe.images.colour import fitted, from_srgb, three_channels, to_srgb
 from imgpipe.images.image import Image, Pixels
-from imgpipe.images.metadata import icc_space
+from imgpipe.images.rgb_space import space_of
 from imgpipe.pixels.resize import resize
 from imgpipe.pixels.strips import spans
 
@@ -28,25 +24,29 @@ def composite_on(cutout: Image, background: Colour | Image) -> Image:
     """``cutout`` over a colour or a picture, at the cutout's size and bit depth, in colour.
 
     ``background``: sRGB red, green and blue in 0..255, or a picture, which is enlarged or reduced until it
-    covers the cutout and then cut centrally. It is converted to the cutout's profile (in 8 bits where the
-    two differ, else in its own depth). Where the background is translucent itself, so is the result: RGBA,
-    straight; else it is RGB. Pixels that are opaque in the cutout keep its values, and those that are
-    transparent take the background's. The cutout's ICC profile, EXIF and XMP are kept; a profile for grey
-    is dropped, with a note, because the result is in colour.
+    covers the cutout and then cut centrally. It is converted to the cutout's profile, where the two differ.
+    Where the background is translucent itself, so is the result: RGBA, straight; else it is RGB. Pixels that
+    are opaque in the cutout keep its values, and those that are transparent take the background's. The
+    cutout's ICC profile, EXIF and XMP are kept; a grey cutout with a profile is converted to sRGB, with a
+    note, because the result is in colour.
 
-    Raises :class:`ConfigError` for a colour outside 0..255 and :class:`ImageError` where a profile cannot
-    be converted.
+    Raises :class:`ConfigError` for a colour outside 0..255.
     """
-    profile, notes = cutout.icc, cutout.notes
-    if profile is not None and cutout.channels <= 2 and icc_space(profile) == "GRAY":
-        profile, notes = None, (*notes, "ICC profile for grey dropped: the picture is now in colour")
+    cutout = fitted(cutout)
+    if cutout.icc is not None and cutout.channels <= 2:
+        note = "converted to sRGB: the picture is now in colour, its ICC profile was for grey"
+        cutout = replace(to_srgb(cutout), icc=None, notes=(*cutout.notes, note))
     behind = _covering(_as_picture(background), cutout.width, cutout.height)
-    behind = _in_profile(behind, profile)
+    notes = cutout.notes
+    if behind.icc != cutout.icc:
+        behind, space = from_srgb(to_srgb(behind), cutout.icc), space_of(cutout.icc)
+        if space is not None and space.tables:
+            notes = (*notes, "background's colours approximate: the cutout's ICC profile is a table")
     translucent = behind.alpha is not None and bool((behind.alpha < behind.max_value).any())
     pixels = np.empty((cutout.height, cutout.width, 4 if translucent else 3), cutout.pixels.dtype)
     for rows in spans(0, cutout.height, _STRIP_ROWS):
         pixels[rows] = _over(cutout, behind, rows, translucent=translucent)
-    return replace(cutout, pixels=cast(Pixels, pixels), icc=profile, notes=notes)
+    return replace(cutout, pixels=cast(Pixels, pixels), notes=notes)
 
 
 def mask_of(cutout: Image) -> Image:
@@ -80,47 +80,6 @@ def _covering(picture: Image, width: int, height: int) -> Image:
     shrinks = seen_width >= width and seen_height >= height
     seen = Image(cast(Pixels, part), picture.icc)
     return resize(seen, width, height, "area" if shrinks else "bicubic")
-
-
-def _in_profile(picture: Image, icc: bytes | None) -> Image:
-    """``picture`` in colour, in the RGB profile ``icc`` (``None`` = sRGB)."""
-    if icc_space(icc) != "RGB":
-        icc = None  # a profile that does not fit its picture is taken for sRGB, as in other stages
-    own = picture.icc
-    space = icc_space(own)
-    if space == ("GRAY" if picture.channels > 2 else "RGB"):
-        own = None
-    same = own == icc or (is_srgb(own) and is_srgb(icc))
-    if same or (picture.channels <= 2 and space != "GRAY" and is_srgb(icc)):
-        return picture
-    return _converted(picture, own, icc)
-
-
-def _converted(picture: Image, own: bytes | None, icc: bytes | None) -> Image:
-    scale = np.float32(255 / picture.max_value)
-    colour = np.rint(picture.colour * scale).astype(np.uint8)
-    grey = colour.shape[2] == 1 and icc_space(own) == "GRAY"
-    if not grey:
-        colour = three_channels(colour)
-    opened = PIL.Image.fromarray(np.ascontiguousarray(colour[..., 0] if grey else colour))
-    try:
-        converted = ImageCms.profileToProfile(
-            opened,
-            ImageCms.ImageCmsProfile(io.BytesIO(own or srgb_profile())),
-            ImageCms.ImageCmsProfile(io.BytesIO(icc or srgb_profile())),
-            renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC,
-            outputMode="RGB",
-            flags=ImageCms.Flags.BLACKPOINTCOMPENSATION,
-        )
-    except (OSError, ImageCms.PyCMSError) as exc:
-        raise ImageError(
-            f"the background's colours cannot be converted to the cutout's ICC profile: {exc}; "
-            "give a background with the same profile, or save one of them as sRGB"
-        ) from exc
-    planes = [np.asarray(converted, np.uint8)]
-    if picture.alpha is not None:
-        planes.append(np.rint(picture.alpha[..., None] * scale).astype(np.uint8))
-    return Image(np.ascontiguousarray(np.concatenate(planes, axis=2)), icc)
 
 
 def _over(cutout: Image, behind: Image, rows: slice, *, translucent: bool) -> Pixels:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
 from imgpipe.errors import PER_IMAGE_ERRORS
-from imgpipe.pictures.decoders import source_decoder
+from imgpipe.images.decoder import source_decoder
 from imgpipe.pictures.picture_set import PictureSet
 from imgpipe.records import ImageRow
 from imgpipe.settings import IsolationSettings, LimitSettings

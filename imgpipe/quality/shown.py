@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import io
 import math
 from dataclasses import replace
 
-from PIL import ImageCms
-
 from imgpipe.images.colour import fitted, profile_fault, to_srgb
+from imgpipe.images.icc import name_of
 from imgpipe.images.image import Image
 from imgpipe.images.rgb_space import space_of
 from imgpipe.pixels.round_trip import Reduced, reduce_picture
@@ -27,8 +25,8 @@ def profile_notes(reference: Image, result: Image, found: Findings) -> None:
             found.note(f"{name}: {fault}")
     if (reference.icc or b"") != (result.icc or b""):
         found.note(
-            f"the colour profiles differ (source: {profile_name(reference.icc)}, result: "
-            f"{profile_name(result.icc)}); both are compared as an sRGB screen shows them"
+            f"the colour profiles differ (source: {_name(reference.icc)}, result: "
+            f"{_name(result.icc)}); both are compared as an sRGB screen shows them"
         )
 
 
@@ -48,14 +46,8 @@ def profile_loss(reference: Image, result: Image, before: Reduced, after: Reduce
     return change if change > _VISIBLE_255 and unconverted else None
 
 
-def profile_name(icc: bytes | None) -> str:
-    """A profile's description, for people."""
-    if icc is None:
-        return "none, which means sRGB"
-    try:
-        return ImageCms.getProfileDescription(ImageCms.ImageCmsProfile(io.BytesIO(icc))).strip() or "unnamed"
-    except (OSError, ImageCms.PyCMSError):
-        return "not readable"
+def _name(icc: bytes | None) -> str:
+    return "none, which means sRGB" if icc is None else name_of(icc)
 
 
 def _rms(one: Rows, other: Rows) -> float:

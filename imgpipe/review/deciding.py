@@ -83,13 +83,12 @@ class Reviewer:
         ``data``: a file of any format that sources may have, ``name``: its name in messages. Raises
         :class:`ImageError` where it cannot be decoded, :class:`ConfigError` where it is no valid replacement.
         """
-        from imgpipe.images.isolation import open_decoder
+        from imgpipe.images.decoder import source_decoder
         from imgpipe.images.sniff import sniff
 
         asset = asset or self._stopped_at(item)
         before = self._input_of(item, asset)
-        with open_decoder(self.isolation, 1) as decoder:
-            picture = decoder.decode(data, name=name, limits=self.limits)
+        picture = source_decoder(self.isolation, 1).decode(data, name=name, limits=self.limits)
         check_replacement(picture, before, self.places[asset], name)
         return self._record(item, asset, Verdict.REPLACED, note, data, sniff(data, name).lower())
 

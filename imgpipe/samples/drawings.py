@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 import PIL.Image
 
-from imgpipe.images.icc import srgb_profile
 from imgpipe.images.image import Image, Pixels
+from imgpipe.images.srgb import srgb_profile
 from imgpipe.samples import backgrounds
 from imgpipe.samples.canvas import Canvas, Plane, composite
 from imgpipe.samples.cast import choose_characters

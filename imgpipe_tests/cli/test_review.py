@@ -13,6 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from imgpipe.cli import app
+from imgpipe.images import isolation
 from imgpipe.images.decode import decode
 from imgpipe.images.encode import encode
 from imgpipe.images.image import Image
@@ -265,6 +266,7 @@ def test_a_replacement_that_crashes_its_decoder_is_refused(
     write_drawing(space.source, "a.png", seed=0)
     space.run()
     monkeypatch.setattr(process, "_WORKER_CODE", MISBEHAVING)
+    monkeypatch.setattr(isolation, "_kept", {})  # its workers run already, and behave
     monkeypatch.syspath_prepend(Path(__file__).resolve().parents[2])
     Path("segfault").write_bytes(encode(flat_drawing(1, 256, 224)))
     code, text = review(space, "replace", image_id(space, "a.png"), "segfault", *BY)

@@ -62,7 +62,7 @@ def test_a_config_file_is_read_without_a_change_to_the_environment(
         ({"upscale.scale": 0}, "upscale.scale", "greater than 0"),
         ({"actions": []}, "actions", "at least one"),
         ({"actions": ["rembg", "rembg"]}, "actions", "only once"),
-        ({"actions": ["blur"]}, "actions", "'enhance', 'rembg' or 'upscale'"),
+        ({"actions": ["blur"]}, "actions", "'enhance', 'fix_artifacts', 'rembg' or 'upscale'"),
         ({"dataset": "Not Valid"}, "dataset", "as in 'not_valid'"),
         ({"quality.thresholds": {"psnr_y_min": 3}}, "quality.thresholds", "did you mean 'psnr_y_min_db'"),
         ({"quality.thresholds": {"ssim_y_min": 3}}, "ssim_y_min", "0..1"),

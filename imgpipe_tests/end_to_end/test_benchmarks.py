@@ -67,3 +67,12 @@ def test_serving_is_measured_beside_a_run(tmp_path: Path) -> None:
     results = measured("serving.py", tmp_path / "s.json", *sizes)
     assert results["images_per_second"]["serve"] > 0
     assert 0 < results["latency_seconds"]["p50"] <= results["latency_seconds"]["p95"]
+
+
+def test_fixing_is_measured_beside_its_peers(tmp_path: Path) -> None:
+    results = measured("fixing.py", tmp_path / "f.json", "--quick")
+    damage = results["damage"]["jpeg q30 420"]
+    assert damage["imgpipe 0.0"] == damage["damaged"]
+    assert damage["imgpipe 0.5"]["psnr"] > damage["damaged"]["psnr"]
+    assert not set(results["tuning"]) & set(results["held_out"])
+    assert min(results["clean"].values()) >= 55

@@ -15,6 +15,7 @@ from imgpipe.engines.admission import MemoryBudget, needed_bytes
 from imgpipe.engines.local import run_items
 from imgpipe.engines.stop import STOP, Stopped
 from imgpipe.errors import LimitExceeded, OutOfMemory
+from imgpipe.images.decoder import InProcessDecoder
 from imgpipe.images.encode import encode
 from imgpipe.images.image import Image
 from imgpipe.records import ImageRow, Status
@@ -24,6 +25,7 @@ from imgpipe.storage.memory import MemoryStore
 from imgpipe_tests.engines.test_local import Negative, items
 
 GIB = 2**30
+HERE = dict.fromkeys(("source", "other"), InProcessDecoder())
 
 
 @dataclass
@@ -113,10 +115,12 @@ def test_the_need_is_known_from_the_header_alone() -> None:
     large = encode(Image(np.zeros((300, 500, 3), np.uint16)))
     limits = {role: LimitSettings() for role in ("source", "other")}
     stage = Hungry(needs={500: 7_000_000})
-    assert needed_bytes(stage, {"source": large[:400]}, limits) == 0  # Cut: its decoder says what is wrong.
-    assert needed_bytes(stage, {"source": large}, limits) == 300 * 500 * 8 + 7_000_000
+    assert (
+        needed_bytes(stage, {"source": large[:400]}, limits, HERE) == 0
+    )  # Cut: its decoder says what is wrong.
+    assert needed_bytes(stage, {"source": large}, limits, HERE) == 300 * 500 * 8 + 7_000_000
     # Two roles that share a file share its pixels too.
-    assert needed_bytes(stage, {"source": large, "other": large}, limits) == 300 * 500 * 8 + 7_000_000
+    assert needed_bytes(stage, {"source": large, "other": large}, limits, HERE) == 300 * 500 * 8 + 7_000_000
     small = {role: LimitSettings(max_pixels=1000) for role in limits}
-    assert needed_bytes(stage, {"source": large}, small) == 0
-    assert needed_bytes(Negative(), {"source": large}, limits) == 300 * 500 * (8 + 64)
+    assert needed_bytes(stage, {"source": large}, small, HERE) == 0
+    assert needed_bytes(Negative(), {"source": large}, limits, HERE) == 300 * 500 * (8 + 64)

@@ -155,8 +155,8 @@ def test_what_is_in_flight_is_noted_at_intervals(
 
     monkeypatch.setattr(stores.output, "write", listening)
     rows_of(stores, MATTE, Slow())
-    assert all(len(one) == 1 for one in noted)  # Of one worker.
-    assert len(noted) == (1 if seconds > 1 else COUNT)
+    assert noted[0]
+    assert len(noted) == 1 if seconds > 1 else 1 < len(noted) <= COUNT
     assert not stores.output.exists(note)
 
 

@@ -26,22 +26,31 @@ _SRGB_CURVE = b"para\0\0\0\0" + struct.pack(
 )
 
 
-def _curve(gamma: float | None) -> bytes:
+#: A gamma, a tag of a curve, or sRGB's own curve.
+Curve = float | bytes | None
+
+
+def _curve(gamma: Curve) -> bytes:
+    if isinstance(gamma, bytes):
+        return gamma
     if gamma is None:
         return _SRGB_CURVE
     exact = b"para\0\0\0\0" + struct.pack(">HHi", 0, 0, round(gamma * 65536))
     return _LINEAR if gamma == 1 else exact
 
 
-def rgb(name: str, primaries: tuple[tuple[float, ...], ...] = SRGB, gamma: float | None = None) -> bytes:
-    """A curve-and-matrix profile; ``gamma`` ``None`` is sRGB's curve."""
-    tags = {b"desc": _text(name.encode()), **_WHITE}
-    tags |= {c + b"XYZ": _xyz(*v) for c, v in zip((b"r", b"g", b"b"), primaries, strict=True)}
-    tags |= {c + b"TRC": _curve(gamma) for c in (b"r", b"g", b"b")}
+def rgb(name: str, primaries: tuple[tuple[float, ...], ...] = SRGB, gamma: Curve = None) -> bytes:
+    """A curve-and-matrix profile."""
+    tags = {b"desc": _text(name.encode()), **_WHITE, **_curves_and_matrix(primaries, gamma)}
     return _profile(b"RGB ", b"XYZ ", b"mntr", tags)
 
 
-def grey(gamma: float | None) -> bytes:
+def _curves_and_matrix(primaries: tuple[tuple[float, ...], ...], gamma: Curve) -> dict[bytes, bytes]:
+    tags = {c + b"XYZ": _xyz(*v) for c, v in zip((b"r", b"g", b"b"), primaries, strict=True)}
+    return tags | {c + b"TRC": _curve(gamma) for c in (b"r", b"g", b"b")}
+
+
+def grey(gamma: Curve) -> bytes:
     tags = {b"desc": _text(b"grey (test)"), **_WHITE, b"kTRC": _curve(gamma)}
     return _profile(b"GRAY", b"XYZ ", b"mntr", tags)
 
@@ -56,8 +65,9 @@ def without_tags() -> bytes:
     return (132).to_bytes(4, "big") + rgb("empty")[4:128] + bytes(4)
 
 
-def table(grid: int = 17, gamma: float = 1.8) -> bytes:
-    """P3 with a gamma, as a table of Lab (lut16) without a way back, as scanners' profiles are."""
+def table(grid: int = 17, gamma: float = 1.8, *, beside_linear: bool = False) -> bytes:
+    """P3 with a gamma, as a table of Lab (lut16) without a way back, as scanners' profiles are;
+    ``beside_linear``: with curves and a matrix that say otherwise."""
     axis = np.linspace(0, 1, grid)
     light = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), -1) ** gamma
     ratio = light @ np.array(P3) / (0.9642, 1, 0.8249)
@@ -69,7 +79,9 @@ def table(grid: int = 17, gamma: float = 1.8) -> bytes:
     head = b"mft2\0\0\0\0" + bytes([3, 3, grid, 0])
     head += struct.pack(">9i", 65536, 0, 0, 0, 65536, 0, 0, 0, 65536) + struct.pack(">HH", 2, 2)
     tags = {b"desc": _text(b"P3 as a table (test)"), **_WHITE, b"A2B0": head + straight + body + straight}
-    return _profile(b"RGB ", b"Lab ", b"scnr", tags)
+    pcs = b"XYZ " if beside_linear else b"Lab "
+    tags |= _curves_and_matrix(SRGB, 1.0) if beside_linear else {}
+    return _profile(b"RGB ", pcs, b"scnr", tags)
 
 
 def by_pillow(pixels: npt.NDArray[np.uint8], icc: bytes) -> npt.NDArray[np.uint8]:

@@ -7,7 +7,7 @@ import io
 import PIL.Image
 import tifffile
 
-from imgpipe_tests.images import hostile, sources
+from imgpipe_tests.images import hostile, profiles, sources
 
 
 def seed_files() -> list[bytes]:
@@ -21,6 +21,10 @@ def seed_files() -> list[bytes]:
     files += [sources.make_pillow("JPEG", kind, icc, 8)[0] for kind in ("grey", "RGB", "CMYK")]
     files += [sources.make_pillow("WEBP", "RGBA", icc, 2, lossless=lossless)[0] for lossless in (True, False)]
     files += [sources.make_pillow("AVIF", "RGBA", icc, 7)[0], sources.make_deep_avif("RGB", 10, icc)[0]]
+    files += [
+        sources.make_pillow("JPEG", "RGB", odd, 1)[0] for odd in (profiles.table(3), sources.cmyk_icc())
+    ]
+    files += [sources.make_tiff("grey", 8, profiles.rgb("P3", profiles.P3, 1.8), 1)[0]]
     files += [hostile.pillow_file("GIF"), hostile.pillow_file("BMP")]
     files += [_animated(fmt) for fmt in ("GIF", "PNG", "WEBP", "AVIF", "TIFF")]
     files += [data for data, kept in hostile.corpus().values() if kept is None and len(data) < 100_000]

@@ -17,9 +17,9 @@ import pytest
 from imgpipe.errors import DecodeError, LimitExceeded, UnsupportedFormat
 from imgpipe.images.decode import decode
 from imgpipe.images.encode import encode
-from imgpipe.images.icc import srgb_profile
 from imgpipe.images.image import Image
 from imgpipe.images.metadata import without_exif_thumbnail
+from imgpipe.images.srgb import srgb_profile
 from imgpipe.settings import LimitSettings
 from imgpipe_tests.images import sources
 

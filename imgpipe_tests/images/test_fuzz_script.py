@@ -17,7 +17,7 @@ from imgpipe_tests.images.test_hostile import outcome
 
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "fuzz_decode.py"
 #: A worker with a defect, before ours begins.
-DEFECT = "import sys; sys.path[:] = sys.argv[5:]; from imgpipe.images.isolation import worker; "
+DEFECT = "import sys; sys.path[:] = sys.argv[5:]; from imgpipe.images import worker; "
 
 pytestmark = pytest.mark.skipif(not SCRIPT.is_file(), reason="scripts/ is not part of this installation")
 

@@ -10,9 +10,9 @@ import pytest
 
 from imgpipe.errors import LimitExceeded
 from imgpipe.images.container import Header
-from imgpipe.images.header import check_limits, read
+from imgpipe.images.header import check_limits, describe, read
 from imgpipe.settings import LimitSettings
-from imgpipe_tests.images import sources
+from imgpipe_tests.images import profiles, sources
 
 
 @pytest.mark.parametrize("fmt", ["PNG", "JPEG", "WEBP", "TIFF", "GIF", "BMP", "AVIF"])
@@ -47,6 +47,21 @@ def test_depths() -> None:
     assert read(sources.make_tiff("LA", 16, None, 1)[0], "x")[0].bit_depth == 16
     for depth in (10, 12):
         assert read(sources.make_deep_avif("RGBA", depth, None)[0], "x")[0].bit_depth == depth
+
+
+@pytest.mark.parametrize(
+    ("icc", "expected"),
+    [
+        (None, False),
+        (sources.srgb(), False),
+        (sources.cmyk_icc(), False),
+        (profiles.rgb("P3", profiles.P3), True),
+        (profiles.table(), True),
+    ],
+)
+def test_whether_colours_are_converted(icc: bytes | None, expected: bool) -> None:
+    """Not where a profile is sRGB's, nor where it is not for the picture."""
+    assert describe(sources.make_png("RGB", 8, icc, 1)[0], "x").converted is expected
 
 
 def test_no_pixel_is_decoded() -> None:

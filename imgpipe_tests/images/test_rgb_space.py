@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from imgpipe.errors import ProfileUnusable
 from imgpipe.images.rgb_space import space_of
 from imgpipe_tests.images import profiles, sources
 
@@ -73,9 +74,9 @@ def test_grey_levels_of_16_bits_come_back() -> None:
 
 def test_profiles_without_colours_are_refused() -> None:
     nothing = ((0.0, 0.0, 0.0),) * 3
-    with pytest.raises(ValueError, match="same colour for every value"):
+    with pytest.raises(ProfileUnusable, match="same colour for every value"):
         space_of(profiles.rgb("nothing", nothing))
-    with pytest.raises(ValueError, match="it is for CMYK"):
+    with pytest.raises(ProfileUnusable, match="it is for CMYK"):
         space_of(sources.cmyk_icc())
-    with pytest.raises(ValueError, match="Little CMS cannot use it"):
+    with pytest.raises(ProfileUnusable, match="Little CMS cannot use it"):
         space_of(profiles.without_tags())

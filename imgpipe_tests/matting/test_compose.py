@@ -7,9 +7,11 @@ import PIL.Image
 import pytest
 
 from imgpipe.errors import ConfigError
-from imgpipe.images.icc import is_srgb, srgb_profile
 from imgpipe.images.image import Image
+from imgpipe.images.rgb_space import space_of
+from imgpipe.images.srgb import srgb_profile
 from imgpipe.matting.compose import composite_on, mask_of
+from imgpipe_tests.images import profiles
 
 Depth = type[np.uint8] | type[np.uint16]
 
@@ -90,7 +92,7 @@ def _swapped_primaries() -> bytes:
     swapped = bytearray(raw)
     swapped[at[b"rXYZ"]], swapped[at[b"gXYZ"]] = raw[at[b"gXYZ"]], raw[at[b"rXYZ"]]
     profile = bytes(swapped).replace("sRGB".encode("utf-16-be"), "odd ".encode("utf-16-be"))
-    assert not is_srgb(profile)
+    assert space_of(profile) is not None
     return profile
 
 
@@ -106,6 +108,27 @@ def test_the_background_is_converted_to_the_cutouts_profile() -> None:
     np.testing.assert_allclose(plain.pixels[:10], np.broadcast_to((10, 200, 30), (10, 30, 3)), atol=2)
     both = composite_on(cutout, Image(np.full((40, 30, 3), (1, 2, 3), np.uint8), icc=odd))
     np.testing.assert_array_equal(both.pixels[:10], np.broadcast_to((1, 2, 3), (10, 30, 3)))
+
+
+@pytest.mark.parametrize("icc", [profiles.rgb("P3", profiles.P3), profiles.table()], ids=["P3", "table"])
+def test_a_background_looks_the_same_in_the_cutouts_profile(icc: bytes) -> None:
+    """As Little CMS shows it; a table has no way back, so its colours are near, and a note says so."""
+    result = composite_on(replace(_cutout(), icc=icc), (30, 140, 220))
+    shown = profiles.by_pillow(np.asarray(result.pixels[:10], np.uint8), icc)
+    off_by = np.abs(shown - np.array((30, 140, 220))).max()
+    is_table = icc == profiles.table()
+    assert off_by <= (12 if is_table else 1)
+    assert any("a table" in note for note in result.notes) == is_table
+
+
+def test_a_grey_cutout_is_shown_through_its_profile() -> None:
+    """Right values by Little CMS; the result is in colour, so in sRGB."""
+    grey = np.dstack([np.arange(256, dtype=np.uint8).reshape(16, 16), np.full((16, 16), 255, np.uint8)])
+    result = composite_on(Image(grey, icc=profiles.grey(1.0)), (9, 9, 9))
+    expected = profiles.by_pillow(grey[..., :1].copy(), profiles.grey(1.0))
+    assert np.abs(result.pixels.astype(int) - expected).max() <= 1
+    assert result.icc is None
+    assert any("its ICC profile was for grey" in note for note in result.notes)
 
 
 def test_a_cutout_without_alpha_hides_the_background() -> None:

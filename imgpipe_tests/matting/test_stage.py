@@ -148,7 +148,7 @@ def test_a_profile_does_not_change_the_matte(
     assert matted[1].icc == icc
     one, two = matted[0].pixels, to_srgb(matted[1]).pixels
     assert np.abs(one[..., 3].astype(int) - two[..., 3]).max() < 257
-    visible = one[..., 3] > 257
+    visible = one[..., 3] > 2 * 257  # below, an estimated colour moves by more than a level for nothing
     assert np.abs(one[visible].astype(int) - two[visible]).max() < 257
     opaque = matted[1].pixels[..., 3] == 65535
     assert opaque.any()

@@ -11,10 +11,9 @@ import numpy as np
 import pytest
 
 from imgpipe.errors import DecodeError, LimitExceeded
+from imgpipe.images import isolation
 from imgpipe.images.image import Image
 from imgpipe.images.isolation import process
-from imgpipe.pictures import decoders
-from imgpipe.pictures.decoders import source_decoder
 from imgpipe.pictures.picture_set import PictureSet, find_pictures
 from imgpipe.pictures.reader import OpenPictures
 from imgpipe.settings import IsolationSettings, LimitSettings
@@ -38,10 +37,10 @@ class _ByKey(MemoryStore):
 def misbehaving(monkeypatch: pytest.MonkeyPatch) -> Iterator[IsolationSettings]:
     """Workers that do as the name of their file says; they end with the test."""
     monkeypatch.setattr(process, "_WORKER_CODE", MISBEHAVING)
-    monkeypatch.setattr(decoders, "_warm", {})
+    monkeypatch.setattr(isolation, "_kept", {})
     monkeypatch.syspath_prepend(ROOT)
     yield IsolationSettings(timeout_seconds=2)
-    for decoder in decoders._warm.values():
+    for decoder in isolation._kept.values():
         decoder.close()
 
 
@@ -117,11 +116,3 @@ def test_each_picture_is_opened_once(monkeypatch: pytest.MonkeyPatch) -> None:
         assert row is not None
         opened.get(row)
     assert overlaps.rows == [opened.pictures.matte]
-
-
-def test_a_decoder_is_kept_and_never_larger_than_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(decoders, "_warm", {})
-    monkeypatch.setattr("os.cpu_count", lambda: 2)
-    settings = IsolationSettings(timeout_seconds=3)
-    assert source_decoder(settings) is source_decoder(settings, 2) is source_decoder(settings, 9)
-    assert source_decoder(settings, 1) is not source_decoder(settings)

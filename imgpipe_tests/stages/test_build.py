@@ -57,7 +57,7 @@ def test_what_cannot_be_loaded_ahead_is_told_by_the_stage(monkeypatch: pytest.Mo
 
 
 def stage_of(action: str, **options: Any) -> Any:
-    settings = load_settings({"actions": ["enhance", "rembg", "upscale"], **options})
+    settings = load_settings({"actions": ["enhance", "rembg", "fix_artifacts", "upscale"], **options})
     step = next(step for step in steps(settings) if step.action.name == action)
     return build_stage(step, settings)
 

@@ -1,4 +1,4 @@
-"""Protocol of a decoding worker and its owner: small JSON packets over a socket pair, bulk in shared memory.
+"""Protocol of a worker and its owner: small JSON packets over a socket pair, bulk in shared memory.
 
 Each worker has two anonymous memory files (``memfd_create``), one for requests and one for answers, which are
 reused: fresh pages would cost more than the copies. They need no file system and no ``/dev/shm``. Nothing is
@@ -12,16 +12,21 @@ import json
 import os
 import socket
 from collections.abc import Iterable
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from imgpipe import errors
 from imgpipe.errors import ImgpipeError
+from imgpipe.images.container import Header
 from imgpipe.images.image import Image, JpegCoding
 
 Buffer = bytes | memoryview
 Message = dict[str, Any]
+#: What a worker answers, besides errors: a picture, what a file says of its picture, or float32 values.
+Answer = Image | Header | npt.NDArray[Any]
 
 #: What receiving and unpacking raise for an invalid message.
 INVALID_MESSAGE = (ValueError, LookupError, TypeError, AttributeError, OSError)
@@ -68,8 +73,34 @@ def read(memory: int, start: int, size: int) -> bytes:
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
-def pack_image(image: Image) -> tuple[Message, list[Buffer]]:
-    """The message and the bulk from which :func:`unpack` restores the image."""
+def pack(answer: Answer | ImgpipeError) -> tuple[Message, list[Buffer]]:
+    """The message and the bulk from which :func:`unpack` restores the answer."""
+    if isinstance(answer, Image):
+        return _pack_image(answer)
+    if isinstance(answer, Header):
+        return {"header": asdict(answer)}, []
+    if isinstance(answer, ImgpipeError):
+        text = json.dumps(str(answer)).encode()
+        return {"error": type(answer).__name__, "text": len(text)}, [text]
+    return {"values": answer.shape}, [np.ascontiguousarray(answer, np.float32).data.cast("B")]
+
+
+def unpack(message: Message, memory: int) -> Answer | ImgpipeError:
+    """What the worker packed; raises one of ``INVALID_MESSAGE``, or :class:`MemoryError`."""
+    if "error" in message:
+        return _known_error(message["error"])(json.loads(read(memory, 0, message["text"])))
+    if "header" in message:
+        kinds = (str, int, int, int, int, int, bool)
+        fields = asdict(Header(**message["header"]))
+        return Header(*(kind(value) for kind, value in zip(kinds, fields.values(), strict=True)))
+    if "values" in message:
+        values = np.empty(message["values"], np.float32)
+        _read_into(memory, values.data.cast("B"))
+        return values
+    return _unpack_image(message, memory)
+
+
+def _pack_image(image: Image) -> tuple[Message, list[Buffer]]:
     blocks = {name: getattr(image, name) for name in _BLOCKS}
     notes = json.dumps(image.notes).encode()
     message = {
@@ -85,15 +116,7 @@ def pack_image(image: Image) -> tuple[Message, list[Buffer]]:
     return message, [pixels, *(block for block in blocks.values() if block), notes]
 
 
-def pack_error(error: ImgpipeError) -> tuple[Message, list[Buffer]]:
-    text = json.dumps(str(error)).encode()
-    return {"error": type(error).__name__, "text": len(text)}, [text]
-
-
-def unpack(message: Message, memory: int) -> Image | ImgpipeError:
-    """What the worker packed; raises one of ``INVALID_MESSAGE``, or :class:`MemoryError`."""
-    if "error" in message:
-        return _known_error(message["error"])(json.loads(read(memory, 0, message["text"])))
+def _unpack_image(message: Message, memory: int) -> Image:
     pixels = np.empty(message["shape"], {"uint8": np.uint8, "uint16": np.uint16}[message["dtype"]])
     _read_into(memory, pixels.data.cast("B"))
     at = pixels.nbytes

@@ -1,4 +1,4 @@
-"""The owner's side of one decoding worker: start, requests, timeout, and how it ended."""
+"""The owner's side of one worker: start, requests, timeout, and how it ended."""
 
 from __future__ import annotations
 
@@ -13,13 +13,25 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
+from typing import TypeVar
 
 from imgpipe.errors import ConfigError, ImgpipeError
-from imgpipe.images.image import Image
-from imgpipe.images.isolation.channel import INVALID_MESSAGE, Message, receive, send, unpack, write
-from imgpipe.settings import IsolationSettings, LimitSettings
+from imgpipe.images.isolation.channel import (
+    INVALID_MESSAGE,
+    Answer,
+    Buffer,
+    Message,
+    receive,
+    send,
+    unpack,
+    write,
+)
+from imgpipe.settings import IsolationSettings
 
 log = logging.getLogger(__name__)
+
+_Answer = TypeVar("_Answer", bound=Answer)
 
 #: A new interpreter imports numpy, OpenCV and Pillow: a third of a second, more on a loaded machine.
 _START_SECONDS = 120.0
@@ -29,7 +41,7 @@ _MESSAGE_CHARACTERS = 300
 _KEPT_BYTES = 83_886_080
 _TAKE_IT_OUT = "take the file out of the source or convert it with another program"
 _WORKER_CODE = (
-    "import sys; sys.path[:] = sys.argv[5:]; from imgpipe.images.isolation.worker import main; "
+    "import sys; sys.path[:] = sys.argv[5:]; from imgpipe.images.worker import main; "
     "main(*map(int, sys.argv[1:5]))"
 )
 #: Of the owner's environment a worker gets these alone: no credentials, no addresses.
@@ -122,15 +134,16 @@ class WorkerProcess:
     def is_alive(self) -> bool:
         return self._process.poll() is None
 
-    def decode(self, data: bytes, name: str, limits: LimitSettings) -> tuple[Image | ImgpipeError, bool]:
-        """The picture or the error, and whether the worker can go on; raises :class:`WorkerLost`."""
+    def ask(
+        self, expected: type[_Answer], bulk: Iterable[Buffer], request: Message
+    ) -> tuple[_Answer | ImgpipeError, bool]:
+        """The answer or the error, and whether the worker can go on; raises :class:`WorkerLost`."""
         self._drain_stderr()
         self._stderr = b""
         ticket = next(self._numbers)
-        request = {"id": ticket, "name": name, "size": len(data), "limits": limits.model_dump()}
         try:
-            write(self._requests, [data])
-            send(self._channel, request)
+            size = write(self._requests, bulk)
+            send(self._channel, {**request, "id": ticket, "size": size})
         except (BrokenPipeError, ConnectionResetError) as exc:
             raise self._lost() from exc
         except OSError as exc:
@@ -140,7 +153,10 @@ class WorkerProcess:
         try:
             if answer["id"] != ticket:
                 raise ValueError(f"expected the answer to {ticket}, got the one to {answer['id']}")
-            return unpack(answer, self._answers), not answer["retire"]
+            outcome = unpack(answer, self._answers)
+            if not isinstance(outcome, expected | ImgpipeError):
+                raise TypeError(f"expected {expected.__name__}, got {type(outcome).__name__}")
+            return outcome, not answer["retire"]
         except INVALID_MESSAGE as exc:
             raise WorkerLost(f"the decoder's answer makes no sense ({exc})", _TAKE_IT_OUT) from exc
         finally:

@@ -17,9 +17,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from imgpipe.errors import DecodeError
+from imgpipe.images import worker
 from imgpipe.images.decode import decode
 from imgpipe.images.image import Image
-from imgpipe.images.isolation import worker
 from imgpipe.settings import LimitSettings
 
 _LEAKED: list[bytes] = []

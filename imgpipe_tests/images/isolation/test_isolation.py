@@ -21,23 +21,19 @@ import numpy as np
 import pytest
 
 from imgpipe import errors
-from imgpipe.errors import ConfigError, DecodeError, ImgpipeError, LimitExceeded
+from imgpipe.errors import ConfigError, DecodeError, ImgpipeError, LimitExceeded, ProfileUnusable
+from imgpipe.images import icc_tables, lcms, rgb_space
+from imgpipe.images.colour import to_srgb
 from imgpipe.images.decode import decode
+from imgpipe.images.decoder import Decoder, InProcessDecoder, source_decoder
 from imgpipe.images.encode import encode
 from imgpipe.images.image import Image
-from imgpipe.images.isolation import (
-    Decoder,
-    InProcessDecoder,
-    IsolatedDecoder,
-    confinement,
-    open_decoder,
-    process,
-)
+from imgpipe.images.isolation import IsolatedDecoder, _kept, confinement, process
 from imgpipe.images.isolation.channel import INVALID_MESSAGE, unpack
 from imgpipe.images.isolation.process import _WORKER_CODE
-from imgpipe.pictures import decoders
+from imgpipe.images.rgb_space import space_of
 from imgpipe.settings import IsolationSettings, LimitSettings
-from imgpipe_tests.images import hostile, sources
+from imgpipe_tests.images import hostile, profiles, sources
 
 LIMITS = LimitSettings(max_pixels=1_000_000)
 ROOT = Path(__file__).resolve().parents[3]
@@ -64,13 +60,17 @@ def _nothing_leaks() -> Iterator[None]:
 
     The workers that other tests in this process keep warm are ended first: these tests count processes.
     """
-    for decoder in decoders._warm.values():
-        decoder.close()
-    decoders._warm.clear()
+    _end_warm()
     before = _held()
     yield
     # A leak stays; what other tests' servers have open comes and goes, and may end meanwhile.
     _await(lambda: not _new_since(before))
+
+
+def _end_warm() -> None:
+    for decoder in _kept.values():
+        decoder.close()
+    _kept.clear()
 
 
 def _new_since(before: tuple[set[int], int, set[str]]) -> bool:
@@ -114,6 +114,13 @@ def _outcome(decoder: Decoder, data: bytes, name: str) -> Image | tuple[type[Img
         return type(exc), str(exc)
 
 
+def _header(decoder: Decoder, data: bytes, name: str) -> object:
+    try:
+        return decoder.header(data, name=name)
+    except ImgpipeError as exc:
+        return type(exc), str(exc)
+
+
 def test_every_file_gives_what_the_decoder_gives() -> None:
     """All kinds of good files and the hostile corpus: the same picture, or the same error and message."""
     files = {name: data for name, (data, _) in hostile.corpus().items()}
@@ -123,12 +130,59 @@ def test_every_file_gives_what_the_decoder_gives() -> None:
     with IsolatedDecoder(IsolationSettings(), 1) as decoder:
         for name, data in files.items():
             expected, found = (_outcome(which, data, name) for which in (InProcessDecoder(), decoder))
+            headers = [_header(which, data, name) for which in (InProcessDecoder(), decoder)]
+            assert headers[0] == headers[1]
             if isinstance(expected, Image):
                 assert isinstance(found, Image), found
                 _assert_same(found, expected)
             else:
                 assert found == expected
         assert decoder.workers_lost == 0
+
+
+@pytest.fixture
+def _no_profile_is_known(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(icc_tables, "_settings", IsolationSettings())
+    rgb_space._space_or_fault.cache_clear()
+    yield
+    _end_warm()
+
+
+@pytest.mark.usefixtures("_no_profile_is_known")
+def test_little_cms_reads_no_profile_in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Curves and a matrix need no worker; a table, of a source or of imgpipe's own file, has one."""
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("in the calling process")
+
+    monkeypatch.setattr(lcms, "linear_srgb", refuse)
+    pixels = sources.picture(3, 8)
+    for icc in (None, sources.srgb(), sources.display_p3(), profiles.rgb("P3", profiles.P3)):
+        own = decode(encode(Image(pixels, icc=icc)), name="own", limits=LIMITS)
+        expected = profiles.by_pillow(pixels, icc or sources.srgb())
+        assert np.abs(to_srgb(own).pixels.astype(int) - expected).max() <= 1
+    assert not _kept
+    table = profiles.table()
+    own = decode(encode(Image(pixels, icc=table)), name="own", limits=LIMITS)
+    assert own.icc == table
+    assert np.abs(to_srgb(own).pixels.astype(int) - profiles.by_pillow(pixels, table)).max() <= 1
+    assert len(_kept) == 1
+    with pytest.raises(ProfileUnusable, match="Little CMS cannot use it"):
+        space_of(profiles.without_tags())
+
+
+@pytest.mark.usefixtures("_no_profile_is_known")
+def test_a_profile_that_ends_the_worker_costs_its_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not taken for one without colours: the picture may be shown in wrong ones."""
+    code = "import sys; sys.path[:] = sys.argv[5:]; import os; from imgpipe.images import lcms; "
+    monkeypatch.setattr(
+        process, "_WORKER_CODE", code + "lcms.linear_srgb = lambda *_: os.abort(); " + _WORKER_CODE
+    )
+    picture = Image(sources.picture(3, 8), icc=profiles.table())
+    with pytest.raises(DecodeError, match=r"^an ICC profile: the decoder crashed with SIGABRT"):
+        to_srgb(picture)
+    monkeypatch.setattr(process, "_WORKER_CODE", _WORKER_CODE)
+    assert not np.array_equal(to_srgb(picture).pixels, picture.pixels)
 
 
 @pytest.mark.parametrize(
@@ -352,11 +406,10 @@ def _is_memory(path: Path) -> bool:
 def test_nothing_reaches_the_terminal() -> None:
     """Neither what libraries print while a file is decoded nor what they print while they crash."""
     code = f"""if True:
-        from imgpipe.images import isolation
         from imgpipe_tests.images.isolation.test_isolation import *
         from imgpipe_tests.images.isolation.test_isolation import _children
-        isolation.process._WORKER_CODE = {MISBEHAVING!r}
-        with isolation.IsolatedDecoder(IsolationSettings(), 1) as decoder:
+        process._WORKER_CODE = {MISBEHAVING!r}
+        with IsolatedDecoder(IsolationSettings(), 1) as decoder:
             for name in ("noise", "abort", "segfault", "good"):
                 try:
                     decoder.decode(GOOD, name=name, limits=LIMITS)
@@ -371,11 +424,10 @@ def test_workers_do_not_outlive_their_owner() -> None:
     """One idle, one busy in a loop that never yields; the owner is killed and can clean up nothing."""
     code = f"""if True:
         import threading, time
-        from imgpipe.images import isolation
         from imgpipe_tests.images.isolation.test_isolation import *
         from imgpipe_tests.images.isolation.test_isolation import _children
-        isolation.process._WORKER_CODE = {MISBEHAVING!r}
-        decoder = isolation.IsolatedDecoder(IsolationSettings(), 2)
+        process._WORKER_CODE = {MISBEHAVING!r}
+        decoder = IsolatedDecoder(IsolationSettings(), 2)
         for name in ("busy", "slow"):
             ask = lambda: decoder.decode(GOOD, name=name, limits=LIMITS)
             thread = threading.Thread(target=ask, daemon=True)
@@ -443,13 +495,17 @@ def test_what_cannot_start_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
             decoder.decode(GOOD, name="good", limits=LIMITS)
 
 
-def test_open_decoder_follows_the_mode() -> None:
-    with open_decoder(IsolationSettings(mode="none"), 3) as decoder:
-        assert isinstance(decoder, InProcessDecoder)
-        image = decoder.decode(GOOD, name="good", limits=LIMITS)
-    with open_decoder(IsolationSettings(), 3) as decoder:
-        assert isinstance(decoder, IsolatedDecoder)
-        _assert_same(decoder.decode(GOOD, name="good", limits=LIMITS), image)
+def test_the_sources_decoder_follows_the_mode_is_kept_and_never_larger_than_the_machine(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    monkeypatch.setattr(icc_tables, "_settings", IsolationSettings())
+    assert isinstance(source_decoder(IsolationSettings(mode="none"), 3), InProcessDecoder)
+    settings = IsolationSettings(timeout_seconds=3)
+    assert source_decoder(settings) is source_decoder(settings, 2) is source_decoder(settings, 9)
+    assert source_decoder(settings, 1) is not source_decoder(settings)
+    assert isinstance(source_decoder(settings), IsolatedDecoder)
+    _end_warm()
 
 
 def test_the_owner_loads_no_decoder_and_the_worker_nothing_else() -> None:
@@ -460,8 +516,8 @@ def test_the_owner_loads_no_decoder_and_the_worker_nothing_else() -> None:
         )
         return done.stdout.strip()
 
-    assert loaded("imgpipe.images.isolation", "cv2 PIL torch dagster") == "[]"
-    assert loaded("imgpipe.images.isolation.worker", "torch dagster onnxruntime pandas boto3 scipy") == "[]"
+    assert loaded("imgpipe.images.decoder", "cv2 PIL torch dagster") == "[]"
+    assert loaded("imgpipe.images.worker", "torch dagster onnxruntime pandas boto3 scipy") == "[]"
 
 
 @pytest.mark.parametrize(
@@ -476,6 +532,11 @@ def test_the_owner_loads_no_decoder_and_the_worker_nothing_else() -> None:
         {"shape": [-1, 2, 3], "dtype": "uint8", "sizes": {}, "notes": 0},
         {"shape": [900, 900, 3], "dtype": "uint8", "sizes": {}, "notes": 0},
         {"shape": None, "dtype": "uint8"},
+        {"header": {"format": "PNG", "width": "wide", "height": 1}},
+        {"header": {"format": "PNG", "depth": 8}},
+        {"header": None},
+        {"values": [1000, 1000]},
+        {"values": [-1]},
     ],
 )
 def test_nonsense_from_a_worker_is_noticed(message: dict[str, object]) -> None:

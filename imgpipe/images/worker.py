@@ -1,8 +1,7 @@
-"""The decoding worker: a process that decodes one file after another within limits.
+"""The worker: a process that decodes files, or evaluates ICC profiles, one after another within limits.
 
-It is started by :mod:`imgpipe.images.isolation` and calls only :func:`imgpipe.images.decode.decode`.
-An exception that is not of imgpipe's error tree ends it, with the trace on its stderr: its owner tells the
-caller and starts another one.
+It is started by :mod:`imgpipe.images.isolation`. An exception that is not of imgpipe's error tree ends it,
+with the trace on its stderr: its owner tells the caller and starts another one.
 """
 
 from __future__ import annotations
@@ -15,21 +14,15 @@ import socket
 from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
+
 from imgpipe.errors import ImgpipeError, LimitExceeded
+from imgpipe.images import icc_tables, lcms
 from imgpipe.images.decode import decode
-from imgpipe.images.image import Image
-from imgpipe.images.isolation.channel import (
-    Buffer,
-    Message,
-    pack_error,
-    pack_image,
-    read,
-    receive,
-    send,
-    write,
-)
+from imgpipe.images.header import describe
+from imgpipe.images.isolation.channel import Answer, Buffer, Message, pack, read, receive, send, write
 from imgpipe.images.isolation.confinement import confine
-from imgpipe.settings import LimitSettings
+from imgpipe.settings import IsolationSettings, LimitSettings
 
 
 def main(channel_descriptor: int, requests: int, answers: int, max_memory_bytes: int) -> None:
@@ -42,6 +35,7 @@ def main(channel_descriptor: int, requests: int, answers: int, max_memory_bytes:
     start_bytes = _address_space_bytes(statm)
     _limit(start_bytes + max_memory_bytes)
     missing = confine()
+    icc_tables.use(IsolationSettings(mode="none"))  # This is the process that others would ask.
     with socket.socket(fileno=channel_descriptor) as channel:
         send(channel, {"ready": os.getpid(), "missing": missing})
         while (request := receive(channel)) is not None:
@@ -55,21 +49,26 @@ def main(channel_descriptor: int, requests: int, answers: int, max_memory_bytes:
 
 def _answer(request: Message, requests: int, max_memory_bytes: int) -> tuple[Message, Iterable[Buffer]]:
     try:
-        return pack_image(_decode(request, requests, max_memory_bytes))
+        return pack(_done(request, read(requests, 0, request["size"])))
     except ImgpipeError as exc:
-        return pack_error(exc)
+        return pack(exc)
+    except MemoryError:
+        expected = f"expected a file that can be decoded within {max_memory_bytes:,} bytes of memory"
+        advice = "raise isolation.max_memory_bytes or reduce the picture"
+        return pack(LimitExceeded(f"{request['name']}: {expected}; {advice}"))
 
 
-def _decode(request: Message, requests: int, max_memory_bytes: int) -> Image:
-    name = request["name"]
-    try:
-        data = read(requests, 0, request["size"])
-        return decode(data, name=name, limits=LimitSettings(**request["limits"]))
-    except MemoryError as exc:
-        raise LimitExceeded(
-            f"{name}: expected a file that can be decoded within {max_memory_bytes:,} bytes of memory; "
-            "raise isolation.max_memory_bytes or reduce the picture"
-        ) from exc
+def _done(request: Message, data: bytes) -> Answer:
+    match request["do"]:
+        case "decode":
+            return decode(data, name=request["name"], limits=LimitSettings(**request["limits"]))
+        case "header":
+            return describe(data, request["name"])
+        case _:
+            size = request["icc_bytes"]
+            return lcms.linear_srgb(
+                data[:size], np.frombuffer(data, np.float32, offset=size).reshape(request["shape"])
+            )
 
 
 def _die_with_owner() -> None:
