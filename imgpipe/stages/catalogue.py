@@ -80,14 +80,17 @@ class Action:
 
 
 def _scored(before: Sequence[Action]) -> Roles:
-    """Compare the result with the source.
+    """Compare the result with the source, or with what was changed on purpose before the last step.
 
-    Where matting comes before upscaling compare it with the matted picture instead, whose missing background
-    is no damage, and judge the matte by itself.
+    That is the fixed picture, whatever follows it, and where matting comes before upscaling the matted one,
+    whose missing background is no damage. The matte is judged by itself.
     """
     names = [row.asset for row in before]
-    matted_first = MATTED in names and UPSCALED in names[names.index(MATTED) :]
-    roles = [("reference", MATTED if matted_first else RAW), ("result", names[-1])]
+    reference = RAW
+    for number, asset in enumerate(names[:-1]):
+        if asset == FIXED or (asset == MATTED and UPSCALED in names[number:]):
+            reference = asset
+    roles = [("reference", reference), ("result", names[-1])]
     if MATTED in names:
         roles += [("matte_source", names[names.index(MATTED) - 1]), ("cutout", MATTED)]
     return tuple(roles)

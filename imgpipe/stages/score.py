@@ -97,7 +97,7 @@ class ScoreStage:
                 tile_grid=grid,
                 matting_model=matted.model if matted else None,
                 matting_metrics=matted.metrics if matted else {},
-                fixing=fixed.details["fix_artifacts"] if fixed else None,
+                fixing=fixed.details.get("fix_artifacts") if fixed else None,
                 enhancement=_enhancement(rows.get(ENHANCED)),
                 timings_seconds={asset: row.total_seconds for asset, row in rows.items()},
                 model_load_seconds=sum(row.details.get("model_load_seconds", 0.0) for row in rows.values()),

@@ -12,7 +12,8 @@ import pytest
 from imgpipe.images.image import Image
 from imgpipe.records import ImageRow, Status, TileGrid
 from imgpipe.settings import QualitySettings
-from imgpipe.stages.catalogue import ENHANCED, RAW, UPSCALED
+from imgpipe.stages.catalogue import ENHANCED, FIXED, MATTED, RAW, UPSCALED
+from imgpipe.stages.chain import chain_of
 from imgpipe.stages.protocol import StageResult
 from imgpipe.stages.score import ScoreStage, _grid_on
 from imgpipe_tests.quality.defects import plant_seam
@@ -121,3 +122,30 @@ def test_the_line_for_people_who_grep(
         "max_bytes_met": None,
         "reasons": ["why not"],
     }
+
+
+@pytest.mark.parametrize(
+    ("actions", "reference"),
+    [
+        ("upscale", RAW),
+        ("enhance rembg", RAW),
+        ("rembg upscale", MATTED),
+        ("fix_artifacts", RAW),
+        ("fix_artifacts upscale", FIXED),
+        ("fix_artifacts enhance", FIXED),
+        ("fix_artifacts rembg upscale", MATTED),
+        ("rembg fix_artifacts upscale", FIXED),
+        ("upscale fix_artifacts", RAW),
+    ],
+)
+def test_what_was_changed_on_purpose_is_no_damage(actions: str, reference: str) -> None:
+    assert dict(chain_of(tuple(actions.split()))[-1].roles)["reference"] == reference
+
+
+def test_a_fixed_picture_that_a_person_replaced_is_scored_without_a_record_of_fixing() -> None:
+    picture = image(draw(1, 64, 48, 1))
+    rows = {RAW: row(picture), FIXED: row(picture, replaced=True)}
+    stage = ScoreStage(QualitySettings(diff=False), ("fix_artifacts",))
+    document = document_of(stage.run({"reference": picture, "result": picture}, rows))
+    validate(document)
+    assert "fix_artifacts" not in document
