@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -21,7 +21,7 @@ from imgpipe.review.decisions import replacement_for
 from imgpipe.stages.catalogue import RAW
 from imgpipe.stages.chain import Step
 from imgpipe.stages.protocol import Stage
-from imgpipe.stages.read import ReadStage
+from imgpipe.stages.read import DECODER_VERSIONS, ReadStage
 from imgpipe.stages.replaceable import REPLACEMENT
 from imgpipe.storage.opening import Stores
 
@@ -115,7 +115,7 @@ class ShardPlan:
             return None
         if before.stage_failed and before.stage_failed != self.step.asset:
             return None
-        if before.stage_hash != self._stage_hash(entry, self._known_digests(entry, before), before.format):
+        if before.stage_hash not in self._valid_hashes(entry, before):
             return None
         if before.status is Status.ERROR:
             if self.retry.repeats(before):
@@ -123,6 +123,15 @@ class ShardPlan:
         elif self.step.action.folder and not _stands(before, existing):
             return None
         return before if before.etag == entry.etag else replace(before, etag=entry.etag)
+
+    def _valid_hashes(self, entry: ManifestEntry, before: ImageRow) -> Iterator[str]:
+        """What the row's hash may be: also that of a time when sources' rows had no digest of the picture,
+        where the format's decoder has not changed since."""
+        digests = self._known_digests(entry, before)
+        yield self._stage_hash(entry, digests, before.format)
+        raw = self.upstream.get(RAW, {}).get(entry.image_id)
+        if raw is not None and raw.format not in DECODER_VERSIONS:
+            yield self._stage_hash(entry, digests, before.format, by_picture=False)
 
     def _known_digests(self, entry: ManifestEntry, before: ImageRow) -> dict[str, str]:
         if self.step.asset == RAW:
@@ -145,8 +154,18 @@ class ShardPlan:
         limits = self.settings.limits.for_own_files()
         return ObjectRef(self.stores.output, decision.file_key, limits, sha256=decision.file_sha256)
 
-    def _stage_hash(self, entry: ManifestEntry, digests: Mapping[str, str], source_format: str = "") -> str:
-        """Without a format (nothing could be decoded), a new version of any decoder counts."""
+    def _stage_hash(
+        self,
+        entry: ManifestEntry,
+        digests: Mapping[str, str],
+        source_format: str = "",
+        *,
+        by_picture: bool = True,
+    ) -> str:
+        """Without a format (nothing could be decoded), a new version of any decoder counts.
+
+        ``by_picture``: what was decoded counts, beside the file's bytes.
+        """
         if isinstance(self.stage, ReadStage) and source_format:
             fingerprint = self.stage.fingerprint_of(source_format)
         else:
@@ -155,9 +174,10 @@ class ShardPlan:
         raw = self.upstream.get(RAW, {}).get(entry.image_id)
         if raw is not None and raw.details.get("icc_bytes"):
             facts.append(PROFILE_VERSION)
-        # Equal bytes may be decoded differently by now. Older rows do not say how they were.
-        if raw is not None and "picture_sha256" in raw.details and RAW in dict(self.step.roles).values():
-            facts.append(raw.details["picture_sha256"])
+        # Equal bytes may be decoded differently by now.
+        seen = raw.details.get("picture_sha256") if raw is not None and by_picture else None
+        if seen is not None and RAW in dict(self.step.roles).values():
+            facts.append(seen)
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
     def _base(self, entry: ManifestEntry) -> ImageRow:

@@ -13,7 +13,8 @@ from imgpipe.settings import LimitSettings
 from imgpipe.stages.fingerprint import fingerprint
 from imgpipe.stages.protocol import PictureSize, StageResult
 
-#: Increment when decoding gives other pictures for the same files.
+#: Increment when rows of all sources are to be made again. Other pictures for the same files are told by
+#: :data:`DECODER_VERSIONS`: results from before rows had digests of pictures follow these alone.
 CODE_VERSION = 3
 #: Format -> version of its decoder, where that is not 1. Increment when it gives other pictures for some
 #: files: this format alone is read again.

@@ -427,6 +427,30 @@ def test_a_new_version_of_a_decoder_reads_its_format_and_redoes_what_looks_diffe
     assert computed(READ, reading) == computed(MATTE, matting) == []
 
 
+def test_results_from_before_pictures_had_digests_stand_where_the_decoder_is_the_same(
+    stores: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stores.source.write(
+        "2.png", encode(Image(np.full((5, 4, 3), 2, np.uint8)), format="WEBP"), overwrite=True
+    )
+    replan(stores)
+
+    def made_by(code_version: int) -> list[int]:
+        monkeypatch.setattr("imgpipe.stages.read.CODE_VERSION", code_version)
+        read(stores)
+        matting = Cutout()
+        rows_of(stores, MATTE, matting)
+        return sorted(matting.seen)
+
+    with monkeypatch.context() as earlier:
+        earlier.setattr("imgpipe.stages.read._digest", lambda image: None)
+        assert made_by(100) == list(range(COUNT))
+    assert made_by(101) == []
+    monkeypatch.setitem(DECODER_VERSIONS, "WEBP", 2)
+    assert made_by(102) == [2]
+    assert made_by(102) == []
+
+
 def test_what_changes_for_profiles_alone_is_made_again_for_them_alone(
     stores: Stores, monkeypatch: pytest.MonkeyPatch
 ) -> None:
