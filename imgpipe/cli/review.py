@@ -20,7 +20,7 @@ from imgpipe.cli.console import escape
 from imgpipe.config import Settings, find_config_file
 from imgpipe.engines.review import replaceable_places
 from imgpipe.errors import ConfigError
-from imgpipe.review.deciding import Reviewer
+from imgpipe.review.deciding import Decider
 from imgpipe.review.decisions import Decision
 from imgpipe.review.queue import QueueItem, State, find_image, read_queue
 from imgpipe.settings.given import parse_assignments
@@ -67,10 +67,10 @@ class _Context:
     def find(self, image_id: str) -> QueueItem:
         return find_image(self.output, self.settings.dataset, self.assets, image_id)
 
-    def reviewer(self) -> Reviewer:
+    def decider(self) -> Decider:
         settings = self.settings
         places, limits = replaceable_places(settings), settings.limits.for_own_files()
-        return Reviewer(self.output, _user(settings), places, limits, settings.isolation)
+        return Decider(self.output, _user(settings), places, limits, settings.isolation)
 
 
 @app.command("list")
@@ -103,7 +103,7 @@ def list_queue(
     raise typer.Exit(EXIT_OK)
 
 
-def _deciding(name: str, decide: Callable[[Reviewer, QueueItem, str], list[Decision]]) -> None:
+def _deciding(name: str, decide: Callable[[Decider, QueueItem, str], list[Decision]]) -> None:
     """Register a command that decides about images; ``decide``'s docstring is its help."""
 
     @exits
@@ -123,17 +123,17 @@ def _deciding(name: str, decide: Callable[[Reviewer, QueueItem, str], list[Decis
     app.command(name, help=decide.__doc__)(command)
 
 
-def accept(who: Reviewer, item: QueueItem, note: str) -> list[Decision]:
+def accept(who: Decider, item: QueueItem, note: str) -> list[Decision]:
     """Accept the result: the next run continues with it. Valid until the result changes."""
     return [who.accept(item, note)]
 
 
-def reject(who: Reviewer, item: QueueItem, note: str) -> list[Decision]:
+def reject(who: Decider, item: QueueItem, note: str) -> list[Decision]:
     """Reject the result, also where its scores are good, and remove it from the list."""
     return [who.reject(item, note)]
 
 
-def withdraw(who: Reviewer, item: QueueItem, note: str) -> list[Decision]:
+def withdraw(who: Decider, item: QueueItem, note: str) -> list[Decision]:
     """Withdraw decisions: the next run processes and judges these images automatically again."""
     return who.withdraw(item, note)
 
@@ -175,7 +175,7 @@ def replace(
     context = _context(source, output, config, dataset, assignments)
     data = _read(file)
 
-    def put(who: Reviewer, item: QueueItem) -> list[Decision]:
+    def put(who: Decider, item: QueueItem) -> list[Decision]:
         return [who.replace(item, data, name=str(file), asset=stage, note=note)]
 
     _decide(context, [image_id], put, run)
@@ -184,11 +184,11 @@ def replace(
 def _decide(
     context: _Context,
     image_ids: list[str],
-    decide: Callable[[Reviewer, QueueItem], list[Decision]],
+    decide: Callable[[Decider, QueueItem], list[Decision]],
     run_now: bool,
 ) -> None:
     """Find all images before the first decision is written."""
-    who = context.reviewer()
+    who = context.decider()
     items = [context.find(image_id) for image_id in dict.fromkeys(image_ids)]
     for item in items:
         for decision in decide(who, item):

@@ -33,7 +33,7 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class Reviewer:
+class Decider:
     """Records the decisions of one person in ``output``.
 
     ``places``: the assets whose pictures can be replaced. ``limits``, ``isolation``: how their
