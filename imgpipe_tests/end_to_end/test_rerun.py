@@ -6,6 +6,7 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import pyarrow.parquet as pq
@@ -13,6 +14,8 @@ import pytest
 
 from imgpipe.cli.signals import Interrupted
 from imgpipe.records import Status
+from imgpipe.report.build import build_report
+from imgpipe.storage import keys
 from imgpipe.storage.lease import REPORT, Lease, hold
 from imgpipe.storage.store import ImageStore
 from imgpipe_tests.end_to_end.conftest import CLASSICAL, Workspace, run_once, write_drawing
@@ -104,6 +107,20 @@ def test_a_report_that_another_run_has_made_meanwhile_is_not_made_again(
     assert (code, "made by another run" in text) == (0, True), text
     assert made == [page.stat().st_mtime_ns]
     assert len(pq.read_table(page)) == 6
+
+
+def test_a_report_is_made_under_its_lease(drawn: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever makes it: the command, a schedule, a person in the UI."""
+    held = []
+
+    def listening(*arguments: Any, **options: Any) -> Any:
+        held.append(list(drawn.stores.output.list(keys.lease_prefix("art", REPORT))))
+        return build_report(*arguments, **options)
+
+    monkeypatch.setattr("imgpipe.report.build.build_report", listening)
+    assert drawn.cli("report", *CLASSICAL)[0] == 0
+    (leases,) = held
+    assert leases
 
 
 def test_one_changed_source_is_the_only_one_redone(drawn: Workspace) -> None:
