@@ -18,7 +18,6 @@ from imgpipe.jobs.app import build_app
 from imgpipe.jobs.book import open_book
 from imgpipe.jobs.queue import JobQueue
 from imgpipe.settings import S3Settings
-from imgpipe.settings.given import ALIASES
 from imgpipe.storage.opening import open_store
 from imgpipe_tests.jobs.pictures import CLASSICAL, drawing, opened, text, with_alpha
 
@@ -65,13 +64,7 @@ def post(client: TestClient, data: bytes, actions: str = "upscale", **config: An
             (229, 200),
             ["source_enhanced", "segmentation_feed"],
         ),
-        pytest.param(
-            "fix_artifacts",
-            {"denoise": 0.5},
-            (128, 112),
-            ["fixed"],
-            marks=pytest.mark.skipif("denoise" not in ALIASES, reason="the action does not exist yet"),
-        ),
+        ("fix_artifacts", {"denoise": 0.5}, (128, 112), ["fixed"]),
     ],
 )
 def test_the_calls_that_people_make(

@@ -18,7 +18,6 @@ import numpy as np
 import pytest
 
 from imgpipe import worker
-from imgpipe.settings.given import ALIASES
 from imgpipe.worker import handler
 from imgpipe_tests.jobs.client import Client, free_port
 from imgpipe_tests.jobs.pictures import drawing, opened, text, with_alpha
@@ -39,10 +38,6 @@ def ask(**asked: Any) -> dict[str, Any]:
     return handler({"id": "1", "input": asked})
 
 
-def needs(alias: str) -> Any:
-    return pytest.mark.skipif(alias not in ALIASES, reason=f"no action has the setting {alias} yet")
-
-
 @pytest.mark.parametrize(
     ("asked", "size", "cut_out"),
     [
@@ -50,12 +45,7 @@ def needs(alias: str) -> Any:
         ({"actions": ["upscale"]}, (512, 448), False),
         ({"config": {"scale": 2}}, (256, 224), False),
         ({"actions": ["rembg", "upscale"], "config": {"scale": 3, "alpha_matting": True}}, (384, 336), True),
-        pytest.param(
-            {"actions": ["fix_artifacts"], "config": {"denoise": 0.5}},
-            (128, 112),
-            False,
-            marks=needs("denoise"),
-        ),
+        ({"actions": ["fix_artifacts"], "config": {"denoise": 0.5}}, (128, 112), False),
     ],
 )
 def test_the_calls_that_people_make(asked: Mapping[str, Any], size: tuple[int, int], cut_out: bool) -> None:
