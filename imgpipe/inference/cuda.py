@@ -95,6 +95,7 @@ def prepare_process() -> None:
         return
     os.environ[_OFFERED] = ",".join(offered)
     os.environ["CUDA_VISIBLE_DEVICES"] = gpu
+    os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")  # as the driver's files and nvidia-smi count
 
 
 def release_caches() -> None:
