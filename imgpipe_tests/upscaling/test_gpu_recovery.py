@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from imgpipe.errors import InferenceError, ModelError, OutOfMemory
+from imgpipe.images.image import Image
 from imgpipe.inference.failures import translated
 from imgpipe.inference.memory_model import MemoryModel
+from imgpipe.inference.weights import LocatedWeights
+from imgpipe.settings import UpscaleSettings
 from imgpipe.upscaling.network import Floats, LoadedNetwork, ReceptiveField, Strip, strip_of
 from imgpipe.upscaling.network_queue import NetworkQueue
+from imgpipe.upscaling.network_upscaler import NetworkUpscaler
 from imgpipe.upscaling.tile_planner import TilePlanner
 from imgpipe_tests.inference.test_failures import DEVICE, NO_MEMORY, OTHER
 
@@ -114,6 +119,17 @@ def test_another_error_is_this_pictures() -> None:
     with pytest.raises(InferenceError):
         _is_right(queue)
     assert _is_right(queue) == 0
+
+
+@pytest.mark.parametrize(("device", "exact"), [("cuda", False), ("cpu", True)])
+def test_tiles_are_called_exact_only_where_they_are(device: str, exact: bool) -> None:
+    gpu = _Gpu()
+    gpu.device = device
+    located = LocatedWeights("test", Path("test"), "", None)
+    upscaler = NetworkUpscaler(_loaded(gpu), UpscaleSettings(scale=1, tile_size=64), located)
+    done = upscaler.upscale(Image(np.zeros((EDGE, EDGE, 3), np.uint8)))
+    assert done.details["tiles"] == 4
+    assert done.details["exact_tiles"] is exact
 
 
 def test_windows_are_bounded_where_memory_is_not() -> None:
