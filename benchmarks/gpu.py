@@ -2,6 +2,11 @@
 
     python benchmarks/gpu.py --animevideov3 animevideov3.safetensors --isnet isnet-anime.onnx --images stills/
 
+It needs the extras gpu and dev in one environment, where dev's onnxruntime has to make room:
+
+    pip install -e '.[gpu,dev]' && pip uninstall -y onnxruntime
+    pip install --force-reinstall --no-deps onnxruntime-gpu
+
 Each step is a process of its own; what it says is kept at once, in a JSON file named by the card, and one
 that fails or hangs costs its row alone. Without a GPU it says so and ends with 2. The card is left as it
 is.
