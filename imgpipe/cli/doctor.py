@@ -11,13 +11,12 @@ from collections.abc import Callable
 import typer
 
 from imgpipe import __version__
-from imgpipe.cli.common import EXIT_OK, EXIT_USAGE, Assignments, exits, out, settings_from
+from imgpipe.cli.common import EXIT_OK, EXIT_USAGE, Assignments, dataset_settings, exits, out
 from imgpipe.cli.console import escape
 from imgpipe.config import Settings
 from imgpipe.errors import ImgpipeError, ObjectExists
 from imgpipe.inference.device import available_memory_bytes, resolve_device, resolve_precision
 from imgpipe.inference.weights import locate
-from imgpipe.settings.given import parse_assignments
 from imgpipe.storage.store import ImageStore
 
 #: Every distribution that installs the module ``cv2``.
@@ -35,7 +34,7 @@ Finding = tuple[bool | None, str]
 @exits
 def doctor(assignments: Assignments = None) -> None:
     """Device, precision, providers, models and stores: what works and what does not."""
-    settings = settings_from(parse_assignments(assignments or []))
+    settings = dataset_settings({}, assignments, None)
     probes: list[tuple[str, Callable[[], Finding]]] = [
         ("imgpipe", _versions),
         ("device", lambda: _device(settings)),
