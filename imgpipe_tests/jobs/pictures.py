@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+from typing import Any
 
 import numpy as np
 from PIL import Image as PillowImage
@@ -38,7 +39,7 @@ def opened(data: bytes | str) -> PillowImage.Image:
     return PillowImage.open(io.BytesIO(base64.b64decode(data) if isinstance(data, str) else data))
 
 
-def alpha_sides(picture: PillowImage.Image) -> tuple[np.ndarray, np.ndarray]:
+def alpha_sides(picture: PillowImage.Image) -> tuple[Any, Any]:
     """Alpha of the left and the right half of what came of :func:`with_alpha`, without the softened edge."""
     alpha = np.asarray(picture.getchannel("A"))
     middle, edge = alpha.shape[1] // 2, 8
