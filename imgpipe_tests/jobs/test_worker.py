@@ -14,13 +14,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from imgpipe import worker
 from imgpipe.worker import handler
 from imgpipe_tests.jobs.client import Client, free_port
-from imgpipe_tests.jobs.pictures import drawing, opened, text, with_alpha
+from imgpipe_tests.jobs.pictures import alpha_sides, drawing, opened, text, with_alpha
 from imgpipe_tests.quality.documents import validate
 
 
@@ -59,11 +58,13 @@ def test_the_calls_that_people_make(asked: Mapping[str, Any], size: tuple[int, i
     assert answer["timings"]["total"] > 0
 
 
-def test_alpha_survives() -> None:
-    picture = opened(ask(image_base64=text(with_alpha()), config={"scale": 2})["image_base64"])
-    alpha = np.asarray(picture)[..., 3]
-    assert alpha[:, :120].max() == 0  # away from the edge, which Lanczos softens
-    assert alpha[:, 136:].min() == 255
+@pytest.mark.parametrize("actions", [["rembg"], ["upscale"], ["rembg", "upscale"], ["fix_artifacts"]])
+def test_alpha_survives(actions: list[str]) -> None:
+    answer = ask(image_base64=text(with_alpha()), actions=actions, config={"scale": 2, "denoise": 0.5})
+    hidden, shown = alpha_sides(opened(answer["image_base64"]))
+    assert hidden.max() == 0
+    assert shown.min() == 255 or "rembg" in actions  # which cuts the figure out of the right half
+    assert shown.max() == 255
 
 
 @pytest.mark.parametrize(
