@@ -60,7 +60,6 @@ RUN useradd --uid 10001 --user-group --create-home imgpipe \
     && install --directory --owner imgpipe --group imgpipe /dagster /output
 COPY --from=packages /opt/imgpipe /opt/imgpipe
 COPY --from=built /models /models
-COPY --from=built /wheels /wheels
 ENV PYTHONUNBUFFERED=1 IMGPIPE_MODEL_DIR=/models
 # Docker wants 0 or 1. It takes some 3 seconds of one core, and on a GPU a few hundred MB, as all that uses CUDA.
 HEALTHCHECK --interval=5m --timeout=1m --start-period=1m --retries=2 \
@@ -68,18 +67,18 @@ HEALTHCHECK --interval=5m --timeout=1m --start-period=1m --retries=2 \
 
 FROM common AS runpod
 COPY deploy/locks/runpod.lock /wheels/
-RUN pip install --no-deps --require-hashes --requirement /wheels/runpod.lock \
-    && pip install --no-deps --no-index /wheels/*.whl \
-    && pip check
+RUN pip install --no-deps --require-hashes --requirement /wheels/runpod.lock
+COPY --from=built /wheels /wheels
+RUN pip install --no-deps --no-index /wheels/*.whl && pip check
 USER 10001:10001
 WORKDIR /output
 ENTRYPOINT ["python", "-m", "imgpipe.worker"]
 
 FROM common AS serve
 COPY deploy/locks/serve.lock /wheels/
-RUN pip install --no-deps --require-hashes --requirement /wheels/serve.lock \
-    && pip install --no-deps --no-index /wheels/*.whl \
-    && pip check
+RUN pip install --no-deps --require-hashes --requirement /wheels/serve.lock
+COPY --from=built /wheels /wheels
+RUN pip install --no-deps --no-index /wheels/*.whl && pip check
 ENV IMGPIPE_OUTPUT=/output
 USER 10001:10001
 WORKDIR /output
@@ -91,9 +90,9 @@ ENTRYPOINT ["imgpipe", "serve", "--host", "0.0.0.0", "--port", "8080"]
 
 FROM common AS dagster
 COPY deploy/locks/dagster.lock /wheels/
-RUN pip install --no-deps --require-hashes --requirement /wheels/dagster.lock \
-    && pip install --no-deps --no-index /wheels/*.whl \
-    && pip check
+RUN pip install --no-deps --require-hashes --requirement /wheels/dagster.lock
+COPY --from=built /wheels /wheels
+RUN pip install --no-deps --no-index /wheels/*.whl && pip check
 COPY --chown=10001:10001 imgpipe/resources/dagster.yaml /dagster/dagster.yaml
 ENV DAGSTER_HOME=/dagster
 USER 10001:10001

@@ -192,9 +192,9 @@ class Builder:
 
 
 def link(source: Path, target: Path) -> None:
-    """A copy by hard links: files are replaced by what works on them, never changed in place."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    subprocess.run(["cp", "--archive", "--link", str(source), str(target)], check=True)
+    """A folder's files into another by hard links: what works on them replaces files, and changes none."""
+    target.mkdir(parents=True, exist_ok=True)
+    subprocess.run(["cp", "--archive", "--link", f"{source}/.", str(target)], check=True)
 
 
 @contextlib.contextmanager

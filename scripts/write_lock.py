@@ -21,8 +21,6 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 #: What builds the project, so that its installation downloads nothing that is not in the lock.
 BUILD = ("hatchling", "editables")
-#: onnxruntime's own names for the CUDA libraries that it loads: their majors then agree with torch's.
-CUDA = ("onnxruntime-gpu[cuda,cudnn]",)
 HOW = "# Written by scripts/write_lock.py. Installed by {}, with --no-deps --require-hashes."
 
 
@@ -33,13 +31,12 @@ class Lock:
     file: str
     extras: str
     installed_by: str
-    beside: tuple[str, ...] = BUILD
 
 
 LOCKS = (
     Lock("requirements.lock", "cpu", "`make` and the Dockerfile"),
     Lock("requirements-dev.lock", "cpu,dev", "`make`"),
-    Lock("deploy/locks/gpu.lock", "cpu,gpu", "the Dockerfile", (*BUILD, *CUDA)),
+    Lock("deploy/locks/gpu.lock", "cpu,gpu", "the Dockerfile"),
     Lock("deploy/locks/dagster.lock", "cpu,kubernetes,postgres,review", "the Dockerfile"),
     Lock("deploy/locks/runpod.lock", "cpu,review,worker", "the Dockerfile"),
     Lock("deploy/locks/serve.lock", "cpu,review,serve", "the Dockerfile"),
@@ -77,7 +74,7 @@ def main() -> None:
     )
     parser.add_argument("--constraint", help="file of versions to keep")
     extras = sorted({extra for lock in LOCKS for extra in lock.extras.split(",")})
-    everything = resolved([f".[{','.join(extras)}]", *BUILD, *CUDA], parser.parse_args().constraint)
+    everything = resolved([f".[{','.join(extras)}]", *BUILD], parser.parse_args().constraint)
     where = f"Linux {platform.machine()}, Python {'.'.join(platform.python_version_tuple()[:2])}"
     first: dict[str, str] = {}
     with tempfile.NamedTemporaryFile("w", suffix=".txt") as versions:
@@ -85,7 +82,7 @@ def main() -> None:
         versions.writelines(f"{entry.split()[0]}\n" for entry in everything.values())
         versions.flush()
         for lock in LOCKS:
-            entries = resolved([f".[{lock.extras}]", *lock.beside], versions.name)
+            entries = resolved([f".[{lock.extras}]", *BUILD], versions.name)
             first = first or entries
             beyond = (
                 f" needs beyond {LOCKS[0].file}" if lock is not LOCKS[0] else " runs on and is built with"
