@@ -148,24 +148,6 @@ def test_the_cluster_s_settings_are_ours(profiles: Path) -> None:
     assert str(settings.model_dir) == mounts["models"]
 
 
-def test_compose_sets_only_settings_that_there_are(profiles: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    services = read(profiles / "postgres" / "compose.yaml")["services"]
-    assert set(services) == {"database", "code", "webserver", "daemon"}
-    for name in ("code", "webserver", "daemon"):
-        environment = services[name]["environment"]
-        assert set(ADDRESS) <= set(environment)
-        for key, value in environment.items():
-            if key.startswith("IMGPIPE_"):
-                monkeypatch.setenv(key, value)
-        settings = load_settings()
-        targets = [
-            volume.split(":")[-2 if volume.endswith(":ro") else -1] for volume in services[name]["volumes"]
-        ]
-        assert {settings.source, settings.output, str(settings.model_dir)} <= set(targets)
-    port = read(profiles / "postgres" / "workspace.yaml")["load_from"][0]["grpc_server"]["port"]
-    assert str(port) in services["code"]["entrypoint"]
-
-
 class Manifests:
     """All objects of the cluster's folder, and the maps that its kustomization makes."""
 
