@@ -20,6 +20,7 @@ from imgpipe.errors import ImgpipeError
 from imgpipe.jobs.book import JobBook, open_book
 from imgpipe.jobs.request import NAME, read_order, said
 from imgpipe.records import ImageRow
+from imgpipe.stages.catalogue import QUALITY
 from imgpipe.storage.memory import MemoryStore
 from imgpipe.storage.opening import Stores
 
@@ -44,7 +45,7 @@ def handler(job: Mapping[str, Any], on_row: RowListener = ignore_row) -> dict[st
         data = base64.b64encode(book.read(accepted, picture.name)).decode()
         return {"image_base64": data, **answer}
     except ImgpipeError as exc:
-        return {"error": said(exc)}
+        return {"error": said(exc, _settings())}
 
 
 def main() -> None:
@@ -61,6 +62,8 @@ def main() -> None:
 
         def report(asset: str, shard: str, row: ImageRow, computed: bool) -> None:
             runpod.serverless.progress_update(job, f"{asset}: {row.status.value}")
+            if asset == QUALITY and _settings().review.enabled:
+                runpod.serverless.progress_update(job, "review")
 
         return await asyncio.to_thread(handler, job, report if reports else ignore_row)
 

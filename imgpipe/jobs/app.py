@@ -61,6 +61,8 @@ def build_app(book: JobBook, queue: JobQueue, token: str = "") -> FastAPI:
         exception_handlers={ImgpipeError: _told, HTTPException: _told},
     )
 
+    app.state.base = book.base
+
     @app.get("/health")
     def health() -> dict[str, Any]:
         """Whether the server answers, and how many jobs wait."""
@@ -79,7 +81,7 @@ async def _told(request: Request, exc: Exception) -> JSONResponse:
     if isinstance(exc, HTTPException):
         return JSONResponse({"error": exc.detail}, exc.status_code, exc.headers)
     status = next((code for kind, code in _STATUS.items() if isinstance(exc, kind)), 400)
-    return JSONResponse({"error": said(exc)}, status)
+    return JSONResponse({"error": said(exc, request.app.state.base)}, status)
 
 
 def _admission(token: str) -> Callable[[Request], None]:

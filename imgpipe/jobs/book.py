@@ -78,7 +78,7 @@ class JobBook:
         require_reviewer(base.review)
         self.stores = stores
         self.base = base.model_copy(update={"dataset": DATASET})
-        self._active: set[str] = set()
+        self._active: dict[str, str] = {}  # id -> state, of those that threads of this process work on
         self._lock = threading.Lock()
         self._next: int | None = None
         self._parsed = functools.lru_cache(64)(self._parse)
@@ -161,12 +161,18 @@ class JobBook:
         """
         if not self._enter(job):
             return
+
+        def listen(asset: str, shard: str, row: ImageRow, computed: bool) -> None:
+            if asset == QUALITY and self.base.review.enabled:
+                self._active[job.id] = "review"
+            on_row(asset, shard, row, computed)
+
         try:
             with hold(self.stores.output, DATASET, job.shard, sleep=None):
                 if QUALITY not in self.rows(job):
-                    self._run_chain(job, on_row, again)
+                    self._run_chain(job, listen, again)
         finally:
-            self._active.discard(job.id)
+            self._active.pop(job.id, None)
         if not self.find(job.id).entry.present:  # It was deleted meanwhile.
             self._clear(job)
 
@@ -223,13 +229,13 @@ class JobBook:
         except LeaseHeld:
             log.info("%s: cleared by the process that works on it", job.id)
         finally:
-            self._active.discard(job.id)
+            self._active.pop(job.id, None)
 
     def _enter(self, job: Job) -> bool:
         """Whether no other thread works on it; a lease tells processes apart only."""
         with self._lock:
             free = job.id not in self._active
-            self._active.add(job.id)
+            self._active.setdefault(job.id, "running")
             return free
 
     def assets(self, job: Job) -> list[str]:
@@ -242,7 +248,8 @@ class JobBook:
         return {asset: table[job.entry.image_id] for asset, table in tables.items()}
 
     def state(self, job: Job) -> str:
-        """``waiting``, ``running``, ``finished`` or ``deleted``."""
+        """``waiting``, ``running``, ``review`` (a reviewer is asked, by this process), ``finished`` or
+        ``deleted``."""
         return self._state(job, self.rows(job))
 
     def _state(self, job: Job, rows: Mapping[str, ImageRow]) -> str:
@@ -251,7 +258,7 @@ class JobBook:
         if QUALITY in rows:
             return "finished"
         held = any(True for _ in self.stores.output.list(keys.lease_prefix(DATASET, job.shard)))
-        return "running" if held or job.id in self._active else "waiting"
+        return self._active.get(job.id) or ("running" if held else "waiting")
 
     def describe(self, job: Job) -> dict[str, Any]:
         """Ids, state, progress, and for a finished job its status and :meth:`answer`."""
@@ -266,7 +273,7 @@ class JobBook:
         }
         if state != "finished":
             return said
-        return {**said, "status": rows[QUALITY].status, **answer(job, rows, self.stores)}
+        return {**said, "status": rows[QUALITY].status, **self.answer(job, rows)}
 
     def files(self, job: Job) -> list[ImageFile]:
         """Every file of the job, in the order in which they were made."""
@@ -274,9 +281,10 @@ class JobBook:
             return []
         return list(files_of(self.stores.output, DATASET, job.shard, job.entry.image_id))
 
-    def answer(self, job: Job) -> dict[str, Any]:
+    def answer(self, job: Job, rows: Mapping[str, ImageRow] | None = None) -> dict[str, Any]:
         """What a finished job has come to; see :func:`~imgpipe.jobs.job.answer`."""
-        return answer(job, self.rows(job), self.stores)
+        uri = self.stores.source.uri(job.entry.source_key)
+        return answer(job.actions, rows or self.rows(job), self.stores.output, self.base, uri)
 
     def picture(self, job: Job) -> ImageFile:
         """The last picture of a finished job."""

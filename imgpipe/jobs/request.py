@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import base64
 import binascii
+import logging
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +30,9 @@ from imgpipe.settings.given import expand_names
 NAME = "the picture"
 #: What came from a caller may be long.
 _MESSAGE_CHARACTERS = 2000
+#: Of an absolute path all but its last part.
+_FOLDERS = re.compile(r"(?<![\w.:/*-])(?:file://)?(?:/[^\s/:;,'\"()]+)+/(?=[^\s/])")
+log = logging.getLogger(__name__)
 _CLASSICAL = {name for names in CLASSICAL_NAMES.values() for name in names}
 
 
@@ -105,9 +110,21 @@ def job_settings(base: Settings, actions: tuple[str, ...], config: Mapping[str, 
     return changed_settings(base, {"actions": actions, **changes})
 
 
-def said(error: Exception) -> str:
+def told(text: str, base: Settings) -> str:
+    """What callers are told of an error: no folders of this machine's, which stand in the log."""
+    places = (base.model_dir, base.model_dir.resolve(), base.output, base.source, base.s3.endpoint_url)
+    short = text
+    for place in sorted({str(place).rstrip("/") for place in places if place} - {""}, key=len, reverse=True):
+        short = short.replace(f"{place}/", "")
+    short = _FOLDERS.sub("", short)
+    if short != text:
+        log.warning("a caller is told of this without its paths: %s", text)
+    return short[:_MESSAGE_CHARACTERS]
+
+
+def said(error: Exception, base: Settings) -> str:
     """The error as callers are told."""
-    return f"{type(error).__name__}: {str(error)[:_MESSAGE_CHARACTERS]}"
+    return told(f"{type(error).__name__}: {error}", base)
 
 
 def _harmless(section: str, key: str, value: Any, base: Settings) -> Any:

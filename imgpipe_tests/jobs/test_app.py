@@ -157,6 +157,28 @@ def test_what_is_refused_in_json_is_named(
         assert client.get("/jobs").json() == []
 
 
+def test_a_caller_learns_the_reason_and_the_log_the_paths(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Of models that are missed when a job comes, and of those that turn out to be unusable."""
+    folder = tmp_path / "my models"
+    folder.mkdir()
+    (folder / "own.onnx").write_bytes(b"no network")
+    with serving(tmp_path / "out", model_dir=str(folder)) as client:
+        missing = post(client, drawing(), **{"upscale.model": "realesrgan-anime-6b"})
+        assert missing.status_code == 400
+        refused = finished(client, post(client, drawing(), "rembg", **{"rembg.model": "own.onnx"}))
+    for told, reason in (
+        (missing.json()["error"], "WeightsMissing: realesrgan-anime-6b: the weights file RealESRGAN"),
+        (refused["error"], "WeightsRefused: own.onnx: "),
+    ):
+        assert reason in told
+        assert str(tmp_path) not in told
+        assert "my models" not in told
+    assert f"the weights file {folder}/" in caplog.text
+    assert f"{folder}/own.onnx" in caplog.text
+
+
 def test_a_damaged_picture_is_a_job_that_failed(client: TestClient) -> None:
     answer = finished(client, post(client, drawing()[:500]))
     assert (answer["status"], answer["error"].startswith("DecodeError: the picture:")) == ("error", True)
