@@ -115,14 +115,10 @@ def _distance(index: npt.NDArray[np.int16], step: int) -> Float:
     Every third level is measured at once: the contours of the levels between are not theirs.
     """
     contour = np.zeros(index.shape, np.bool_)
-    for axis in (0, 1):
-        rises = np.diff(index, axis=axis)
-        before, behind = (slice(None, -1), slice(1, None))
-        first, second = ((before, slice(None)), (behind, slice(None)))
-        if axis:
-            first, second = (slice(None), before), (slice(None), behind)
-        contour[first] |= rises == step
-        contour[second] |= rises == -step
+    for plane, found in ((index, contour), (index.T, contour.T)):
+        rises = np.diff(plane, axis=0)
+        found[:-1] |= rises == step
+        found[1:] |= rises == -step
     result = np.full(index.shape, _FAR_PX, np.float32)
     for remainder in range(3):
         own = index % 3 == remainder

@@ -247,15 +247,12 @@ class JobBook:
         tables = read_standing(self.stores.output, self.assets(job), DATASET, job.shard)
         return {asset: table[job.entry.image_id] for asset, table in tables.items()}
 
-    def state(self, job: Job) -> str:
+    def state(self, job: Job, rows: Mapping[str, ImageRow] | None = None) -> str:
         """``waiting``, ``running``, ``review`` (a reviewer is asked, by this process), ``finished`` or
         ``deleted``."""
-        return self._state(job, self.rows(job))
-
-    def _state(self, job: Job, rows: Mapping[str, ImageRow]) -> str:
         if not job.entry.present:
             return "deleted"
-        if QUALITY in rows:
+        if QUALITY in (self.rows(job) if rows is None else rows):
             return "finished"
         held = any(True for _ in self.stores.output.list(keys.lease_prefix(DATASET, job.shard)))
         return self._active.get(job.id) or ("running" if held else "waiting")
@@ -263,7 +260,7 @@ class JobBook:
     def describe(self, job: Job) -> dict[str, Any]:
         """Ids, state, progress, and for a finished job its status and :meth:`answer`."""
         rows = self.rows(job)
-        state = self._state(job, rows)
+        state = self.state(job, rows)
         said = {
             "job_id": job.id,
             "image_id": job.entry.image_id,
