@@ -44,7 +44,7 @@ class Processed:
     @property
     def data(self) -> bytes | None:
         """The result's file; ``None`` where a stage rejected the picture or failed: the last row says why."""
-        if QUALITY not in self.rows or self.status is Status.ERROR:
+        if QUALITY not in self.rows or self.last.status is Status.ERROR:
             return None
         return self.output.read(list(self.rows.values())[-2].output_key)
 
@@ -64,10 +64,6 @@ class Processed:
     def last(self) -> ImageRow:
         return list(self.rows.values())[-1]
 
-    @property
-    def status(self) -> Status:
-        return self.last.status
-
 
 def process(
     data: bytes, name: str, settings: Settings, encoding: str = "", on_row: RowListener = ignore_row
@@ -81,30 +77,23 @@ def process(
     store = MemoryStore(shown=name)
     store.write("source", data)
     refs = {RAW: ObjectRef(store, "source", settings.limits)}
-    rows: dict[str, ImageRow] = {}
+    make = partial(run_items, workers=settings.workers, isolation=settings.isolation)
+    own, rows = settings.limits.for_own_files(), dict[str, ImageRow]()
     for step in steps(settings):
         if step.asset == QUALITY and encoding and list(rows.values())[-1].format != encoding:
             rows = _reencode(store, rows, encoding, settings)
         inputs = {role: refs[asset] for role, asset in step.roles}
+        # No result is reused between calls: rows have no hash.
         base = ImageRow(name, Path(name).stem, "", Status.OK)
-        item = WorkItem(base, inputs, rows, partial(step.key, "single", "00000", "image"), _no_hash)
-        (row,) = run_items(
-            build_stage(step, settings),
-            step.asset,
-            [item],
-            store,
-            workers=settings.workers,
-            isolation=settings.isolation,
-        )
+        item = WorkItem(base, inputs, rows, partial(step.key, "single", "00000", "image"), lambda *_: "")
+        (row,) = make(build_stage(step, settings), step.asset, [item], store)
         on_row(step.asset, "", row, True)
         if step.asset == QUALITY and row.status is not Status.ERROR:
             row = _reviewed(row, rows, store, settings)
         rows = {**rows, step.asset: row}
         if row.status is Status.ERROR or (row.status is Status.REJECTED and step.asset != QUALITY):
             break
-        refs.setdefault(
-            step.asset, ObjectRef(store, row.output_key, settings.limits.for_own_files(), own=True)
-        )
+        refs.setdefault(step.asset, ObjectRef(store, row.output_key, own, own=True))
     return Processed(rows, store)
 
 
@@ -285,10 +274,6 @@ def _check_opaque(data: bytes, row: ImageRow, settings: Settings) -> None:
             f"{row.source_key}: expected a picture without transparency for a JPEG; give --background or "
             "--only-mask, or write PNG, WEBP or TIFF"
         )
-
-
-def _no_hash(digests: Mapping[str, str], source_format: str) -> str:
-    return ""  # No result is reused between calls.
 
 
 def _read_file(path: Path) -> bytes:

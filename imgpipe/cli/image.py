@@ -72,7 +72,7 @@ def image(
     size = " x ".join(map(str, done.document["dimensions_after"]))
     out.print(f"{escape(str(target))}: {size}, {len(data):,} bytes")
     _print_verdict(done.document)
-    raise typer.Exit(EXIT_OK if done.status is Status.OK else EXIT_IMAGES)
+    raise typer.Exit(EXIT_OK if done.last.status is Status.OK else EXIT_IMAGES)
 
 
 @exits

@@ -30,16 +30,10 @@ class Findings:
     def as_dict(self) -> dict[str, Any]:
         """For quality.json; ``grid``: px from the first corner of a block to the picture's, x and y."""
         damage = self.damage
-        jpeg = None
-        if self.quality is not None:
-            jpeg = {
-                "quality": self.quality,
-                "found_by": self.found_by,
-                "grid": [damage.offset[1], damage.offset[0]],
-                "chroma_px": [damage.sampling[1], damage.sampling[0]],
-            }
+        places = {"grid": [*damage.offset[::-1]], "chroma_px": [*damage.sampling[::-1]]}
+        jpeg = {"quality": self.quality, "found_by": self.found_by, **places}
         return {
-            "jpeg": jpeg,
+            "jpeg": None if self.quality is None else jpeg,
             "noise_sigma_255": [round(sigma, 2) for sigma in damage.sigmas],
             "bits": [None if one is None else one.bits for one in self.levels],
         }

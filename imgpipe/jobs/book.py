@@ -177,7 +177,7 @@ class JobBook:
             self._clear(job)
 
     def _run_chain(self, job: Job, on_row: RowListener, again: bool) -> None:
-        settings, fault = self._settings_of(job)
+        settings, fault = self._parsed(job.manifest.settings)
         for step in steps(settings):
             stage: Stage = _Refused(fault) if fault else build_stage(step, settings)
             if again and self._deaths(step, job) >= self.base.automation.max_attempts:
@@ -191,11 +191,8 @@ class JobBook:
                 refused = _Refused(f"{type(exc).__name__}: {exc}")
                 run_shard(step, refused, settings, self.stores, job.shard, on_row=on_row)
 
-    def _settings_of(self, job: Job) -> tuple[Settings, str]:
-        """Its settings, and why these cannot be used: they may be those of another version of imgpipe."""
-        return self._parsed(job.manifest.settings)
-
     def _parse(self, text: str) -> tuple[Settings, str]:
+        """A job's settings, and why they cannot be used: they may be those of another version of imgpipe."""
         try:
             return changed_settings(self.base, json.loads(text)), ""
         except ConfigError as exc:
@@ -240,7 +237,7 @@ class JobBook:
 
     def assets(self, job: Job) -> list[str]:
         """Its assets in the order in which they are made."""
-        return [step.asset for step in steps(self._settings_of(job)[0])]
+        return [step.asset for step in steps(self._parsed(job.manifest.settings)[0])]
 
     def rows(self, job: Job) -> dict[str, ImageRow]:
         """asset -> its row, of the tables that stand."""
