@@ -41,9 +41,13 @@ def test_dagster_accepts_the_instance_file(profiles: Path, profile: str) -> None
     config, custom = dagster_instance_config(str(profiles / profile))
     assert custom is None
     assert config["telemetry"]["enabled"] is False
-    # Without it a cancelled run can hold its slot of the pool for ever.
-    assert config["run_monitoring"]["enabled"] is True
-    assert config["run_monitoring"]["free_slots_after_run_end_seconds"] > 0
+    # Without it a run that was killed before it worked, or that was cancelled, can hold its place for ever.
+    monitoring = config["run_monitoring"]
+    assert monitoring["enabled"] is True
+    assert 60 <= monitoring["start_timeout_seconds"] <= 900
+    assert 60 <= monitoring["cancel_timeout_seconds"] <= 900
+    assert 1 <= monitoring["poll_interval_seconds"] <= 60
+    assert 1 <= monitoring["free_slots_after_run_end_seconds"] <= 60
     assert config["concurrency"]["pools"]["granularity"] == "op"
     assert config["concurrency"]["pools"]["default_limit"] >= 1
     assert config["concurrency"]["runs"]["max_concurrent_runs"] >= 2
