@@ -63,7 +63,7 @@ class MatteStage:
         view = srgb_view(inputs["source"])
         matte = matter.matte(view.image)
         return StageResult(
-            outputs={"matted": view.back(matte.image)},
+            outputs={"matted": view.back(matte.image, reuse=True)},
             status=matte.status,
             reasons=matte.reasons,
             model=matter.model,
