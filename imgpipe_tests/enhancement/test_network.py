@@ -106,7 +106,7 @@ def test_a_missing_network_is_lanczos_and_says_so() -> None:
 def test_memory_and_fingerprint_follow_the_model(network: Path) -> None:
     size = {"source": PictureSize(1000, 1000)}
     one, plain = stage_with(network), stage_with("lanczos")
-    # As for upscaling: 8 bytes a pixel; in rows of tiles 6 for each of the nine that it makes of one, and 12 for
+    # As for upscaling: 8 bytes a pixel; in rows of tiles 6 for each of the nine made of one, and 12 for
     # their mean; and what is not its own size is made twice.
     rows = one.load().native_bytes(1000, 1000) / (9 * 6 + 12) / 1000
     assert 100 < rows < 1000
