@@ -48,8 +48,10 @@ REFUSED = "configuration refused:"
 #: Searched for where ``IMGPIPE_CONFIG`` is not set.
 _FOUND = Path("imgpipe.yaml")
 
+#: Names the level of imgpipe's own log; INFO has a line for each scored image.
+LOG_LEVEL = "IMGPIPE_LOG_LEVEL"
 #: Environment variables with the prefix IMGPIPE_ that are not settings; IMGPIPE_TEST_* is for the test suite.
-_ENV_OTHER = {"IMGPIPE_CONFIG", "IMGPIPE_FOLDER", "IMGPIPE_SERVE_TOKEN"}
+_ENV_OTHER = {"IMGPIPE_CONFIG", "IMGPIPE_FOLDER", LOG_LEVEL, "IMGPIPE_SERVE_TOKEN"}
 
 
 def _list_actions(schema: dict[str, Any], settings: type[Settings]) -> None:

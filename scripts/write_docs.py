@@ -31,6 +31,7 @@ def configuration() -> str:
         "join nested keys: `IMGPIPE_UPSCALE__SCALE=2`), `imgpipe.yaml` (or what `IMGPIPE_CONFIG` names), the",
         "defaults below. Unknown keys are refused with a suggestion. Relative paths are taken from the",
         "working directory, or from `IMGPIPE_FOLDER` (`imgpipe ui` sets it: Dagster runs elsewhere).",
+        "`IMGPIPE_LOG_LEVEL=INFO` makes the commands log a line for each scored image.",
         "",
         "| key | default | valid | meaning |",
         "|---|---|---|---|",

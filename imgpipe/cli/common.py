@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import logging
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Concatenate, ParamSpec, TypeVar
@@ -13,7 +14,7 @@ import typer
 
 from imgpipe.cli.console import SafeConsole, SafeFormatter, escape
 from imgpipe.cli.signals import Interrupted, interruptible
-from imgpipe.config import REFUSED, Settings, found_file_naming_others, load_settings
+from imgpipe.config import LOG_LEVEL, REFUSED, Settings, found_file_naming_others, load_settings
 from imgpipe.errors import DISK_FAULTS, ConfigError, ImgpipeError, ModelError, StorageError
 from imgpipe.names import dataset_name_from
 from imgpipe.settings.given import parse_assignments
@@ -70,6 +71,7 @@ def exits(command: Callable[P, R]) -> Callable[P, R]:
         handler.setFormatter(SafeFormatter("%(levelname)s %(name)s: %(message)s"))
         logging.basicConfig(level=logging.WARNING, handlers=[handler])
         try:
+            _set_log_level()
             with interruptible():
                 return command(*args, **kwargs)
         except Interrupted as exc:
@@ -89,6 +91,14 @@ def exits(command: Callable[P, R]) -> Callable[P, R]:
             raise typer.Exit(EXIT_INFRASTRUCTURE) from exc
 
     return wrapped
+
+
+def _set_log_level() -> None:
+    level = os.environ.get(LOG_LEVEL, "").upper()
+    if level not in ("", "DEBUG", "INFO", "WARNING", "ERROR"):
+        raise ConfigError(f"{LOG_LEVEL}: expected DEBUG, INFO, WARNING or ERROR, got {level!r}")
+    if level:
+        logging.getLogger("imgpipe").setLevel(level)
 
 
 def over_dataset(action: Callable[Concatenate[Settings, P], int]) -> Callable[..., None]:

@@ -7,6 +7,7 @@ import os
 import platform
 import uuid
 from collections.abc import Callable
+from typing import Annotated
 
 import typer
 
@@ -32,7 +33,12 @@ Finding = tuple[bool | None, str]
 
 
 @exits
-def doctor(assignments: Assignments = None) -> None:
+def doctor(
+    assignments: Assignments = None,
+    read_only: Annotated[
+        bool, typer.Option("--read-only", help="Write nothing to the output, list it: for health checks.")
+    ] = False,
+) -> None:
     """Device, precision, providers, models and stores: what works and what does not."""
     settings = dataset_settings({}, assignments, None)
     probes: list[tuple[str, Callable[[], Finding]]] = [
@@ -44,7 +50,7 @@ def doctor(assignments: Assignments = None) -> None:
         ("opencv", _opencv),
         ("isolation", lambda: _isolation(settings)),
         ("source", lambda: _store(settings.source, settings, write=False)),
-        ("output", lambda: _store(settings.output, settings, write=True)),
+        ("output", lambda: _store(settings.output, settings, write=not read_only)),
     ]
     worked = True
     for name, probe in probes:

@@ -58,19 +58,20 @@ def image(
     for row in done.rows.values():
         if row.model is not None and row.model.fallback_reason:
             out.print(f"[yellow]fallback:[/] {escape(row.model.fallback_reason)}")
-    if done.data is None:
+    data = done.data
+    if data is None:
         _print_failure(done.last)
         raise typer.Exit(EXIT_IMAGES)
-    data = done.data
     if shown:
         data, notes = shown_as(data, encoding, settings, only_mask=only_mask, background=background)
         _print_notes(notes)
     _write(target, data)
     if report is not None:
         _write(report, (json.dumps(done.document, indent=2) + "\n").encode())
-    out.print(f"{escape(str(target))}: {done.image_size[0]} x {done.image_size[1]}, {len(data):,} bytes")
+    size = " x ".join(map(str, done.document["dimensions_after"]))
+    out.print(f"{escape(str(target))}: {size}, {len(data):,} bytes")
     _print_verdict(done.document)
-    raise typer.Exit(EXIT_OK if done.status is Status.OK else EXIT_IMAGES)
+    raise typer.Exit(EXIT_OK if done.last.status is Status.OK else EXIT_IMAGES)
 
 
 @exits

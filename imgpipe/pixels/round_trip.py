@@ -190,10 +190,10 @@ def _average(
     width, height = size
     averaged = np.empty((rows.stop - rows.start, width, *channels), np.float32)
     for part in spans(rows.start, rows.stop, _step(image, size)):
-        top, bottom = _rows_covered(part.start, part.stop, image.height, height)
+        top, bottom = rows_covered(part.start, part.stop, image.height, height)
         span = (part.start, part.stop)
         own = slice(part.start - rows.start, part.stop - rows.start)
-        averaged[own] = _average_rows(strip(top, bottom), width, span, top, image.height / height)
+        averaged[own] = average_rows(strip(top, bottom), width, span, top, image.height / height)
     return averaged
 
 
@@ -227,12 +227,12 @@ def reduce_alpha(image: Image, size: tuple[int, int]) -> Rows | None:
     return _bands(image, size, (), lambda top, bottom: alpha[top:bottom].astype(np.float32) / full)
 
 
-def _rows_covered(first: int, last: int, full: int, height: int) -> tuple[int, int]:
+def rows_covered(first: int, last: int, full: int, height: int) -> tuple[int, int]:
     """Rows of the full picture that output rows first..last touch, in exact integer arithmetic."""
     return first * full // height, -(-last * full // height)
 
 
-def _average_rows(rows: Float, width: int, span: tuple[int, int], top: int, ratio: float) -> Float:
+def average_rows(rows: Float, width: int, span: tuple[int, int], top: int, ratio: float) -> Float:
     """Output rows ``span`` from the full-size ``rows`` that cover them, the first of which is row ``top``."""
     first, last = span
     if ratio.is_integer():

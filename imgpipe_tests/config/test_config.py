@@ -14,7 +14,7 @@ from imgpipe.config import Settings, dump_settings, found_file_naming_others, lo
 from imgpipe.errors import ConfigError
 from imgpipe.metrics import LIMITS
 from imgpipe.names import dataset_name_from
-from imgpipe.settings.given import ALIASES, parse_assignments
+from imgpipe.settings.given import parse_assignments
 
 
 @pytest.fixture(autouse=True)
@@ -135,32 +135,9 @@ def test_a_file_that_is_no_mapping_is_refused(text: str) -> None:
         load_settings({})
 
 
-def test_aliases_mean_the_same() -> None:
-    settings = load_settings({"alpha_matting": False, "scale": 2, "tile_size": 128, "half_precision": False})
-    assert settings.rembg.alpha_matting is False
-    assert (settings.upscale.scale, settings.upscale.tile_size) == (2.0, 128)
-    assert settings.upscale.precision == "fp32"
-
-
-def test_names_below_sections_and_image_pipeline() -> None:
-    Path("imgpipe.yaml").write_text(
-        "image_pipeline:\n"
-        "  rembg: {model: isnet-anime, alpha_matting: true, alpha_matting_foreground_threshold: 240}\n"
-        "  upscale: {model: RealESRGAN_x4plus_anime_6B, scale: 2, tile_size: 512, half_precision: false}\n"
-    )
-    settings = load_settings({})
-    assert (settings.rembg.alpha_matting, settings.rembg.foreground_threshold) == (True, 240)
-    wanted = settings.upscale
-    assert (wanted.scale, wanted.tile_size, wanted.precision) == (2.0, 512, "fp32")
-    assert wanted.model == "realesrgan-anime-6b"
-    # A section knows its own aliases only.
+def test_a_section_knows_its_own_aliases_only() -> None:
     with pytest.raises(ConfigError, match=r"enhance\.half_precision: unknown key"):
         load_settings({"enhance": {"half_precision": True}})
-
-
-def test_every_alias_stands_in_the_documented_table() -> None:
-    page = (Path(__file__).resolve().parents[2] / "docs" / "configuration-names.md").read_text()
-    assert [name for name in ALIASES if f"`{name}`" not in page] == []
 
 
 def test_quality_names_of_the_environment_are_read_below_our_own(monkeypatch: pytest.MonkeyPatch) -> None:

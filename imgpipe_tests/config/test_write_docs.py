@@ -8,20 +8,12 @@ from pathlib import Path
 import pytest
 
 from imgpipe.config import Settings
-from imgpipe.metrics import LIMITS
-from imgpipe.settings.given import ALIASES
 
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "write_docs.py"
 if not SCRIPT.is_file():
     pytest.skip("scripts/ is not part of this installation", allow_module_level=True)
 
 describe_fields = runpy.run_path(str(SCRIPT))["describe_fields"]
-
-
-def test_every_alias_leads_to_a_setting() -> None:
-    known = {key for key, *_ in describe_fields(Settings)}
-    known |= {f"quality.thresholds.{name}" for name in LIMITS}
-    assert set(ALIASES.values()) <= known
 
 
 def test_every_setting_says_what_it_means() -> None:

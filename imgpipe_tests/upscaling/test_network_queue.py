@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -16,6 +17,7 @@ from imgpipe.upscaling.network import (
     NATIVE_MAX,
     Floats,
     LoadedNetwork,
+    Native,
     ReceptiveField,
     Strip,
     strip_of,
@@ -73,15 +75,49 @@ def _are_waiting(network: _Network, queue: NetworkQueue, count: int) -> bool:
     return bool(network.counts) and len(queue._waiting) == count
 
 
+class _Input:
+    """A picture that is there."""
+
+    def __init__(self, colour: Floats) -> None:
+        self._colour, self.shape = colour, (*colour.shape[:2], 3)
+
+    def __getitem__(self, part: tuple[slice, slice]) -> Floats:
+        return self._colour[part]
+
+    def alpha(self, rows: slice) -> None:
+        pass
+
+
+@dataclass
+class _Result:
+    """How it came about, and the levels put together."""
+
+    enlarged: Enlarged
+    levels: Native
+
+
+def _enlarge(queue: NetworkQueue, colour: Floats) -> _Result:
+    parts: list[Native] = []
+
+    def take(first: int, levels: Native, mean: Floats) -> None:
+        if first == 0:
+            parts.clear()
+        assert first * _SCALE == sum(len(part) for part in parts)
+        assert mean.shape == (len(levels) // _SCALE, *colour.shape[1:])
+        parts.append(levels)
+
+    return _Result(queue.enlarge(_Input(colour), take), np.concatenate(parts))
+
+
 def _all_at_once(
     network: _Network, queue: NetworkQueue, pictures: Sequence[Floats]
-) -> list[Enlarged | BaseException]:
+) -> list[_Result | BaseException]:
     """The first picture holds the network until all others wait."""
-    results: list[Enlarged | BaseException] = [RuntimeError("never came")] * len(pictures)
+    results: list[_Result | BaseException] = [RuntimeError("never came")] * len(pictures)
 
     def enlarge(index: int) -> None:
         try:
-            results[index] = queue.enlarge(pictures[index])
+            results[index] = _enlarge(queue, pictures[index])
         except BaseException as exc:  # a test looks at it
             results[index] = exc
 
@@ -102,8 +138,8 @@ def _until(is_so: Callable[[], bool]) -> None:
         time.sleep(0.001)
 
 
-def _is(result: Enlarged | BaseException, picture: Floats, extra: int = 0) -> bool:
-    assert isinstance(result, Enlarged), result
+def _is(result: _Result | BaseException, picture: Floats, extra: int = 0) -> bool:
+    assert isinstance(result, _Result), result
     expected = np.floor(picture * NATIVE_MAX + 0.5).astype(int) + extra
     return np.array_equal(result.levels, np.repeat(np.repeat(expected, 2, axis=0), 2, axis=1))
 
@@ -115,9 +151,9 @@ def test_equal_windows_of_those_that_wait_are_one_batch() -> None:
     assert network.counts == [1, 3, 2, 1], "the first alone, then batches of the five like it, then the other"
     for result, picture in zip(results, pictures, strict=True):
         assert _is(result, picture)
-        assert isinstance(result, Enlarged)
-        assert result.batch == 3
-        assert result.seconds > 0
+        assert isinstance(result, _Result)
+        assert result.enlarged.batch == 3
+        assert result.enlarged.seconds > 0
 
 
 def test_tiles_of_several_pictures_fill_a_batch() -> None:
@@ -163,7 +199,7 @@ def test_out_of_memory_together_is_tried_alone_and_told() -> None:
     results = _all_at_once(network, queue, pictures)
     assert network.counts == [1, 3, 1, 1, 1]
     assert all(_is(result, picture) for result, picture in zip(results, pictures, strict=True))
-    assert [result.oom_retries for result in results if isinstance(result, Enlarged)] == [0, 1, 1, 1]
+    assert [result.enlarged.oom_retries for result in results if isinstance(result, _Result)] == [0, 1, 1, 1]
     assert queue._planner.batch(queue._planner.plan(40, 36)) == 4, "half of it is what comes next"
 
 
@@ -171,7 +207,7 @@ def test_low_precision_that_fails_in_one_changes_no_other() -> None:
     network = _Network()
     pictures = [_picture(value) for value in (0.1, 0.2, _STRANGE, 0.4)]
     results = _all_at_once(network, _queue(network), pictures)
-    assert [result.fp32_retries for result in results if isinstance(result, Enlarged)] == [0, 0, 1, 0]
+    assert [result.enlarged.fp32_retries for result in results if isinstance(result, _Result)] == [0, 0, 1, 0]
     assert _is(results[2], pictures[2], extra=1)
     for index in (0, 1, 3):
         assert _is(results[index], pictures[index])
@@ -205,5 +241,24 @@ def test_an_error_of_planning_reaches_everyone(batch: int, monkeypatch: pytest.M
 
     monkeypatch.setattr(TilePlanner, "plan", plan)
     results = _all_at_once(network, queue, [_picture(value) for value in (0.1, 0.2, 0.3)])
-    assert isinstance(results[0], Enlarged)
+    assert isinstance(results[0], _Result)
     assert [str(result) for result in results[1:]] == ["no plan", "no plan"]
+
+
+def test_a_large_picture_comes_in_rows_of_tiles() -> None:
+    network = _Network()
+    network.gate.set()
+    queue, firsts = _queue(network, batch=1, tile=32), []
+    colour = np.random.default_rng(0).random((160, 70, 3), np.float32)
+    queue.enlarge(_Input(colour), lambda first, levels, mean: firsts.append((first, len(mean))))
+    assert firsts == [(row, 32) for row in range(0, 160, 32)]
+    assert _is(_enlarge(queue, colour), colour)
+
+
+def test_those_too_large_for_one_part_are_not_put_together() -> None:
+    network = _Network()
+    rng = np.random.default_rng(0)
+    pictures = [rng.random((side, 32, 3), np.float32) for side in (32, 32, 400, 32)]
+    results = _all_at_once(network, _queue(network, batch=2, tile=32), pictures)
+    assert network.counts[:2] == [1, 2], "the small ones that waited"
+    assert all(_is(result, picture) for result, picture in zip(results, pictures, strict=True))
