@@ -20,7 +20,7 @@ from imgpipe.storage.store import ImageStore
 from imgpipe.storage.tables import read_intact_rows
 
 #: Names of the error classes that a retry cannot cure.
-PERMANENT = frozenset(kind.__name__ for kind in (ImageError, *ImageError.__subclasses__()))
+PERMANENT = frozenset({ImageError.__name__, *(kind.__name__ for kind in ImageError.__subclasses__())})
 #: Run tags that say which :class:`Retry` a run follows.
 MODE_TAG, REASON_TAG = "imgpipe/retry", "imgpipe/retry_reason"
 
