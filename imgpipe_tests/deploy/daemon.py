@@ -56,6 +56,11 @@ class Daemon:
             )
         self._processes.append(process)
 
+    def kill(self) -> None:
+        """The daemon alone; its code server ends when its last run has ended."""
+        self._processes[-1].kill()
+        self._processes[-1].wait(30)
+
     def cut_power(self) -> None:
         """The daemon, its code servers and all run workers."""
         for process in self._processes:
@@ -65,6 +70,11 @@ class Daemon:
                         os.kill(pid, signal.SIGKILL)
                 time.sleep(0.05)
             process.wait(30)
+
+    def wait_for_the_sensor(self) -> None:
+        """Until the daemon that was started last has looked for dead runs."""
+        log = self.home / f"daemon-{len(self._processes) - 1}.log"
+        self.wait_until(lambda: "dead_runs_sensor skipped" in log.read_text(), "a tick of the sensor")
 
     def queue(self, partitions: Sequence[str]) -> list[str]:
         """Put one run per partition into the queue; their ids."""

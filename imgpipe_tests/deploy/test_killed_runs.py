@@ -30,6 +30,7 @@ from imgpipe.launch import open_instance, remember_settings
 from imgpipe.partitions import add_partitions
 from imgpipe.processes import Process
 from imgpipe.resources.runs import ALIVE_TAG, PROCESS_TAG
+from imgpipe.stages.catalogue import MATTED
 from imgpipe.storage.manifests import list_shards, plan, seal
 from imgpipe_tests.deploy.daemon import PARTITION, Daemon, started
 from imgpipe_tests.end_to_end.conftest import Workspace, instance_home, workspace, write_drawing  # noqa: F401
@@ -165,6 +166,21 @@ def test_what_a_power_cut_leaves_is_found_by_the_sensor(daemon: Daemon, runs: li
     assert daemon.statuses(runs) == [STARTED, STARTED, DagsterRunStatus.QUEUED]
     elsewhere = run_elsewhere(daemon.instance)
     daemon.start()
-    assert_all_is_done(daemon, runs, runs[:2], daemon.instance.run_retries_enabled)
+    daemon.wait_for(FAILURE, *runs[:2])
     assert [said_at_the_end_of(run_id, daemon.instance) for run_id in runs[:2]] == ["its process is gone"] * 2
     assert daemon.run(elsewhere).status is STARTED
+    daemon.instance.delete_run(elsewhere)  # It takes one of the two places.
+    assert_all_is_done(daemon, runs, runs[:2], daemon.instance.run_retries_enabled)
+
+
+def test_a_killed_daemon_does_not_fail_the_runs_that_go_on(
+    daemon: Daemon,
+    runs: list[str],
+    workspace: Workspace,  # noqa: F811
+) -> None:
+    daemon.kill()
+    daemon.start()
+    daemon.wait_for_the_sensor()
+    daemon.send(runs[0], signal.SIGCONT)
+    daemon.wait_for(SUCCESS, *runs)
+    assert [row.attempts for row in workspace.rows(MATTED).values()] == [1] * SHARDS * IMAGES
