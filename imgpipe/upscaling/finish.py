@@ -37,7 +37,7 @@ from imgpipe.upscaling.network_input import NetworkInput
 #: Pixels of the result that a thread works on at once: they stay in its core's cache.
 STRIP_PIXELS = 2**17
 #: Pixels, and at least rows, of the source whose correction is computed at once.
-_BAND_PIXELS, _BAND_ROWS = 2**18, 128
+_BAND_PIXELS, _BAND_ROWS = 2**20, 128
 #: Rows of the source that the result is reduced to at once.
 _REDUCED_ROWS = 32
 #: A mean colour shift up to this is left after the final resize, 1/255.
