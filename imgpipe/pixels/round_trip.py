@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from imgpipe.errors import ConfigError
-from imgpipe.images.colour import composite_over, luma, three_channels
+from imgpipe.images.colour import composite_over, luma, three_channels, to_srgb
 from imgpipe.images.image import Image
 from imgpipe.pixels.resize import area_average
 from imgpipe.pixels.row_bands import RowBands, Rows
@@ -174,6 +174,15 @@ def reduce_picture(image: Image, size: tuple[int, int]) -> Reduced:
 def reduced_rgb(image: Image, size: tuple[int, int]) -> RowBands:
     """The picture over black, (height, width, 3) float32 on 0..255, averaged when it is read."""
     return _bands(image, size, (3,), lambda top, bottom: _rgb_over_black(image, top, bottom))
+
+
+def shown_rgb(image: Image, size: tuple[int, int]) -> RowBands:
+    """:func:`reduced_rgb` of the picture as an sRGB screen shows it, never whole there."""
+
+    def strip(top: int, bottom: int) -> Float:
+        return _rgb_over_black(to_srgb(replace(image, pixels=image.pixels[top:bottom])), 0, bottom - top)
+
+    return _bands(image, size, (3,), strip)
 
 
 def _bands(image: Image, size: tuple[int, int], channels: tuple[int, ...], strip: Strip) -> RowBands:

@@ -61,8 +61,9 @@ class NetworkUpscaler:
         )
         field = loaded.receptive_field
         self.halo_px = field.radius_px if settings.halo == "auto" else settings.halo
-        self._planner = TilePlanner(loaded, settings.tile_size, self.halo_px, settings.batch_size)
-        self._queue = NetworkQueue(loaded, self._planner)
+        planning = loaded, settings.tile_size, self.halo_px, settings.batch_size
+        self._queue = NetworkQueue(loaded, TilePlanner(*planning))
+        self._planner = TilePlanner(*planning)  # Asked from other threads, before anything is computed.
         self._overlapped = network.device != "cpu"  # a CPU's cores are busy with the network
 
     @property

@@ -28,8 +28,8 @@ BOUND_BYTES = 7.0e9
 #: them shows what a picture takes per pixel in less time; 1 takes a quarter of an hour.
 SHARE = float(os.environ.get("IMGPIPE_TEST_MEMORY_SHARE", "0.3"))
 SOURCE, HALF = int(10_000 * SHARE), int(8_192 * SHARE)
-#: The largest with a profile other than sRGB.
-MATTED_P3, SCORED_P3 = int(9_000 * SHARE), int(9_000 * SHARE)
+#: The largest that is matted with a profile other than sRGB.
+MATTED_P3 = int(9_000 * SHARE)
 
 #: Case -> action, role -> (side in px, kind of picture), settings.
 CASES: dict[str, tuple[str, Mapping[str, tuple[int, Kind]], Mapping[str, Any]]] = {
@@ -79,7 +79,7 @@ CASES: dict[str, tuple[str, Mapping[str, tuple[int, Kind]], Mapping[str, Any]]] 
         },
         {"actions": ["rembg"]},
     ),
-    "score-p3": ("score", {"reference": (SCORED_P3, "p3"), "result": (SCORED_P3, "alpha")}, {}),
+    "score-p3": ("score", {"reference": (SOURCE, "p3"), "result": (SOURCE, "alpha")}, {}),
     "score-enlarged": ("score", {"reference": (HALF, "alpha"), "result": (2 * HALF, "alpha")}, {}),
 }
 
