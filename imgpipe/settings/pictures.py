@@ -126,7 +126,7 @@ class UpscaleSettings(ActionSection):
     )
     precision: Precision = Field(
         "auto",
-        description="`auto`: bf16 on CPUs that are known to gain by it, fp16 or bf16 on GPUs, else fp32.",
+        description="`auto`: bf16 on CPUs that are known to gain by it, fp16 on GPUs, else fp32.",
     )
     color_match: bool = Field(
         True, description="Correct the network's low-frequency colour shift against the source."

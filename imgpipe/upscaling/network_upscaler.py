@@ -189,7 +189,8 @@ class NetworkUpscaler:
             "halo_px": self.halo_px,
             "receptive_field_px": field.radius_px,
             "receptive_field_source": field.source,
-            "exact_tiles": field.exact and self.halo_px >= field.radius_px,
+            # On a GPU a convolution may sum in another order for another size: equal to rounding, not exact.
+            "exact_tiles": field.exact and self.halo_px >= field.radius_px and self.model.device == "cpu",
             "tta": self._settings.tta,
             "fp32_retries": native.fp32_retries,
             "oom_retries": native.oom_retries,

@@ -118,9 +118,12 @@ def test_runs_ask_for_a_gpu_and_find_its_node(profiles: Path) -> None:
     resources = pod["container_config"]["resources"]
     gpus = resources["limits"]["nvidia.com/gpu"]
     assert gpus == resources["requests"]["nvidia.com/gpu"] == "1"
-    # Requested and allowed memory are equal: no pod is killed because of its neighbours.
-    assert resources["limits"]["memory"] == resources["requests"]["memory"]
-    assert pod["pod_spec_config"]["node_selector"]
+    # Requested and allowed are equal: no pod is killed because of its neighbours, and `workers: 0` of the
+    # settings is by the cores that it has.
+    assert resources["limits"] == resources["requests"]
+    assert load_settings(config=profiles / "kubernetes" / "imgpipe.yaml").workers == 0
+    assert pod["pod_spec_config"]["runtime_class_name"] == "nvidia"
+    assert "nvidia.com/gpu.count" in str(pod["pod_spec_config"]["affinity"])
     assert {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"} in pod["pod_spec_config"][
         "tolerations"
     ]
