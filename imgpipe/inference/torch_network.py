@@ -110,7 +110,7 @@ class TorchNetwork:
         count, self._fp32_retries = self._fp32_retries, 0
         return count
 
-    def memory_model(self, finish: Callable[[Tensor], object] = lambda rows: None) -> MemoryModel:
+    def memory_model(self, finish: Callable[[Tensor], object] | None = None) -> MemoryModel:
         """What a window takes, from the tensors that are alive at once.
 
         On a GPU, where it is planned for what is free, that is in fp32, as which any window may be computed
@@ -140,7 +140,7 @@ def _compute_exactly() -> None:
 
 
 def peak_tensor_bytes(
-    module: nn.Module, width: int, height: int, finish: Callable[[Tensor], object] = lambda rows: None
+    module: nn.Module, width: int, height: int, finish: Callable[[Tensor], object] | None = None
 ) -> int:
     """Most bytes of tensors alive at once while ``module`` runs on a (1, 3, height, width) input.
 
@@ -152,7 +152,8 @@ def peak_tensor_bytes(
     with torch.inference_mode(), _LiveBytes() as live:
         pixels = torch.empty((1, 3, height, width), device="meta").to(memory_format=torch.channels_last)
         for _, rows in islice(_strips(shadow, pixels), 2):  # the second one has rows around it, as all others
-            finish(rows.permute(0, 2, 3, 1).contiguous())
+            if finish is not None:
+                finish(rows.permute(0, 2, 3, 1).contiguous())
     return int(live.peak)
 
 
