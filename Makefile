@@ -9,7 +9,7 @@ BENCHMARKS := fixing image_codecs matting upscaling cpu_runtimes quality scale o
 comma := ,
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test slow test-avx2 ui check bench gpu format fuzz clean
+.PHONY: help demo test slow test-avx2 ui check image-check bench gpu format fuzz clean
 
 help: ## what there is to make
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | sort
@@ -37,6 +37,9 @@ check: $(VENV)/.dev ## style, types, import rules: what CI checks before the tes
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+image-check: $(VENV)/.dev ## the Dockerfile's Python steps and processes, without a container engine (15 GB of disk)
+	$(BIN)/python scripts/check_image.py
 
 format: $(VENV)/.dev ## rewrite files in the project's style
 	$(BIN)/ruff check --fix .

@@ -48,8 +48,10 @@ REFUSED = "configuration refused:"
 #: Searched for where ``IMGPIPE_CONFIG`` is not set.
 _FOUND = Path("imgpipe.yaml")
 
+#: Names the level of imgpipe's own log; INFO has a line for each scored image.
+LOG_LEVEL = "IMGPIPE_LOG_LEVEL"
 #: Environment variables with the prefix IMGPIPE_ that are not settings; IMGPIPE_TEST_* is for the test suite.
-_ENV_OTHER = {"IMGPIPE_CONFIG", "IMGPIPE_FOLDER", "IMGPIPE_SERVE_TOKEN"}
+_ENV_OTHER = {"IMGPIPE_CONFIG", "IMGPIPE_FOLDER", LOG_LEVEL, "IMGPIPE_SERVE_TOKEN"}
 
 
 def _list_actions(schema: dict[str, Any], settings: type[Settings]) -> None:
@@ -160,10 +162,13 @@ def found_file_naming_others() -> Path | None:
     return _FOUND if any(names_relative_file(key, value, Path()) for key, value in pairs) else None
 
 
-def load_settings(overrides: Mapping[str, Any] | None = None, *, config: Path | None = None) -> Settings:
+def load_settings(
+    overrides: Mapping[str, Any] | None = None, *, config: Path | None = None, folder: Path | None = None
+) -> Settings:
     """All settings from overrides, environment and file; raises :class:`ConfigError` naming the key.
 
-    ``overrides`` may use dotted keys and aliases. ``config`` replaces the searched-for file.
+    ``overrides`` may use dotted keys and aliases. ``config`` replaces the searched-for file. ``folder``: what
+    relative paths are put below where ``IMGPIPE_FOLDER`` is not set; without it they stay as they are.
     """
     _refuse_unknown_environment()
     if config is not None and not config.is_file():
@@ -176,7 +181,7 @@ def load_settings(overrides: Mapping[str, Any] | None = None, *, config: Path | 
             expand_names(_environment()),
             expand_names(overrides or {}),
         )
-        return Settings(**from_folder(functools.reduce(_merged, layers)))
+        return Settings(**from_folder(functools.reduce(_merged, layers), folder))
     except ValidationError as exc:
         raise ConfigError(_explain(exc)) from exc
     except SettingsError as exc:

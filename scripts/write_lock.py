@@ -1,9 +1,10 @@
-"""Writes requirements.lock and requirements-dev.lock: every version with the sha256 of its file.
+"""Writes the locks: every version with the sha256 of its file.
 
     python scripts/write_lock.py [--constraint FILE]
 
 Run it by the Python that the locks are for, on its platform: pip chooses one file per package there. ``FILE``
-holds versions to keep (``name==version`` lines); without it everything becomes the newest that fits.
+holds versions to keep (``name==version`` lines; the locks themselves without their hashes keep all); without
+it everything becomes the newest that fits.
 """
 
 from __future__ import annotations
@@ -14,12 +15,32 @@ import platform
 import subprocess
 import sys
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 #: What builds the project, so that its installation downloads nothing that is not in the lock.
 BUILD = ("hatchling", "editables")
-HOW = "# By `make`, or: pip install --no-deps --require-hashes -r {}; then the project with --no-deps."
+HOW = "# Written by scripts/write_lock.py. Installed by {}, with --no-deps --require-hashes."
+
+
+@dataclass(frozen=True, slots=True)
+class Lock:
+    """What the extras need beyond the first lock; of the first, all that they need."""
+
+    file: str
+    extras: str
+    installed_by: str
+
+
+LOCKS = (
+    Lock("requirements.lock", "cpu", "`make` and the Dockerfile"),
+    Lock("requirements-dev.lock", "cpu,dev", "`make`"),
+    Lock("deploy/locks/gpu.lock", "cpu,gpu", "the Dockerfile"),
+    Lock("deploy/locks/dagster.lock", "cpu,kubernetes,postgres,review", "the Dockerfile"),
+    Lock("deploy/locks/runpod.lock", "cpu,review,worker", "the Dockerfile"),
+    Lock("deploy/locks/serve.lock", "cpu,review,serve", "the Dockerfile"),
+)
 
 
 def resolved(requirements: list[str], constraint: str | None) -> dict[str, str]:
@@ -52,21 +73,23 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--constraint", help="file of versions to keep")
-    constraint = parser.parse_args().constraint
-    runtime = resolved([".[cpu]", *BUILD], constraint)
-    everything = resolved([".[cpu,dev]", *BUILD], constraint)
+    extras = sorted({extra for lock in LOCKS for extra in lock.extras.split(",")})
+    everything = resolved([f".[{','.join(extras)}]", *BUILD], parser.parse_args().constraint)
     where = f"Linux {platform.machine()}, Python {'.'.join(platform.python_version_tuple()[:2])}"
-    for name, entries, what in (
-        ("requirements.lock", runtime, "What imgpipe[cpu] runs on and is built with"),
-        ("requirements-dev.lock", everything, "What imgpipe[cpu,dev] needs beyond requirements.lock"),
-    ):
-        lines = [f"# {what}: {where}.", HOW.format(name), "# Written by scripts/write_lock.py."]
-        lines += [
-            entries[key] for key in sorted(entries) if name == "requirements.lock" or key not in runtime
-        ]
-        (ROOT / name).write_text("\n".join(lines) + "\n")
-    if changed := {key for key in runtime if everything.get(key) != runtime[key]}:
-        raise SystemExit(f"other versions with dev than without: {', '.join(sorted(changed))}; run it again")
+    first: dict[str, str] = {}
+    with tempfile.NamedTemporaryFile("w", suffix=".txt") as versions:
+        # One version of everything, so that any locks can be installed together.
+        versions.writelines(f"{entry.split()[0]}\n" for entry in everything.values())
+        versions.flush()
+        for lock in LOCKS:
+            entries = resolved([f".[{lock.extras}]", *BUILD], versions.name)
+            first = first or entries
+            beyond = (
+                f" needs beyond {LOCKS[0].file}" if lock is not LOCKS[0] else " runs on and is built with"
+            )
+            lines = [f"# What imgpipe[{lock.extras}]{beyond}: {where}.", HOW.format(lock.installed_by)]
+            lines += [entries[key] for key in sorted(entries) if lock is LOCKS[0] or key not in first]
+            (ROOT / lock.file).write_text("\n".join(lines) + "\n")
 
 
 if __name__ == "__main__":

@@ -10,18 +10,18 @@ import tempfile
 import uuid
 from collections.abc import Callable
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import typer
 
 from imgpipe import __version__
-from imgpipe.cli.common import EXIT_OK, EXIT_USAGE, Assignments, exits, out, settings_from
+from imgpipe.cli.common import EXIT_OK, EXIT_USAGE, Assignments, dataset_settings, exits, out
 from imgpipe.cli.console import escape
 from imgpipe.config import Settings
 from imgpipe.errors import ImgpipeError, ObjectExists
 from imgpipe.inference.device import available_memory_bytes, resolve_device, resolve_precision, why_cpu
 from imgpipe.inference.weights import locate
-from imgpipe.settings.given import parse_assignments
 from imgpipe.storage.store import ImageStore
 
 #: Every distribution that installs the module ``cv2``.
@@ -43,9 +43,14 @@ Finding = tuple[bool | None, str]
 
 
 @exits
-def doctor(assignments: Assignments = None) -> None:
+def doctor(
+    assignments: Assignments = None,
+    read_only: Annotated[
+        bool, typer.Option("--read-only", help="Write nothing to the output, list it: for health checks.")
+    ] = False,
+) -> None:
     """Device, precision, providers, models and stores: what works and what does not."""
-    settings = settings_from(parse_assignments(assignments or []))
+    settings = dataset_settings({}, assignments, None)
     probes: list[tuple[str, Callable[[], Finding]]] = [
         ("imgpipe", _versions),
         ("device", lambda: _device(settings)),
@@ -55,7 +60,7 @@ def doctor(assignments: Assignments = None) -> None:
         ("opencv", _opencv),
         ("isolation", lambda: _isolation(settings)),
         ("source", lambda: _store(settings.source, settings, write=False)),
-        ("output", lambda: _store(settings.output, settings, write=True)),
+        ("output", lambda: _store(settings.output, settings, write=not read_only)),
     ]
     worked = True
     for name, probe in probes:

@@ -1,7 +1,4 @@
-"""EXIF, XMP and ICC blocks as bytes: validity, orientation, and the size that EXIF states.
-
-An EXIF block is a small TIFF file (CIPA DC-008): byte order, magic 42, offset of its first directory.
-"""
+"""EXIF, XMP and ICC blocks as bytes: validity, orientation, and the size that EXIF states."""
 
 from __future__ import annotations
 
@@ -9,14 +6,10 @@ import re
 import struct
 
 from imgpipe.images.container import Metadata
+from imgpipe.images.directories import Field, Kind, Tag, TiffBytes, pack_directory, pack_head
 
 #: Larger blocks are left out, with a note: they would be written again beside every output.
 MAX_BLOCK_BYTES = 4 * 1024 * 1024
-
-ORIENTATION_TAG = 274
-EXIF_DIRECTORY_TAG = 0x8769
-_GPS_DIRECTORY_TAG = 0x8825
-_SHORT, _LONG, _RATIONAL = 3, 4, 5
 
 _XMP_ORIENTATION = re.compile(rb"(tiff:Orientation\s*(?:=\s*[\"']|>)\s*)[2-8](?=\s*[\"'<])")
 
@@ -57,44 +50,55 @@ def exif_fault(exif: bytes) -> str:
     """Why the EXIF block cannot be read, or ``""``."""
     if len(exif) > MAX_BLOCK_BYTES:
         return f"over {MAX_BLOCK_BYTES} bytes"
-    order = byte_order(exif)
-    if not order or len(exif) < 14:
+    if exif[:4] not in (b"II*\0", b"MM\0*") or len(exif) < 14:
         return "it does not start with a byte order"
-    at = struct.unpack_from(order + "I", exif, 4)[0]
-    if at < 8 or at + 2 > len(exif):
+    file = TiffBytes(exif, "EXIF")
+    at = file.first_at
+    if not 8 <= at <= len(exif) - 2:
         return f"its first directory is said to be at byte {at}"
-    count = struct.unpack_from(order + "H", exif, at)[0]
-    if at + 2 + 12 * count > len(exif):
-        return f"its first directory of {count} entries is cut off"
+    if file.end_of(at) > len(exif):
+        return f"its first directory of {file.number(at, Kind.SHORT)} entries is cut off"
     return ""
 
 
-def byte_order(exif: bytes) -> str:
-    """``<`` or ``>`` as :mod:`struct` wants it; empty where the block is none."""
-    return {b"II*\0": "<", b"MM\0*": ">"}.get(exif[:4], "")
+def _opened(exif: bytes | None) -> TiffBytes | None:
+    return None if exif is None or exif_fault(exif) else TiffBytes(exif, "EXIF")
 
 
 def orientation_of(exif: bytes | None) -> int:
     """1..8 from the EXIF block; 1 where there is none or the value is not one of these."""
-    at = _orientation_at(exif) if exif else None
-    if exif is None or at is None:
-        return 1
-    value: int = struct.unpack_from(byte_order(exif) + "H", exif, at)[0]
+    file = _opened(exif)
+    at = _orientation_at(file) if file else None
+    value = file.number(at, Kind.SHORT) if file and at is not None else 1
     return value if 1 <= value <= 8 else 1
+
+
+def _orientation_at(file: TiffBytes) -> int | None:
+    """Offset of the orientation's SHORT value, or ``None``."""
+    found = file.single(file.first_at, Tag.ORIENTATION)
+    return found[1] if found is not None and found[0] == Kind.SHORT else None
 
 
 def reset_exif_orientation(exif: bytes | None) -> bytes | None:
     """The same block with orientation 1, and XResolution and YResolution exchanged where that was a quarter
     turn, in place: every other byte stays."""
-    at = _orientation_at(exif) if exif else None
-    if exif is None or at is None:
+    file = _opened(exif)
+    at = _orientation_at(file) if file else None
+    if exif is None or file is None or at is None:
         return exif
     block = bytearray(exif)
-    struct.pack_into(byte_order(exif) + "H", block, at, 1)
-    across, down = (_resolution_at(exif, tag) for tag in (282, 283))
+    struct.pack_into(file.order + "H", block, at, 1)
+    across, down = (_resolution_at(exif, file, tag) for tag in (Tag.X_RESOLUTION, Tag.Y_RESOLUTION))
     if orientation_of(exif) >= 5 and across and down:
         block[across : across + 8], block[down : down + 8] = exif[down : down + 8], exif[across : across + 8]
     return bytes(block)
+
+
+def _resolution_at(exif: bytes, file: TiffBytes, tag: int) -> int | None:
+    """Offset of the RATIONAL of XResolution or YResolution, or ``None``."""
+    found = file.single(file.first_at, tag, (Kind.RATIONAL,))
+    at = file.number(found[1]) if found else 0
+    return at if 8 <= at <= len(exif) - 8 else None
 
 
 def reset_xmp_orientation(xmp: bytes | None) -> bytes | None:
@@ -106,43 +110,53 @@ def with_exif_size(exif: bytes | None, width: int, height: int) -> bytes | None:
     """The same block with its own statements of size saying ``width`` and ``height`` px: ImageWidth and
     ImageLength in its first directory, PixelXDimension and PixelYDimension in Exif's. What it does not say,
     or has no room for, is left; every other byte stays."""
-    if exif is None or exif_fault(exif):
+    file = _opened(exif)
+    if exif is None or file is None:
         return exif
-    order = byte_order(exif)
-    first: int = struct.unpack_from(order + "I", exif, 4)[0]
-    places = [(first, 256, width), (first, 257, height)]
-    inner = _entry(exif, first, EXIF_DIRECTORY_TAG)
-    if inner is not None and inner[0] == _LONG:
-        start = struct.unpack_from(order + "I", exif, inner[1])[0]
-        places += [(start, 0xA002, width), (start, 0xA003, height)]
+    first = file.first_at
+    places = [(first, Tag.WIDTH, width), (first, Tag.HEIGHT, height)]
+    inner = file.single(first, Tag.EXIF_DIRECTORY)
+    if inner is not None and inner[0] == Kind.LONG:
+        start = file.number(inner[1])
+        places += [(start, Tag.EXIF_WIDTH, width), (start, Tag.EXIF_HEIGHT, height)]
     block = bytearray(exif)
     for start, tag, value in places:
-        found = _entry(exif, start, tag)
-        if found is not None and (found[0] == _LONG or value <= 0xFFFF):
-            struct.pack_into(order + ("I" if found[0] == _LONG else "H"), block, found[1], value)
+        found = file.single(start, tag)
+        if found is not None and (found[0] == Kind.LONG or value <= 0xFFFF):
+            struct.pack_into(file.order + ("I" if found[0] == Kind.LONG else "H"), block, found[1], value)
     return bytes(block)
 
 
 def without_exif_thumbnail(exif: bytes | None) -> bytes | None:
     """The same block without the small picture of its second directory: nothing refers to that any more, and
     its bytes are cut off at the end of the block, or zero. Every other byte stays in its place."""
-    if exif is None or exif_fault(exif):
+    file = _opened(exif)
+    if exif is None or file is None:
         return exif
-    order = byte_order(exif)
-    first: int = struct.unpack_from(order + "I", exif, 4)[0]
-    link = first + 2 + 12 * struct.unpack_from(order + "H", exif, first)[0]
-    second: int = struct.unpack_from(order + "I", exif, link)[0] if link + 4 <= len(exif) else 0
+    link = file.end_of(file.first_at)
+    second = file.number(link) if link + 4 <= len(exif) else 0
     if not second:
         return exif
     block = bytearray(exif)
     block[link : link + 4] = bytes(4)
-    regions = _thumbnail_regions(exif, second)
-    others = [_number(exif, first, tag) for tag in (EXIF_DIRECTORY_TAG, _GPS_DIRECTORY_TAG)]
-    for start, end in sorted(regions, reverse=True):
+    others = [file.single_number(file.first_at, tag) for tag in (Tag.EXIF_DIRECTORY, Tag.GPS_DIRECTORY)]
+    for start, end in sorted(_thumbnail_regions(exif, file, second), reverse=True):
         if start < link + 4 or end <= start or any(at is not None and start <= at < end for at in others):
             continue  # it would overwrite what is kept
         block[start:end] = bytes(len(block[start:end])) if end < len(block) else b""
     return bytes(block)
+
+
+def _thumbnail_regions(exif: bytes, file: TiffBytes, second: int) -> list[tuple[int, int]]:
+    """The second directory and what it says of its picture (JPEG, or one strip), as (start, end)."""
+    if second + 2 > len(exif):
+        return []
+    regions = [(second, file.end_of(second) + 4)]
+    for place, length in ((Tag.JPEG_OFFSET, Tag.JPEG_SIZE), (Tag.STRIP_OFFSETS, Tag.STRIP_SIZES)):
+        start, size = file.single_number(second, place), file.single_number(second, length)
+        if start and size:
+            regions.append((start, start + size))
+    return regions
 
 
 def without_xmp_thumbnails(xmp: bytes | None) -> bytes | None:
@@ -156,62 +170,11 @@ def without_xmp_thumbnails(xmp: bytes | None) -> bytes | None:
 
 def exif_of_dpi(dpi: tuple[float, float]) -> bytes:
     """A block that says nothing but the resolution, for formats without a field of their own."""
-    rationals = struct.pack("<IIII", *(n for value in dpi for n in (round(value * 1000), 1000)))
-    entries = [(282, 5, 1, 50), (283, 5, 1, 58), (296, _SHORT, 1, 2)]  # in inches
-    listed = b"".join(struct.pack("<HHII", *entry) for entry in entries)
-    return b"II*\0\x08\0\0\0" + struct.pack("<H", len(entries)) + listed + bytes(4) + rationals
+    return pack_head("<", 8) + pack_directory("<", dpi_fields("<", dpi), 8)
 
 
-def _thumbnail_regions(exif: bytes, second: int) -> list[tuple[int, int]]:
-    """The second directory and what it says of its picture (JPEG, or one strip), as (start, end)."""
-    order = byte_order(exif)
-    if second + 2 > len(exif):
-        return []
-    count: int = struct.unpack_from(order + "H", exif, second)[0]
-    regions = [(second, second + 2 + 12 * count + 4)]
-    for place, length in ((0x201, 0x202), (273, 279)):
-        start, size = _number(exif, second, place), _number(exif, second, length)
-        if start and size:
-            regions.append((start, start + size))
-    return regions
-
-
-def _number(exif: bytes, start: int, tag: int) -> int | None:
-    found = _entry(exif, start, tag)
-    if found is None:
-        return None
-    value: int = struct.unpack_from(byte_order(exif) + ("I" if found[0] == _LONG else "H"), exif, found[1])[0]
-    return value
-
-
-def _orientation_at(exif: bytes) -> int | None:
-    """Offset of the orientation's SHORT value, or ``None``."""
-    if exif_fault(exif):
-        return None
-    found = _entry(exif, struct.unpack_from(byte_order(exif) + "I", exif, 4)[0], ORIENTATION_TAG)
-    return found[1] if found is not None and found[0] == _SHORT else None
-
-
-def _resolution_at(exif: bytes, tag: int) -> int | None:
-    """Offset of the RATIONAL of XResolution or YResolution, or ``None``."""
-    order = byte_order(exif)
-    found = _entry(exif, struct.unpack_from(order + "I", exif, 4)[0], tag, (_RATIONAL,))
-    at: int = struct.unpack_from(order + "I", exif, found[1])[0] if found else len(exif)
-    return at if 8 <= at <= len(exif) - 8 else None
-
-
-def _entry(
-    exif: bytes, start: int, wanted: int, kinds: tuple[int, ...] = (_SHORT, _LONG)
-) -> tuple[int, int] | None:
-    """(type, offset of the value) of a single value in the directory at ``start``, or ``None``."""
-    order = byte_order(exif)
-    if start < 8 or start + 2 > len(exif):
-        return None
-    for index in range(struct.unpack_from(order + "H", exif, start)[0]):
-        at = start + 2 + 12 * index
-        if at + 12 > len(exif):
-            return None
-        tag, kind, count = struct.unpack_from(order + "HHI", exif, at)
-        if tag == wanted and kind in kinds and count == 1:
-            return int(kind), int(at + 8)
-    return None
+def dpi_fields(order: str, dpi: tuple[float, float]) -> dict[int, Field]:
+    """The fields that state a resolution in px per inch, horizontally and vertically."""
+    across, down = (Field.of(order, Kind.RATIONAL, round(value * 1000), 1000) for value in dpi)
+    unit = Field.of(order, Kind.SHORT, 2)  # inches
+    return {Tag.X_RESOLUTION: across, Tag.Y_RESOLUTION: down, Tag.RESOLUTION_UNIT: unit}

@@ -75,7 +75,9 @@ def pull(
         model_dir.mkdir(parents=True, exist_ok=True)
         with _locked(part) as file:
             if final.is_file():
-                check_digest(weights, final, final.stat().st_size, sha256_of(final))
+                digest = sha256_of(final)
+                check_digest(weights, final, final.stat().st_size, digest)
+                remember_sha256(final, digest)
                 part.unlink(missing_ok=True)
                 return final
             _fetch_all(weights, address, file, part, on_progress or (lambda done, total: None))

@@ -78,7 +78,7 @@ class JobBook:
         require_reviewer(base.review)
         self.stores = stores
         self.base = base.model_copy(update={"dataset": DATASET})
-        self._active: set[str] = set()
+        self._active: dict[str, str] = {}  # id -> state, of those that threads of this process work on
         self._lock = threading.Lock()
         self._next: int | None = None
         self._parsed = functools.lru_cache(64)(self._parse)
@@ -161,17 +161,23 @@ class JobBook:
         """
         if not self._enter(job):
             return
+
+        def listen(asset: str, shard: str, row: ImageRow, computed: bool) -> None:
+            if asset == QUALITY and self.base.review.enabled:
+                self._active[job.id] = "review"
+            on_row(asset, shard, row, computed)
+
         try:
             with hold(self.stores.output, DATASET, job.shard, sleep=None):
                 if QUALITY not in self.rows(job):
-                    self._run_chain(job, on_row, again)
+                    self._run_chain(job, listen, again)
         finally:
-            self._active.discard(job.id)
+            self._active.pop(job.id, None)
         if not self.find(job.id).entry.present:  # It was deleted meanwhile.
             self._clear(job)
 
     def _run_chain(self, job: Job, on_row: RowListener, again: bool) -> None:
-        settings, fault = self._settings_of(job)
+        settings, fault = self._parsed(job.manifest.settings)
         for step in steps(settings):
             stage: Stage = _Refused(fault) if fault else build_stage(step, settings)
             if again and self._deaths(step, job) >= self.base.automation.max_attempts:
@@ -185,11 +191,8 @@ class JobBook:
                 refused = _Refused(f"{type(exc).__name__}: {exc}")
                 run_shard(step, refused, settings, self.stores, job.shard, on_row=on_row)
 
-    def _settings_of(self, job: Job) -> tuple[Settings, str]:
-        """Its settings, and why these cannot be used: they may be those of another version of imgpipe."""
-        return self._parsed(job.manifest.settings)
-
     def _parse(self, text: str) -> tuple[Settings, str]:
+        """A job's settings, and why they cannot be used: they may be those of another version of imgpipe."""
         try:
             return changed_settings(self.base, json.loads(text)), ""
         except ConfigError as exc:
@@ -223,40 +226,38 @@ class JobBook:
         except LeaseHeld:
             log.info("%s: cleared by the process that works on it", job.id)
         finally:
-            self._active.discard(job.id)
+            self._active.pop(job.id, None)
 
     def _enter(self, job: Job) -> bool:
         """Whether no other thread works on it; a lease tells processes apart only."""
         with self._lock:
             free = job.id not in self._active
-            self._active.add(job.id)
+            self._active.setdefault(job.id, "running")
             return free
 
     def assets(self, job: Job) -> list[str]:
         """Its assets in the order in which they are made."""
-        return [step.asset for step in steps(self._settings_of(job)[0])]
+        return [step.asset for step in steps(self._parsed(job.manifest.settings)[0])]
 
     def rows(self, job: Job) -> dict[str, ImageRow]:
         """asset -> its row, of the tables that stand."""
         tables = read_standing(self.stores.output, self.assets(job), DATASET, job.shard)
         return {asset: table[job.entry.image_id] for asset, table in tables.items()}
 
-    def state(self, job: Job) -> str:
-        """``waiting``, ``running``, ``finished`` or ``deleted``."""
-        return self._state(job, self.rows(job))
-
-    def _state(self, job: Job, rows: Mapping[str, ImageRow]) -> str:
+    def state(self, job: Job, rows: Mapping[str, ImageRow] | None = None) -> str:
+        """``waiting``, ``running``, ``review`` (a reviewer is asked, by this process), ``finished`` or
+        ``deleted``."""
         if not job.entry.present:
             return "deleted"
-        if QUALITY in rows:
+        if QUALITY in (self.rows(job) if rows is None else rows):
             return "finished"
         held = any(True for _ in self.stores.output.list(keys.lease_prefix(DATASET, job.shard)))
-        return "running" if held or job.id in self._active else "waiting"
+        return self._active.get(job.id) or ("running" if held else "waiting")
 
     def describe(self, job: Job) -> dict[str, Any]:
         """Ids, state, progress, and for a finished job its status and :meth:`answer`."""
         rows = self.rows(job)
-        state = self._state(job, rows)
+        state = self.state(job, rows)
         said = {
             "job_id": job.id,
             "image_id": job.entry.image_id,
@@ -266,7 +267,7 @@ class JobBook:
         }
         if state != "finished":
             return said
-        return {**said, "status": rows[QUALITY].status, **answer(job, rows, self.stores)}
+        return {**said, "status": rows[QUALITY].status, **self.answer(job, rows)}
 
     def files(self, job: Job) -> list[ImageFile]:
         """Every file of the job, in the order in which they were made."""
@@ -274,9 +275,10 @@ class JobBook:
             return []
         return list(files_of(self.stores.output, DATASET, job.shard, job.entry.image_id))
 
-    def answer(self, job: Job) -> dict[str, Any]:
+    def answer(self, job: Job, rows: Mapping[str, ImageRow] | None = None) -> dict[str, Any]:
         """What a finished job has come to; see :func:`~imgpipe.jobs.job.answer`."""
-        return answer(job, self.rows(job), self.stores)
+        uri = self.stores.source.uri(job.entry.source_key)
+        return answer(job.actions, rows or self.rows(job), self.stores.output, self.base, uri)
 
     def picture(self, job: Job) -> ImageFile:
         """The last picture of a finished job."""

@@ -9,16 +9,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from imgpipe.engines.stop import GRACE_SECONDS, STOP, Stopped
-from imgpipe.errors import LeaseHeld
+from imgpipe.errors import LeaseHeld, StorageError
 from imgpipe.inference.threads import usable_cores
 from imgpipe.jobs.book import JobBook
 from imgpipe.jobs.job import Job
+from imgpipe.jobs.peers import LOOK_SECONDS, Peers
 
 log = logging.getLogger(__name__)
 
 
 class JobQueue:
-    """At most ``jobs.max_waiting`` jobs, computed in the order in which they came.
+    """At most ``jobs.max_waiting`` jobs, computed in the order in which they came, and what servers that are
+    gone have left.
 
     The store knows every job: what is in memory here is only whose turn it is.
     """
@@ -30,16 +32,20 @@ class JobQueue:
         self._places = 0
         self._mine: set[str] = set()
         self._lock = threading.Lock()
+        self._peers = Peers(book)
+        self._stopped = threading.Event()
         count = book.base.jobs.at_once or usable_cores() + 2
         self._threads = [
             threading.Thread(target=self._work, name=f"job-{number}", daemon=True) for number in range(count)
         ]
+        self._looking = threading.Thread(target=self._look, name="jobs-look", daemon=True)
 
     def start(self) -> None:
         """Take up what an earlier process has left, and begin."""
+        self._peers.join()
         for job in self._book.unfinished():
             self.put(job, again=True)
-        for thread in self._threads:
+        for thread in [*self._threads, self._looking]:
             thread.start()
 
     @contextmanager
@@ -69,13 +75,27 @@ class JobQueue:
         return self._waiting.qsize()
 
     def stop(self) -> None:
-        """Let jobs in flight end within seconds; the others stay in the store for the next process."""
+        """Let jobs in flight end within seconds; the others stay in the store for other processes, which find
+        the lease of this one where there are such jobs."""
+        self._stopped.set()
+        self._looking.join(GRACE_SECONDS)
+        if not self._mine:
+            self._peers.leave()
         STOP.request()
         for _ in self._threads:
             self._waiting.put(None)
         for thread in self._threads:
             thread.join(GRACE_SECONDS + 1)
         STOP.clear()
+
+    def _look(self) -> None:
+        while not self._stopped.wait(LOOK_SECONDS):
+            try:
+                for job in self._peers.left_behind(self._mine):
+                    log.warning("%s: taken up, its server is gone", job.id)
+                    self.put(job, again=True)
+            except StorageError as exc:
+                log.warning("jobs of other servers could not be looked for: %s", exc)
 
     def _work(self) -> None:
         while (item := self._waiting.get()) is not None:

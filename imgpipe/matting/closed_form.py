@@ -31,6 +31,8 @@ import numpy.typing as npt
 
 from imgpipe.errors import ConfigError
 from imgpipe.images.image import Pixels
+from imgpipe.inference.admitted_memory import need_extra
+from imgpipe.matting.band_memory import assumed_band_bytes, band_bytes
 from imgpipe.matting.laplacian import EPSILON, band_system
 from imgpipe.matting.matte import Alpha
 from imgpipe.matting.solver import solve_band
@@ -77,7 +79,8 @@ def solve_closed_form(
     Without a prior such a band takes its neighbours' value, the energy's minimum. ``prior_weight``: the
     module's ``w``; with 0 the prior is no more than a first guess. ``epsilon``: regularisation of a window's
     colour covariance, on colours in 0..1.
-    Raises :class:`ConfigError` for a weight below 0, or above 0 without a prior.
+    Raises :class:`ConfigError` for a weight below 0, or above 0 without a prior, and
+    :class:`~imgpipe.inference.admitted_memory.MoreMemoryNeeded`.
     """
     if prior_weight < 0 or (prior_weight > 0 and prior is None):
         raise ConfigError(
@@ -96,7 +99,10 @@ def solve_closed_form(
     _settle_one_sided(alpha, bands, kinds, prior)
     iterations = unsolved = 0
     number = np.full(trimap.size, -1, np.int32)
-    for members in _groups(bands.sizes, mixed):
+    groups = list(_groups(bands.sizes, mixed))
+    largest = max((band_bytes(*map(len, bands.select(members))) for members in groups), default=0)
+    need_extra(largest - assumed_band_bytes(trimap.size))
+    for members in groups:
         system = band_system(colour, alpha, number, *bands.select(members), epsilon)
         flat = alpha.reshape(-1)
         guess = flat[system.unknowns].astype(np.float64)

@@ -53,9 +53,12 @@ class Field:
         lower = self.values[y1, x0] * (1 - right) + self.values[y1, x1] * right
         return np.asarray(upper * (1 - down) + lower * down, np.float32)
 
-    def everywhere(self, height: int, width: int) -> Float:
-        """(height, width, channels): :meth:`at` of every pixel of the picture."""
-        return _doubled(self.values, height, width)
+    def part(self, rows: slice, columns: slice) -> Float:
+        """(rows, columns, channels): :meth:`at` of every pixel of a part of the picture."""
+        top, left = (max(0, span.start // 2 - 1) for span in (rows, columns))
+        around = self.values[top : rows.stop // 2 + 2, left : columns.stop // 2 + 2]
+        doubled = _doubled(np.ascontiguousarray(around), rows.stop - 2 * top, columns.stop - 2 * left)
+        return doubled[rows.start - 2 * top :, columns.start - 2 * left :]
 
 
 def pull_push(source: Source, height: int, width: int) -> Field:

@@ -241,9 +241,14 @@ def verdict_key(dataset: str, digest: str) -> str:
     return f"verdicts/{check_dataset(dataset)}/{_checked('digest', digest, _SHA256, '64 hex digits')}.json"
 
 
+def leases_folder(dataset: str) -> str:
+    """Where the leases of a data set lie, a prefix."""
+    return f"leases/{check_dataset(dataset)}/"
+
+
 def lease_prefix(dataset: str, name: str) -> str:
     """What the keys of a lease begin with; ``name``: a shard, or a word as in ``plan``."""
-    return f"leases/{check_dataset(dataset)}/{_checked('lease', name, _LEASE, 'a shard or a word')}-"
+    return f"{leases_folder(dataset)}{_checked('lease', name, _LEASE, 'a shard or a word')}-"
 
 
 def lease_key(dataset: str, name: str, number: int) -> str:
@@ -255,6 +260,12 @@ def lease_number(key: str) -> int:
     """The number in a lease's key; 0 for any other key."""
     found = _LEASE_NUMBER.search(key)
     return 0 if found is None else int(found.group(1))
+
+
+def lease_name(key: str) -> str:
+    """The name in a lease's key; empty for any other key."""
+    name = key.rpartition("/")[2].rpartition("-")[0]
+    return name if lease_number(key) and _LEASE.fullmatch(name) else ""
 
 
 def uploads_folder(dataset: str) -> str:

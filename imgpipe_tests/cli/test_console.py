@@ -60,3 +60,20 @@ def test_errors_and_logs(capsys: pytest.CaptureFixture[str]) -> None:
     assert "\x1b" not in SafeFormatter().format(record)
     assert isinstance(out, SafeConsole)
     assert isinstance(err, SafeConsole)
+
+
+def test_the_level_of_the_log_is_named_in_the_environment(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = logging.getLogger("imgpipe")
+    monkeypatch.setattr(log, "level", log.level)  # Put back afterwards.
+    levels = []
+    for name in ("", "info"):
+        monkeypatch.setenv("IMGPIPE_LOG_LEVEL", name)
+        exits(lambda: levels.append(log.getEffectiveLevel()))()
+    assert levels[0] > levels[1] == logging.INFO
+    monkeypatch.setenv("IMGPIPE_LOG_LEVEL", "loud")
+    with pytest.raises(typer.Exit) as caught:
+        exits(levels.clear)()
+    assert caught.value.exit_code == 2
+    assert "IMGPIPE_LOG_LEVEL: expected DEBUG, INFO, WARNING or ERROR, got 'LOUD'" in capsys.readouterr().err

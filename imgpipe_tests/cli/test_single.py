@@ -311,6 +311,25 @@ def test_doctor_tells_what_fails_and_what_works(tmp_path: Path) -> None:
     assert list((tmp_path / "out").iterdir()) == []
 
 
+def test_doctor_as_a_health_check_writes_nothing(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out").chmod(0o555)
+    before = (tmp_path / "out").stat().st_mtime_ns
+    code, text = imgpipe(
+        "doctor",
+        "--read-only",
+        "--set",
+        "rembg.model=classical",
+        "--set",
+        "upscale.model=lanczos",
+        "--set",
+        f"output={tmp_path}/out",
+    )
+    assert code == 0
+    assert "out can be listed, it is empty" in text.replace("\n", " ")
+    assert (tmp_path / "out").stat().st_mtime_ns == before
+
+
 def test_help_names_every_command() -> None:
     code, text = imgpipe("--help")
     assert code == 0

@@ -14,8 +14,7 @@ from imgpipe.config import Settings, dump_settings, found_file_naming_others, lo
 from imgpipe.errors import ConfigError
 from imgpipe.metrics import LIMITS
 from imgpipe.names import dataset_name_from
-from imgpipe.settings.describe import describe_fields
-from imgpipe.settings.given import ALIASES, parse_assignments
+from imgpipe.settings.given import parse_assignments
 
 
 @pytest.fixture(autouse=True)
@@ -136,38 +135,9 @@ def test_a_file_that_is_no_mapping_is_refused(text: str) -> None:
         load_settings({})
 
 
-def test_aliases_mean_the_same() -> None:
-    settings = load_settings({"alpha_matting": False, "scale": 2, "tile_size": 128, "half_precision": False})
-    assert settings.rembg.alpha_matting is False
-    assert (settings.upscale.scale, settings.upscale.tile_size) == (2.0, 128)
-    assert settings.upscale.precision == "fp32"
-
-
-def test_names_below_sections_and_image_pipeline() -> None:
-    Path("imgpipe.yaml").write_text(
-        "image_pipeline:\n"
-        "  rembg: {model: isnet-anime, alpha_matting: true, alpha_matting_foreground_threshold: 240}\n"
-        "  upscale: {model: RealESRGAN_x4plus_anime_6B, scale: 2, tile_size: 512, half_precision: false}\n"
-    )
-    settings = load_settings({})
-    assert (settings.rembg.alpha_matting, settings.rembg.foreground_threshold) == (True, 240)
-    wanted = settings.upscale
-    assert (wanted.scale, wanted.tile_size, wanted.precision) == (2.0, 512, "fp32")
-    assert wanted.model == "realesrgan-anime-6b"
-    # A section knows its own aliases only.
+def test_a_section_knows_its_own_aliases_only() -> None:
     with pytest.raises(ConfigError, match=r"enhance\.half_precision: unknown key"):
         load_settings({"enhance": {"half_precision": True}})
-
-
-def test_every_alias_leads_to_a_setting() -> None:
-    known = {key for key, *_ in describe_fields(Settings)}
-    known |= {f"quality.thresholds.{name}" for name in LIMITS}
-    assert set(ALIASES.values()) <= known
-
-
-def test_every_alias_stands_in_the_documented_table() -> None:
-    page = (Path(__file__).resolve().parents[2] / "docs" / "configuration-names.md").read_text()
-    assert [name for name in ALIASES if f"`{name}`" not in page] == []
 
 
 def test_quality_names_of_the_environment_are_read_below_our_own(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -214,12 +184,6 @@ def test_dumped_settings_read_back_the_same(tmp_path: Path) -> None:
     assert load_settings({}, config=path) == settings
 
 
-def test_every_setting_says_what_it_means() -> None:
-    rows = list(describe_fields(Settings))
-    assert len(rows) > 30
-    assert [key for key, _, _, text in rows if len(text) < 10] == []
-
-
 def test_source_and_output_are_asked_for_by_name() -> None:
     with pytest.raises(ConfigError, match=r"source: expected a folder.*--source"):
         Settings().require_source_and_output()
@@ -244,12 +208,6 @@ def test_dataset_names_are_valid_for_any_source(url: str, name: str) -> None:
 
 def test_threshold_ranges_are_ordered() -> None:
     assert all(limit.lowest < limit.highest for limit in LIMITS.values())
-
-
-def test_names_are_described_with_what_they_may_hold() -> None:
-    valid = {key: text for key, text, *_ in describe_fields(Settings)}
-    assert valid["quality.thresholds"] == "name: number"
-    assert valid["quality.severity"] == "name: `error`, `warn`, `info`"
 
 
 def test_a_found_file_that_names_files_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

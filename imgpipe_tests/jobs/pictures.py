@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+from typing import Any
 
 import numpy as np
 from PIL import Image as PillowImage
@@ -36,3 +37,10 @@ def text(data: bytes) -> str:
 def opened(data: bytes | str) -> PillowImage.Image:
     """The picture in a file, or in its base64."""
     return PillowImage.open(io.BytesIO(base64.b64decode(data) if isinstance(data, str) else data))
+
+
+def alpha_sides(picture: PillowImage.Image) -> tuple[Any, Any]:
+    """Alpha of the left and the right half of what came of :func:`with_alpha`, without the softened edge."""
+    alpha = np.asarray(picture.getchannel("A"))
+    middle, edge = alpha.shape[1] // 2, 8
+    return alpha[:, : middle - edge], alpha[:, middle + edge :]

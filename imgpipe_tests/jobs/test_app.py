@@ -19,7 +19,7 @@ from imgpipe.jobs.book import open_book
 from imgpipe.jobs.queue import JobQueue
 from imgpipe.settings import S3Settings
 from imgpipe.storage.opening import open_store
-from imgpipe_tests.jobs.pictures import CLASSICAL, drawing, opened, text, with_alpha
+from imgpipe_tests.jobs.pictures import CLASSICAL, alpha_sides, drawing, opened, text, with_alpha
 
 HERE = "http://127.0.0.1"
 TOKEN = "a token of some length"
@@ -90,10 +90,20 @@ def test_the_calls_that_people_make(
     assert opened(contents[kinds[0]].content).size == (
         size if len(kinds) == 1 or actions == "enhance" else (128, 112)
     )
+    assert opened(contents[kinds[-1]].content).mode == ("RGBA" if "rembg" in actions else "RGB")
     assert contents["quality.json"].json() == answer["quality"]
     for content in contents.values():
         assert content.headers["X-Content-Type-Options"] == "nosniff"
         assert content.headers["Content-Disposition"].startswith("attachment")
+
+
+@pytest.mark.parametrize("actions", ["rembg", "upscale", "rembg,upscale", "fix_artifacts"])
+def test_alpha_survives(client: TestClient, actions: str) -> None:
+    posted = post(client, with_alpha(), actions, scale=2, denoise=0.5)
+    finished(client, posted)
+    kind = {"rembg": "matted", "fix_artifacts": "fixed"}.get(actions, "upscaled")
+    hidden, shown = alpha_sides(opened(client.get(f"{posted.headers['Location']}/files/{kind}.png").content))
+    assert (hidden.max(), shown.max()) == (0, 255)
 
 
 def test_alpha_survives_and_an_s3_object_is_taken(s3_url: str, s3: S3Settings, tmp_path: Path) -> None:
@@ -123,6 +133,50 @@ def test_what_is_refused_is_named(
         answer = client.post("/jobs", params=query, content=data, headers={"Content-Type": "image/png"})
         assert (answer.status_code, said in answer.json()["error"]) == (status, True), answer.text
         assert client.get("/jobs").json() == []
+
+
+@pytest.mark.parametrize(
+    ("asked", "status", "said"),
+    [
+        ({"image_base64": text(drawing()), "actions": ["magic"]}, 400, "unknown action 'magic'"),
+        ({"image_base64": ""}, 400, "got 0 bytes"),
+        ({"image_base64": "no base64!"}, 400, "expected base64"),
+        ({"image_base64": "A" * 140_000}, 413, "at most 100,000 bytes (limits.max_bytes), got about 105,000"),
+        ({"image_base64": "A" * 400_000}, 413, "at most 100,000 bytes (limits.max_bytes), got about 400,0"),
+        ({"image_url": "http://127.0.0.1/x.png"}, 400, "begins with s3://"),
+        ({}, 400, "image_base64 or image_url"),
+    ],
+    ids=["magic", "empty", "text", "large", "larger", "address", "nothing"],
+)
+def test_what_is_refused_in_json_is_named(
+    asked: dict[str, Any], status: int, said: str, tmp_path: Path
+) -> None:
+    with serving(tmp_path / "out", "", **{"limits.max_bytes": 100_000}) as client:
+        answer = client.post("/jobs", json=asked)
+        assert (answer.status_code, said in answer.json()["error"]) == (status, True), answer.text
+        assert client.get("/jobs").json() == []
+
+
+def test_a_caller_learns_the_reason_and_the_log_the_paths(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Of models that are missed when a job comes, and of those that turn out to be unusable."""
+    folder = tmp_path / "my models"
+    folder.mkdir()
+    (folder / "own.onnx").write_bytes(b"no network")
+    with serving(tmp_path / "out", model_dir=str(folder)) as client:
+        missing = post(client, drawing(), **{"upscale.model": "realesrgan-anime-6b"})
+        assert missing.status_code == 400
+        refused = finished(client, post(client, drawing(), "rembg", **{"rembg.model": "own.onnx"}))
+    for told, reason in (
+        (missing.json()["error"], "WeightsMissing: realesrgan-anime-6b: the weights file RealESRGAN"),
+        (refused["error"], "WeightsRefused: own.onnx: "),
+    ):
+        assert reason in told
+        assert str(tmp_path) not in told
+        assert "my models" not in told
+    assert f"the weights file {folder}/" in caplog.text
+    assert f"{folder}/own.onnx" in caplog.text
 
 
 def test_a_damaged_picture_is_a_job_that_failed(client: TestClient) -> None:

@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from imgpipe.cli import app
-from imgpipe.config import load_settings
+from imgpipe.config import changed_settings, load_settings
 from imgpipe.engines.shard import run_shard
 from imgpipe.errors import LeaseHeld, ModelError, ObjectMissing
 from imgpipe.jobs.book import JobBook, open_book
@@ -19,6 +19,8 @@ from imgpipe.jobs.job import DATASET, Job
 from imgpipe.jobs.request import job_settings, order
 from imgpipe.processes import Process
 from imgpipe.records import Status
+from imgpipe.review.own_checks import ChecksReviewer
+from imgpipe.review.reviewers import Review
 from imgpipe.stages.build import build_stage
 from imgpipe.stages.catalogue import QUALITY, RAW, UPSCALED
 from imgpipe.stages.chain import steps
@@ -112,6 +114,19 @@ def test_models_that_cannot_be_had_are_refused_or_a_result(
     monkeypatch.setattr(UpscaleStage, "run", broken)
     book.run(job)
     assert "ModelError: no GPU left" in book.answer(job)["error"]
+
+
+def test_while_a_reviewer_is_asked_its_state_says_so(book: JobBook, monkeypatch: pytest.MonkeyPatch) -> None:
+    book.base = changed_settings(book.base, {"review": {"enabled": True}})
+    job, seen = added(book), list[str]()
+
+    def asked(*_: object) -> Review:
+        seen.append(book.state(job))
+        return Review(verdict="pass", reason="good", reviewer="checks")
+
+    monkeypatch.setattr(ChecksReviewer, "review", asked)
+    book.run(job, lambda asset, *_: seen.append(book.state(job)) if asset == UPSCALED else None)
+    assert [*seen, book.state(job)] == ["running", "review", "finished"]
 
 
 @pytest.mark.parametrize("when", ["before", "during", "after"])

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -74,6 +75,26 @@ def test_ended_in_the_middle_of_20_jobs_and_started_again(number: int, tmp_path:
     assert len(list((tmp_path / "out" / "upscaled").rglob("*.png"))) == 20
     assert book.unfinished() == []
     assert not list((tmp_path / "out").glob("tables/unfinished_*/*/*"))
+
+
+def test_jobs_of_a_killed_server_are_taken_up_by_one_that_lives(tmp_path: Path) -> None:
+    data = drawing(1, 384, 384)
+    with serve(tmp_path) as living, serve(tmp_path) as killed:
+        posted = [killed.json_of("/jobs?config=%7B%22scale%22:2%7D", data) for _ in range(12)]
+        ids = [answer["job_id"] for answer in posted]
+        killed.json(f"/jobs/{ids[1]}?wait=60")
+        killed.process.kill()
+        killed.process.wait(30)
+        book = book_of(tmp_path)
+        assert len(book.unfinished()) >= 3
+        deadline = time.monotonic() + 120
+        while book.unfinished() and time.monotonic() < deadline:
+            time.sleep(0.1)
+        ends = [living.json(f"/jobs/{one}") for one in ids]
+        assert [end.get("status") for end in ends] == ["ok"] * 12
+        living.process.send_signal(signal.SIGTERM)
+        living.process.wait(30)
+    assert not list((tmp_path / "out" / "leases").rglob("*.json"))
 
 
 def test_sizes_are_refused_before_the_body_comes_and_while_it_comes(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from imgpipe.upscaling.network_queue import NetworkQueue
 from imgpipe.upscaling.network_upscaler import NetworkUpscaler
 from imgpipe.upscaling.tile_planner import TilePlanner
 from imgpipe_tests.inference.test_failures import DEVICE, NO_MEMORY, OTHER
+from imgpipe_tests.upscaling.whole import enlarge
 
 EDGE = 128
 
@@ -67,9 +68,9 @@ def _queue(gpu: _Gpu) -> NetworkQueue:
 def _is_right(queue: NetworkQueue) -> int:
     """How often memory ran out for a picture that is right in the end."""
     colour = np.random.default_rng(0).random((EDGE, EDGE, 3), dtype=np.float32)
-    done = queue.enlarge(colour)
+    done = enlarge(queue, colour, 1)
     np.testing.assert_array_equal(done.levels, (colour * np.float32(65535) + np.float32(0.5)).astype(int))
-    return done.oom_retries
+    return done.enlarged.oom_retries
 
 
 @pytest.mark.parametrize("error", NO_MEMORY, ids=lambda error: str(error)[:60])

@@ -137,7 +137,7 @@ def _without_surplus(data: bytes, page: tifffile.TiffPage, name: str) -> bytes:
         rows, width = _segment_size(page, index)
         most = (width * samples * page.bitspersample + 7) // 8 * rows
         strips.append(zlib.compress(zlib.decompressobj().decompress(data[at : at + size], most), 0))
-    return tiff.TiffBytes(data, name).with_strips(strips)
+    return tiff.with_strips(data, name, strips)
 
 
 def _segment_size(page: tifffile.TiffPage, index: int) -> tuple[int, int]:

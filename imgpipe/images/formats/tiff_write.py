@@ -7,17 +7,16 @@ inside maker notes too, stay right, and its descriptive fields are taken over in
 
 from __future__ import annotations
 
-import struct
 import zlib
 
 from imgpipe.errors import EncodeError
-from imgpipe.images.formats.tiff import Field, Fields, described, pack_directory
+from imgpipe.images.directories import Field, Fields, Kind, Tag, pack_directory, pack_head
+from imgpipe.images.formats.tiff import described
 from imgpipe.images.image import Image, Pixels
-from imgpipe.images.metadata import byte_order, exif_fault
+from imgpipe.images.metadata import dpi_fields, exif_fault
 
 _ADOBE_DEFLATE = 8
 _STRIP_BYTES = 1 << 20
-_SHORT, _LONG, _UNDEFINED, _BYTE, _RATIONAL = 3, 4, 7, 1, 5
 
 
 def write_tiff(image: Image, level: int) -> bytes:
@@ -25,8 +24,8 @@ def write_tiff(image: Image, level: int) -> bytes:
     and for more than 4 GiB."""
     if image.exif is not None and (why := exif_fault(image.exif)):
         raise EncodeError(f"TIFF: expected a sound EXIF block, but {why}; drop it (exif=None)")
-    order = byte_order(image.exif) if image.exif else "<"
-    head = image.exif or b"II*\0\0\0\0\0"
+    head = image.exif or pack_head("<", 0)
+    order = "<" if head[:2] == b"II" else ">"
     head += b"\0" * (len(head) % 2)
     rows = max(1, _STRIP_BYTES // max(1, image.pixels[0].nbytes))
     strips = _strips(image.pixels, order, rows, level)
@@ -41,7 +40,7 @@ def write_tiff(image: Image, level: int) -> bytes:
     pad = b"\0" * (at % 2)
     start = at + len(pad)
     directory = pack_directory(order, fields, start)
-    return b"".join([head[:4], struct.pack(order + "I", start), head[8:], *strips, pad, directory])
+    return b"".join([pack_head(order, start), head[8:], *strips, pad, directory])
 
 
 def _strips(pixels: Pixels, order: str, rows: int, level: int) -> list[bytes]:
@@ -56,29 +55,27 @@ def _fields(image: Image, order: str, rows: int, offsets: list[int], strips: lis
     """The fields that describe the pixels, and ICC and XMP."""
 
     def numbers(kind: int, *values: int) -> Field:
-        return Field(kind, len(values), struct.pack(f"{order}{len(values)}{'HI'[kind == _LONG]}", *values))
+        return Field.of(order, kind, *values)
 
-    fields = {
-        256: numbers(_LONG, image.width),
-        257: numbers(_LONG, image.height),
-        258: numbers(_SHORT, *[image.bit_depth] * image.channels),
-        259: numbers(_SHORT, _ADOBE_DEFLATE),
-        262: numbers(_SHORT, 1 if image.channels <= 2 else 2),  # grey or RGB
-        273: numbers(_LONG, *offsets),
-        277: numbers(_SHORT, image.channels),
-        278: numbers(_LONG, rows),
-        279: numbers(_LONG, *map(len, strips)),
-        284: numbers(_SHORT, 1),  # samples side by side
-        317: numbers(_SHORT, 2),  # differences
+    fields: Fields = {
+        Tag.WIDTH: numbers(Kind.LONG, image.width),
+        Tag.HEIGHT: numbers(Kind.LONG, image.height),
+        Tag.BITS: numbers(Kind.SHORT, *[image.bit_depth] * image.channels),
+        Tag.COMPRESSION: numbers(Kind.SHORT, _ADOBE_DEFLATE),
+        Tag.PHOTOMETRIC: numbers(Kind.SHORT, 1 if image.channels <= 2 else 2),  # grey or RGB
+        Tag.STRIP_OFFSETS: numbers(Kind.LONG, *offsets),
+        Tag.SAMPLES: numbers(Kind.SHORT, image.channels),
+        Tag.ROWS_PER_STRIP: numbers(Kind.LONG, rows),
+        Tag.STRIP_SIZES: numbers(Kind.LONG, *map(len, strips)),
+        Tag.PLANAR: numbers(Kind.SHORT, 1),  # samples side by side
+        Tag.PREDICTOR: numbers(Kind.SHORT, 2),  # differences
     }
     if image.has_alpha:
-        fields[338] = numbers(_SHORT, 2)  # unassociated: straight alpha
+        fields[Tag.EXTRA_SAMPLES] = numbers(Kind.SHORT, 2)  # unassociated: straight alpha
     if image.icc is not None:
-        fields[34675] = Field(_UNDEFINED, len(image.icc), image.icc)
+        fields[Tag.ICC] = Field(Kind.UNDEFINED, len(image.icc), image.icc)
     if image.dpi is not None:
-        for tag, value in zip((282, 283), image.dpi, strict=True):
-            fields[tag] = Field(_RATIONAL, 1, struct.pack(order + "II", round(value * 1000), 1000))
-        fields[296] = numbers(_SHORT, 2)  # per inch
+        fields |= dpi_fields(order, image.dpi)
     if image.xmp is not None:
-        fields[700] = Field(_BYTE, len(image.xmp), image.xmp)
+        fields[Tag.XMP] = Field(Kind.BYTE, len(image.xmp), image.xmp)
     return fields

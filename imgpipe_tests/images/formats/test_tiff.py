@@ -16,7 +16,8 @@ import tifffile
 
 from imgpipe.errors import DecodeError, UnsupportedFormat
 from imgpipe.images.decode import decode
-from imgpipe.images.formats.tiff import Field, TiffBytes
+from imgpipe.images.directories import Field, TiffBytes
+from imgpipe.images.formats.tiff import with_directory, with_strips
 from imgpipe.settings import LimitSettings
 from imgpipe_tests.images import hostile, sources
 
@@ -291,7 +292,7 @@ def test_a_strip_that_claims_more_than_its_picture_is_refused(packing: str) -> N
     for tag in (256, 257, 278):
         fields[tag] = Field(3, 1, struct.pack("<H", 16))
     with pytest.raises(DecodeError, match=r"a TIFF strip of 256 px holds a picture of 400x400 px"):
-        decode(file.with_directory(data, fields), name="bomb", limits=LIMITS)
+        decode(with_directory(data, file.order, fields), name="bomb", limits=LIMITS)
 
 
 def _patched(tag: int, value: int) -> bytes:
@@ -370,7 +371,7 @@ def test_surplus_bytes_in_deflated_strips_are_left_out_with_a_note(tile: tuple[i
             zlib.compress(zlib.decompress(data[at : at + size]) + b"surplus")
             for at, size in zip(file.numbers(fields, places), file.numbers(fields, sizes), strict=True)
         ]
-        decoded = decode(file.with_strips(strips), name="surplus", limits=LIMITS)
+        decoded = decode(with_strips(data, "x", strips), name="surplus", limits=LIMITS)
         assert np.array_equal(decoded.pixels, pixels)
         assert decoded.notes == ("surplus bytes in the TIFF's strips left out",)
 
@@ -386,4 +387,4 @@ def test_damaged_ycbcr_is_refused(packing: str | None) -> None:
     sizes = [size // 2 for size in file.numbers(fields, 279)]
     fields[279] = Field(4, len(sizes), struct.pack(f"<{len(sizes)}I", *sizes))
     with pytest.raises(DecodeError, match=r"^ycbcr: "):
-        decode(file.with_directory(data, fields), name="ycbcr", limits=LIMITS)
+        decode(with_directory(data, file.order, fields), name="ycbcr", limits=LIMITS)
