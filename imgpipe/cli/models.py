@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -14,7 +16,7 @@ from imgpipe.cli.console import escape
 from imgpipe.errors import ConfigError
 from imgpipe.inference.download import pull as pull_weights
 from imgpipe.inference.download import verify as verify_weights
-from imgpipe.inference.weights import REGISTRY
+from imgpipe.inference.weights import REGISTRY, Weights, check_licence
 
 app = typer.Typer(help="Weights files: names, licences, sizes, digests, paths.", no_args_is_help=True)
 
@@ -28,18 +30,45 @@ def _folder(model_dir: Path | None) -> Path:
     return model_dir if model_dir is not None else settings_from({}).model_dir
 
 
+class Order(StrEnum):
+    """What ``models list`` is sorted by."""
+
+    TASK = "task"
+    NAME = "name"
+    LICENCE = "licence"
+    SIZE = "size"
+
+
+_ORDERS: Mapping[Order, Callable[[Weights], tuple[object, ...]]] = {
+    Order.TASK: lambda weights: (),
+    Order.NAME: lambda weights: (weights.name,),
+    Order.LICENCE: lambda weights: (not weights.commercial, weights.licence),
+    Order.SIZE: lambda weights: (weights.size_bytes,),
+}
+
+
 @app.command("list")
 @exits
-def list_models(model_dir: ModelDir = None) -> None:
-    """Every registered model with its licence, size, sha256 and state on this machine."""
+def list_models(
+    model_dir: ModelDir = None,
+    sort: Annotated[
+        Order, typer.Option(help="What comes first; `licence`: those that are free for commercial use.")
+    ] = Order.TASK,
+) -> None:
+    """Every registered model with its licence, size, digests and state on this machine."""
     folder = _folder(model_dir)
-    for weights in REGISTRY.values():
+    for weights in sorted(REGISTRY.values(), key=_ORDERS[sort]):
         path = folder / weights.filename
         state = "[green]present[/]" if path.is_file() else "[yellow]missing[/]"
         out.print(f"[bold]{weights.name}[/] ({weights.task}, {weights.network})")
-        out.print(f"  {weights.licence}, {escape(weights.authors)}")
+        use = "commercial use free" if weights.commercial else "[red]no free commercial use[/]"
+        out.print(f"  {weights.licence} ({use}), {escape(weights.authors)}")
         out.print(f"  {state} {escape(str(path))}, {weights.size_bytes:,} bytes")
         out.print(f"  sha256 {weights.sha256}")
+        if weights.md5:
+            out.print(
+                f"  md5 {weights.md5}, all that rembg's source states; size and sha256 are of public copies"
+            )
         if weights.notes:
             out.print(f"  {escape(weights.notes)}")
     out.print("without weights: `classical` (matting), `lanczos`, `bicubic` (upscaling)")
@@ -52,11 +81,14 @@ def pull(
     model_dir: ModelDir = None,
 ) -> None:
     """Download weights from their official addresses, resuming, and verify size and sha256."""
-    folder = _folder(model_dir)
+    settings = settings_from({})
+    folder = model_dir if model_dir is not None else settings.model_dir
     wanted = names or ["isnet-anime", "realesrgan-anime-6b"]
     unknown = [name for name in wanted if name not in REGISTRY]
     if unknown:
         raise ConfigError(f"unknown model {unknown[0]!r}; valid names: {', '.join(sorted(REGISTRY))}")
+    for name in wanted:
+        check_licence(REGISTRY[name], settings.models.allowed_licences)
     columns = (*Progress.get_default_columns(), DownloadColumn(), TransferSpeedColumn())
     with Progress(*columns, console=out) as progress:
         for name in wanted:

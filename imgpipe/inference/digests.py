@@ -26,7 +26,16 @@ _CHUNK_BYTES = 2**20
 
 def sha256_of(path: Path) -> str:
     """sha256 of the file's bytes, lower-case hex, always computed; raises :class:`ModelError`."""
-    digest = hashlib.sha256()
+    return _digest(path, "sha256")
+
+
+def md5_of(path: Path) -> str:
+    """md5 of the file's bytes: it finds damage, not forgery; raises :class:`ModelError`."""
+    return _digest(path, "md5")
+
+
+def _digest(path: Path, algorithm: str) -> str:
+    digest = hashlib.new(algorithm, usedforsecurity=algorithm != "md5")
     try:
         with path.open("rb") as file:
             while chunk := file.read(_CHUNK_BYTES):

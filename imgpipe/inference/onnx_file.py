@@ -8,8 +8,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from imgpipe.errors import ConfigError, ModelError, WeightsRefused
+from imgpipe.errors import ConfigError, ModelError, ModelMismatch, WeightsRefused
 from imgpipe.inference.failures import last_line, translated
+from imgpipe.inference.onnx_header import read_header
 from imgpipe.inference.openvino_network import Graph, Values, read_onnx
 
 _CUDA = "CUDAExecutionProvider"
@@ -25,20 +26,30 @@ class OpenedOnnx(Protocol):
     input_shape: tuple[int | None, ...]
 
     def __call__(self, values: Values) -> list[Values]:
-        """The first output alone for ``values``; raises ``OutOfMemory`` and ``InferenceError``."""
+        """The chosen output alone for ``values``; raises ``OutOfMemory`` and ``InferenceError``."""
 
 
-def open_onnx(path: Path, device: str) -> OpenedOnnx:
+def open_onnx(path: Path, device: str, output: int | str | None = 0) -> OpenedOnnx:
     """The network in ``path`` on ``device``: cpu, cuda, or auto (CUDA where onnxruntime has it working).
 
-    Raises :class:`ConfigError` (another device), :class:`ModelError` (cuda was asked for and is not active)
-    and :class:`WeightsRefused` (not an ONNX file).
+    ``output``: number or name of the one that is computed; ``None``: the graph must have one only.
+
+    Raises :class:`ConfigError` (another device), :class:`ModelError` (cuda was asked for and is not active),
+    :class:`WeightsRefused` (not an ONNX file, or one with tensors in other files) and :class:`ModelMismatch`
+    (no such output).
     """
     if device not in ("auto", "cpu", "cuda"):
         raise ConfigError(f"device: expected auto, cpu or cuda, got {device!r}")
+    header = read_header(path)
+    if header.external:
+        raise WeightsRefused(
+            f"{path}: expected a network in one file, got tensors in {', '.join(sorted(header.external))}, "
+            "which its sha256 does not cover; save it whole: onnx.save(onnx.load(path), 'whole.onnx')"
+        )
+    chosen = _chosen(output, header.outputs, path)
     why_not = "" if device == "cpu" else missing_cuda()
     if device != "cpu" and not why_not:
-        graph = _CudaGraph(path)
+        graph = _CudaGraph(path, chosen)
         if graph.is_active:
             return graph
         why_not = f"expected {_CUDA} to be active, onnxruntime fell back to the CPU"
@@ -47,7 +58,21 @@ def open_onnx(path: Path, device: str) -> OpenedOnnx:
             f"{path.name}: device is cuda, but {why_not}; install onnxruntime-gpu (the extra `gpu`) with "
             "matching CUDA and cuDNN libraries, or set device to cpu or auto"
         )
-    return Graph(read_onnx(path))
+    return Graph(read_onnx(path, chosen))
+
+
+def _chosen(output: int | str | None, names: list[str], path: Path) -> int:
+    """The number of the output."""
+    wanted = names.index(output) if isinstance(output, str) and output in names else output
+    if wanted is None and len(names) == 1:
+        return 0
+    if isinstance(wanted, int) and 0 <= wanted < len(names):
+        return wanted
+    asked = "none is named" if output is None else f"{output!r} is asked for"
+    raise ModelMismatch(
+        f"{path}: the graph has {len(names)} outputs ({', '.join(names)}), {asked}; give the number or name "
+        "of the one that is the mask: which_output of rembg.contract"
+    )
 
 
 def missing_cuda() -> str:
@@ -65,7 +90,7 @@ class _CudaGraph:
 
     runtime, device = "onnxruntime", "cuda"
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, output: int) -> None:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
@@ -82,7 +107,7 @@ class _CudaGraph:
         self.is_active = _CUDA in self._session.get_providers()
         graph_input = self._session.get_inputs()[0]
         self._input = str(graph_input.name)
-        self._output = str(self._session.get_outputs()[0].name)
+        self._output = str(self._session.get_outputs()[output].name)
         self.input_dtype = np.dtype(_DTYPES.get(graph_input.type, np.void))
         self.input_shape = tuple(side if isinstance(side, int) else None for side in graph_input.shape)
 

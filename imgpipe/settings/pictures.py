@@ -6,8 +6,17 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    WithJsonSchema,
+    field_serializer,
+    field_validator,
+    model_validator,
+)
 
+from imgpipe.settings.contracts import CONTRACTS, Contract, named_contract
 from imgpipe.settings.section import ActionSection
 
 Fallback = Literal["fail", "classical"]
@@ -32,6 +41,11 @@ def _upscaling_model(value: str) -> str:
 
 UpscalingModel = Annotated[str, Field(min_length=1), AfterValidator(_upscaling_model)]
 Side = Annotated[int, Field(ge=1, le=65535)]
+GivenContract = Annotated[
+    Contract | None,
+    BeforeValidator(named_contract),
+    WithJsonSchema({"anyOf": [{"enum": [*CONTRACTS]}, {"type": "mapping"}, {"type": "null"}]}),
+]
 
 
 class RembgSettings(ActionSection):
@@ -41,6 +55,11 @@ class RembgSettings(ActionSection):
         "isnet-anime",
         min_length=1,
         description="Model name (see `imgpipe models list`), a path to an .onnx file, or `classical`.",
+    )
+    contract: GivenContract = Field(
+        None,
+        description="How an .onnx file given by its path is fed and what it answers, by name or as values "
+        "(docs/matting.md); null: the file's digest or metadata says it.",
     )
     preprocess: Literal["author", "rembg"] = Field(
         "author",
@@ -85,6 +104,10 @@ class RembgSettings(ActionSection):
     @property
     def runs_network(self) -> bool:
         return self.model != "classical"
+
+    @field_serializer("contract")
+    def _by_name(self, contract: Contract | None) -> str | Contract | None:
+        return contract.name if contract is not None and contract.name in CONTRACTS else contract
 
     @model_validator(mode="after")
     def _thresholds_in_order(self) -> Self:
