@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import BinaryIO, Literal
 
 from imgpipe.errors import ConfigError, ModelError, WeightsCorrupt, WeightsMissing
-from imgpipe.inference.digests import md5_of, remember_sha256, sha256_of
+from imgpipe.inference.digests import digest_of, remember_sha256, sha256_of
 from imgpipe.inference.weights import REGISTRY, Weights, check_digest
 
 _LOG = logging.getLogger(__name__)
@@ -205,7 +205,7 @@ def _copy(
 
 def _finish(weights: Weights, url: str, part: Path, final: Path) -> None:
     digest = sha256_of(part)
-    found = f"sha256 {digest}, md5 {md5_of(part)}" if weights.md5 else f"sha256 {digest}"
+    found = f"sha256 {digest}, md5 {digest_of(part, 'md5')}" if weights.md5 else f"sha256 {digest}"
     if found != weights.digests:
         part.unlink()
         raise WeightsCorrupt(

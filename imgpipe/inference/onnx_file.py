@@ -105,7 +105,10 @@ class _CudaGraph:
                 f"does not load ({last_line(exc)}); export or fetch it again"
             ) from exc
         self.is_active = _CUDA in self._session.get_providers()
-        graph_input = self._session.get_inputs()[0]
+        inputs = self._session.get_inputs()
+        if len(inputs) != 1:
+            raise ModelMismatch(f"{path}: expected a graph with one input, got {len(inputs)}")
+        graph_input = inputs[0]
         self._input = str(graph_input.name)
         self._output = str(self._session.get_outputs()[output].name)
         self.input_dtype = np.dtype(_DTYPES.get(graph_input.type, np.void))

@@ -43,16 +43,14 @@ def read_header(path: Path) -> OnnxHeader:
     try:
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             _walk(data, 0, len(data), ("model",), header)
+        if not header.outputs:
+            raise ValueError("no graph with an output")
     except OSError as exc:
         raise ModelError(f"{path}: expected a readable weights file: {exc}") from exc
     except (ValueError, IndexError) as exc:  # an empty file cannot be mapped: ValueError
         raise WeightsRefused(
-            f"{path}: expected an ONNX network, got no protobuf of one ({exc}); export or fetch it again"
+            f"{path}: expected an ONNX network, got another file ({exc}); export or fetch it again"
         ) from exc
-    if not header.outputs:
-        raise WeightsRefused(
-            f"{path}: expected an ONNX network, got no graph with an output; export it again"
-        )
     return header
 
 

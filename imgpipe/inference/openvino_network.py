@@ -53,7 +53,8 @@ def _core() -> Any:
 
 
 def read_onnx(path: Path, output: int = 0) -> Any:
-    """The ``openvino.Model`` of one of an ONNX file's outputs; raises :class:`WeightsRefused`."""
+    """The ``openvino.Model`` of one of an ONNX file's outputs; raises :class:`WeightsRefused`, and
+    :class:`ModelMismatch` where it has several inputs."""
     try:
         model = _core().read_model(path)
     except RuntimeError as exc:
@@ -61,6 +62,8 @@ def read_onnx(path: Path, output: int = 0) -> Any:
             f"{path}: expected an ONNX network, got a file that OpenVINO {library().__version__} does not "
             f"load ({last_line(exc)}); export or fetch it again"
         ) from exc
+    if len(model.inputs) != 1:
+        raise ModelMismatch(f"{path}: expected a graph with one input, got {len(model.inputs)}")
     return library().Model([model.output(output).get_node().input_value(0)], model.get_parameters())
 
 

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema, model_validator
 
 from imgpipe.errors import ConfigError
 from imgpipe.settings.section import Section, suggest
@@ -108,6 +108,14 @@ def named_contract(value: object) -> object:
         raise ValueError(f"no contract has this name; {suggest(value, CONTRACTS)}, or the values themselves")
     return CONTRACTS[value]
 
+
+#: A setting: a contract by name or as values; written as its name where it has one.
+GivenContract = Annotated[
+    Contract | None,
+    BeforeValidator(named_contract),
+    PlainSerializer(lambda one: one.name if one and one.name in CONTRACTS else one),
+    WithJsonSchema({"anyOf": [{"enum": [*CONTRACTS]}, {"type": "mapping"}, {"type": "null"}]}),
+]
 
 #: Contract -> mean and std of rembg's session (2.0.86); it squashes every picture and divides by its maximum.
 _REMBG: Mapping[str, tuple[Triple, Triple]] = {

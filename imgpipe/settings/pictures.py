@@ -6,17 +6,9 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Literal, Self
 
-from pydantic import (
-    AfterValidator,
-    BeforeValidator,
-    Field,
-    WithJsonSchema,
-    field_serializer,
-    field_validator,
-    model_validator,
-)
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from imgpipe.settings.contracts import CONTRACTS, Contract, named_contract
+from imgpipe.settings.contracts import GivenContract
 from imgpipe.settings.section import ActionSection
 
 Fallback = Literal["fail", "classical"]
@@ -41,11 +33,6 @@ def _upscaling_model(value: str) -> str:
 
 UpscalingModel = Annotated[str, Field(min_length=1), AfterValidator(_upscaling_model)]
 Side = Annotated[int, Field(ge=1, le=65535)]
-GivenContract = Annotated[
-    Contract | None,
-    BeforeValidator(named_contract),
-    WithJsonSchema({"anyOf": [{"enum": [*CONTRACTS]}, {"type": "mapping"}, {"type": "null"}]}),
-]
 
 
 class RembgSettings(ActionSection):
@@ -104,10 +91,6 @@ class RembgSettings(ActionSection):
     @property
     def runs_network(self) -> bool:
         return self.model != "classical"
-
-    @field_serializer("contract")
-    def _by_name(self, contract: Contract | None) -> str | Contract | None:
-        return contract.name if contract is not None and contract.name in CONTRACTS else contract
 
     @model_validator(mode="after")
     def _thresholds_in_order(self) -> Self:

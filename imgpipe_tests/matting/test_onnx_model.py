@@ -262,6 +262,17 @@ def test_a_graph_with_two_outputs_needs_to_know_which(tmp_path: Path) -> None:
         np.testing.assert_allclose(answer, 1 / (1 + np.exp(-1.5)), atol=1e-6)
 
 
+def test_a_graph_with_two_inputs_is_refused(tmp_path: Path) -> None:
+    path = write_graph(tmp_path / "one.onnx", sigmoid_of(1, 1, 1), SIZE)
+    model = onnx.load(path)
+    model.graph.input.append(helper.make_tensor_value_info("trimap", 1, (1, 1, SIZE, SIZE)))
+    model.graph.output[0].name = "product"
+    model.graph.node.append(helper.make_node("Mul", ["mask", "trimap"], ["product"]))
+    onnx.save(model, path)
+    with pytest.raises(ModelMismatch, match="one input, got 2"):
+        OnnxNetwork(path, tiny(), device="cpu")
+
+
 def test_four_channels_are_refused(tmp_path: Path) -> None:
     def nodes() -> Nodes:
         return [helper.make_node("ReduceMean", ["img"], ["mask"], axes=[1], keepdims=1)], []
