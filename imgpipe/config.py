@@ -13,7 +13,7 @@ import functools
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, Self, cast
+from typing import Any, Literal, Self, cast, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -32,6 +32,7 @@ from imgpipe.settings import (
     IsolationSettings,
     JobSettings,
     LimitSettings,
+    ModelSettings,
     QualitySettings,
     RembgSettings,
     ReviewSettings,
@@ -81,6 +82,7 @@ class Settings(Section):
         Path("~/.cache/imgpipe/models"),
         description="Folder of the weights files; `imgpipe models pull` writes there.",
     )
+    models: ModelSettings = ModelSettings()
     rembg: RembgSettings = RembgSettings()
     upscale: UpscaleSettings = UpscaleSettings()
     fix_artifacts: FixSettings = FixSettings()
@@ -244,8 +246,9 @@ def _explain(exc: ValidationError) -> str:
             section: type[BaseModel] = Settings
             for part in path[:-1]:
                 annotation = section.model_fields[part].annotation
-                if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-                    section = annotation
+                for kind in (annotation, *get_args(annotation)):
+                    if isinstance(kind, type) and issubclass(kind, BaseModel):
+                        section = kind
             lines.append(f"{key}: unknown key; {suggest(path[-1], set(section.model_fields))}")
         else:
             message = error["msg"].removeprefix("Value error, ")

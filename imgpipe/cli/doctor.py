@@ -21,7 +21,7 @@ from imgpipe.cli.console import escape
 from imgpipe.config import Settings
 from imgpipe.errors import ImgpipeError, ObjectExists
 from imgpipe.inference.device import available_memory_bytes, resolve_device, resolve_precision, why_cpu
-from imgpipe.inference.weights import locate
+from imgpipe.inference.weights import check_licence, locate
 from imgpipe.storage.store import ImageStore
 
 #: Every distribution that installs the module ``cv2``.
@@ -167,7 +167,13 @@ def _model(settings: Settings, task: str) -> Finding:
     if section.model in ("classical", "lanczos", "bicubic"):
         return True, f"{section.model} (needs no weights)"
     found = locate(section.model, "matting" if task == "matting" else "upscaling", settings.model_dir)
-    what = f"{found.name} at {found.path}, sha256 {found.sha256[:16]}…"
+    what = f"{found.name} at {found.path}, sha256 {found.sha256[:16]}…, licence {found.licence}"
+    if found.weights is not None:
+        check_licence(found.weights, settings.models.allowed_licences)
+    if task == "matting":
+        from imgpipe.matting.build import contract_of
+
+        what += f", fed as {contract_of(settings.rembg, found).name}"
     if task == "upscaling":
         from imgpipe.upscaling.build import backend_for, missing_packages
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from functools import partial
+from operator import attrgetter
 from pathlib import Path
 from typing import Annotated
 
@@ -11,10 +13,9 @@ from rich.progress import DownloadColumn, Progress, TaskID, TransferSpeedColumn
 
 from imgpipe.cli.common import EXIT_OK, EXIT_USAGE, exits, out, settings_from
 from imgpipe.cli.console import escape
-from imgpipe.errors import ConfigError
 from imgpipe.inference.download import pull as pull_weights
 from imgpipe.inference.download import verify as verify_weights
-from imgpipe.inference.weights import REGISTRY
+from imgpipe.inference.weights import REGISTRY, check_licence, registered
 
 app = typer.Typer(help="Weights files: names, licences, sizes, digests, paths.", no_args_is_help=True)
 
@@ -28,18 +29,37 @@ def _folder(model_dir: Path | None) -> Path:
     return model_dir if model_dir is not None else settings_from({}).model_dir
 
 
+class Order(StrEnum):
+    """What ``models list`` is sorted by."""
+
+    TASK = "task"
+    NAME = "name"
+    LICENCE = "licence"
+    SIZE = "size"
+
+
 @app.command("list")
 @exits
-def list_models(model_dir: ModelDir = None) -> None:
-    """Every registered model with its licence, size, sha256 and state on this machine."""
+def list_models(
+    model_dir: ModelDir = None,
+    sort: Annotated[
+        Order, typer.Option(help="What comes first; `licence`: those that are free for commercial use.")
+    ] = Order.TASK,
+) -> None:
+    """Every registered model with its licence, size, digests and state on this machine."""
     folder = _folder(model_dir)
-    for weights in REGISTRY.values():
+    field = "size_bytes" if sort is Order.SIZE else sort.value
+    in_order = sorted(REGISTRY.values(), key=attrgetter(field))
+    for weights in sorted(in_order, key=lambda one: sort is Order.LICENCE and not one.commercial):
         path = folder / weights.filename
         state = "[green]present[/]" if path.is_file() else "[yellow]missing[/]"
         out.print(f"[bold]{weights.name}[/] ({weights.task}, {weights.network})")
-        out.print(f"  {weights.licence}, {escape(weights.authors)}")
+        use = "commercial use free" if weights.commercial else "[red]no free commercial use[/]"
+        out.print(f"  {weights.licence} ({use}), {escape(weights.authors)}")
         out.print(f"  {state} {escape(str(path))}, {weights.size_bytes:,} bytes")
-        out.print(f"  sha256 {weights.sha256}")
+        out.print(f"  {weights.digests}")
+        if weights.md5:
+            out.print("  rembg's source states md5 alone: size and sha256 are those of public copies")
         if weights.notes:
             out.print(f"  {escape(weights.notes)}")
     out.print("without weights: `classical` (matting), `lanczos`, `bicubic` (upscaling)")
@@ -52,11 +72,11 @@ def pull(
     model_dir: ModelDir = None,
 ) -> None:
     """Download weights from their official addresses, resuming, and verify size and sha256."""
-    folder = _folder(model_dir)
+    settings = settings_from({})
+    folder = model_dir if model_dir is not None else settings.model_dir
     wanted = names or ["isnet-anime", "realesrgan-anime-6b"]
-    unknown = [name for name in wanted if name not in REGISTRY]
-    if unknown:
-        raise ConfigError(f"unknown model {unknown[0]!r}; valid names: {', '.join(sorted(REGISTRY))}")
+    for name in wanted:
+        check_licence(registered(name), settings.models.allowed_licences)
     columns = (*Progress.get_default_columns(), DownloadColumn(), TransferSpeedColumn())
     with Progress(*columns, console=out) as progress:
         for name in wanted:

@@ -21,19 +21,19 @@ _LOG = logging.getLogger(__name__)
 #: Below this size hashing takes some 20 ms and no note is left beside the file.
 WORTH_REMEMBERING_BYTES = 16 * 2**20
 
-_CHUNK_BYTES = 2**20
-
 
 def sha256_of(path: Path) -> str:
     """sha256 of the file's bytes, lower-case hex, always computed; raises :class:`ModelError`."""
-    digest = hashlib.sha256()
+    return digest_of(path, "sha256")
+
+
+def digest_of(path: Path, algorithm: str) -> str:
+    """The same by another algorithm of ``hashlib``; md5 finds damage, not forgery."""
     try:
         with path.open("rb") as file:
-            while chunk := file.read(_CHUNK_BYTES):
-                digest.update(chunk)
+            return hashlib.file_digest(file, lambda: hashlib.new(algorithm)).hexdigest()
     except OSError as exc:
         raise ModelError(f"{path}: expected a readable weights file: {exc}") from exc
-    return digest.hexdigest()
 
 
 def remembered_sha256(path: Path) -> str:

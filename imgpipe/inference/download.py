@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import BinaryIO, Literal
 
 from imgpipe.errors import ConfigError, ModelError, WeightsCorrupt, WeightsMissing
-from imgpipe.inference.digests import remember_sha256, sha256_of
+from imgpipe.inference.digests import digest_of, remember_sha256, sha256_of
 from imgpipe.inference.weights import REGISTRY, Weights, check_digest
 
 _LOG = logging.getLogger(__name__)
@@ -205,10 +205,11 @@ def _copy(
 
 def _finish(weights: Weights, url: str, part: Path, final: Path) -> None:
     digest = sha256_of(part)
-    if digest != weights.sha256:
+    found = f"sha256 {digest}, md5 {digest_of(part, 'md5')}" if weights.md5 else f"sha256 {digest}"
+    if found != weights.digests:
         part.unlink()
         raise WeightsCorrupt(
-            f"{url}: not the registered {weights.name}: expected sha256 {weights.sha256}, got {digest}; "
+            f"{url}: not the registered {weights.name}: expected {weights.digests}, got {found}; "
             f"what came was deleted; try again, or fetch {weights.url} elsewhere"
         )
     part.replace(final)

@@ -10,10 +10,11 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from imgpipe.errors import ConfigError, ModelError, OutOfMemory
+from imgpipe.errors import ConfigError, ModelError, ModelMismatch, OutOfMemory, WeightsRefused
 from imgpipe.inference import cuda
 from imgpipe.inference.device import gpu_is_expected
 from imgpipe.inference.failures import first_line, translated
+from imgpipe.inference.onnx_header import read_header
 from imgpipe.inference.openvino_network import Graph, Values, read_onnx
 
 _CUDA = "CUDAExecutionProvider"
@@ -35,27 +36,37 @@ class OpenedOnnx(Protocol):
     input_shape: tuple[int | None, ...]
 
     def __call__(self, values: Values) -> list[Values]:
-        """The first output alone for ``values``; raises ``OutOfMemory``, ``InferenceError`` and, where the
+        """The chosen output alone for ``values``; raises ``OutOfMemory``, ``InferenceError`` and, where the
         device fails, ``ModelError``."""
 
 
-def open_onnx(path: Path, device: str) -> OpenedOnnx:
+def open_onnx(path: Path, device: str, output: int | str | None = 0) -> OpenedOnnx:
     """The network in ``path`` on ``device``: cpu, cuda, or auto (CUDA where a session with it starts).
 
-    Raises :class:`ConfigError` (another device), :class:`ModelError` (cuda was asked for and does not start)
-    and :class:`WeightsRefused` (not an ONNX file).
+    ``output``: number or name of the one that is computed; ``None``: the graph must have one only.
+
+    Raises :class:`ConfigError` (another device), :class:`ModelError` (cuda was asked for and does not start),
+    :class:`WeightsRefused` (not an ONNX file, or one with tensors in other files) and :class:`ModelMismatch`
+    (no such output).
     """
     if device not in ("auto", "cpu", "cuda"):
         raise ConfigError(f"device: expected auto, cpu or cuda, got {device!r}")
+    header = read_header(path)
+    if header.external:
+        raise WeightsRefused(
+            f"{path}: expected a network in one file, got tensors in {', '.join(sorted(header.external))}, "
+            "which its sha256 does not cover; save it whole: onnx.save(onnx.load(path), 'whole.onnx')"
+        )
+    chosen = _chosen(output, header.outputs, path)
     if device == "cpu":
-        return Graph(read_onnx(path))
+        return Graph(read_onnx(path, chosen))
     why_not = missing_cuda()
     if not why_not:
-        started = _started(path)
+        started = _started(path, chosen)
         if not isinstance(started, str):
             return started
         why_not = started
-    model = read_onnx(path)  # A file that cannot be read is no fault of the device.
+    model = read_onnx(path, chosen)  # A file that cannot be read is no fault of the device.
     if device == "cuda":
         raise ModelError(f"{path.name}: device is cuda, but {why_not}; or set device to cpu or auto")
     graph = Graph(model)
@@ -63,6 +74,20 @@ def open_onnx(path: Path, device: str) -> OpenedOnnx:
         graph.fallback_reason = f"device auto is the CPU: {why_not}"
         _LOG.warning("%s: %s", path.name, graph.fallback_reason)
     return graph
+
+
+def _chosen(output: int | str | None, names: list[str], path: Path) -> int:
+    """The number of the output."""
+    wanted = names.index(output) if isinstance(output, str) and output in names else output
+    if wanted is None and len(names) == 1:
+        return 0
+    if isinstance(wanted, int) and 0 <= wanted < len(names):
+        return wanted
+    asked = "none is named" if output is None else f"{output!r} is asked for"
+    raise ModelMismatch(
+        f"{path}: the graph has {len(names)} outputs ({', '.join(names)}), {asked}; give the number or name "
+        "of the one that is the mask: which_output of rembg.contract"
+    )
 
 
 def missing_cuda() -> str:
@@ -80,11 +105,11 @@ def missing_cuda() -> str:
     return cuda.why_no_gpu()
 
 
-def _started(path: Path) -> _CudaGraph | str:
+def _started(path: Path, output: int) -> _CudaGraph | str:
     """The network on CUDA, or why it does not start there."""
     cuda.preload()
     try:
-        graph = _CudaGraph(path)
+        graph = _CudaGraph(path, output)
     except Exception as exc:  # onnxruntime's errors share no base class but Exception
         return f"onnxruntime does not start it on the GPU ({first_line(exc)})"
     if graph.is_active:
@@ -104,7 +129,7 @@ class _CudaGraph:
 
     runtime, device, fallback_reason = "onnxruntime", "cuda", ""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, output: int) -> None:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
@@ -126,9 +151,12 @@ class _CudaGraph:
         self._shrinking = onnxruntime.RunOptions()
         self._shrinking.add_run_config_entry("memory.enable_memory_arena_shrinkage", "gpu:0")
         self.is_active = _CUDA in self._session.get_providers()
-        graph_input = self._session.get_inputs()[0]
+        inputs = self._session.get_inputs()
+        if len(inputs) != 1:
+            raise ModelMismatch(f"{path}: expected a graph with one input, got {len(inputs)}")
+        graph_input = inputs[0]
         self._input = str(graph_input.name)
-        self._output = str(self._session.get_outputs()[0].name)
+        self._output = str(self._session.get_outputs()[output].name)
         self.input_dtype = np.dtype(_DTYPES.get(graph_input.type, np.void))
         self.input_shape = tuple(side if isinstance(side, int) else None for side in graph_input.shape)
         self._last_shape: tuple[int, ...] = ()

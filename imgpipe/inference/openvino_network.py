@@ -52,8 +52,9 @@ def _core() -> Any:
     return library().Core()
 
 
-def read_onnx(path: Path) -> Any:
-    """The ``openvino.Model`` of an ONNX file's first output; raises :class:`WeightsRefused`."""
+def read_onnx(path: Path, output: int = 0) -> Any:
+    """The ``openvino.Model`` of one of an ONNX file's outputs; raises :class:`WeightsRefused`, and
+    :class:`ModelMismatch` where it has several inputs."""
     try:
         model = _core().read_model(path)
     except RuntimeError as exc:
@@ -61,7 +62,9 @@ def read_onnx(path: Path) -> Any:
             f"{path}: expected an ONNX network, got a file that OpenVINO {library().__version__} does not "
             f"load ({last_line(exc)}); export or fetch it again"
         ) from exc
-    return library().Model([model.output(0).get_node().input_value(0)], model.get_parameters())
+    if len(model.inputs) != 1:
+        raise ModelMismatch(f"{path}: expected a graph with one input, got {len(model.inputs)}")
+    return library().Model([model.output(output).get_node().input_value(0)], model.get_parameters())
 
 
 def of_module(module: nn.Module, example: Tensor) -> Any:

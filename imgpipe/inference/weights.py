@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
-from typing import Literal
 
 from imgpipe.errors import ConfigError, WeightsCorrupt, WeightsMissing
 from imgpipe.inference.digests import remembered_sha256
-
-Task = Literal["matting", "upscaling"]
+from imgpipe.inference.registry import REGISTRY as REGISTRY
+from imgpipe.inference.registry import Task as Task
+from imgpipe.inference.registry import Weights as Weights
 
 #: A name that ends like this is a file, not a registered model.
 WEIGHTS_SUFFIXES = (".onnx", ".safetensors", ".pth", ".pt", ".ckpt", ".pb", ".bin")
@@ -33,31 +32,6 @@ SETTINGS_SECTION: Mapping[Task, str] = {"matting": "rembg", "upscaling": "upscal
 
 
 @dataclass(frozen=True, slots=True)
-class Weights:
-    """One published weights file.
-
-    ``licence``: SPDX identifier under which its authors publish it. ``scale``: enlargement factor of an
-    upscaling network, ``None`` for matting. ``sha256``: lower-case hex.
-    """
-
-    name: str
-    task: Task
-    url: str
-    size_bytes: int
-    sha256: str
-    licence: str
-    authors: str
-    network: str
-    scale: int | None
-    notes: str
-
-    @property
-    def filename(self) -> str:
-        """Its name in the model folder: the one that it is published under."""
-        return self.url.rpartition("/")[2]
-
-
-@dataclass(frozen=True, slots=True)
 class LocatedWeights:
     """A weights file that is present. ``weights`` is ``None`` for a file that is in no registry."""
 
@@ -66,75 +40,9 @@ class LocatedWeights:
     sha256: str
     weights: Weights | None
 
-
-_REMBG = "https://github.com/danielgatis/rembg/releases/download/v0.0.0"
-_REAL_ESRGAN = "https://github.com/xinntao/Real-ESRGAN/releases/download"
-
-_ALL = (
-    Weights(
-        name="isnet-anime",
-        task="matting",
-        url=f"{_REMBG}/isnet-anime.onnx",
-        size_bytes=176_069_933,
-        sha256="f15622d853e8260172812b657053460e20806f04b9e05147d49af7bed31a6e99",
-        licence="Apache-2.0",
-        authors="SkyTNT (anime-segmentation)",
-        network="IS-Net, 1024x1024, ONNX",
-        scale=None,
-        notes="Anime characters. The same file as isnetis.onnx of github.com/SkyTNT/anime-segmentation.",
-    ),
-    Weights(
-        name="u2net",
-        task="matting",
-        url=f"{_REMBG}/u2net.onnx",
-        size_bytes=175_997_641,
-        sha256="8d10d2f3bb75ae3b6d527c77944fc5e7dcd94b29809d47a739a7a728a912b491",
-        licence="Apache-2.0",
-        authors="Xuebin Qin et al. (U-2-Net)",
-        network="U2-Net, 320x320, ONNX",
-        scale=None,
-        notes="Salient objects in photographs; coarse edges on drawings.",
-    ),
-    Weights(
-        name="isnet-general-use",
-        task="matting",
-        url=f"{_REMBG}/isnet-general-use.onnx",
-        size_bytes=178_648_008,
-        sha256="60920e99c45464f2ba57bee2ad08c919a52bbf852739e96947fbb4358c0d964a",
-        licence="Apache-2.0",
-        authors="Xuebin Qin et al. (DIS)",
-        network="IS-Net, 1024x1024, ONNX",
-        scale=None,
-        notes="Any subject: objects, animals, people. Its training set DIS5K has terms of use of its own.",
-    ),
-    Weights(
-        name="realesrgan-anime-6b",
-        task="upscaling",
-        url=f"{_REAL_ESRGAN}/v0.2.2.4/RealESRGAN_x4plus_anime_6B.pth",
-        size_bytes=17_938_799,
-        sha256="f872d837d3c90ed2e05227bed711af5671a6fd1c9f7d7e91c911a61f155e99da",
-        licence="BSD-3-Clause",
-        authors="Xintao Wang et al. (Real-ESRGAN)",
-        network="RRDBNet, 64 features, 6 blocks, growth 32",
-        scale=4,
-        notes="Anime illustrations, still pictures.",
-    ),
-    Weights(
-        name="realesr-animevideov3",
-        task="upscaling",
-        url=f"{_REAL_ESRGAN}/v0.2.5.0/realesr-animevideov3.pth",
-        size_bytes=2_504_012,
-        sha256="b8a8376811077954d82ca3fcf476f1ac3da3e8a68a4f4d71363008000a18b75d",
-        licence="BSD-3-Clause",
-        authors="Xintao Wang et al. (Real-ESRGAN)",
-        network="SRVGGNetCompact, 64 features, 16 convolutions, PReLU",
-        scale=4,
-        notes="Anime video frames; about nine times less arithmetic than the 6B network.",
-    ),
-)
-
-#: Every model that may be asked for by name.
-REGISTRY: Mapping[str, Weights] = MappingProxyType({weights.name: weights for weights in _ALL})
+    @property
+    def licence(self) -> str:
+        return self.weights.licence if self.weights else "unknown"
 
 
 def names_for(task: Task) -> tuple[str, ...]:
@@ -175,6 +83,30 @@ def locate(name_or_path: str, task: Task, model_dir: Path) -> LocatedWeights:
     )
 
 
+def registered_as(name_or_path: str) -> Weights | None:
+    """The registry's entry of a name, or of a file with registered bytes; ``None`` for everything else."""
+    path = Path(name_or_path).expanduser()
+    if name_or_path in REGISTRY or not path.is_file():
+        return REGISTRY.get(name_or_path)
+    digest = remembered_sha256(path)
+    return next((known for known in REGISTRY.values() if known.sha256 == digest), None)
+
+
+def check_licence(weights: Weights, allowed: Collection[str]) -> None:
+    """Raise :class:`ConfigError` unless the licence is an allowed one."""
+    if weights.licence in allowed:
+        return
+    terms = (
+        ""
+        if weights.commercial
+        else f" {weights.notes} Who has read its terms and accepts them adds it there."
+    )
+    raise ConfigError(
+        f"{weights.name}: its licence is {weights.licence}, models.allowed_licences has "
+        f"{', '.join(allowed) or 'none'}; choose another model or add it.{terms}"
+    )
+
+
 def check_digest(weights: Weights, path: Path, size_bytes: int, sha256: str) -> None:
     """Raise :class:`WeightsCorrupt` unless size and digest are the registered ones."""
     if size_bytes == weights.size_bytes and sha256 == weights.sha256:
@@ -208,8 +140,7 @@ def _locate_file(path: Path, task: Task) -> LocatedWeights:
             f"{SETTINGS_SECTION[task]}.model: expected a weights file at {path}, found {what} there; "
             f"give an existing file or a name: {', '.join(names_for(task))}"
         )
-    digest = remembered_sha256(path)
-    weights = next((known for known in REGISTRY.values() if known.sha256 == digest), None)
+    digest, weights = remembered_sha256(path), registered_as(str(path))
     if weights is not None:
         _check_task(weights, str(path), task)
     return LocatedWeights(weights.name if weights else path.stem, path, digest, weights)

@@ -6,15 +6,19 @@ import hashlib
 import json
 from pathlib import Path
 
-from imgpipe.errors import WeightsMissing
+from imgpipe.errors import ConfigError, WeightsMissing, WeightsRefused
+from imgpipe.inference.onnx_header import read_header
 from imgpipe.inference.weights import LocatedWeights, locate
 from imgpipe.matting.matte import Matter
-from imgpipe.matting.models import MattingModel, contract_for
 from imgpipe.records import ModelUse
 from imgpipe.settings import RembgSettings
+from imgpipe.settings.contracts import CONTRACTS, Contract, named_contract, rembg_statistics
 
 #: Increment when the same settings and model make other mattes.
 CODE_VERSION = 3
+
+#: The metadata property of an .onnx file that names its contract, or holds its values as JSON.
+CONTRACT_PROPERTY = "imgpipe.contract"
 
 #: The backend without weights, asked for by this name.
 CLASSICAL = "classical"
@@ -23,7 +27,8 @@ CLASSICAL = "classical"
 def build_matter(settings: RembgSettings, *, model_dir: Path, device: str = "auto") -> Matter:
     """The backend that ``settings.model`` names, ready for :meth:`Matter.matte`.
 
-    ``classical`` needs no weights; anything else is a registered name or the path of an .onnx file.
+    ``classical`` needs no weights; anything else is a registered name or the path of an .onnx file, which
+    :func:`contract_of` must know.
     Where its weights are missing and ``settings.fallback`` is ``classical``, that backend is taken and
     ``model.fallback_reason`` says which model was asked for and why it is not used.
 
@@ -56,13 +61,14 @@ def fingerprint(settings: RembgSettings, model_dir: Path) -> str:
         if settings.fallback != CLASSICAL:
             raise
         return fingerprint_of(settings, CLASSICAL, "")
-    # The contract says how the file is fed: a custom file is fed otherwise than a registered one.
-    return fingerprint_of(settings, f"onnx:{_contract(located).name}", located.sha256)
+    return fingerprint_of(
+        settings, f"onnx:{contract_of(settings, located).model_dump_json()}", located.sha256
+    )
 
 
 def fingerprint_of(settings: RembgSettings, backend: str, sha256: str) -> str:
     """sha256 (hex) over what changes the mattes: settings, backend, weights, code."""
-    chosen = settings.model_dump(mode="json", exclude={"model", "fallback"})
+    chosen = settings.model_dump(mode="json", exclude={"model", "fallback", "contract"})
     unused = ["preprocess", "subject_minimum"] if backend == CLASSICAL else ["confidence_minimum"]
     if not settings.alpha_matting:
         unused += ["foreground_threshold", "background_threshold", "erode_size", "guard_iou"]
@@ -80,12 +86,50 @@ def _classical(settings: RembgSettings, fallback_reason: str) -> Matter:
 
 
 def _network(settings: RembgSettings, located: LocatedWeights, device: str) -> Matter:
+    contract = contract_of(settings, located)
     from imgpipe.matting.onnx_model import OnnxMatter, OnnxNetwork
 
-    network = OnnxNetwork(located.path, _contract(located), device=device)
+    network = OnnxNetwork(located.path, contract, device=device)
     model = ModelUse(located.name, network.runtime, located.sha256, "fp32", network.device)
-    return OnnxMatter(network, settings, model)
+    return OnnxMatter(network, settings, model, licence=located.licence)
 
 
-def _contract(located: LocatedWeights) -> MattingModel:
-    return contract_for(located.weights.name if located.weights else "")
+def contract_of(settings: RembgSettings, located: LocatedWeights) -> Contract:
+    """How this file is fed: by its digest, ``rembg.contract`` or its own metadata, in this order.
+
+    Raises :class:`ConfigError` where none of them says it, the setting contradicts the digest, or rembg's way
+    is asked for and it has none, and :class:`WeightsRefused` for metadata that is no contract and for a file
+    that is no network.
+    """
+    contract = _contract(settings, located)
+    if settings.preprocess == "rembg":
+        rembg_statistics(contract)
+    return contract
+
+
+def _contract(settings: RembgSettings, located: LocatedWeights) -> Contract:
+    given, key = settings.contract, "rembg.contract"
+    if located.weights is not None:
+        known = located.weights.contract
+        if given is not None and given != CONTRACTS[known]:
+            raise ConfigError(
+                f"{key}: expected nothing or {known} for {located.name}, got {given.name}; a contract is for "
+                "a file in no registry"
+            )
+        return CONTRACTS[known]
+    stated = read_header(located.path).metadata.get(CONTRACT_PROPERTY)
+    if given is not None:
+        return given
+    if stated is None:
+        raise ConfigError(
+            f"{key}: {located.path} is not registered and says nothing about how it is fed; give its "
+            f"contract: {', '.join(CONTRACTS)}, or its values (docs/matting.md)"
+        )
+    try:
+        value = json.loads(stated) if stated.startswith("{") else stated
+        return Contract.model_validate(named_contract(value))
+    except ValueError as exc:
+        raise WeightsRefused(
+            f"{located.path}: expected a contract in its metadata {CONTRACT_PROPERTY}, got {stated[:99]!r} "
+            f"({exc}); set {key} and save the file without it"
+        ) from exc

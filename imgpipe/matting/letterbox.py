@@ -1,4 +1,4 @@
-"""Fits a picture of any shape into a network's square input, and crops the output to it."""
+"""Fits a picture of any shape into a network's input, and crops the output to it."""
 
 from __future__ import annotations
 
@@ -15,51 +15,64 @@ Float = npt.NDArray[np.float32]
 _BILINEAR_REACH = 2.0
 
 
+Size = tuple[int, int]
+
+
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Where a (height, width) picture lies inside a size x size square, all in px.
+    """Where a (height, width) picture lies inside a network's input, all in px.
 
-    ``top``, ``left``: first row and column of the resized picture; ``inner_height``, ``inner_width``: its
-    size there.
+    ``frame``: the input's (height, width); ``top``, ``left``: first row and column of the resized picture;
+    ``inner_height``, ``inner_width``: its size there.
     """
 
     height: int
     width: int
-    size: int
+    frame: Size
     top: int
     left: int
     inner_height: int
     inner_width: int
 
     @classmethod
-    def letterbox(cls, height: int, width: int, size: int) -> Self:
-        """The longer side fills the square, the shorter one keeps the ratio (cut down to whole px, at
-        least 1) and is centred, as anime-segmentation's ``get_mask`` does."""
-        if height > width:
-            inner_height, inner_width = size, max(1, size * width // height)
+    def letterbox(cls, height: int, width: int, frame: Size) -> Self:
+        """One side fills the frame, the other keeps the ratio (cut down to whole px, at least 1) and is
+        centred, as anime-segmentation's ``get_mask`` does."""
+        if height * frame[1] > width * frame[0]:
+            inner_height, inner_width = frame[0], max(1, frame[0] * width // height)
         else:
-            inner_height, inner_width = max(1, size * height // width), size
-        top, left = (size - inner_height) // 2, (size - inner_width) // 2
-        return cls(height, width, size, top, left, inner_height, inner_width)
+            inner_height, inner_width = max(1, frame[1] * height // width), frame[1]
+        top, left = (frame[0] - inner_height) // 2, (frame[1] - inner_width) // 2
+        return cls(height, width, frame, top, left, inner_height, inner_width)
 
     @classmethod
-    def squash(cls, height: int, width: int, size: int) -> Self:
-        """Both sides fill the square."""
-        return cls(height, width, size, 0, 0, size, size)
+    def squash(cls, height: int, width: int, frame: Size) -> Self:
+        """Both sides fill the frame."""
+        return cls(height, width, frame, 0, 0, *frame)
+
+    @classmethod
+    def multiples(cls, height: int, width: int, shorter: int, multiple: int) -> Self:
+        """The shorter side at ``shorter`` px, unless it is smaller and the longer one is not, both cut down
+        to a multiple (at least one), as MODNet's ``get_scale_factor`` does."""
+        sides = np.array([height, width])
+        if sides.max() < shorter or sides.min() > shorter:
+            sides = sides * shorter // sides.min()
+        rows, columns = (int(side) for side in np.maximum(sides // multiple, 1) * multiple)
+        return cls.squash(height, width, (rows, columns))
 
     def put(self, picture: Float) -> Float:
-        """(height, width, channels) -> (size, size, channels), zero outside the picture."""
-        square = np.zeros((self.size, self.size, picture.shape[2]), np.float32)
+        """(height, width, channels) -> (*frame, channels), zero outside the picture."""
+        square = np.zeros((*self.frame, picture.shape[2]), np.float32)
         inner = resize(picture, self.inner_height, self.inner_width)
         square[self._rows, self._columns] = inner.reshape(self.inner_height, self.inner_width, -1)
         return square
 
     def take(self, answer: Float) -> Float:
-        """(size, size) -> (height, width): the picture's part, resized back."""
+        """(*frame) -> (height, width): the picture's part, resized back."""
         return resize(np.ascontiguousarray(self.inner(answer)), self.height, self.width)
 
     def inner(self, answer: Float) -> Float:
-        """(size, size) -> (inner_height, inner_width): the picture's part at the network's resolution."""
+        """(*frame) -> (inner_height, inner_width): the picture's part at the network's resolution."""
         return answer[self._rows, self._columns]
 
     @property

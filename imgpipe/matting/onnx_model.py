@@ -8,17 +8,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from scipy.special import expit
 
 from imgpipe.errors import InferenceError, ModelMismatch
 from imgpipe.images.image import Image
 from imgpipe.inference.onnx_file import OpenedOnnx, open_onnx
-from imgpipe.matting.letterbox import Placement
+from imgpipe.matting.letterbox import Placement, Size
 from imgpipe.matting.matte import CoarseMatte, Matte
-from imgpipe.matting.models import MattingModel
 from imgpipe.matting.preprocess import Tensor, author_input, rembg_alpha, rembg_input
 from imgpipe.matting.refine import finish
 from imgpipe.records import ModelUse
 from imgpipe.settings import RembgSettings
+from imgpipe.settings.contracts import Contract
 
 #: How far outside 0..1 an answer may lie by rounding.
 _RANGE_SLACK = 1e-3
@@ -26,7 +27,7 @@ _RANGE_SLACK = 1e-3
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Answer:
-    """``raw``: the network's probabilities, float32 (size, size); ``placement``: where the picture lies in
+    """``raw``: the network's probabilities, float32 (rows, columns); ``placement``: where the picture lies in
     it; ``None`` in rembg's way of feeding."""
 
     raw: Tensor
@@ -36,47 +37,59 @@ class Answer:
 class OnnxNetwork:
     """One graph, run by ``runtime`` on ``device`` (cpu or cuda).
 
-    ``device``: ``cpu``, ``cuda`` or ``auto``. Raises what :func:`open_onnx` raises, and
-    :class:`ModelMismatch` for another contract than (batch, 3, size, size) float32 -> (batch, 1, size, size).
+    ``device``: ``cpu``, ``cuda`` or ``auto``. ``frame``: (height, width) px of its input, ``None`` where it
+    follows from the picture. Raises what :func:`open_onnx` raises, and :class:`ModelMismatch` for a graph
+    that ``contract`` does not describe: input (batch, 3, height, width), float32 or float16.
     """
 
-    def __init__(self, path: Path, contract: MattingModel, *, device: str = "auto") -> None:
-        self._opened = open_onnx(path, device)
+    def __init__(self, path: Path, contract: Contract, *, device: str = "auto") -> None:
+        self._opened = open_onnx(path, device, contract.which_output)
         self.runtime, self.device = self._opened.runtime, self._opened.device
         #: Why it is on the CPU although a GPU was to be expected, or nothing.
         self.notes = (self._opened.fallback_reason,) if self._opened.fallback_reason else ()
         self.contract = contract
-        self.size = _read_size(path, self._opened, contract)
+        self.frame = _read_frame(path, self._opened, contract)
 
     def run(self, inputs: Sequence[Tensor]) -> list[Tensor]:
-        """(3, size, size) each -> probabilities (size, size) each, in one call where the graph's batch is
-        free, else one call per picture. Thread-safe. Raises :class:`InferenceError` (the run failed, NaN)
-        and :class:`ModelMismatch` (shape or range)."""
-        if not inputs:
-            return []
-        batch = np.stack(inputs)
+        """(3, rows, columns) each -> probabilities (rows, columns) each, in one call where the graph's batch
+        is free, the contract allows it and all are of one size, else one call per picture. Thread-safe.
+        Raises :class:`InferenceError` (the run failed, NaN) and :class:`ModelMismatch` (shape or range)."""
+        together = self.contract.batch == "graph" and len({one.shape for one in inputs}) == 1
+        step = len(inputs) if together else 1
+        batches = [np.stack(inputs[start : start + step]) for start in range(0, len(inputs), step or 1)]
+        return [answer for batch in batches for answer in self._probabilities(batch)]
+
+    def _probabilities(self, batch: Tensor) -> Tensor:
         raw = self._opened(batch)[0]
-        expected = (len(batch), 1, self.size, self.size)
+        expected = (len(batch), 1, *batch.shape[2:])
         if raw.shape != expected:
             raise ModelMismatch(f"matting network: expected an output of shape {expected}, got {raw.shape}")
+        raw = np.asarray(raw[:, 0], np.float32)
         if not np.isfinite(raw).all():
             raise InferenceError("the matting network answered with NaN or Inf; try device cpu")
         low, high = float(raw.min()), float(raw.max())
-        if low < -_RANGE_SLACK or high > 1 + _RANGE_SLACK:
+        within = low >= -_RANGE_SLACK and high <= 1 + _RANGE_SLACK
+        logits = self.contract.output == "logits"
+        if within == logits:
+            expected_range = "logits, which leave 0..1" if logits else "probabilities in 0..1"
             raise ModelMismatch(
-                f"matting network: expected probabilities in 0..1, got {low:.4g}..{high:.4g}; "
-                "the graph must end in a sigmoid"
+                f"matting network: expected {expected_range}, got {low:.4g}..{high:.4g}; the contract says "
+                f"output: {self.contract.output}, is it {'probability' if logits else 'logits'}?"
             )
-        return [np.asarray(answer, np.float32) for answer in raw[:, 0]]
+        return expit(raw) if logits else raw
 
 
 class OnnxMatter:
     """Matting by a network. ``preprocess`` of the settings says how it is fed."""
 
-    def __init__(self, network: OnnxNetwork, settings: RembgSettings, model: ModelUse) -> None:
+    def __init__(
+        self, network: OnnxNetwork, settings: RembgSettings, model: ModelUse, *, licence: str = "unknown"
+    ) -> None:
         self.model = model
         self._network = network
         self._settings = settings
+        contract = {"name": network.contract.name, **network.contract.model_dump(mode="json")}
+        self._facts = {"contract": contract, "licence": licence}
 
     def matte(self, image: Image) -> Matte:
         """Cut the subject out of ``image``; raises :class:`InferenceError`."""
@@ -95,11 +108,11 @@ class OnnxMatter:
 
     def answer(self, images: Sequence[Image]) -> list[Answer]:
         """The network's raw probabilities for each picture."""
-        contract, size = self._network.contract, self._network.size
+        contract, frame = self._network.contract, self._network.frame
         if self._settings.preprocess == "rembg":
-            squares = [rembg_input(image, contract.rembg, size) for image in images]
+            squares = [rembg_input(image, contract, frame) for image in images]
             return [Answer(raw, None) for raw in self._network.run(squares)]
-        fed = [author_input(image, contract.author, size) for image in images]
+        fed = [author_input(image, contract, frame) for image in images]
         raws = self._network.run([square for square, _ in fed])
         return [Answer(raw, placement) for raw, (_, placement) in zip(raws, fed, strict=True)]
 
@@ -112,8 +125,7 @@ class OnnxMatter:
         height, width = image.height, image.width
         if answer.placement is None:
             inside = answer.raw
-            clip = self._network.contract.rembg_clips
-            alpha = rembg_alpha(answer.raw, height, width, clip=clip)
+            alpha = rembg_alpha(answer.raw, height, width)
         else:
             inside = answer.placement.inner(answer.raw)
             alpha = np.clip(answer.placement.take(answer.raw), 0.0, 1.0)
@@ -130,7 +142,7 @@ class OnnxMatter:
             evidence=evidence,
             confidence=0.0 if refusal else _decisiveness(inside),
             refusal=refusal,
-            details={"raw_minimum": float(inside.min()), "raw_mean": float(inside.mean())},
+            details={"raw_minimum": float(inside.min()), "raw_mean": float(inside.mean()), **self._facts},
         )
 
 
@@ -140,17 +152,29 @@ def _decisiveness(raw: Tensor) -> float:
     return int(np.count_nonzero(raw > 0.9)) / candidates if candidates else 0.0
 
 
-def _read_size(path: Path, opened: OpenedOnnx, contract: MattingModel) -> int:
+def _read_frame(path: Path, opened: OpenedOnnx, contract: Contract) -> Size | None:
+    """(height, width) px of the graph's input, as the graph or the contract states it."""
     shape = opened.input_shape
-    if len(shape) != 4 or shape[1] not in (3, None) or opened.input_dtype != np.float32:
+    if len(shape) != 4 or shape[1] not in (3, None) or opened.input_dtype not in (np.float32, np.float16):
         raise ModelMismatch(
-            f"{path.name}: expected a float32 input of shape (batch, 3, size, size), got "
+            f"{path.name}: expected a float32 or float16 input of shape (batch, 3, height, width), got "
             f"{opened.input_dtype} {shape}"
         )
     if shape[0] is not None and shape[0] > 1:
         raise ModelMismatch(f"{path.name}: expected batch 1 or a free batch, the graph says {shape[0]}")
-    sides = [side for side in shape[2:] if side is not None]
-    size = contract.size or (sides[0] if sides else 1024)
-    if any(side != size for side in sides):
-        raise ModelMismatch(f"{path.name}: expected {size}x{size} px input, the graph says {shape[2:]}")
-    return size
+    height, width = shape[2:]
+    if contract.fit == "multiple":
+        if height is not None or width is not None:
+            raise ModelMismatch(
+                f"{path.name}: expected a free height and width for fit multiple, the graph says {shape[2:]}"
+            )
+        return None
+    if contract.size_px is None and (height is None or width is None):
+        raise ModelMismatch(f"{path.name}: the graph leaves its size free; give size in rembg.contract, px")
+    stated = contract.size_px or (height or 0, width or 0)
+    if any(side not in (None, wanted) for side, wanted in zip((height, width), stated, strict=True)):
+        raise ModelMismatch(
+            f"{path.name}: the contract {contract.name} says {stated[1]}x{stated[0]} px, the graph says "
+            f"{width}x{height}; give the contract of this file: its values with this size, or another name"
+        )
+    return stated

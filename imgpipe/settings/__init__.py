@@ -1,6 +1,12 @@
 """The sections of a data set's settings, each option with its meaning, unit and range."""
 
-from imgpipe.settings.operations import AssetSettings, AutomationSettings, CostSettings, JobSettings
+from imgpipe.settings.operations import (
+    AssetSettings,
+    AutomationSettings,
+    CostSettings,
+    JobSettings,
+    ModelSettings,
+)
 from imgpipe.settings.pictures import EnhanceSettings, FixSettings, RembgSettings, UpscaleSettings
 from imgpipe.settings.quality import QualitySettings
 from imgpipe.settings.review import ReviewSettings
@@ -18,6 +24,7 @@ __all__ = [
     "IsolationSettings",
     "JobSettings",
     "LimitSettings",
+    "ModelSettings",
     "QualitySettings",
     "RembgSettings",
     "ReviewSettings",

@@ -11,6 +11,16 @@ from pydantic import Field, field_validator, model_validator
 from imgpipe.settings.section import Section
 
 
+class ModelSettings(Section):
+    """Which registered networks may be used."""
+
+    allowed_licences: tuple[str, ...] = Field(
+        ("Apache-2.0", "BSD-3-Clause", "MIT"),
+        description="Licences of registered weights that may be fetched and used (`imgpipe models list`); to "
+        "name one is to accept its terms. What a file in no registry may be used for is yours to know.",
+    )
+
+
 class AutomationSettings(Section):
     """Automation: finding new sources, sealing shards, and backfills."""
 

@@ -8,6 +8,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
+from imgpipe.settings.contracts import GivenContract
 from imgpipe.settings.section import ActionSection
 
 Fallback = Literal["fail", "classical"]
@@ -41,6 +42,11 @@ class RembgSettings(ActionSection):
         "isnet-anime",
         min_length=1,
         description="Model name (see `imgpipe models list`), a path to an .onnx file, or `classical`.",
+    )
+    contract: GivenContract = Field(
+        None,
+        description="How an .onnx file given by its path is fed and what it answers, by name or as values "
+        "(docs/matting.md); null: the file's digest or metadata says it.",
     )
     preprocess: Literal["author", "rembg"] = Field(
         "author",

@@ -9,6 +9,7 @@ from pydantic_core import to_json
 
 from imgpipe.config import Settings
 from imgpipe.errors import ImgpipeError
+from imgpipe.inference.weights import check_licence, registered_as
 from imgpipe.stages.chain import Step, steps
 from imgpipe.stages.protocol import LoadableStage, Stage
 from imgpipe.stages.start import starting
@@ -23,7 +24,14 @@ _lock = threading.Lock()
 
 
 def build_stage(step: Step, settings: Settings) -> Stage:
-    """The stage for ``step``; where the settings that it reads are the same, the same object as before."""
+    """The stage for ``step``; where the settings that it reads are the same, the same object as before.
+
+    Raises :class:`ConfigError` where the licence of its weights is not among ``models.allowed_licences``.
+    """
+    if step.action.runs_network(settings):
+        weights = registered_as(getattr(settings, step.action.name).model)
+        if weights is not None:
+            check_licence(weights, settings.models.allowed_licences)
     arguments = step.action.arguments(settings)
     key = (step.action.stage, to_json(arguments))
     with _lock:

@@ -51,6 +51,7 @@ class NetworkUpscaler:
         self._settings = settings
         self._target = TargetSize.of(settings)
         self._limits = limits
+        self._licence = located.licence
         network = loaded.network
         self.model = ModelUse(
             name=located.name,
@@ -181,6 +182,7 @@ class NetworkUpscaler:
         field = self._loaded.receptive_field
         return {
             "architecture": self._loaded.architecture,
+            "licence": self._licence,
             "runtime": self._loaded.runtime,
             "network_scale": self._loaded.network.scale,
             "tiles": len(native.plan.rows) * len(native.plan.columns),

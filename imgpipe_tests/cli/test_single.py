@@ -280,6 +280,25 @@ def test_models_list_names_licences_digests_and_state(tmp_path: Path) -> None:
         assert part in text
 
 
+def test_models_are_listed_by_licence_those_that_cost_last(tmp_path: Path) -> None:
+    text = imgpipe("models", "list", "--model-dir", str(tmp_path), "--sort", "licence")[1]
+    order = [
+        text.index(part) for part in ("Apache-2.0 (comm", "BSD-3-Clause (comm", "MIT (comm", "LicenseRef")
+    ]
+    assert order == sorted(order)
+    assert text.rindex("(commercial use free)") < text.index("(no free commercial use)")
+    assert "md5 7a35a0141cbbc80de11d9c9a28f52697" in text
+    sizes = imgpipe("models", "list", "--model-dir", str(tmp_path), "--sort", "size")[1]
+    assert sizes.index("realesr-animevideov3") < sizes.index("u2netp") < sizes.index("bria-rmbg")
+
+
+def test_a_licence_must_be_allowed_to_be_fetched(tmp_path: Path) -> None:
+    code, text = imgpipe("models", "pull", "bria-rmbg", "--model-dir", str(tmp_path))
+    assert code == 2
+    for part in ("LicenseRef-BRIA-RMBG-2.0", "models.allowed_licences", "paid agreement", "read its terms"):
+        assert part in text
+
+
 def test_models_verify_finds_a_corrupt_file(tmp_path: Path) -> None:
     assert imgpipe("models", "verify", "--model-dir", str(tmp_path))[0] == 0
     (tmp_path / "isnet-anime.onnx").write_bytes(b"something else")

@@ -389,3 +389,11 @@ def test_verify_reads_every_byte(entry: Weights, tmp_path: Path, monkeypatch: py
     path.write_bytes(CONTENT[:-1] + b"?")
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
     assert [state.state for state in verify(tmp_path)] == ["corrupt"]
+
+
+def test_a_file_whose_md5_is_registered_must_have_it(entry: Weights, tmp_path: Path) -> None:
+    with pytest.raises(WeightsCorrupt, match=rf"md5 {'0' * 32}, got sha256 {entry.sha256}, md5 "):
+        pull(replace(entry, md5="0" * 32), tmp_path)
+    assert names_in(tmp_path) == []
+    right = hashlib.md5(CONTENT, usedforsecurity=False).hexdigest()
+    assert pull(replace(entry, md5=right), tmp_path).read_bytes() == CONTENT

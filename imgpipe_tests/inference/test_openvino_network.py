@@ -81,7 +81,7 @@ def test_its_telemetry_is_never_loaded() -> None:
     assert done.stderr.strip() == ""
 
 
-def test_data_outside_of_the_files_folder_is_not_read(tmp_path: Path) -> None:
+def test_data_in_other_files_is_not_read(tmp_path: Path) -> None:
     (tmp_path / "private").write_bytes(np.arange(4, dtype=np.float32).tobytes())
     folder = tmp_path / "networks"
     folder.mkdir()
@@ -95,9 +95,5 @@ def test_data_outside_of_the_files_folder_is_not_read(tmp_path: Path) -> None:
         )
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
         (folder / "x.onnx").write_bytes(model.SerializeToString())
-        if place == "beside":
-            opened = open_onnx(folder / "x.onnx", "cpu")
-            assert opened(np.zeros((1, 4), np.float32))[0].tolist() == [[0, 1, 2, 3]]
-        else:
-            with pytest.raises(WeightsRefused, match="outside"):
-                open_onnx(folder / "x.onnx", "cpu")
+        with pytest.raises(WeightsRefused, match=f"got tensors in {place}, which its sha256 does not cover"):
+            open_onnx(folder / "x.onnx", "cpu")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import re
 import subprocess
 import sys
@@ -13,7 +14,8 @@ import pytest
 
 from imgpipe.errors import ConfigError, WeightsCorrupt, WeightsMissing
 from imgpipe.inference import weights as module
-from imgpipe.inference.weights import REGISTRY, Weights, locate, names_for, registered
+from imgpipe.inference.weights import REGISTRY, Weights, locate, names_for, registered, registered_as
+from imgpipe.settings import ModelSettings
 
 CONTENT = b"weights of a small network" * 1000
 
@@ -29,20 +31,57 @@ def small(monkeypatch: pytest.MonkeyPatch) -> Weights:
 
 
 def test_registry_entries_are_well_formed() -> None:
-    assert set(names_for("matting")) == {"isnet-anime", "u2net", "isnet-general-use"}
+    rembgs = {
+        "isnet-anime",
+        "u2net",
+        "u2netp",
+        "u2net_human_seg",
+        "silueta",
+        "isnet-general-use",
+        "bria-rmbg",
+    }
+    birefnets = {
+        f"birefnet-{kind}" for kind in ("general", "general-lite", "portrait", "dis", "hrsod", "massive")
+    }
+    assert set(names_for("matting")) == rembgs | birefnets | {"ben2"}
     assert set(names_for("upscaling")) == {"realesrgan-anime-6b", "realesr-animevideov3"}
     for name, entry in REGISTRY.items():
         assert entry.name == name
         assert re.fullmatch(r"[0-9a-f]{64}", entry.sha256), name
         assert entry.size_bytes > 1_000_000, name
-        assert entry.url.startswith("https://github.com/"), name
-        assert entry.licence in {"Apache-2.0", "BSD-3-Clause"}, name
+        assert entry.url.startswith(("https://github.com/", "https://huggingface.co/PramaLLC/")), name
+        assert (entry.licence in ModelSettings().allowed_licences) is entry.commercial, name
         assert (entry.scale == 4) is (entry.task == "upscaling"), name
         assert entry.authors
         assert entry.network
         assert entry.notes
     assert len({entry.sha256 for entry in REGISTRY.values()}) == len(REGISTRY)
     assert len({entry.filename for entry in REGISTRY.values()}) == len(REGISTRY)
+
+
+def test_addresses_and_digests_are_those_of_rembgs_source() -> None:
+    """Of each session: the file's address, and its digest by the algorithm that rembg uses."""
+    sessions = Path(importlib.util.find_spec("rembg").submodule_search_locations[0]) / "sessions"  # type: ignore
+    source = "\n".join(path.read_text() for path in sorted(sessions.glob("*.py")))
+    pairs = re.findall(r'"(https://\S+?\.onnx)",\s*\(\s*None\s*if .*?else "(\w+):(\w+)"', source, re.DOTALL)
+    theirs = {url: (algorithm, digest) for url, algorithm, digest in pairs}
+    # Read from the files themselves, with the same size as rembg's: sha256 without its md5.
+    ours = [entry for entry in REGISTRY.values() if entry.url in theirs]
+    assert {entry.name for entry in ours} == set(names_for("matting")) - {"ben2"}
+    for entry in ours:
+        algorithm, digest = theirs[entry.url]
+        if entry.md5 or algorithm == "sha256":
+            assert digest == {"md5": entry.md5, "sha256": entry.sha256}[algorithm], entry.name
+
+
+def test_which_entry_a_name_or_a_file_has(small: Weights, tmp_path: Path) -> None:
+    path = tmp_path / "renamed.onnx"
+    path.write_bytes(CONTENT)
+    assert registered_as(str(path)) == registered_as("isnet-anime") == small
+    path.write_bytes(b"other")
+    assert [registered_as(name) for name in (str(path), "classical", str(tmp_path / "none.onnx"))] == [
+        None
+    ] * 3
 
 
 def test_a_registered_name_is_verified(small: Weights, tmp_path: Path) -> None:

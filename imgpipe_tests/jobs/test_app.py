@@ -167,7 +167,7 @@ def test_a_caller_learns_the_reason_and_the_log_the_paths(
     with serving(tmp_path / "out", model_dir=str(folder)) as client:
         missing = post(client, drawing(), **{"upscale.model": "realesrgan-anime-6b"})
         assert missing.status_code == 400
-        refused = finished(client, post(client, drawing(), "rembg", **{"rembg.model": "own.onnx"}))
+        refused = finished(client, post(client, drawing(), **{"upscale.model": "own.onnx"}))
     for told, reason in (
         (missing.json()["error"], "WeightsMissing: realesrgan-anime-6b: the weights file RealESRGAN"),
         (refused["error"], "WeightsRefused: own.onnx: "),

@@ -1,32 +1,66 @@
-"""Small ONNX graphs with a matting network's contract: (batch, 3, n, n) float32 -> (batch, 1, n, n)."""
+"""Small ONNX graphs with a matting network's contract: (batch, 3, n, n) -> (batch, 1, n, n)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from imgpipe.settings.contracts import CONTRACTS, Contract
+
 Nodes = tuple[list[onnx.NodeProto], list[onnx.TensorProto]]
+
+#: As isnet-anime is fed, for a graph of any fixed size with one output.
+TINY: Mapping[str, Any] = {"fit": "letterbox", "mean": [0, 0, 0], "std": [1, 1, 1], "output": "probability"}
+
+
+def tiny(**changes: object) -> Contract:
+    return Contract.model_validate({**TINY, **changes})
+
+
+def resized(name: str, size: int) -> Contract:
+    """A named contract for a graph of another size."""
+    return CONTRACTS[name].model_copy(update={"size": size})
 
 
 def write_graph(
-    path: Path, nodes: Callable[[], Nodes], size: int, batch: int | str = 1, out_channels: int = 1
+    path: Path,
+    nodes: Callable[[], Nodes],
+    size: int | str | tuple[int, int],
+    batch: int | str = 1,
+    *,
+    outputs: Sequence[str] = ("mask",),
+    half: bool = False,
+    stated: str | None = json.dumps(TINY),
 ) -> Path:
-    """The graph from ``img`` to ``mask`` that ``nodes`` describes."""
+    """The graph from ``img`` to ``mask`` that ``nodes`` describes.
+
+    ``size``: (height, width), a side, or a name for a free one. ``half``: float16 throughout. ``stated``: the
+    contract in its metadata.
+    """
     made, constants = nodes()
-    shape: Sequence[int | str] = (batch, 3, size, size)
-    out_shape: Sequence[int | str] = (batch, out_channels, size, size)
+    kind = TensorProto.FLOAT16 if half else TensorProto.FLOAT
+    if half:
+        constants = [
+            numpy_helper.from_array(numpy_helper.to_array(one).astype(np.float16), one.name)
+            for one in constants
+        ]
+    sides = size if isinstance(size, tuple) else (size, size)
     graph = helper.make_graph(
         made,
         "tiny",
-        [helper.make_tensor_value_info("img", TensorProto.FLOAT, shape)],
-        [helper.make_tensor_value_info("mask", TensorProto.FLOAT, out_shape)],
+        [helper.make_tensor_value_info("img", kind, (batch, 3, *sides))],
+        [helper.make_tensor_value_info(name, kind, (batch, 1, *sides)) for name in outputs],
         constants,
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    if stated is not None:
+        helper.set_model_props(model, {"imgpipe.contract": stated})
     onnx.checker.check_model(model)
     onnx.save(model, path)
     return path

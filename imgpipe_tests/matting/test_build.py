@@ -81,7 +81,7 @@ def test_the_fingerprint_follows_the_file_or_the_fallback(tmp_path: Path) -> Non
 
 def test_importing_the_door_loads_nothing_heavy() -> None:
     code = (
-        "import sys, imgpipe.matting.build, imgpipe.matting.models\n"
+        "import sys, imgpipe.matting.build\n"
         "heavy = {'torch', 'onnxruntime', 'cv2', 'rembg', 'pymatting', 'numba', 'scipy'} & set(sys.modules)\n"
         "sys.exit(str(sorted(heavy)) if heavy else 0)"
     )

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from imgpipe.config import Settings, load_settings
-from imgpipe.errors import WeightsMissing
+from imgpipe.config import Settings, changed_settings, load_settings
+from imgpipe.errors import ConfigError, WeightsMissing
 from imgpipe.settings import LimitSettings
 from imgpipe.stages.build import build_stage, warm_up
 from imgpipe.stages.catalogue import CATALOGUE
@@ -101,3 +101,20 @@ def test_the_upscaler_keeps_the_limit_of_its_settings(monkeypatch: pytest.Monkey
     )
     stage_of("upscale", **{"limits.max_output_pixels": 7777, "upscale.model": "lanczos"}).load()
     assert [limits.max_output_pixels for limits in given] == [7777]
+
+
+def test_weights_whose_licence_is_not_allowed_make_no_stage() -> None:
+    base = load_settings({"models.allowed_licences": ["MIT"], "actions": ["rembg"]})
+    with pytest.raises(
+        ConfigError, match=r"isnet-anime: its licence is Apache-2.0, .* has MIT; choose another"
+    ):
+        build_stage(steps(base)[1], base)
+    for model in ("birefnet-dis", "classical"):
+        settings = changed_settings(base, {"rembg": {"model": model}})
+        assert build_stage(steps(settings)[1], settings)
+    default = load_settings({"rembg.model": "bria-rmbg", "actions": ["rembg"]})
+    with pytest.raises(ConfigError, match=r"models\.allowed_licences .* paid agreement"):
+        build_stage(steps(default)[1], default)
+    names = [*default.models.allowed_licences, "LicenseRef-BRIA-RMBG-2.0"]
+    accepted = changed_settings(default, {"models": {"allowed_licences": names}})
+    assert build_stage(steps(accepted)[1], accepted)

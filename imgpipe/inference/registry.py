@@ -1,0 +1,68 @@
+"""Every published weights file that may be asked for by name: the rows of ``registry.csv``.
+
+No imports but the standard library's.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib import resources
+from types import MappingProxyType
+from typing import Any, Literal
+
+Task = Literal["matting", "upscaling"]
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """One published weights file.
+
+    ``licence``: SPDX identifier under which its authors publish it; ``commercial``: whether it allows
+    commercial use without a fee. ``scale``: enlargement factor of an upscaling network, ``None`` for matting.
+    ``contract``: of a matting network, a name of ``imgpipe.settings.contracts``. ``sha256``, ``md5``: hex.
+
+    ``md5`` is set where it is all that rembg's source has: size and sha256 are then those of public copies of
+    the file, and a download must have both digests.
+    """
+
+    name: str
+    task: Task
+    contract: str
+    scale: int | None
+    licence: str
+    commercial: bool
+    size_bytes: int
+    sha256: str
+    md5: str
+    url: str
+    authors: str
+    network: str
+    notes: str
+
+    @property
+    def filename(self) -> str:
+        """Its name in the model folder: the one that it is published under."""
+        return self.url.rpartition("/")[2]
+
+    @property
+    def digests(self) -> str:
+        """The digests that a download must have, as text."""
+        return f"sha256 {self.sha256}, md5 {self.md5}" if self.md5 else f"sha256 {self.sha256}"
+
+
+def _rows() -> Iterator[Weights]:
+    text = resources.files(__package__).joinpath("registry.csv").read_text(encoding="utf-8")
+    for row in csv.DictReader(text.splitlines()):
+        values: dict[str, Any] = {
+            **row,
+            "scale": int(row["scale"]) if row["scale"] else None,
+            "commercial": row["commercial"] == "free",
+            "size_bytes": int(row["size_bytes"]),
+        }
+        yield Weights(**values)
+
+
+#: Every model that may be asked for by name.
+REGISTRY: Mapping[str, Weights] = MappingProxyType({weights.name: weights for weights in _rows()})
