@@ -14,7 +14,7 @@ from imgpipe.records import ModelUse
 from imgpipe.settings import RembgSettings
 
 #: Increment when the same settings and model make other mattes.
-CODE_VERSION = 3
+CODE_VERSION = 4
 
 #: The backend without weights, asked for by this name.
 CLASSICAL = "classical"
@@ -64,7 +64,7 @@ def fingerprint_of(settings: RembgSettings, backend: str, sha256: str) -> str:
     """sha256 (hex) over what changes the mattes: settings, backend, weights, code."""
     chosen = settings.model_dump(mode="json", exclude={"model", "fallback"})
     unused = ["preprocess", "subject_minimum"] if backend == CLASSICAL else ["confidence_minimum"]
-    if not settings.alpha_matting:
+    if settings.alpha_matting == "off":
         unused += ["foreground_threshold", "background_threshold", "erode_size", "guard_iou"]
     for name in unused:
         del chosen[name]

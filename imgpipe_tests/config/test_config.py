@@ -138,7 +138,7 @@ def test_a_file_that_is_no_mapping_is_refused(text: str) -> None:
 
 def test_aliases_mean_the_same() -> None:
     settings = load_settings({"alpha_matting": False, "scale": 2, "tile_size": 128, "half_precision": False})
-    assert settings.rembg.alpha_matting is False
+    assert settings.rembg.alpha_matting == "off"
     assert (settings.upscale.scale, settings.upscale.tile_size) == (2.0, 128)
     assert settings.upscale.precision == "fp32"
 
@@ -150,7 +150,7 @@ def test_names_below_sections_and_image_pipeline() -> None:
         "  upscale: {model: RealESRGAN_x4plus_anime_6B, scale: 2, tile_size: 512, half_precision: false}\n"
     )
     settings = load_settings({})
-    assert (settings.rembg.alpha_matting, settings.rembg.foreground_threshold) == (True, 240)
+    assert (settings.rembg.alpha_matting, settings.rembg.foreground_threshold) == ("auto", 240)
     wanted = settings.upscale
     assert (wanted.scale, wanted.tile_size, wanted.precision) == (2.0, 512, "fp32")
     assert wanted.model == "realesrgan-anime-6b"
