@@ -55,9 +55,9 @@ def image(
     shown = only_mask or background is not None
     done = process_file(source, settings, encoding, shown=shown)
     _print_notes(done.notes)
-    for row in done.rows.values():
-        if row.model is not None and row.model.fallback_reason:
-            out.print(f"[yellow]fallback:[/] {escape(row.model.fallback_reason)}")
+    reasons = [row.model.fallback_reason for row in done.rows.values() if row.model is not None]
+    for reason in dict.fromkeys(filter(None, reasons)):
+        out.print(f"[yellow]fallback:[/] {escape(reason)}")
     data = done.data
     if data is None:
         _print_failure(done.last)
