@@ -50,6 +50,10 @@ def image(
     for path in (target, report):
         if path is not None and path.exists() and not overwrite:
             raise ConfigError(f"{path} exists; choose another name or give --overwrite")
+    if report is not None and report.resolve() == target.resolve():
+        raise ConfigError(
+            f"--report: {report} is OUT as well, and would replace the picture; give another name"
+        )
     if only_mask and background is not None:
         raise ConfigError("--only-mask and --background exclude each other; give one of them")
     shown = only_mask or background is not None

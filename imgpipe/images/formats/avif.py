@@ -43,7 +43,7 @@ def read_header(data: bytes, name: str, fmt: str) -> Header:
     width, height = struct.unpack_from(">II", size, 4)
     if not width or not height:
         raise damaged(name, f"the {fmt} says {width}x{height} px")
-    return Header(fmt, width, height, _frames(data, name, fmt), _depth(items))
+    return Header(fmt, width, height, _frames(data, name), _depth(items))
 
 
 def decode_avif(
@@ -94,8 +94,8 @@ def decode_avif(
 
 
 def _items(data: bytes, name: str, fmt: str) -> Items:
-    # Of an AVIF the decoder knows whether what is cut off at the end belongs to the picture.
-    boxes = dict(iso_boxes(data, 0, len(data), name, loose_end=fmt == "AVIF"))
+    # The decoders know whether what is cut off at the end belongs to the picture.
+    boxes = dict(iso_boxes(data, 0, len(data), name, loose_end=True))
     if b"meta" in boxes:
         return read_items(data, boxes[b"meta"], name)
     if b"moov" in boxes:
@@ -130,12 +130,12 @@ def _depth(items: Items) -> int:
     return 8 + (hevc[17] & 7) if len(hevc) > 17 else 8
 
 
-def _frames(data: bytes, name: str, fmt: str) -> int:
+def _frames(data: bytes, name: str) -> int:
     """Samples of the longest track (``stsz``), 1 for a still picture."""
     frames, todo = 1, [(0, len(data))]
     while todo:
         place = todo.pop()
-        for kind, (start, end) in iso_boxes(data, *place, name, loose_end=fmt == "AVIF" and not place[0]):
+        for kind, (start, end) in iso_boxes(data, *place, name, loose_end=not place[0]):
             if kind in _CONTAINERS:
                 todo.append((start, end))
             elif kind == b"stsz" and end - start >= 12:
