@@ -50,14 +50,18 @@ def image(
     for path in (target, report):
         if path is not None and path.exists() and not overwrite:
             raise ConfigError(f"{path} exists; choose another name or give --overwrite")
+    if report is not None and report.resolve() == target.resolve():
+        raise ConfigError(
+            f"--report: {report} is OUT as well, and would replace the picture; give another name"
+        )
     if only_mask and background is not None:
         raise ConfigError("--only-mask and --background exclude each other; give one of them")
     shown = only_mask or background is not None
     done = process_file(source, settings, encoding, shown=shown)
     _print_notes(done.notes)
-    for row in done.rows.values():
-        if row.model is not None and row.model.fallback_reason:
-            out.print(f"[yellow]fallback:[/] {escape(row.model.fallback_reason)}")
+    reasons = [row.model.fallback_reason for row in done.rows.values() if row.model is not None]
+    for reason in dict.fromkeys(filter(None, reasons)):
+        out.print(f"[yellow]fallback:[/] {escape(reason)}")
     data = done.data
     if data is None:
         _print_failure(done.last)

@@ -71,10 +71,12 @@ def full_range(
     return cast(npt.NDArray[np.uint8] | npt.NDArray[np.uint16], spread)
 
 
-def iso_boxes(data: bytes, at: int, end: int, name: str) -> Iterator[tuple[bytes, tuple[int, int]]]:
+def iso_boxes(
+    data: bytes, at: int, end: int, name: str, *, loose_end: bool = False
+) -> Iterator[tuple[bytes, tuple[int, int]]]:
     """(kind, (start, end) of the body) of the ISO 14496-12 boxes between two offsets.
 
-    Raises :class:`DecodeError` for a box that ends behind ``end``.
+    Raises :class:`DecodeError` for a box that ends behind ``end``; with ``loose_end`` they end before it.
     """
     for _ in range(_MAX_BOXES):
         if at + 8 > end:
@@ -86,6 +88,8 @@ def iso_boxes(data: bytes, at: int, end: int, name: str) -> Iterator[tuple[bytes
         elif size == 0:
             size = end - at
         if size < head or at + size > end:
+            if loose_end:
+                return
             raise damaged(name, f"the box {kind.decode('latin-1')!r} at byte {at} runs out of the file")
         yield kind, (at + head, at + size)
         at += size

@@ -13,7 +13,9 @@ from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, RedirectResponse, StreamingResponse
+from starlette.exceptions import HTTPException as RoutingError
 from starlette.requests import ClientDisconnect
 
 from imgpipe import __version__
@@ -27,8 +29,8 @@ from imgpipe.jobs.request import NAME, JobRequest, job_settings, order, read_ord
 LOCAL_HOSTS = ("127.0.0.1", "localhost", "::1")
 #: Bodies that are read at the same time, and how long one may take.
 _UPLOADS, _UPLOAD_SECONDS = 8, 120.0
-#: Of JSON beside the picture, which is a third longer in base64.
-_OTHER_BYTES = 65_536
+#: Of JSON beside the picture. base64 is a third longer, with a line break, \r\n, after each 76 characters.
+_OTHER_BYTES, _BASE64 = 65_536, (80, 57)
 _CHUNK_BYTES = 2**18
 _RETRY_SECONDS = "5"
 _LOOK_SECONDS = 0.05
@@ -59,7 +61,7 @@ def build_app(book: JobBook, queue: JobQueue, token: str = "") -> FastAPI:
         lifespan=lifespan,
         docs_url=None,  # Its page loads scripts from elsewhere.
         redoc_url=None,
-        exception_handlers={ImgpipeError: _told, HTTPException: _told},
+        exception_handlers=dict.fromkeys((ImgpipeError, RoutingError, RequestValidationError), _told),
     )
 
     app.state.base = book.base
@@ -79,8 +81,11 @@ def build_app(book: JobBook, queue: JobQueue, token: str = "") -> FastAPI:
 
 async def _told(request: Request, exc: Exception) -> JSONResponse:
     """Every error in the worker's form."""
-    if isinstance(exc, HTTPException):
+    if isinstance(exc, RoutingError):
         return JSONResponse({"error": exc.detail}, exc.status_code, exc.headers)
+    if isinstance(exc, RequestValidationError):
+        told = (f"{error['loc'][-1]}: {error['msg']}, got {error['input']!r}" for error in exc.errors())
+        return JSONResponse({"error": "; ".join(told)}, 422)
     status = next((code for kind, code in _STATUS.items() if isinstance(exc, kind)), 400)
     return JSONResponse({"error": said(exc, request.app.state.base)}, status)
 
@@ -88,8 +93,8 @@ async def _told(request: Request, exc: Exception) -> JSONResponse:
 def _admission(token: str) -> Callable[[Request], None]:
     def admit(request: Request) -> None:
         if token:
-            given = request.headers.get("authorization", "").removeprefix("Bearer ")
-            if not hmac.compare_digest(given.encode(), token.encode()):
+            scheme, _, given = request.headers.get("authorization", "").partition(" ")
+            if scheme.lower() != "bearer" or not hmac.compare_digest(given.encode(), token.encode()):
                 headers = {"WWW-Authenticate": "Bearer"}
                 raise HTTPException(401, "expected the header Authorization: Bearer TOKEN", headers)
         # Without one only this machine is served: a page in its browser must not come in by another name.
@@ -111,9 +116,14 @@ def _routes(book: JobBook, queue: JobQueue) -> APIRouter:
         config: Annotated[str, Query(description="For image/*: settings of the actions, JSON.")] = "{}",
     ) -> dict[str, Any]:
         """Take a picture: its file as the body (image/*), or JSON."""
-        is_json = request.headers.get("content-type", "").partition(";")[0].strip() == "application/json"
-        if not is_json and not request.headers.get("content-type", "").startswith("image/"):
+        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        is_json = kind == "application/json"
+        if not is_json and not kind.startswith("image/"):
             raise HTTPException(415, "expected the content type image/* or application/json")
+        known = () if is_json else ("actions", "config")
+        if unknown := sorted(set(request.query_params) - set(known)):
+            expected = "actions and config in the JSON" if is_json else "?actions= and ?config="
+            raise ConfigError(f"unknown in the query: {', '.join(unknown)}; expected {expected}")
         with queue.place() as free:
             if not free:
                 waits = f"{book.base.jobs.max_waiting} jobs wait already (jobs.max_waiting); try again later"
@@ -189,7 +199,7 @@ async def _body(request: Request, settings: Settings, *, is_json: bool) -> bytes
     """The body, refused by its announced length, and as soon as it is longer than allowed."""
     limit = settings.limits.max_bytes
     if is_json:
-        limit = limit * 3 // 2 + _OTHER_BYTES
+        limit = limit * _BASE64[0] // _BASE64[1] + _OTHER_BYTES
     announced = request.headers.get("content-length", "")
     if announced.isdecimal() and int(announced) > limit:
         raise too_large(NAME, f"about {int(announced):,}", settings.limits.max_bytes)

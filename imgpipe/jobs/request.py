@@ -32,6 +32,12 @@ NAME = "the picture"
 _MESSAGE_CHARACTERS = 2000
 #: Of an absolute path all but its last part.
 _FOLDERS = re.compile(r"(?<![\w.:/*-])(?:file://)?(?:/[^\s/:;,'\"()]+)+/(?=[^\s/])")
+#: In place of pydantic's words for what is of the wrong type.
+_EXPECTED = {
+    "model_type": "an object with image_base64 or image_url",
+    "dict_type": 'an object, as in {"scale": 2}',
+    "tuple_type": 'a list, as in ["rembg", "upscale"]',
+}
 log = logging.getLogger(__name__)
 _CLASSICAL = {name for names in CLASSICAL_NAMES.values() for name in names}
 
@@ -88,8 +94,10 @@ def order(data: bytes, settings: Settings) -> Order:
     return Order(data, sniff(data, NAME), settings)
 
 
-def job_settings(base: Settings, actions: tuple[str, ...], config: Mapping[str, Any]) -> Settings:
+def job_settings(base: Settings, actions: tuple[str, ...], config: object) -> Settings:
     """``base`` with a job's actions and ``config``; raises :class:`ConfigError` naming the key."""
+    if not isinstance(config, Mapping):
+        raise ConfigError(f"config: expected {_EXPECTED['dict_type']}, got {type(config).__name__}")
     changes = expand_names(config)
     for name, section in changes.items():
         if name not in open_sections():
@@ -111,7 +119,8 @@ def told(text: str, base: Settings) -> str:
     short = _FOLDERS.sub("", short)
     if short != text:
         log.warning("a caller is told of this without its paths: %s", text)
-    return short[:_MESSAGE_CHARACTERS]
+    # JSON's \ud800, which is no character, cannot be sent back as it came.
+    return short[:_MESSAGE_CHARACTERS].encode(errors="backslashreplace").decode()
 
 
 def said(error: Exception, base: Settings) -> str:
@@ -158,5 +167,6 @@ def _explain(exc: ValidationError) -> str:
         if error["type"] == "extra_forbidden":
             lines.append(f"{key}: unknown key; {suggest(key, set(JobRequest.model_fields))}")
         else:
-            lines.append(f"{key}: {error['msg']}")
+            wrong = _EXPECTED.get(error["type"])
+            lines.append(f"{key}: expected {wrong}" if wrong else f"{key}: {error['msg']}")
     return "; ".join(lines)

@@ -63,7 +63,7 @@ def open_store(
     for a folder that does not exist, StoreUnavailable where a folder cannot be made.
     """
     if not url.strip():
-        raise ConfigError(f"{_ACCEPTED}, got nothing")
+        raise ConfigError(f"{_ACCEPTED}, got nothing; give --output URL, or set output in imgpipe.yaml")
     scheme, separator, rest = url.partition("://")
     if separator and "@" in rest.partition("/")[0]:
         raise ConfigError(

@@ -75,6 +75,12 @@ def test_a_file_is_not_overwritten_unless_asked(tmp_path: Path) -> None:
     assert imgpipe("image", "in.png", "out.png", *FAST, "--overwrite")[0] == 0
 
 
+def test_a_report_in_place_of_the_picture_is_refused(tmp_path: Path) -> None:
+    write_drawing(tmp_path, "in.png", seed=1)
+    code, text = imgpipe("image", "in.png", "out.png", *FAST, "--report", "./out.png")
+    assert (code, "--report: out.png" in text, Path("out.png").exists()) == (2, True, False)
+
+
 @pytest.mark.parametrize(
     ("content", "code", "said"),
     [(b"", 1, "in.png"), (b"<html></html>", 1, "HTML"), (None, 2, "readable picture")],

@@ -121,6 +121,8 @@ def test_alpha_survives_and_an_s3_object_is_taken(s3_url: str, s3: S3Settings, t
         (drawing(), {"actions": "magic"}, 400, "unknown action 'magic'"),
         (drawing(), {"config": "{"}, 400, "expected JSON"),
         (drawing(), {"config": '{"limits.max_bytes": 1}'}, 400, "not for a job to set"),
+        (drawing(), {"config": "[1]"}, 400, "config: expected an object"),
+        (drawing(), {"action": "rembg"}, 400, "unknown in the query: action; expected ?actions="),
         (b"", {}, 400, "got 0 bytes"),
         (b"<html>", {}, 400, "got an HTML page"),
         (b"\x89PNG\r\n\x1a\n" + bytes(20_000), {}, 413, "at most 10,000 bytes"),
@@ -143,16 +145,24 @@ def test_what_is_refused_is_named(
         ({"image_base64": "no base64!"}, 400, "expected base64"),
         ({"image_base64": "A" * 140_000}, 413, "at most 100,000 bytes (limits.max_bytes), got about 105,000"),
         ({"image_base64": "A" * 400_000}, 413, "at most 100,000 bytes (limits.max_bytes), got about 400,0"),
+        ({"image_base64": "A" * 206_000}, 413, "at most 100,000 bytes (limits.max_bytes), got about 206,0"),
         ({"image_url": "http://127.0.0.1/x.png"}, 400, "begins with s3://"),
+        ({"image_base64": "AAAA", "config": {"\ud800": 1}}, 400, "config.\\ud800: not for a job to set"),
+        ({"actions": "rembg"}, 400, "actions: expected a list"),
+        ([], 400, "input: expected an object"),
         ({}, 400, "image_base64 or image_url"),
     ],
-    ids=["magic", "empty", "text", "large", "larger", "address", "nothing"],
+    ids=[
+        *("magic", "empty", "text", "large", "larger", "more"),
+        *("address", "key", "actions", "list", "nothing"),
+    ],
 )
 def test_what_is_refused_in_json_is_named(
-    asked: dict[str, Any], status: int, said: str, tmp_path: Path
+    asked: dict[str, Any] | list[Any], status: int, said: str, tmp_path: Path
 ) -> None:
     with serving(tmp_path / "out", "", **{"limits.max_bytes": 100_000}) as client:
-        answer = client.post("/jobs", json=asked)
+        headers = {"Content-Type": "application/json"}
+        answer = client.post("/jobs", content=json.dumps(asked), headers=headers)
         assert (answer.status_code, said in answer.json()["error"]) == (status, True), answer.text
         assert client.get("/jobs").json() == []
 
@@ -189,6 +199,24 @@ def test_texts_and_other_types_are_no_jobs(client: TestClient) -> None:
     assert client.post("/jobs", content=b"[", headers={"Content-Type": "application/json"}).status_code == 400
     assert client.get("/jobs/00000-00000000000000000000").status_code == 404
     assert client.get("/jobs/..%2f..%2fetc/files/passwd").status_code == 404
+    query_with_json = client.post("/jobs", params={"actions": "rembg"}, json={"image_base64": "AAAA"})
+    assert (query_with_json.status_code, "in the JSON" in query_with_json.json()["error"]) == (400, True)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [("GET", "/jobs?limit=0", 422), ("GET", "/other", 404), ("PUT", "/jobs", 405)],
+)
+def test_all_errors_have_one_form(method: str, path: str, status: int, client: TestClient) -> None:
+    answer = client.request(method, path)
+    assert (answer.status_code, list(answer.json())) == (status, ["error"])
+
+
+def test_names_of_types_and_schemes_have_no_case(tmp_path: Path) -> None:
+    with serving(tmp_path / "out", TOKEN) as client:
+        headers = {"Authorization": f"bearer {TOKEN}", "Content-Type": "Application/JSON; charset=utf-8"}
+        answer = client.post("/jobs", content=b"{}", headers=headers)
+    assert (answer.status_code, "image_base64 or image_url" in answer.json()["error"]) == (400, True)
 
 
 def test_beyond_the_queue_a_client_is_told_to_come_again(

@@ -35,6 +35,11 @@ def test_source_folder_must_exist(tmp_path: Path) -> None:
         open_store(str(tmp_path / "file"), NONE)
 
 
+def test_no_address_says_where_to_give_one() -> None:
+    with pytest.raises(ConfigError, match="got nothing; give --output URL"):
+        open_store(" ", S3Settings())
+
+
 def test_output_folder_is_made(tmp_path: Path) -> None:
     open_store(str(tmp_path / "a" / "b"), NONE, create=True)
     assert (tmp_path / "a" / "b").is_dir()

@@ -26,6 +26,8 @@ _MAX_SIDE, _MAX_PIXELS = 32768, 16384 * 16384
 
 #: What libavif says of files that are whole, but not for it.
 _NOT_FOR_LIBAVIF = ("Not implemented", "No codec available", "Unsupported depth")
+#: Pictures made of others, of which it knows only grids.
+_DERIVED = {b"iden", b"iovl"}
 
 
 def read_header(data: bytes, name: str, fmt: str) -> Header:
@@ -63,7 +65,8 @@ def decode_avif(
     try:
         decoded = imagecodecs.avif_decode(_still(data, blocks))
     except imagecodecs.AvifError as exc:
-        if any(known in str(exc) for known in _NOT_FOR_LIBAVIF):
+        derived = "Primary item not found" in str(exc) and not _DERIVED.isdisjoint(items.kinds.values())
+        if derived or any(known in str(exc) for known in _NOT_FOR_LIBAVIF):
             raise UnsupportedFormat(
                 f"{name}: this AVIF is of a kind that its decoder does not know ({exc}); convert it to PNG"
             ) from exc
@@ -76,6 +79,8 @@ def decode_avif(
     if pixels.dtype == np.uint16:
         pixels = full_range(pixels, header.bit_depth)
     notes = list(meta.notes)
+    if rest := len(data) - max(end for _, (_, end) in iso_boxes(data, 0, len(data), name, loose_end=True)):
+        notes.append(f"{rest} bytes at the end of the AVIF make up no box: its picture is complete")
     pixels = _transformed(pixels, items.properties, notes)
     exif = xmp = None
     try:
@@ -89,7 +94,8 @@ def decode_avif(
 
 
 def _items(data: bytes, name: str, fmt: str) -> Items:
-    boxes = dict(iso_boxes(data, 0, len(data), name))
+    # The decoders know whether what is cut off at the end belongs to the picture.
+    boxes = dict(iso_boxes(data, 0, len(data), name, loose_end=True))
     if b"meta" in boxes:
         return read_items(data, boxes[b"meta"], name)
     if b"moov" in boxes:
@@ -128,7 +134,8 @@ def _frames(data: bytes, name: str) -> int:
     """Samples of the longest track (``stsz``), 1 for a still picture."""
     frames, todo = 1, [(0, len(data))]
     while todo:
-        for kind, (start, end) in iso_boxes(data, *todo.pop(), name):
+        place = todo.pop()
+        for kind, (start, end) in iso_boxes(data, *place, name, loose_end=not place[0]):
             if kind in _CONTAINERS:
                 todo.append((start, end))
             elif kind == b"stsz" and end - start >= 12:

@@ -21,6 +21,8 @@ from imgpipe.images.container import damaged
 from imgpipe.images.formats.jpeg_stream import Stream, take_apart
 
 _Space = Literal["GRAY", "RGB", "CMYK"]
+#: Line feeds that a file has at least, each behind a carriage return, to be taken for one sent as a text.
+_LINES = 4
 _SPACES: dict[int, _Space] = {1: "GRAY", 4: "CMYK"}
 #: jerror.h's JWRN_EXTRANEOUS_DATA.
 _LEFT_OVER = re.compile(r"(\d+) extraneous bytes before marker")
@@ -67,6 +69,9 @@ def decode_jpeg(data: bytes, name: str) -> tuple[npt.NDArray[np.uint8], str, tup
                 raise _damage(name, str(still)) from still
             stream.notes += [f"{before} bytes before restart markers or between scans"] if before else []
             stream.notes += [f"{behind} bytes behind the picture"] if behind else []
+    lines = data.count(b"\n")
+    if stream.notes and lines >= _LINES and lines == data.count(b"\r\n"):
+        raise damaged(name, "each byte 0A of the JPEG has a 0D before it, as when a file is sent as a text")
     if zeros := stream.unlikely_zeros():
         doubts.append(f"the JPEG's data ends in {zeros} zero bytes: its last pixels may be lost")
     notes = *(f"harmless oddity in the JPEG: {note}" for note in stream.notes), *doubts

@@ -218,6 +218,7 @@ def test_a_grid_without_its_own_depth_has_that_of_its_tiles() -> None:
         ("huge", LimitExceeded, "32768 px a side"),
         ("no picture", UnsupportedFormat, "only a sequence"),
         ("cut", DecodeError, "incomplete or damaged"),
+        ("derived", UnsupportedFormat, "convert it to PNG"),
     ],
 )
 def test_what_is_refused_says_why(changed: str, error: type[ImageError], words: str) -> None:
@@ -228,6 +229,8 @@ def test_what_is_refused_says_why(changed: str, error: type[ImageError], words: 
         data = avif_files.joined(
             [(k, b) for k, b in avif_files.boxes(data) if k != b"meta"] + [(b"moov", b"")]
         )
+    elif changed == "derived":
+        data = data.replace(b"\0\0av01", b"\0\0iden")
     else:
         data = data[:-30]
     with pytest.raises(error, match=words):
@@ -255,3 +258,20 @@ def test_the_same_metadata_again_and_again_takes_no_memory() -> None:
     decoded = _read(bomb)
     assert decoded.exif is None
     assert any("EXIF and XMP of the AVIF not carried" in note for note in decoded.notes)
+
+
+@pytest.mark.parametrize("behind", [b"a trailer of some program", b"\0", bytes(5)])
+def test_bytes_behind_the_last_box_are_noted(behind: bytes) -> None:
+    data = avif_files.pillow_avif(avif_files.coordinates())
+    decoded = _read(data + behind)
+    np.testing.assert_array_equal(decoded.pixels, _read(data).pixels)
+    assert decoded.notes == (
+        f"{len(behind)} bytes at the end of the AVIF make up no box: its picture is complete",
+    )
+
+
+def test_metadata_cut_off_behind_the_pixels_costs_only_itself() -> None:
+    whole = avif_files.pillow_avif(avif_files.coordinates(), xmp=b"<x:xmpmeta xmlns:x='adobe:ns:meta/'/>")
+    decoded = _read(avif_files.metadata_behind_pixels(whole)[:-5])
+    np.testing.assert_array_equal(decoded.pixels, _read(whole).pixels)
+    assert "EXIF and XMP of the AVIF not carried" in decoded.notes[1]

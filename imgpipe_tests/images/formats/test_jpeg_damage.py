@@ -39,6 +39,13 @@ def test_a_piece_cut_out_of_the_middle_is_refused(progressive: bool) -> None:
         decode(cut, name="a.jpg", limits=LimitSettings())
 
 
+@pytest.mark.parametrize("progressive", [False, True])
+def test_a_file_that_was_sent_as_a_text_is_refused(progressive: bool) -> None:
+    data = _jpeg(progressive=progressive).replace(b"\n", b"\r\n")
+    with pytest.raises(DecodeError, match=r"a\.jpg: .* damaged"):
+        decode(data, name="a.jpg", limits=LimitSettings())
+
+
 def test_bytes_left_over_before_the_end_are_noted() -> None:
     data = _jpeg()
     image = decode(data[:-2] + bytes(12) + data[-2:], name="a.jpg", limits=LimitSettings())
