@@ -21,7 +21,6 @@ PAGE = (Path(__file__).resolve().parents[2] / "docs" / "configuration-names.md")
 VALUES: dict[str, Any] = {
     "actions": ("fix_artifacts", "rembg"),
     "rembg.model": "u2net",
-    "rembg.alpha_matting": False,
     "rembg.foreground_threshold": 250,
     "rembg.background_threshold": 20,
     "rembg.erode_size": 10,
