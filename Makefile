@@ -9,7 +9,7 @@ BENCHMARKS := fixing image_codecs matting upscaling cpu_runtimes quality scale o
 comma := ,
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test slow test-avx2 ui check image-check bench format fuzz clean
+.PHONY: help demo test slow test-avx2 ui check image-check bench gpu format fuzz clean
 
 help: ## what there is to make
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | sort
@@ -47,6 +47,9 @@ format: $(VENV)/.dev ## rewrite files in the project's style
 
 bench: $(VENV)/.dev ## benchmarks at a small size; their help tells more
 	@for name in $(BENCHMARKS); do echo "== $$name"; $(BIN)/python benchmarks/$$name.py --quick --output /dev/null || exit 1; done
+
+gpu: $(VENV)/bin/python ## the first hour with a GPU: what loads, tests, speed, memory; needs the extra `gpu` installed
+	$(BIN)/python benchmarks/gpu.py
 
 fuzz: $(VENV)/.dev ## ten minutes of damaged files through the decoder
 	$(BIN)/python scripts/fuzz_decode.py --seconds 600

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import shutil
 import statistics
 import sys
 import time
@@ -41,13 +42,34 @@ def slug(*parts: object) -> str:
     return "-".join("".join(sign.lower() if sign.isalnum() else " " for sign in text).split())
 
 
-def keep(results: dict[str, Any], benchmark: str, where: str, output: Path | None = None) -> Path:
-    """Write ``results`` as JSON into ``output``, or into ``results/<benchmark>-<where>.json`` without one."""
+def keep(
+    results: dict[str, Any], benchmark: str, where: str, output: Path | None = None, *, quiet: bool = False
+) -> Path:
+    """Write ``results`` as JSON into ``output``, or into ``results/<benchmark>-<where>.json`` without one.
+
+    ``quiet``: more is to come, and will be kept in the same place.
+    """
     path = output or RESULTS / f"{benchmark}-{where}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    print(f"\nkept in {path}")
+    if not quiet:
+        print(f"\nkept in {path}")
     return path
+
+
+def tried(measure: Callable[[], Any]) -> Any:
+    """What ``measure`` gives; where it fails its error instead: one failure costs one row."""
+    try:
+        return measure()
+    except Exception as exc:
+        failed = f"{type(exc).__name__}: {(str(exc).strip().splitlines() or ['no message'])[0][:300]}"
+        print(f"  failed: {failed}", file=sys.stderr)
+        return {"failed": failed}
+
+
+def compiler() -> str:
+    """The C compiler that torch.compile takes, or nothing."""
+    return next(filter(None, map(shutil.which, (os.environ.get("CC") or "cc", "gcc", "clang"))), "") or ""
 
 
 def median_seconds(call: Callable[[], object], repeat: int) -> float:

@@ -6,8 +6,9 @@
     python benchmarks/matting.py --only solver                the equations' solver against pymatting's
     python benchmarks/matting.py --only classical             the backend without weights, ten seeds
 
-Parts: ``errors`` (alpha, colours), ``cost`` (seconds and peak memory of large pictures), ``solver``,
-``classical``. The cases are those of ``mattes/cases.py``; those with the real picture need ``../shared``.
+Parts: ``errors`` (alpha, colours), ``cost`` (seconds and peak memory of large pictures), ``real`` (the stage
+on real masks, on one and two threads), ``solver``, ``classical``. The cases are those of ``mattes/cases.py``;
+those with the real picture need ``../shared``.
 Results are printed and kept as JSON, one file per machine.
 """
 
@@ -21,10 +22,10 @@ import cv2
 import machine
 import numpy as np
 import pymatting
-from mattes import classical, cost, errors, solver
+from mattes import classical, cost, errors, real, solver
 from mattes.cases import subject_names
 
-PARTS = ("errors", "cost", "solver", "classical")
+PARTS = ("errors", "cost", "real", "solver", "classical")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -49,6 +50,11 @@ def main(arguments: list[str] | None = None) -> int:
         results["cost"] = {
             options.large: cost.measure(options.large, options.repeat, subjects, options.quick)
         }
+    if "real" in options.only:
+        print(f"\nreal masks, {options.large} x {options.large}, {options.repeat} turns")
+        results["real"] = real.measure(
+            options.large, options.masks, options.repeat, 1 if options.quick else 3
+        )
     if "solver" in options.only:
         results["solver"] = solver.measure(options.solver_size, subjects[:1] if options.quick else subjects)
     if "classical" in options.only:
@@ -65,6 +71,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--repeat", type=int, default=2, help="turns at cost; the best counts")
     parser.add_argument("--solver-size", type=int, default=256, help="edge of the solver's cases, px")
     parser.add_argument("--seeds", type=int, default=10, help="seeds of drawings for the classical backend")
+    parser.add_argument("--masks", type=Path, help="folder of more real masks, see mattes/real.py")
     parser.add_argument("--only", nargs="+", default=list(PARTS), choices=PARTS, help="these parts alone")
     parser.add_argument("--quick", action="store_true", help="two subjects, tiny sizes, one turn")
     parser.add_argument("--output", type=Path, help="JSON file; default: benchmarks/results/")

@@ -23,7 +23,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -74,22 +74,33 @@ def main(arguments: list[str] | None = None) -> int:
         results: dict[str, Any] = {"machine": _machine(device), "pictures": len(real)}
         for name, path in networks.items():
             print(f"\n{name}")
-            is_6b = name == "anime-6b"
-            sizes, some = (options.rrdb_sizes, real[:RRDB_PICTURES]) if is_6b else (options.sizes, real)
-            results[name] = {
-                "exact": _exactness(path, options, device, some),
-                "precision": _precision(path, options, device, some),
-                "speed": [_speed(name, path, size, options, device, real) for size in sizes],
-                "memory": {"skipped": "animevideov3 only"} if is_6b else _memory(path, options),
-            }
-            if options.gpu_sizes:
-                results[name]["batches"] = upscaling_gpu.batches(name, path, options, device, real)
-            if options.stage_images:
-                results[name]["stage"] = upscaling_gpu.stage(path, options, real)
+            rows = results[name] = {"speed": [], "batches": []}
+            for part, measure in _parts(name, path, options, device, real):
+                row = machine.tried(measure)
+                rows[part] = [*rows[part], row] if part in ("speed", "batches") else row
+                machine.keep(results, "upscaling", _where(device), options.output, quiet=True)
         print("\nquality")
-        results["quality"] = _quality(networks["animevideov3"], options, device, real)
+        quality = partial(_quality, networks["animevideov3"], options, device, real)
+        results["quality"] = machine.tried(quality)
     machine.keep(results, "upscaling", _where(device), options.output)
     return 0
+
+
+def _parts(
+    name: str, path: Path, options: argparse.Namespace, device: str, real: Sequence[Pixels]
+) -> Iterator[tuple[str, Callable[[], Any]]]:
+    """What is measured of one network, in order; one of speed and batches for each size."""
+    is_6b = name == "anime-6b"
+    sizes, some = (options.rrdb_sizes, real[:RRDB_PICTURES]) if is_6b else (options.sizes, real)
+    yield "exact", partial(_exactness, path, options, device, some)
+    yield "precision", partial(_precision, path, options, device, some)
+    for size in sizes:
+        yield "speed", partial(_speed, name, path, size, options, device, real)
+    yield "memory", (lambda: {"skipped": "animevideov3 only"}) if is_6b else partial(_memory, path, options)
+    for edge in options.gpu_sizes:
+        yield "batches", partial(upscaling_gpu.batches, name, path, options, device, real, edge)
+    if options.stage_images:
+        yield "stage", partial(upscaling_gpu.stage, path, options, real)
 
 
 def _options(arguments: list[str] | None) -> argparse.Namespace:
@@ -207,21 +218,26 @@ def _speed(
             skipped[f"RealESRGANer tile {tile}"] = contender
         else:
             calls[f"RealESRGANer tile {tile}"] = partial(contender, pixels)
-    best = in_turns(calls, options.rounds)
+    best = in_turns(calls, options.rounds, skipped)
     rates: dict[str, float] = {}
     for (precision, edge), flops in product_flop.items():
-        rates[precision] = max(rates.get(precision, 0.0), flops / best[f"{MATRIX} {precision} {edge}"])
+        seconds = best.get(f"{MATRIX} {precision} {edge}", float("inf"))
+        rates[precision] = max(rates.get(precision, 0.0), flops / seconds)
     theirs = min((best[label] for label in best if label.startswith("RealESRGANer")), default=None)
     rows: dict[str, Any] = {"size": size, "skipped": skipped}
     rows |= {f"{MATRIX} {precision}": {"gflops": rate / 1e9} for precision, rate in rates.items()}
     for label, model in used.items():
+        if label not in best:
+            continue
         seconds = best[label]
         rows[label] = {
             "precision": model.precision,
             "runtime": forms[label],
             "seconds": seconds,
             "gflops": flop / seconds / 1e9,  # of direct convolutions, however it was computed
-            "share_of_matrix_product": flop / seconds / rates[model.precision],
+            "share_of_matrix_product": flop / seconds / rates[model.precision]
+            if rates[model.precision]
+            else None,
             "times_realesrganer": None if theirs is None else theirs / seconds,
         }
     for label, seconds in best.items():
@@ -320,6 +336,7 @@ def _machine(device: str) -> dict[str, Any]:
         threads=torch.get_num_threads(),
         device=torch.cuda.get_device_name() if device == "cuda" else "cpu",
         torch=torch.__version__,
+        compiler=machine.compiler(),
     )
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import machine
 import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
@@ -151,14 +152,22 @@ def _drawn(width: int, height: int) -> Pixels:
     return pixels
 
 
-def in_turns(calls: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, float]:
-    """Best seconds of each, one call of each per round after a first one that is not counted."""
+def in_turns(
+    calls: Mapping[str, Callable[[], object]], rounds: int, skipped: dict[str, str] | None = None
+) -> dict[str, float]:
+    """Best seconds of each, one call of each per round after a first one that is not counted.
+
+    One that fails has none, and what it said goes into ``skipped``; without that the error goes on.
+    """
     best = dict.fromkeys(calls, float("inf"))
     for turn in range(rounds + 1):
-        for name, call in calls.items():
+        for name in list(best):
             begin = time.perf_counter()
-            call()
-            if turn:
+            done = calls[name]() if skipped is None else machine.tried(calls[name])
+            if skipped is not None and isinstance(done, dict) and "failed" in done:
+                skipped[name] = str(done["failed"])
+                del best[name]
+            elif turn:
                 best[name] = min(best[name], time.perf_counter() - begin)
     return best
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import machine
 import numpy as np
 import torch
 from upscaling_contenders import (
@@ -34,7 +35,6 @@ from upscaling_contenders import (
 from imgpipe.config import Settings
 from imgpipe.engines.local import run_items
 from imgpipe.engines.work import ObjectRef, WorkItem
-from imgpipe.inference.device import resolve_precision
 from imgpipe.records import ImageRow, Status
 from imgpipe.stages.upscale import UpscaleStage
 from imgpipe.storage.opening import open_store
@@ -43,36 +43,38 @@ from imgpipe.upscaling.quantising_network import QuantisingNetwork
 
 
 def batches(
-    name: str, path: Path, options: argparse.Namespace, device: str, real: Sequence[Pixels]
-) -> list[dict[str, Any]]:
-    """Square sources: the network in batches, one picture from end to end, RealESRGANer at tile 512."""
-    precision = resolve_precision("auto", device)
-    rows = []
-    for edge in options.gpu_sizes:
-        pixels = picture(edge, edge, real)
-        upscaler = ours(path, device, tile_size=0)
-        network = upscaler._loaded.network
-        window = pixels.astype(np.float32)[None] / np.float32(255)
-        product, product_flop = matrix_product(
-            precision, device, matrix_edges(device)[-1], once=options.quick
-        )
-        calls: dict[str, Callable[[], object]] = {
-            "matrix product": product,
-            "ours, one picture": partial(enlarger(upscaler), pixels),
-        }
-        for batch in options.batches:
-            windows = np.repeat(window, batch, axis=0)
-            calls[f"ours, network, batch {batch}"] = partial(_run_all, network, windows)
-            if options.compile and isinstance(network, QuantisingNetwork):
-                label = f"torch.compile, {options.compile}, batch {batch}"
+    name: str, path: Path, options: argparse.Namespace, device: str, real: Sequence[Pixels], edge: int
+) -> dict[str, Any]:
+    """A square source: the network in batches, one picture from end to end, RealESRGANer at tile 512."""
+    pixels = picture(edge, edge, real)
+    upscaler = ours(path, device, tile_size=0)
+    network = upscaler._loaded.network
+    window = pixels.astype(np.float32)[None] / np.float32(255)
+    product, product_flop = matrix_product(
+        network.precision, device, matrix_edges(device)[-1], once=options.quick
+    )
+    skipped: dict[str, str] = {}
+    calls: dict[str, Callable[[], object]] = {
+        "matrix product": product,
+        "ours, one picture": partial(enlarger(upscaler), pixels),
+    }
+    for batch in options.batches:
+        windows = np.repeat(window, batch, axis=0)
+        calls[f"ours, network, batch {batch}"] = partial(_run_all, network, windows)
+        if options.compile and isinstance(network, QuantisingNetwork):
+            label = f"torch.compile, {options.compile}, batch {batch}"
+            if machine.compiler():
                 calls[label] = _compiled_network(network, windows, options.compile)
-        theirs = realesrganer(name, path, 512, device)
-        if not isinstance(theirs, str):
-            calls["RealESRGANer tile 512"] = partial(theirs, pixels)
-        best = in_turns(calls, options.rounds)
-        rows.append(_batch_row(name, edge, best, product_flop / best.pop("matrix product")))
-        print(f"  {edge}^2: {rows[-1]}")
-    return rows
+            else:
+                skipped[label] = "torch.compile needs a C compiler: none of cc, gcc and clang is here"
+    theirs = realesrganer(name, path, 512, device)
+    if not isinstance(theirs, str):
+        calls["RealESRGANer tile 512"] = partial(theirs, pixels)
+    best = in_turns(calls, options.rounds, skipped)
+    rate = product_flop / best.pop("matrix product", float("inf"))
+    row = {"precision": network.precision, "skipped": skipped, **_batch_row(name, edge, best, rate)}
+    print(f"  {edge}^2: {row}")
+    return row
 
 
 def _compiled_network(network: QuantisingNetwork, windows: Floats, mode: str) -> Callable[[], None]:
@@ -107,7 +109,7 @@ def _batch_row(name: str, edge: int, best: dict[str, float], rate: float) -> dic
         count = int(label.rsplit(" ", 1)[1]) if "batch" in label else 1
         row[label] = {
             "images_per_second": count / seconds,
-            "share_of_matrix_product": flop * count / seconds / rate,
+            "share_of_matrix_product": flop * count / seconds / rate if rate else None,
             "times_realesrganer": None if theirs is None else theirs * count / seconds,
         }
     return row
@@ -161,12 +163,14 @@ def _item(key: str, source: Any, chosen: Settings) -> WorkItem:
 
 @contextmanager
 def _gpu_busy() -> Any:
-    """Samples of the driver's utilization, percent, ten a second; empty where there is no such tool."""
+    """Samples of the utilization of this process's GPU, percent, ten a second; empty without the tool."""
     samples: list[float] = []
     if shutil.which("nvidia-smi") is None:
         yield samples
         return
-    command = ["nvidia-smi", "--query-gpu=utilization.gpu", "--format=csv,noheader,nounits", "-lms", "100"]
+    chosen = f"GPU-{torch.cuda.get_device_properties().uuid}" if torch.cuda.is_available() else "0"
+    command = ["nvidia-smi", "-i", chosen, "-lms", "100"]
+    command += ["--query-gpu=utilization.gpu", "--format=csv,noheader,nounits"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
     def read() -> None:

@@ -164,10 +164,13 @@ def found_file_naming_others() -> Path | None:
     return _FOUND if any(names_relative_file(key, value, Path()) for key, value in pairs) else None
 
 
-def load_settings(overrides: Mapping[str, Any] | None = None, *, config: Path | None = None) -> Settings:
+def load_settings(
+    overrides: Mapping[str, Any] | None = None, *, config: Path | None = None, folder: Path | None = None
+) -> Settings:
     """All settings from overrides, environment and file; raises :class:`ConfigError` naming the key.
 
-    ``overrides`` may use dotted keys and aliases. ``config`` replaces the searched-for file.
+    ``overrides`` may use dotted keys and aliases. ``config`` replaces the searched-for file. ``folder``: what
+    relative paths are put below where ``IMGPIPE_FOLDER`` is not set; without it they stay as they are.
     """
     _refuse_unknown_environment()
     if config is not None and not config.is_file():
@@ -180,7 +183,7 @@ def load_settings(overrides: Mapping[str, Any] | None = None, *, config: Path | 
             expand_names(_environment()),
             expand_names(overrides or {}),
         )
-        return Settings(**from_folder(functools.reduce(_merged, layers)))
+        return Settings(**from_folder(functools.reduce(_merged, layers), folder))
     except ValidationError as exc:
         raise ConfigError(_explain(exc)) from exc
     except SettingsError as exc:

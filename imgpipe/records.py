@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any, Literal
 
@@ -76,14 +76,7 @@ class ModelUse:
     fallback_reason: str = ""
 
     def as_dict(self) -> dict[str, str]:
-        return {
-            "name": self.name,
-            "backend": self.backend,
-            "sha256": self.sha256,
-            "precision": self.precision,
-            "device": self.device,
-            "fallback_reason": self.fallback_reason,
-        }
+        return asdict(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +138,11 @@ class ImageRow:
         """All steps of the engine; a stage's own steps are parts of ``compute``."""
         steps = ("read", "decode", "compute", "encode", "write")
         return float(sum(self.seconds.get(step, 0.0) for step in steps))
+
+    @property
+    def why(self) -> str:
+        """Why it has its status, in words: the error, or the reasons."""
+        return f"{self.error_class}: {self.error_message}" if self.error_class else "; ".join(self.reasons)
 
     @property
     def files(self) -> Mapping[str, str]:

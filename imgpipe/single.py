@@ -1,11 +1,11 @@
-"""Processes one picture through all stages in memory, without Dagster, for ``imgpipe image``."""
+"""Processes one picture through all stages in memory, for ``imgpipe image`` and the worker."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ from imgpipe.config import Settings
 from imgpipe.engines.local import run_items
 from imgpipe.engines.review import with_document
 from imgpipe.engines.reviewing import reviews_of
+from imgpipe.engines.shard import RowListener, ignore_row
 from imgpipe.engines.work import ObjectRef, WorkItem
 from imgpipe.errors import ConfigError, EncodeError
 from imgpipe.images.decoder import source_decoder
@@ -35,12 +36,23 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Processed:
-    """``data`` is ``None`` where a stage rejected the picture or failed; the last row says why."""
+    """``rows``: by asset, up to the one that rejected the picture or failed. ``output``: all files."""
 
     rows: Mapping[str, ImageRow]
-    data: bytes | None = None
-    document: dict[str, Any] = field(default_factory=dict)
-    image_size: tuple[int, int] = (0, 0)
+    output: MemoryStore
+
+    @property
+    def data(self) -> bytes | None:
+        """The result's file; ``None`` where a stage rejected the picture or failed: the last row says why."""
+        if QUALITY not in self.rows or self.last.status is Status.ERROR:
+            return None
+        return self.output.read(list(self.rows.values())[-2].output_key)
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """quality.json's object, where there is a result."""
+        document: dict[str, Any] = json.loads(self.output.read(self.last.output_key))
+        return document
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -52,52 +64,61 @@ class Processed:
     def last(self) -> ImageRow:
         return list(self.rows.values())[-1]
 
-    @property
-    def status(self) -> Status:
-        return self.last.status
+
+def process(
+    data: bytes, name: str, settings: Settings, encoding: str = "", on_row: RowListener = ignore_row
+) -> Processed:
+    """Run the configured actions on the file of a picture; score and review what is returned.
+
+    ``name``: what messages and quality.json call it. ``encoding``: PNG, WEBP, JPEG or TIFF, in which the
+    result is scored and returned; without one as the last action wrote it. An error of ``on_row`` ends it.
+    """
+    require_reviewer(settings.review)
+    store = MemoryStore(shown=name)
+    store.write("source", data)
+    refs = {RAW: ObjectRef(store, "source", settings.limits)}
+    make = partial(run_items, workers=settings.workers, isolation=settings.isolation)
+    own, rows = settings.limits.for_own_files(), dict[str, ImageRow]()
+    for step in steps(settings):
+        if step.asset == QUALITY and encoding and list(rows.values())[-1].format != encoding:
+            rows = _reencode(store, rows, encoding, settings)
+        inputs = {role: refs[asset] for role, asset in step.roles}
+        # No result is reused between calls: rows have no hash.
+        base = ImageRow(name, Path(name).stem, "", Status.OK)
+        item = WorkItem(base, inputs, rows, partial(step.key, "single", "00000", "image"), lambda *_: "")
+        (row,) = make(build_stage(step, settings), step.asset, [item], store)
+        on_row(step.asset, "", row, True)
+        if step.asset == QUALITY and row.status is not Status.ERROR:
+            row = _reviewed(row, rows, store, settings)
+        rows = {**rows, step.asset: row}
+        if row.status is Status.ERROR or (row.status is Status.REJECTED and step.asset != QUALITY):
+            break
+        refs.setdefault(step.asset, ObjectRef(store, row.output_key, own, own=True))
+    return Processed(rows, store)
 
 
 def process_file(path: Path, settings: Settings, encoding: str, *, shown: bool = False) -> Processed:
-    """Run the configured actions on one file and score what is returned.
+    """:func:`process` a file.
 
-    ``encoding``: PNG, WEBP, JPEG or TIFF; the scores are computed on the file in this format. ``shown``: the
-    result goes through :func:`shown_as` first, so PNG is returned and scored. Raises :class:`ConfigError`
-    where the file does not exist or the format cannot hold its result, before any network runs, and the
-    errors that stop a whole run.
+    ``shown``: the result goes through :func:`shown_as` before it is written as ``encoding``, so PNG is
+    returned and scored. Raises :class:`ConfigError` where the file does not exist or the format cannot hold
+    its result, before any network runs, and the errors that stop a whole run.
     """
-    require_reviewer(settings.review)
     asked, encoding = encoding, "PNG" if shown else encoding
     if encoding == "JPEG" and any(step.asset == MATTED for step in steps(settings)):
         raise ConfigError(
             "expected a format with transparency for a cutout, got JPEG; give --background or --only-mask, "
             "or write PNG, WEBP or TIFF"
         )
-    store = MemoryStore(shown=str(path))
-    store.write(path.name, _read_file(path))
-    rows: dict[str, ImageRow] = {}
-    keys = {RAW: path.name}
-    for step in steps(settings):
-        if step.asset == QUALITY and list(rows.values())[-1].format != encoding:
-            rows = _reencode(store, rows, encoding, settings)
-        refs = {role: _ref(store, keys[asset], asset, settings) for role, asset in step.roles}
-        base = ImageRow(str(path), path.stem, "", Status.OK)
-        item = WorkItem(base, refs, rows, partial(step.key, "single", "00000", "image"), _no_hash)
-        stage = build_stage(step, settings)
-        row = run_items(stage, step.asset, [item], store, workers=1, isolation=settings.isolation)[0]
-        if step.asset == QUALITY and row.status is not Status.ERROR:
-            row = _reviewed(row, rows, store, settings)
-        rows = {**rows, step.asset: row}
-        if row.status is Status.ERROR or (row.status is Status.REJECTED and step.asset != QUALITY):
-            return Processed(rows)
-        if step.asset == RAW:
+    data = _read_file(path)
+
+    def check(asset: str, shard: str, row: ImageRow, computed: bool) -> None:
+        if asset == RAW and row.status is Status.OK:
             _check_size(row, asked, settings)
             if encoding == "JPEG":
-                _check_opaque(store, row, settings)
-        else:
-            keys[step.asset] = row.output_key
-    final = list(rows.values())[-2]
-    document = json.loads(store.read(rows[QUALITY].output_key))
-    return Processed(rows, store.read(final.output_key), document, (final.width, final.height))
+                _check_opaque(data, row, settings)
+
+    return process(data, str(path), settings, encoding, check)
 
 
 def score_files(source: Path, result: Path, settings: Settings) -> tuple[dict[str, Any], bytes]:
@@ -139,6 +160,7 @@ def shown_as(
     ``background``: ``#rrggbb`` or the path of a picture; raises :class:`ConfigError` for anything else.
     """
     from imgpipe.images.decode import decode
+    from imgpipe.images.encode import encode_fitting
     from imgpipe.matting.compose import composite_on, mask_of
 
     picture = decode(data, name="the result", limits=settings.limits.for_own_files())
@@ -150,7 +172,7 @@ def shown_as(
         decoder = source_decoder(settings.isolation, 1)
         behind = decoder.decode(_read_file(Path(background)), name=background, limits=settings.limits)
         picture = composite_on(picture, behind)
-    data, notes = _encoded(picture, encoding)
+    data, notes = encode_fitting(picture, encoding)
     return data, (*picture.notes, *notes)
 
 
@@ -189,7 +211,7 @@ def _reviewed(
     row: ImageRow, rows: Mapping[str, ImageRow], store: MemoryStore, settings: Settings
 ) -> ImageRow:
     """The quality row and its quality.json with the configured reviewer's verdict."""
-    reader = PictureReader(store, store, settings.limits, settings.isolation, 1)
+    reader = PictureReader(store, store, settings.limits, settings.isolation, settings.workers)
     upstream = {asset: {before.image_id: before} for asset, before in rows.items()}
     reviews = reviews_of(settings, reader, {row.image_id: row}, upstream, Decisions())
     reviewed = with_review(row, reviews.get(row.image_id), QUALITY)
@@ -200,13 +222,14 @@ def _reencode(
     store: MemoryStore, rows: Mapping[str, ImageRow], encoding: str, settings: Settings
 ) -> dict[str, ImageRow]:
     from imgpipe.images.decode import decode
+    from imgpipe.images.encode import encode_fitting
 
     asset, row = list(rows.items())[-1]
     picture: Image = decode(
         store.read(row.output_key), name=row.source_key, limits=settings.limits.for_own_files()
     )
     try:
-        data, notes = _encoded(picture, encoding)
+        data, notes = encode_fitting(picture, encoding)
     except EncodeError as exc:
         raise EncodeError(f"{row.source_key}: {exc}") from exc
     store.write(row.output_key, data, overwrite=True)
@@ -218,36 +241,6 @@ def _reencode(
         reasons=row.reasons + notes,
     )
     return {**rows, asset: changed}
-
-
-def _encoded(picture: Image, encoding: str) -> tuple[bytes, tuple[str, ...]]:
-    """The file, and what of the picture the format cannot hold: 16 bits, alpha that hides nothing, blocks of
-    metadata that are too long, a profile for grey."""
-    from imgpipe.images.colour import to_8_bit, to_srgb
-    from imgpipe.images.encode import JPEG_SEGMENT_BYTES, encode
-    from imgpipe.images.metadata import icc_space
-
-    notes: tuple[str, ...] = ()
-    if encoding == "WEBP" and icc_space(picture.icc) == "GRAY":
-        picture = replace(to_srgb(picture), icc=None)
-        notes = ("shown in sRGB: WEBP holds no profile for grey; write PNG or TIFF to keep it",)
-    if encoding == "JPEG":
-        exif, xmp = (
-            block if len(block or b"") <= JPEG_SEGMENT_BYTES else None
-            for block in (picture.exif, picture.xmp)
-        )
-        for name, had, kept in (("EXIF", picture.exif, exif), ("XMP", picture.xmp, xmp)):
-            if had and not kept:
-                notes = (*notes, f"{name} of {len(had)} bytes left out: JPEG holds {JPEG_SEGMENT_BYTES}")
-        picture = replace(picture, exif=exif, xmp=xmp)
-    if encoding in ("JPEG", "WEBP") and picture.bit_depth > 8:
-        picture = replace(picture, pixels=to_8_bit(picture.pixels))
-        reduced = f"16 bits per channel reduced to 8: {encoding} has no more; write PNG or TIFF to keep them"
-        notes = (*notes, reduced)
-    if encoding == "JPEG" and picture.alpha is not None and (picture.alpha == picture.max_value).all():
-        picture = replace(picture, pixels=picture.colour.copy())
-        notes = (*notes, "alpha left out, which was opaque throughout: JPEG has none")
-    return encode(picture, format=encoding), notes
 
 
 def _check_size(row: ImageRow, encoding: str, settings: Settings) -> None:
@@ -270,26 +263,17 @@ def _check_size(row: ImageRow, encoding: str, settings: Settings) -> None:
         )
 
 
-def _check_opaque(store: MemoryStore, row: ImageRow, settings: Settings) -> None:
+def _check_opaque(data: bytes, row: ImageRow, settings: Settings) -> None:
     """Raise :class:`ConfigError` where a picture for a JPEG has an alpha that hides something."""
     if row.details["channels"] not in (2, 4):
         return
-    decoder = source_decoder(settings.isolation, 1)
-    picture = decoder.decode(store.read(row.output_key), name=row.source_key, limits=settings.limits)
+    decoder = source_decoder(settings.isolation, settings.workers)
+    picture = decoder.decode(data, name=row.source_key, limits=settings.limits)
     if picture.alpha is not None and not (picture.alpha == picture.max_value).all():
         raise ConfigError(
             f"{row.source_key}: expected a picture without transparency for a JPEG; give --background or "
             "--only-mask, or write PNG, WEBP or TIFF"
         )
-
-
-def _ref(store: MemoryStore, key: str, asset: str, settings: Settings) -> ObjectRef:
-    own = asset != RAW
-    return ObjectRef(store, key, settings.limits.for_own_files() if own else settings.limits, own=own)
-
-
-def _no_hash(digests: Mapping[str, str], source_format: str) -> str:
-    return ""  # No result is reused between calls.
 
 
 def _read_file(path: Path) -> bytes:

@@ -18,11 +18,11 @@ from imgpipe.config import Settings, load_settings
 from imgpipe.engines.shard import RowListener, ignore_row
 from imgpipe.errors import ImgpipeError
 from imgpipe.jobs.book import JobBook, open_book
+from imgpipe.jobs.job import answer
 from imgpipe.jobs.request import NAME, read_order, said
 from imgpipe.records import ImageRow
+from imgpipe.single import process
 from imgpipe.stages.catalogue import QUALITY
-from imgpipe.storage.memory import MemoryStore
-from imgpipe.storage.opening import Stores
 
 
 def handler(job: Mapping[str, Any], on_row: RowListener = ignore_row) -> dict[str, Any]:
@@ -32,18 +32,20 @@ def handler(job: Mapping[str, Any], on_row: RowListener = ignore_row) -> dict[st
     ``{"error": ...}``. A picture that the checks reject is returned, with its verdict in ``quality``.
     """
     try:
-        order = read_order(job.get("input"), _settings())
-        book = _stored() if _settings().output else JobBook(_in_memory(), _settings())
-        accepted = book.add(order)
-        book.run(accepted, on_row)
-        answer = book.answer(accepted)
-        if "error" in answer:
-            return answer
-        picture = book.picture(accepted)
-        if _settings().output:
-            return {"output_url": picture.address, **answer}
-        data = base64.b64encode(book.read(accepted, picture.name)).decode()
-        return {"image_base64": data, **answer}
+        base = _settings()
+        order = read_order(job.get("input"), base)
+        if not base.output:
+            done = process(order.data, NAME, order.settings, on_row=on_row)
+            answered = answer(order.settings.actions, done.rows, done.output, base)
+            if done.data is not None:
+                answered["image_base64"] = base64.b64encode(done.data).decode()
+            return answered
+        accepted = _stored().add(order)
+        _stored().run(accepted, on_row)
+        answered = _stored().answer(accepted)
+        if "error" not in answered:
+            answered["output_url"] = _stored().picture(accepted).address
+        return answered
     except ImgpipeError as exc:
         return {"error": said(exc, _settings())}
 
@@ -79,10 +81,6 @@ def _settings() -> Settings:
 @functools.cache
 def _stored() -> JobBook:
     return open_book(_settings())
-
-
-def _in_memory() -> Stores:
-    return Stores(MemoryStore(shown=NAME), MemoryStore())
 
 
 if __name__ == "__main__":

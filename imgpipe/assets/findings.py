@@ -12,7 +12,7 @@ from typing import Any
 from dagster import AssetCheckResult, AssetCheckSeverity, MetadataValue
 
 from imgpipe.assets.gallery import Gallery, Shown
-from imgpipe.assets.metadata import failing_table, review_counts, table, why
+from imgpipe.assets.metadata import failing_table, review_counts, table
 from imgpipe.engines.rejections import causes_in_words, count_causes
 from imgpipe.metrics import CHECKS, LIMITS, limits_by_check
 from imgpipe.records import ImageRow, ShardManifest, Status, count_statuses
@@ -130,7 +130,7 @@ def _measure(name: str, rows: Sequence[ImageRow]) -> _Measured:
         checks = row.details.get("checks", ())
         if row.status is Status.REJECTED and not checks and row.stage_failed == _REJECTS.get(name):
             failures.append(
-                _Failure(row, {"name": row.stage_failed, "severity": "error", "message": why(row)})
+                _Failure(row, {"name": row.stage_failed, "severity": "error", "message": row.why})
             )
         elif row.status in (Status.REJECTED, Status.ERROR) and not checks:
             stopped.append(row)
@@ -290,7 +290,7 @@ def _models_as_configured(rows: Sequence[ImageRow]) -> _Finding:
 def _failing(rows: Sequence[ImageRow], stores: Stores, gallery: Gallery | None) -> dict[str, Any]:
     if not rows:
         return {}
-    pictures = _pictures([Shown(row.image_id, why(row)) for row in rows], gallery)
+    pictures = _pictures([Shown(row.image_id, row.why) for row in rows], gallery)
     return {"failing_images": failing_table(rows, stores, _LISTED), **pictures}
 
 

@@ -58,9 +58,7 @@ class Gallery:
         self._stores = stores
         self._shard = shard
         self._assets = tuple(step.asset for step in steps(settings))
-        self._reader = PictureReader(
-            stores.source, stores.output, settings.limits, settings.isolation, settings.workers
-        )
+        self._reader = PictureReader.of(settings, stores)
         self._made: dict[str, SmallPictures] = {}
 
     def markdown(self, shown: Sequence[Shown], *, of: int = 0) -> str:

@@ -12,6 +12,7 @@ from imgpipe.assets.presentation import code_references, freshness, owners
 from imgpipe.config import Settings
 from imgpipe.engines.retry import Retry
 from imgpipe.engines.shard import RowListener, ShardResult, ignore_row, run_shard
+from imgpipe.inference.cuda import release_caches
 from imgpipe.inference.device import may_use_cuda
 from imgpipe.partitions import shard_of, shard_partitions
 from imgpipe.resources.retries import infrastructure_retries
@@ -80,6 +81,7 @@ def _asset_for(step: Step, settings: Settings, on_row: RowListener) -> AssetsDef
             if step.asset == QUALITY:
                 metadata |= _worst_pictures(result, settings, opened)
             context.add_asset_metadata(metadata, partition_key=key)
+        release_caches()
 
     return image_asset
 

@@ -20,7 +20,6 @@ from imgpipe.stages.catalogue import QUALITY, RAW
 from imgpipe.storage import keys
 from imgpipe.storage.opening import Stores
 
-_WORST = 10
 #: Scores whose course over partitions and time is shown.
 PLOTTED_SCORES = ("psnr", "ssim", "psnr_y", "ssim_y")
 
@@ -28,7 +27,7 @@ PLOTTED_SCORES = ("psnr", "ssim", "psnr_y", "ssim_y")
 def shard_metadata(
     result: ShardResult, stores: Stores, settings: Settings, *, gpu: bool = False
 ) -> dict[str, Any]:
-    """Counts, scores, speed, time per step, cost, the worst images and where everything lies.
+    """Counts, scores, speed, time per step, cost, what is not ok and where everything lies.
 
     ``gpu``: the step may use one. Its numbers plot over partitions and over time by themselves.
     """
@@ -62,9 +61,6 @@ def shard_metadata(
     bad = [row for row in result.rows if row.status in (Status.REJECTED, Status.ERROR)]
     if bad:
         values["not_ok"] = failing_table(bad, stores)
-    worst = sorted((r for r in result.rows if "psnr_y" in r.metrics), key=lambda r: r.metrics["psnr_y"])
-    if worst:
-        values["worst_images"] = _worst_table(worst[:_WORST], stores)
     return values
 
 
@@ -86,16 +82,11 @@ def failing_table(rows: Sequence[ImageRow], stores: Stores, limit: int = 50) -> 
                 "source": stores.source.uri(row.source_key),
                 "status": row.status.value,
                 "stage": row.stage_failed,
-                "why": why(row),
+                "why": row.why,
             }
             for row in rows[:limit]
         ),
     )
-
-
-def why(row: ImageRow) -> str:
-    """Why an image was rejected or failed."""
-    return "; ".join(row.reasons) or f"{row.error_class}: {row.error_message}"
 
 
 def review_counts(rows: Sequence[ImageRow]) -> dict[str, Any]:
@@ -177,20 +168,3 @@ def _scores(rows: Sequence[ImageRow]) -> dict[str, Any]:
             values[f"{name}_p05"] = round(float(np.quantile(numbers, 0.05)), 6)
             values[f"{name}_min"] = round(min(numbers), 6)
     return values
-
-
-def _worst_table(rows: Sequence[ImageRow], stores: Stores) -> MetadataValue[Any]:
-    scores = dict.fromkeys(PLOTTED_SCORES, "float")
-    return table(
-        {"image": "string", "status": "string", **scores, "why": "string", "quality_json": "string"},
-        (
-            {
-                "image": row.image_id,
-                "status": row.status.value,
-                **{name: round(row.metrics[name], 4) for name in PLOTTED_SCORES if name in row.metrics},
-                "why": "; ".join(row.reasons),
-                "quality_json": stores.output.uri(row.output_key),
-            }
-            for row in rows
-        ),
-    )

@@ -54,9 +54,7 @@ def build_report_asset(settings: Settings) -> AssetsDefinition:
         from imgpipe.report.build import build_report
 
         opened = stores.open(settings)
-        reader = PictureReader(
-            opened.source, opened.output, settings.limits, settings.isolation, settings.workers
-        )
+        reader = PictureReader.of(settings, opened)
         with hold(opened.output, settings.dataset, REPORT_LEASE, sleep=STOP.sleep):
             shards, unreadable = finished_shards(settings, opened)
             result = build_report(settings.dataset, shards, reader, matte_asset=MATTED, problems=unreadable)

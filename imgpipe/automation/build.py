@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from dagster import Definitions
+from dagster import AssetSelection, Definitions, define_asset_job
+from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from imgpipe.automation.arrival import build_arrival_sensor
 from imgpipe.automation.backfill import build_backfill_schedule
 from imgpipe.automation.conditions import build_conditions_sensor, with_conditions
 from imgpipe.automation.dead_runs import build_dead_runs_sensor
-from imgpipe.automation.jobs import build_retry_job
 from imgpipe.automation.report import build_report_schedule
+from imgpipe.automation.tags import trigger_tags
 from imgpipe.config import Settings
+from imgpipe.engines.retry import Mode, Retry
+from imgpipe.stages.chain import steps
+
+RETRY_FAILED_JOB = "retry_failed_job"
 
 
 def automated(definitions: Definitions, settings: Settings) -> Definitions:
@@ -32,3 +37,17 @@ def automated(definitions: Definitions, settings: Settings) -> Definitions:
                 schedules=[build_backfill_schedule(settings), build_report_schedule(settings)],
             )
     return Definitions.merge(definitions, added, Definitions(sensors=[build_dead_runs_sensor()]))
+
+
+def build_retry_job(settings: Settings) -> UnresolvedAssetJobDefinition:
+    """Retries the failed images of a partition and keeps all others, outdated or not.
+
+    A run tag ``imgpipe/retry_reason`` limits it to images whose error or reasons contain that text.
+    """
+    return define_asset_job(
+        RETRY_FAILED_JOB,
+        selection=AssetSelection.assets(*(step.asset for step in steps(settings))),
+        description="Retries images with status error or rejected and keeps all others. A run tag "
+        "imgpipe/retry_reason limits it to images whose error or reasons contain that text.",
+        tags={**Retry(Mode.FAILED).tags(), **trigger_tags(settings, "retry")},
+    )

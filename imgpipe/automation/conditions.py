@@ -14,8 +14,6 @@ from __future__ import annotations
 import warnings
 
 from dagster import (
-    AssetCheckKey,
-    AssetKey,
     AssetSelection,
     AssetSpec,
     AutomationCondition,
@@ -25,9 +23,8 @@ from dagster import (
 )
 from dagster_shared.utils.warnings import PreviewWarning
 
-from imgpipe.automation.tags import DATASET, TRIGGER
+from imgpipe.automation.tags import trigger_tags
 from imgpipe.config import Settings
-from imgpipe.resources.retries import RETRIES_TAG
 from imgpipe.stages.chain import REPORT, steps
 
 CONDITIONS_SENSOR = "conditions_sensor"
@@ -40,7 +37,8 @@ def with_conditions(definitions: Definitions, settings: Settings) -> Definitions
     def conditioned(spec: AssetSpec) -> AssetSpec:
         name = spec.key.to_user_string()
         if name in chain:
-            return spec.replace_attributes(automation_condition=shard_condition())
+            # Missing or older than its upstreams, once these exist and none is in progress.
+            return spec.replace_attributes(automation_condition=AutomationCondition.eager())
         if name == REPORT:
             return spec.replace_attributes(automation_condition=AutomationCondition.on_cron("@hourly"))
         return spec
@@ -51,21 +49,12 @@ def with_conditions(definitions: Definitions, settings: Settings) -> Definitions
         return definitions.map_resolved_asset_specs(func=conditioned)
 
 
-def shard_condition() -> AutomationCondition[AssetKey | AssetCheckKey]:
-    """True for a missing asset or one older than its upstreams, once these exist and none is in progress."""
-    return AutomationCondition.eager()
-
-
 def build_conditions_sensor(settings: Settings) -> AutomationConditionSensorDefinition:
     """The sensor that evaluates the conditions; its runs carry imgpipe's tags."""
     return AutomationConditionSensorDefinition(
         CONDITIONS_SENSOR,
         target=AssetSelection.assets(*(step.asset for step in steps(settings)), REPORT),
-        run_tags={
-            DATASET: settings.dataset,
-            TRIGGER: "conditions",
-            RETRIES_TAG: str(settings.automation.infrastructure_retries),
-        },
+        run_tags=trigger_tags(settings, "conditions"),
         default_status=(
             DefaultSensorStatus.RUNNING if settings.automation.enabled else DefaultSensorStatus.STOPPED
         ),

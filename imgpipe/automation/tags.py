@@ -27,12 +27,12 @@ PRIORITIES = {
 }
 
 
+def trigger_tags(settings: Settings, trigger: str) -> dict[str, str]:
+    """The tags of every run of image assets that a person does not start."""
+    retries = str(settings.automation.infrastructure_retries)
+    return {DATASET: settings.dataset, TRIGGER: trigger, RETRIES_TAG: retries}
+
+
 def run_tags(settings: Settings, *, trigger: str, why: str) -> dict[str, str]:
     """The tags that every requested run has."""
-    return {
-        DATASET: settings.dataset,
-        TRIGGER: trigger,
-        WHY: why,
-        RETRIES_TAG: str(settings.automation.infrastructure_retries),
-        _PRIORITY: str(PRIORITIES[why]),
-    }
+    return {**trigger_tags(settings, trigger), WHY: why, _PRIORITY: str(PRIORITIES[why])}

@@ -13,7 +13,16 @@ import yaml
 from rich.box import SIMPLE
 from rich.table import Table
 
-from imgpipe.cli.common import EXIT_OK, Assignments, ConfigFile, OutputUrl, dataset_settings, exits, out
+from imgpipe.cli.common import (
+    EXIT_OK,
+    Assignments,
+    ConfigFile,
+    OutputUrl,
+    dataset_settings,
+    exits,
+    only_dataset,
+    out,
+)
 from imgpipe.cli.console import escape
 from imgpipe.config import Settings
 from imgpipe.errors import ConfigError
@@ -21,7 +30,7 @@ from imgpipe.metrics import PROFILES
 from imgpipe.quality.profiles import thresholds_for
 from imgpipe.records import ImageRow, Status
 from imgpipe.stages.catalogue import QUALITY
-from imgpipe.storage.manifests import list_datasets, list_shards
+from imgpipe.storage.manifests import list_shards
 from imgpipe.storage.opening import open_store
 from imgpipe.storage.store import ImageStore
 from imgpipe.storage.tables import read_table, table_exists
@@ -54,7 +63,7 @@ def calibrate(
     if not settings.output:
         raise ConfigError("output: expected a folder or s3://bucket/prefix, got nothing; give --output URL")
     store = open_store(settings.output, settings.s3)
-    name = dataset or _only_dataset(store)
+    name = dataset or only_dataset(store)
     rows = _scored_rows(store, name)
     base, thresholds = _in_force(rows, settings)
     found = propose([row.metrics for row in rows], thresholds, reject_rate=reject_rate)
@@ -67,14 +76,6 @@ def calibrate(
         _write(page, _page(found, rows, name))
         out.print(f"histograms: {escape(str(page))}")
     raise typer.Exit(EXIT_OK)
-
-
-def _only_dataset(store: ImageStore) -> str:
-    names = list_datasets(store)
-    if len(names) != 1:
-        there = ", ".join(names) or "none"
-        raise ConfigError(f"--dataset: expected the name of a data set at {store.url}; there are: {there}")
-    return names[0]
 
 
 def _scored_rows(store: ImageStore, dataset: str) -> list[ImageRow]:

@@ -18,6 +18,8 @@ from imgpipe.config import LOG_LEVEL, REFUSED, Settings, found_file_naming_other
 from imgpipe.errors import DISK_FAULTS, ConfigError, ImgpipeError, ModelError, StorageError
 from imgpipe.names import dataset_name_from
 from imgpipe.settings.given import parse_assignments
+from imgpipe.storage.manifests import list_datasets
+from imgpipe.storage.store import ImageStore
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -100,21 +102,27 @@ def _set_log_level() -> None:
 
 
 def over_dataset(action: Callable[Concatenate[Settings, P], int]) -> Callable[..., None]:
-    """A command with the options that name a data set, and those that ``action`` takes beside the settings.
+    """A command over the data set that its options name."""
+    return with_options(_named_dataset, action)
+
+
+def with_options(build: Callable[..., R], action: Callable[Concatenate[R, P], int]) -> Callable[..., None]:
+    """A command with the options of ``build``, and those that ``action`` takes beside what that returns.
 
     It ends with the exit code of ``action``. All options are annotated with typer's.
     """
-    shared = inspect.signature(_named_dataset, eval_str=True).parameters
+    shared = inspect.signature(build, eval_str=True).parameters
     _, *own = inspect.signature(action, eval_str=True).parameters.values()
 
     @exits
     def command(**options: Any) -> None:
-        named = {name: options.pop(name) for name in shared}
+        built = build(**{name: options.pop(name) for name in shared})
         run_on: Callable[..., int] = action
-        raise typer.Exit(run_on(_named_dataset(**named), **options))
+        raise typer.Exit(run_on(built, **options))
 
     command.__doc__ = action.__doc__
-    command.__signature__ = inspect.Signature([*shared.values(), *own])  # type: ignore[attr-defined]
+    parameters = [one.replace(kind=one.KEYWORD_ONLY) for one in (*shared.values(), *own)]
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     return command
 
 
@@ -138,26 +146,31 @@ def _named_dataset(
 
 
 def dataset_settings(
-    given: Mapping[str, str | int | None], assignments: list[str] | None, config: Path | None
+    given: Mapping[str, Any], assignments: list[str] | None, config: Path | None
 ) -> Settings:
     """Settings from a command's named options (those that were given) and its assignments."""
     overrides: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
     return settings_from(overrides | parse_assignments(assignments or []), config)
 
 
+def only_dataset(store: ImageStore) -> str:
+    """The one data set at a store; raises :class:`ConfigError` where there are none or several."""
+    names = list_datasets(store)
+    if len(names) != 1:
+        there = ", ".join(names) or "none"
+        raise ConfigError(f"--dataset: expected the name of a data set at {store.url}; there are: {there}")
+    return names[0]
+
+
 def settings_from(overrides: Mapping[str, Any], config: Path | None = None) -> Settings:
-    """Settings from a command's arguments over environment and file; paths become absolute."""
-    settings = load_settings(overrides, config=config)
+    """Settings from a command's arguments over environment and file; paths are made absolute
+    for the UI, which has another working directory."""
+    settings = load_settings(overrides, config=config, folder=Path())
     if config is None:
         _say_found_file()
-    changes: dict[str, Any] = {}
-    for name in ("source", "output"):
-        changes[name] = absolute_url(getattr(settings, name))
     if "dataset" not in settings.model_fields_set and settings.source:
-        changes["dataset"] = dataset_name_from(settings.source)
-    for name in settings.action_names():
-        changes[name] = _with_absolute_model(getattr(settings, name))
-    return settings.model_copy(update=changes)
+        return settings.model_copy(update={"dataset": dataset_name_from(settings.source)})
+    return settings
 
 
 @functools.cache
@@ -166,17 +179,3 @@ def _say_found_file() -> None:
     path = found_file_naming_others()
     if path is not None:
         err.print(f"settings: ./{path}")
-
-
-def absolute_url(url: str) -> str:
-    """A folder as an absolute path, for the UI, which has another working directory; other URLs unchanged."""
-    return url if not url or "://" in url else str(Path(url).expanduser().absolute())
-
-
-def _with_absolute_model(section: Any) -> Any:
-    """The section with the path of a weights file absolute, where its ``model`` may name one."""
-    field = type(section).model_fields.get("model")
-    if field is None or field.annotation is not str:
-        return section
-    path = Path(section.model).expanduser()
-    return section.model_copy(update={"model": str(path.absolute())}) if path.is_file() else section

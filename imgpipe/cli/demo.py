@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,7 +17,9 @@ from imgpipe.config import Settings
 from imgpipe.engines.rejections import count_causes
 from imgpipe.errors import WeightsMissing
 from imgpipe.inference.weights import locate
+from imgpipe.pictures.reader import read_own_file
 from imgpipe.records import ImageRow, Status, count_statuses
+from imgpipe.settings import LimitSettings
 from imgpipe.stages.catalogue import MATTED, QUALITY, RAW
 from imgpipe.stages.chain import steps
 from imgpipe.storage.manifests import list_shards
@@ -53,10 +54,11 @@ def demo(
     stores = open_stores(settings)
     rows = _all_rows(settings, stores)
     out.print(images_table(rows, samples, stores))
-    for line in reasons_of(rows[QUALITY].values()):
-        out.print(f"  {line}")
-    print_checks(outcome.evaluations)
     final = rows[QUALITY].values()
+    for row in final:
+        if row.why:
+            out.print(f"  {escape(row.source_key)}: {escape(row.why)}")
+    print_checks(outcome.evaluations)
     print_counts(count_statuses(final), count_causes(final))
     out.print("[bold]where to look[/]")
     print_report_place(settings, stores)
@@ -119,23 +121,11 @@ def images_table(rows: dict[str, dict[str, ImageRow]], samples: list[Drawing], s
     return table
 
 
-def reasons_of(rows: Iterable[ImageRow]) -> Iterator[str]:
-    """One line, with markup, for every image whose row has reasons or an error."""
-    for row in rows:
-        said = "; ".join(row.reasons) or row.error_message
-        if said:
-            yield f"{escape(row.source_key)}: {escape(said)}"
-
-
 def _matte_iou(matted: ImageRow, drawing: Drawing, stores: Stores) -> float:
     """Soft intersection over union: sum of the smaller alpha over sum of the larger one."""
     import numpy as np
 
-    from imgpipe.images.decode import decode
-    from imgpipe.settings import LimitSettings
-
-    limits = LimitSettings().for_own_files()
-    image = decode(stores.output.read(matted.output_key), name=matted.output_key, limits=limits)
+    image = read_own_file(stores.output, matted.output_key, LimitSettings())
     if image.alpha is None:
         return 0.0
     alpha = image.alpha.astype(np.float64) / image.max_value

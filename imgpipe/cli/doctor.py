@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import base64
 import importlib.metadata
 import os
 import platform
+import tempfile
 import uuid
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import typer
 
 from imgpipe import __version__
-from imgpipe.cli.common import EXIT_OK, EXIT_USAGE, Assignments, exits, out, settings_from
+from imgpipe.cli.common import EXIT_OK, EXIT_USAGE, Assignments, dataset_settings, exits, out
 from imgpipe.cli.console import escape
 from imgpipe.config import Settings
 from imgpipe.errors import ImgpipeError, ObjectExists
-from imgpipe.inference.device import available_memory_bytes, resolve_device, resolve_precision
+from imgpipe.inference.device import available_memory_bytes, resolve_device, resolve_precision, why_cpu
 from imgpipe.inference.weights import check_licence, locate
-from imgpipe.settings.given import parse_assignments
 from imgpipe.storage.store import ImageStore
 
 #: Every distribution that installs the module ``cv2``.
@@ -27,6 +30,12 @@ _OPENCV_PACKAGES = (
     "opencv-contrib-python",
     "opencv-python-headless",
     "opencv-python",
+)
+
+#: An ONNX file of one 1x1 convolution, from (n, 3, h, w) to the sum of channels: a GPU needs cuDNN for it.
+_CONVOLUTION = (
+    "CAg6iwEKNRIBdyIIQ29uc3RhbnQqJgoFdmFsdWUqGggBCAMIAQgBEAEiDAAAgD8AAIA/AACAP0IAoAEECg8KAXgKAXcSAXkiBENvbnYSAWda"
+    "HgoBeBIZChcIARITCgMSAW4KAggDCgMSAWgKAxIBd2IeCgF5EhkKFwgBEhMKAxIBbgoCCAEKAxIBaAoDEgF3QgQKABAN"
 )
 
 #: (works, what was found); ``None`` where it is neither good nor bad.
@@ -41,7 +50,7 @@ def doctor(
     ] = False,
 ) -> None:
     """Device, precision, providers, models and stores: what works and what does not."""
-    settings = settings_from(parse_assignments(assignments or []))
+    settings = dataset_settings({}, assignments, None)
     probes: list[tuple[str, Callable[[], Finding]]] = [
         ("imgpipe", _versions),
         ("device", lambda: _device(settings)),
@@ -77,6 +86,7 @@ def _versions() -> Finding:
 
 def _device(settings: Settings) -> Finding:
     device = resolve_device(settings.device)
+    why = "".join(f"; {reason}" for reason in why_cpu(settings.device, device))
     precision = resolve_precision(settings.upscale.precision, device)
     free = available_memory_bytes(device) / 2**30
     what = platform.processor() or "CPU"
@@ -85,21 +95,29 @@ def _device(settings: Settings) -> Finding:
 
         what = torch.cuda.get_device_name()
     found = _version("torch") or "not installed"
-    return True, f"{device} ({what}), precision {precision}, {free:.1f} GiB free, torch {found}"
+    return True, f"{device} ({what}), precision {precision}, {free:.1f} GiB free, torch {found}{why}"
 
 
 def _onnx(settings: Settings) -> Finding:
-    from imgpipe.inference.onnx_file import missing_cuda
+    """Opens a session: what a wheel lists need not start."""
+    from imgpipe.inference.onnx_file import open_onnx
     from imgpipe.inference.openvino_network import library
 
-    if settings.device == "cpu":
-        return True, f"openvino {library().__version__}"
-    missing = missing_cuda()
-    if not missing:
-        return True, f"onnxruntime {_version('onnxruntime-gpu')} with CUDA"
-    if settings.device == "cuda":
-        return False, f"device=cuda needs onnxruntime with CUDA, but {missing}; install imgpipe[gpu]"
-    return True, f"openvino {library().__version__} on the CPU ({missing})"
+    if _version("onnxruntime") and _version("onnxruntime-gpu"):
+        return False, (
+            "onnxruntime and onnxruntime-gpu overwrite each other; `pip uninstall -y onnxruntime`, then "
+            "`pip install --force-reinstall --no-deps onnxruntime-gpu`"
+        )
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "probe.onnx"
+        path.write_bytes(base64.b64decode(_CONVOLUTION))
+        opened = open_onnx(path, settings.device)
+        if not np.allclose(opened(np.ones((1, 3, 8, 8), np.float32))[0], 3):
+            return False, f"{opened.runtime} on {opened.device} computes a convolution wrongly"
+    if opened.device == "cuda":
+        return True, f"onnxruntime {_version('onnxruntime-gpu')} on CUDA"
+    why = f"; {opened.fallback_reason}" if opened.fallback_reason else ""
+    return True, f"openvino {library().__version__} on the CPU{why}"
 
 
 def _opencv() -> Finding:

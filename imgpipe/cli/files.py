@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from imgpipe.cli.common import exits, out, settings_from
+from imgpipe.cli.common import dataset_settings, exits, out
 from imgpipe.cli.console import escape
 from imgpipe.engines.files import image_files
 from imgpipe.storage.opening import open_store
@@ -19,7 +19,7 @@ def files(
     dataset: Annotated[str | None, typer.Option(help="Data set to search; default: all.")] = None,
 ) -> None:
     """List every file of an image with its kind and the asset that made it."""
-    settings = settings_from({} if output is None else {"output": output})
+    settings = dataset_settings({"output": output}, None, None)
     store = open_store(settings.output, settings.s3)
     for file in image_files(store, image_id, dataset):
         out.print(f"{file.kind:<18} {file.asset:<16} {escape(file.address)}")

@@ -9,12 +9,11 @@ from typing import Annotated, Any
 
 import typer
 
-from imgpipe.cli.common import EXIT_IMAGES, EXIT_OK, Assignments, exits, out, settings_from
+from imgpipe.cli.common import EXIT_IMAGES, EXIT_OK, Assignments, dataset_settings, exits, out
 from imgpipe.cli.console import escape
 from imgpipe.config import Settings
 from imgpipe.errors import ConfigError
 from imgpipe.records import ImageRow, Status
-from imgpipe.settings.given import parse_assignments
 from imgpipe.single import matte_errors_of, process_file, score_files, shown_as
 
 _FORMATS = {".png": "PNG", ".webp": "WEBP", ".jpg": "JPEG", ".jpeg": "JPEG", ".tif": "TIFF", ".tiff": "TIFF"}
@@ -59,19 +58,20 @@ def image(
     for row in done.rows.values():
         if row.model is not None and row.model.fallback_reason:
             out.print(f"[yellow]fallback:[/] {escape(row.model.fallback_reason)}")
-    if done.data is None:
+    data = done.data
+    if data is None:
         _print_failure(done.last)
         raise typer.Exit(EXIT_IMAGES)
-    data = done.data
     if shown:
         data, notes = shown_as(data, encoding, settings, only_mask=only_mask, background=background)
         _print_notes(notes)
     _write(target, data)
     if report is not None:
         _write(report, (json.dumps(done.document, indent=2) + "\n").encode())
-    out.print(f"{escape(str(target))}: {done.image_size[0]} x {done.image_size[1]}, {len(data):,} bytes")
+    size = " x ".join(map(str, done.document["dimensions_after"]))
+    out.print(f"{escape(str(target))}: {size}, {len(data):,} bytes")
     _print_verdict(done.document)
-    raise typer.Exit(EXIT_OK if done.status is Status.OK else EXIT_IMAGES)
+    raise typer.Exit(EXIT_OK if done.last.status is Status.OK else EXIT_IMAGES)
 
 
 @exits
@@ -117,10 +117,8 @@ def _print_matte_errors(errors: dict[str, float | None], *, as_json: bool) -> No
 
 
 def _settings(actions: str | None, assignments: list[str] | None, config: Path | None) -> Settings:
-    overrides: dict[str, Any] = parse_assignments(assignments or [])
-    if actions is not None:
-        overrides["actions"] = [action.strip() for action in actions.split(",") if action.strip()]
-    return settings_from(overrides, config)
+    named = None if actions is None else [name.strip() for name in actions.split(",") if name.strip()]
+    return dataset_settings({"actions": named}, assignments, config)
 
 
 def _print_notes(notes: Iterable[str]) -> None:
@@ -129,8 +127,7 @@ def _print_notes(notes: Iterable[str]) -> None:
 
 
 def _print_failure(row: ImageRow) -> None:
-    why = f"{row.error_class}: {row.error_message}" if row.error_class else "; ".join(row.reasons)
-    out.print(f"[red]{row.status.value}[/] in {row.stage_failed}: {escape(why)}")
+    out.print(f"[red]{row.status.value}[/] in {row.stage_failed}: {escape(row.why)}")
 
 
 def _print_verdict(document: dict[str, Any]) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from imgpipe.cli.common import EXIT_OK, AllowDeletions, SourceMoved, out
 from imgpipe.cli.console import escape
 from imgpipe.config import Settings
@@ -17,33 +15,22 @@ from imgpipe.storage.opening import open_stores
 from imgpipe.storage.source_record import record_source
 
 
-@dataclass(frozen=True, slots=True)
-class Allowed:
-    """What a person said about the source: that it may have lost any number, that it has another address."""
-
-    deletions: bool = False
-    source_moved: bool = False
-
-
-#: What holds where nothing was said.
-NOTHING = Allowed()
-
-
 def plan(
     settings: Settings, allow_deletions: AllowDeletions = False, source_moved: SourceMoved = False
 ) -> int:
     """List the source and seal shard manifests; nothing is computed."""
-    seal_plan(settings, Allowed(allow_deletions, source_moved))
+    seal_plan(settings, allow_deletions=allow_deletions, source_moved=source_moved)
     return EXIT_OK
 
 
-def seal_plan(settings: Settings, allowed: Allowed = NOTHING) -> None:
+def seal_plan(settings: Settings, *, allow_deletions: bool, source_moved: bool) -> None:
     """List the source, plan, print what was found, and write the manifests that changed.
 
+    ``allow_deletions``: any number of sources may be gone; ``source_moved``: the source has another address.
     Raises :class:`ConfigError` where there is no image at all, where too many sources are gone, and where the
     data set was made from another source.
     """
-    stores = open_stores(settings, source_moved=allowed.source_moved)
+    stores = open_stores(settings, source_moved=source_moved)
     with hold(stores.output, settings.dataset, PLAN):
         planned = make_plan(
             stores.source, stores.output, dataset=settings.dataset, shard_size=settings.shard_size
@@ -54,10 +41,10 @@ def seal_plan(settings: Settings, allowed: Allowed = NOTHING) -> None:
             planned.deleted,
             planned.deleted + planned.changed + planned.unchanged,
             planned.listed,
-            max_share=1.0 if allowed.deletions else settings.limits.max_deleted_share,
+            max_share=1.0 if allow_deletions else settings.limits.max_deleted_share,
             source_url=stores.source.url,
         )
-        record_source(stores.output, settings.dataset, stores.source.url, moved=allowed.source_moved)
+        record_source(stores.output, settings.dataset, stores.source.url, moved=source_moved)
         seal(planned, stores.output)
 
 

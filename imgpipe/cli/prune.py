@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.filesize import decimal
 
-from imgpipe.cli.common import EXIT_OK, AllowDeletions, out
+from imgpipe.cli.common import AllowDeletions, out
 from imgpipe.cli.console import escape
 from imgpipe.cli.summary import code_unless_damaged
 from imgpipe.config import Settings
@@ -51,4 +51,4 @@ def prune(
     out.print(f"{len(found)} files of {len(sources)} deleted sources, {size} {said}")
     if found and not yes:
         out.print("nothing was removed: add --yes")
-    return code_unless_damaged(sealed, EXIT_OK)
+    return code_unless_damaged(sealed)

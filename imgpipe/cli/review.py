@@ -6,16 +6,24 @@ import getpass
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.box import SIMPLE
 from rich.measure import Measurement
 from rich.table import Table
 
-from imgpipe.cli.common import EXIT_OK, Assignments, exits, out, settings_from
+from imgpipe.cli.common import (
+    EXIT_OK,
+    Assignments,
+    OutputUrl,
+    SourceUrl,
+    dataset_settings,
+    only_dataset,
+    out,
+    with_options,
+)
 from imgpipe.cli.console import escape
 from imgpipe.config import Settings, find_config_file
 from imgpipe.engines.review import replaceable_places
@@ -23,10 +31,8 @@ from imgpipe.errors import ConfigError
 from imgpipe.review.deciding import Decider
 from imgpipe.review.decisions import Decision
 from imgpipe.review.queue import QueueItem, State, find_image, read_queue
-from imgpipe.settings.given import parse_assignments
 from imgpipe.stages.catalogue import CATALOGUE
 from imgpipe.stages.chain import steps
-from imgpipe.storage.manifests import list_datasets
 from imgpipe.storage.opening import open_store
 from imgpipe.storage.store import ImageStore
 
@@ -38,19 +44,8 @@ def _replaceable() -> dict[str, str]:
     return {row.folder: row.asset for row in CATALOGUE.values() if row.replaceable}
 
 
-class Wanted(StrEnum):
-    """Which images are listed."""
-
-    REJECTED = "rejected"
-    ERROR = "error"
-
-
-Source = Annotated[str | None, typer.Option("--source", help="Source images: folder or s3://…")]
-Output = Annotated[str | None, typer.Option("--output", help="Results: folder or s3://…")]
-Config = Annotated[
-    Path | None, typer.Option("--config", help="YAML file; default: as for `run`, else the last run's.")
-]
-Dataset = Annotated[str | None, typer.Option("--dataset", help="Name of the data set.")]
+Config = Annotated[Path | None, typer.Option(help="YAML file; default: as for `run`, else the last run's.")]
+Dataset = Annotated[str | None, typer.Option(help="Name of the data set.")]
 Note = Annotated[str, typer.Option("--note", help="Why; kept in the image's history.")]
 Run = Annotated[bool, typer.Option("--run", help="Run the data set afterwards.")]
 Images = Annotated[list[str], typer.Argument(metavar="IMAGE_ID...", help="As in `review list`.")]
@@ -73,69 +68,43 @@ class _Context:
         return Decider(self.output, _user(settings), places, limits, settings.isolation)
 
 
-@app.command("list")
-@exits
 def list_queue(
-    source: Source = None,
-    output: Output = None,
-    config: Config = None,
-    dataset: Dataset = None,
+    context: _Context,
     reason: Annotated[str | None, typer.Option(help="Only where a reason holds this text.")] = None,
-    status: Annotated[Wanted | None, typer.Option(help="Only rejected images, or only errors.")] = None,
+    status: Annotated[
+        Literal["rejected", "error"] | None, typer.Option(help="Only rejected images, or only errors.")
+    ] = None,
     everything: Annotated[bool, typer.Option("--all", help="Decided images too.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON list.")] = False,
-    assignments: Assignments = None,
-) -> None:
+) -> int:
     """List the images that wait for a decision, with their reasons."""
-    context = _context(source, output, config, dataset, assignments)
+    queue = read_queue(context.output, context.settings.dataset, context.assets, everything=everything)
     items = [
         item
-        for item in read_queue(
-            context.output, context.settings.dataset, context.assets, everything=everything
-        )
-        if (status is None or item.final.status.value == status.value)
+        for item in queue
+        if (status is None or item.final.status.value == status)
         and (reason is None or any(reason.lower() in text.lower() for text in item.reasons))
     ]
     if as_json:
         typer.echo(json.dumps([item.as_dict() for item in items], indent=2))
     else:
         _print_queue(items, context.settings.dataset)
-    raise typer.Exit(EXIT_OK)
+    return EXIT_OK
 
 
-def _deciding(name: str, decide: Callable[[Decider, QueueItem, str], list[Decision]]) -> None:
-    """Register a command that decides about images; ``decide``'s docstring is its help."""
-
-    @exits
-    def command(
-        image_ids: Images,
-        source: Source = None,
-        output: Output = None,
-        config: Config = None,
-        dataset: Dataset = None,
-        note: Note = "",
-        run: Run = False,
-        assignments: Assignments = None,
-    ) -> None:
-        context = _context(source, output, config, dataset, assignments)
-        _decide(context, image_ids, lambda who, item: decide(who, item, note), run)
-
-    app.command(name, help=decide.__doc__)(command)
-
-
-def accept(who: Decider, item: QueueItem, note: str) -> list[Decision]:
+def accept(context: _Context, image_ids: Images, note: Note = "", run: Run = False) -> int:
     """Accept the result: the next run continues with it. Valid until the result changes."""
-    return [who.accept(item, note)]
+    return _decide(context, image_ids, lambda who, item: [who.accept(item, note)], run)
 
 
-def reject(who: Decider, item: QueueItem, note: str) -> list[Decision]:
+def reject(context: _Context, image_ids: Images, note: Note = "", run: Run = False) -> int:
     """Reject the result, also where its scores are good, and remove it from the list."""
-    return [who.reject(item, note)]
+    return _decide(context, image_ids, lambda who, item: [who.reject(item, note)], run)
 
 
-def withdraw(who: Decider, item: QueueItem, note: str) -> list[Decision]:
+def withdraw(context: _Context, image_ids: Images, note: Note = "", run: Run = False) -> int:
     """Withdraw decisions: the next run processes and judges these images automatically again."""
-    return who.withdraw(item, note)
+    return _decide(context, image_ids, lambda who, item: who.withdraw(item, note), run)
 
 
 def _replaceable_asset(folder: str) -> str:
@@ -145,14 +114,8 @@ def _replaceable_asset(folder: str) -> str:
     return assets[folder]
 
 
-_deciding("accept", accept)
-_deciding("reject", reject)
-_deciding("withdraw", withdraw)
-
-
-@app.command()
-@exits
 def replace(
+    context: _Context,
     image_id: Annotated[str, typer.Argument(metavar="IMAGE_ID", help="As in `review list`.")],
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Corrected picture.")],
     stage: Annotated[
@@ -163,22 +126,16 @@ def replace(
             help="Stage whose output it replaces; default: the one that rejected or failed it.",
         ),
     ] = None,
-    source: Source = None,
-    output: Output = None,
-    config: Config = None,
-    dataset: Dataset = None,
     note: Note = "",
     run: Run = False,
-    assignments: Assignments = None,
-) -> None:
+) -> int:
     """Replace a stage's output by a corrected picture; the next run continues from it."""
-    context = _context(source, output, config, dataset, assignments)
     data = _read(file)
 
     def put(who: Decider, item: QueueItem) -> list[Decision]:
         return [who.replace(item, data, name=str(file), asset=stage, note=note)]
 
-    _decide(context, [image_id], put, run)
+    return _decide(context, [image_id], put, run)
 
 
 def _decide(
@@ -186,7 +143,7 @@ def _decide(
     image_ids: list[str],
     decide: Callable[[Decider, QueueItem], list[Decision]],
     run_now: bool,
-) -> None:
+) -> int:
     """Find all images before the first decision is written."""
     who = context.decider()
     items = [context.find(image_id) for image_id in dict.fromkeys(image_ids)]
@@ -196,27 +153,25 @@ def _decide(
     if run_now:
         from imgpipe.cli.run import run
 
-        raise typer.Exit(run(context.settings))
+        return run(context.settings)
     out.print("takes effect with the next `imgpipe run`, for these images only")
-    raise typer.Exit(EXIT_OK)
+    return EXIT_OK
 
 
 def _context(
-    source: str | None,
-    output: str | None,
-    config: Path | None,
-    dataset: str | None,
-    assignments: list[str] | None,
+    source: SourceUrl = None,
+    output: OutputUrl = None,
+    config: Config = None,
+    dataset: Dataset = None,
+    assignments: Assignments = None,
 ) -> _Context:
-    given = {"source": source, "output": output, "dataset": dataset}
-    overrides = {key: value for key, value in given.items() if value is not None}
-    overrides |= parse_assignments(assignments or [])
     if config is None and output is None and find_config_file() is None:
         config = _last_run()
-    settings = settings_from(overrides, config)
+    given = {"source": source, "output": output, "dataset": dataset}
+    settings = dataset_settings(given, assignments, config)
     store = open_store(settings.output, settings.s3)
     if "dataset" not in settings.model_fields_set and not settings.source:
-        settings = settings.model_copy(update={"dataset": _only_dataset(store)})
+        settings = settings.model_copy(update={"dataset": only_dataset(store)})
     return _Context(settings, store, tuple(step.asset for step in steps(settings)))
 
 
@@ -225,15 +180,6 @@ def _last_run() -> Path | None:
 
     remembered = dagster_home() / "imgpipe.yaml"
     return remembered if remembered.is_file() else None
-
-
-def _only_dataset(store: ImageStore) -> str:
-    names = list_datasets(store)
-    if len(names) != 1:
-        raise ConfigError(
-            f"{store.url} has the data sets {', '.join(names) or 'none'}; name one with --dataset"
-        )
-    return names[0]
 
 
 def _user(settings: Settings) -> str:
@@ -281,3 +227,10 @@ def _print_queue(items: list[QueueItem], dataset: str) -> None:
     waiting = sum(item.state is State.WAITING for item in items)
     pending = sum(item.state is State.PENDING for item in items)
     out.print(f"{waiting} waiting, {pending} decided and waiting for the next run")
+
+
+for _name, _action in (
+    *(("list", list_queue), ("accept", accept), ("reject", reject)),
+    *(("withdraw", withdraw), ("replace", replace)),
+):
+    app.command(_name)(with_options(_context, _action))

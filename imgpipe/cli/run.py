@@ -3,20 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from imgpipe.cli.common import (
-    EXIT_OK,
-    AllowDeletions,
-    SourceMoved,
-    err,
-    out,
-)
+from imgpipe.cli.common import AllowDeletions, SourceMoved, err, out
 from imgpipe.cli.console import escape
-from imgpipe.cli.plan import NOTHING, Allowed, seal_plan
+from imgpipe.cli.plan import seal_plan
 from imgpipe.cli.summary import (
     code_unless_damaged,
     exit_code,
@@ -29,14 +22,7 @@ from imgpipe.cli.summary import (
 )
 from imgpipe.config import Settings
 from imgpipe.engines.retry import Mode, Retry
-from imgpipe.engines.status import (
-    ShardStatus,
-    State,
-    fingerprints,
-    shard_statuses,
-    total_causes,
-    total_counts,
-)
+from imgpipe.engines.status import ShardStatus, State, fingerprints, shard_statuses, totals
 from imgpipe.errors import ConfigError, ObjectChanged, ObjectMissing, ObjectUnreadable
 from imgpipe.review.build import require_reviewer
 from imgpipe.stages.build import warm_up
@@ -57,16 +43,11 @@ if TYPE_CHECKING:
 EVERYTHING = Retry(Mode.ALL)
 
 
-class Only(StrEnum):
-    """Values of ``run --only``."""
-
-    FAILED = "failed"
-
-
 def run(
     settings: Settings,
     only: Annotated[
-        Only | None, typer.Option(help="Only images that failed or were rejected; all others are kept.")
+        Literal["failed"] | None,
+        typer.Option(help="Only images that failed or were rejected; all others are kept."),
     ] = None,
     reason: Annotated[
         str, typer.Option(help="With --only failed: only images whose error or reasons hold this text.")
@@ -78,12 +59,11 @@ def run(
     if reason and only is None:
         raise ConfigError("--reason: chooses among failed images; expected --only failed with it")
     retry = EVERYTHING if only is None else Retry(Mode.FAILED, reason)
-    outcome = materialize_pending(settings, retry, Allowed(allow_deletions, source_moved))
+    outcome = materialize_pending(settings, retry, allow_deletions=allow_deletions, source_moved=source_moved)
     stores = open_stores(settings)
     print_checks(outcome.evaluations)
-    statuses = list(shard_statuses(settings, stores, None))
-    counts = total_counts(statuses)
-    print_counts(counts, total_causes(statuses))
+    counts, causes = totals(list(shard_statuses(settings, stores, None)))
+    print_counts(counts, causes)
     print_report_place(settings, stores)
     return print_not_done(outcome.stopped, exit_code(counts))
 
@@ -111,10 +91,16 @@ def report(settings: Settings) -> int:
     with open_instance() as instance:
         Launcher(settings, instance).run_report(report_tags(stores.output, settings))
     print_report_place(settings, stores)
-    return code_unless_damaged(sealed, EXIT_OK)
+    return code_unless_damaged(sealed)
 
 
-def materialize_pending(settings: Settings, retry: Retry = EVERYTHING, allowed: Allowed = NOTHING) -> Outcome:
+def materialize_pending(
+    settings: Settings,
+    retry: Retry = EVERYTHING,
+    *,
+    allow_deletions: bool = False,
+    source_moved: bool = False,
+) -> Outcome:
     """Plan, seal and bring every pending shard up to date; a damaged file stops its shard alone.
 
     With a ``retry`` of failed images only, nothing is planned: new and changed sources are not considered.
@@ -128,7 +114,7 @@ def materialize_pending(settings: Settings, retry: Retry = EVERYTHING, allowed: 
     outcome = Outcome()
     if retry.mode is not Mode.FAILED:
         try:
-            seal_plan(settings, allowed)
+            seal_plan(settings, allow_deletions=allow_deletions, source_moved=source_moved)
         except ObjectUnreadable as exc:
             outcome.stopped.append(f"planning: {exc}")
     stores = open_stores(settings)

@@ -7,21 +7,11 @@ from collections.abc import Sequence
 from rich.box import SIMPLE
 from rich.table import Table
 
-from imgpipe.cli.common import (
-    EXIT_INFRASTRUCTURE,
-    out,
-)
+from imgpipe.cli.common import EXIT_INFRASTRUCTURE, out
 from imgpipe.cli.console import escape
 from imgpipe.cli.summary import exit_code, print_counts, print_damage
 from imgpipe.config import Settings
-from imgpipe.engines.status import (
-    ShardStatus,
-    State,
-    fingerprints,
-    shard_statuses,
-    total_causes,
-    total_counts,
-)
+from imgpipe.engines.status import ShardStatus, State, fingerprints, shard_statuses, totals
 from imgpipe.errors import WeightsMissing
 from imgpipe.records import Status
 from imgpipe.storage.opening import open_stores
@@ -41,8 +31,8 @@ def status(settings: Settings) -> int:
     deleted = sum(status.deleted for status in statuses)
     if deleted:
         out.print(f"{deleted} sources were deleted; their outputs are kept until `imgpipe prune`")
-    counts = total_counts(statuses)
-    print_counts(counts, total_causes(statuses))
+    counts, causes = totals(statuses)
+    print_counts(counts, causes)
     stopped = print_damage(statuses)
     return EXIT_INFRASTRUCTURE if stopped else exit_code(counts)
 
@@ -55,8 +45,9 @@ def print_statuses(settings: Settings, statuses: Sequence[ShardStatus]) -> None:
     table.add_column("state", overflow="fold")
     colours = {State.COMPLETE: "green", State.FAILED: "red", State.STALE: "yellow", State.MISSING: "dim"}
     for status_ in statuses:
+        losses = {asset: f" ({count} files gone or cut)" for asset, count in status_.lost.items()}
         unfinished = [
-            f"[{colours[state]}]{asset} {state.value}[/]{_losses(status_, asset)}"
+            f"[{colours[state]}]{asset} {state.value}[/]{losses.get(asset, '')}"
             for asset, state in status_.states.items()
             if state is not State.COMPLETE
         ]
@@ -71,7 +62,3 @@ def print_statuses(settings: Settings, statuses: Sequence[ShardStatus]) -> None:
     out.print(table)
     if not statuses:
         out.print("no shards yet: `imgpipe plan` or `imgpipe run` seals them")
-
-
-def _losses(status: ShardStatus, asset: str) -> str:
-    return f" ({status.lost[asset]} files gone or cut)" if asset in status.lost else ""

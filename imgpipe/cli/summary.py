@@ -15,9 +15,7 @@ from imgpipe.cli.console import escape
 from imgpipe.config import Settings
 from imgpipe.engines.rejections import causes_in_words
 from imgpipe.engines.shard import RowListener
-from imgpipe.engines.status import (
-    ShardStatus,
-)
+from imgpipe.engines.status import ShardStatus
 from imgpipe.records import ImageRow, Status
 from imgpipe.stages.chain import steps
 from imgpipe.storage import keys
@@ -50,8 +48,7 @@ def row_progress(settings: Settings, pending: Sequence[ShardStatus]) -> Iterator
 def describe_failure(asset: str, row: ImageRow) -> str:
     """One line for one image that is not good, with markup."""
     colour = "red" if row.status is Status.ERROR else "yellow"
-    why = f"{row.error_class}: {row.error_message}" if row.error_class else "; ".join(row.reasons)
-    return f"[{colour}]{row.status.value}[/] {asset} {escape(row.source_key)}: {escape(why)}"
+    return f"[{colour}]{row.status.value}[/] {asset} {escape(row.source_key)}: {escape(row.why)}"
 
 
 def print_damage(statuses: Sequence[ShardStatus]) -> list[str]:
@@ -61,9 +58,9 @@ def print_damage(statuses: Sequence[ShardStatus]) -> list[str]:
     return [f"shard {status.shard}: {status.stopped}" for status in statuses if status.stopped]
 
 
-def code_unless_damaged(sealed: SealedShards, code: int) -> int:
+def code_unless_damaged(sealed: SealedShards) -> int:
     """The exit code of a command that went on without the shards whose manifest cannot be read."""
-    return print_not_done([f"shard {shard}: {exc}" for shard, exc in sealed.damaged.items()], code)
+    return print_not_done([f"shard {shard}: {exc}" for shard, exc in sealed.damaged.items()], EXIT_OK)
 
 
 def print_not_done(problems: Sequence[str], code: int) -> int:
@@ -85,16 +82,13 @@ def print_checks(evaluations: Sequence[AssetCheckEvaluation]) -> None:
         grouped.setdefault((one.asset_key.to_user_string(), one.check_name), []).append(one)
     for (asset, check), members in grouped.items():
         failed = [one for one in members if not one.passed]
-        colour = "green" if not failed else "yellow" if _only_warns(failed) else "red"
+        severe = any(one.severity.value != "WARN" for one in failed)
+        colour = "green" if not failed else "red" if severe else "yellow"
         passed = f"[{colour}]{len(members) - len(failed)} of {len(members)}[/]"
         said = "".join(f"{one.severity.value} {one.partition}: {one.description}" for one in failed[:1])
         more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
         table.add_row(check, asset, passed, escape(said + more))
     out.print(table)
-
-
-def _only_warns(failed: Sequence[AssetCheckEvaluation]) -> bool:
-    return all(one.severity.value == "WARN" for one in failed)
 
 
 def print_counts(counts: Mapping[str, int], causes: Mapping[str, int]) -> None:

@@ -17,6 +17,7 @@ from weakref import WeakValueDictionary
 
 from imgpipe.engines.stop import STOP
 from imgpipe.errors import ImageError, LimitExceeded, ModelError, OutOfMemory
+from imgpipe.inference.admitted_memory import Grow
 from imgpipe.inference.device import available_memory_bytes
 from imgpipe.settings import LimitSettings
 from imgpipe.stages.protocol import MeasuredStage, PictureSize, Stage
@@ -95,8 +96,8 @@ class MemoryBudget:
         self._changed = threading.Condition()
 
     @contextmanager
-    def admit(self, needed: int, name: str) -> Iterator[None]:
-        """Hold ``needed`` bytes of the limit, once they are free.
+    def admit(self, needed: int, name: str) -> Iterator[Grow]:
+        """Hold ``needed`` bytes of the limit, once they are free; what is given holds more, where it is free.
 
         Raises :class:`LimitExceeded` where they are more than the configured limit, :class:`OutOfMemory`
         where they are more than this machine has free now, and
@@ -115,13 +116,23 @@ class MemoryBudget:
             finally:
                 self._waiting.remove(ticket)
                 self._changed.notify_all()
+        held = [needed]
+
+        def grow(extra: int) -> bool:
+            with self._changed:
+                fits = self._used + extra <= self.limit_bytes
+                if fits:
+                    self._used += extra
+                    held[0] += extra
+                return fits
+
         try:
-            yield
+            yield grow
         finally:
             with self._changed:
-                self._used -= needed
+                self._used -= held[0]
                 self._changed.notify_all()
-            if needed >= _LARGE_BYTES:
+            if held[0] >= _LARGE_BYTES:
                 _give_back()
 
     def _refusal(self, needed: int, name: str) -> LimitExceeded | OutOfMemory:

@@ -206,7 +206,7 @@ class ShardPlan:
             ),
             inputs=inputs,
             rows=rows,
-            key_of=lambda kind: self._key(entry.image_id, kind),
+            key_of=partial(self.step.key, self.manifest.dataset, self.manifest.shard, entry.image_id),
             stage_hash_of=partial(self._stage_hash, entry),
             unchanged=self._unless_changed(entry),
         )
@@ -233,9 +233,6 @@ class ShardPlan:
         return ObjectRef(
             self.stores.output, row.output_key, own, sha256=sha256, size_bytes=size_bytes, own=True
         )
-
-    def _key(self, image_id: str, kind: str) -> str:
-        return self.step.key(self.manifest.dataset, self.manifest.shard, image_id, kind)
 
 
 def _stands(row: ImageRow, existing: Mapping[str, int]) -> bool:

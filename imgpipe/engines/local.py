@@ -25,6 +25,7 @@ from imgpipe.engines.work import ObjectRef, WorkItem
 from imgpipe.errors import PER_IMAGE_ERRORS, ImgpipeError, LimitExceeded, ObjectChanged
 from imgpipe.images.decoder import Decoder, InProcessDecoder, source_decoder
 from imgpipe.images.image import Image
+from imgpipe.inference.admitted_memory import MoreMemoryNeeded, growing_by
 from imgpipe.inference.threads import bound_pools, usable_cores
 from imgpipe.records import ImageRow, Status
 from imgpipe.settings import IsolationSettings
@@ -136,7 +137,12 @@ def _process(tools: _Tools, asset: str, item: WorkItem) -> ImageRow:
     clock = _Clock()
     try:
         item.begin()
-        row = _compute(tools, item, clock)
+        extra_bytes, row = 0, None
+        while row is None:
+            try:
+                row = _compute(tools, item, clock, extra_bytes)
+            except MoreMemoryNeeded as exc:  # Nothing is held while it waits for more.
+                extra_bytes += exc.extra_bytes
         return replace(row, stage_failed=asset) if row.status is Status.REJECTED else row
     except PER_IMAGE_ERRORS as exc:
         return _error_row(item.base, asset, exc, clock)
@@ -148,7 +154,8 @@ def _process(tools: _Tools, asset: str, item: WorkItem) -> ImageRow:
         return _error_row(item.base, asset, exc, clock)
 
 
-def _compute(tools: _Tools, item: WorkItem, clock: _Clock) -> ImageRow:
+def _compute(tools: _Tools, item: WorkItem, clock: _Clock, extra_bytes: int) -> ImageRow:
+    """``extra_bytes``: what it was found to need beyond what its stage said."""
     with ExitStack() as admitted:
         large = any(ref.size_bytes > _LARGE_FILE_BYTES for ref in item.inputs.values())
         with tools.reading_large if large else nullcontext():
@@ -158,7 +165,9 @@ def _compute(tools: _Tools, item: WorkItem, clock: _Clock) -> ImageRow:
             limits = {role: ref.limits for role, ref in item.inputs.items()}
             decoders = {role: tools.decoder_of(ref) for role, ref in item.inputs.items()}
             needed = needed_bytes(tools.stage, files, limits, decoders)
-            admitted.enter_context(tools.memory.admit(needed, item.base.source_key))
+            grow = admitted.enter_context(tools.memory.admit(needed + extra_bytes, item.base.source_key))
+            if not extra_bytes:
+                admitted.enter_context(growing_by(grow))
         return _compute_admitted(tools, item, files, digests, clock)
 
 

@@ -14,24 +14,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from imgpipe.errors import (
-    ConfigError,
-    DecodeError,
-    EncodeError,
-    ImageError,
-    LimitExceeded,
-    ProfileUnusable,
-    UnsupportedFormat,
-)
+from imgpipe.errors import ConfigError, ImageError
 from imgpipe.records import ImageRow, Status
 from imgpipe.storage.store import ImageStore
 from imgpipe.storage.tables import read_intact_rows
 
 #: Names of the error classes that a retry cannot cure.
-PERMANENT = frozenset(
-    kind.__name__
-    for kind in (ImageError, UnsupportedFormat, DecodeError, EncodeError, LimitExceeded, ProfileUnusable)
-)
+PERMANENT = frozenset({ImageError.__name__, *(kind.__name__ for kind in ImageError.__subclasses__())})
 #: Run tags that say which :class:`Retry` a run follows.
 MODE_TAG, REASON_TAG = "imgpipe/retry", "imgpipe/retry_reason"
 

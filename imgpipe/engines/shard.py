@@ -144,9 +144,8 @@ def _run_held(
         )
         by_id = finished | {row.image_id: row for row in computed}
         judged = step.asset == QUALITY
-        reviews = (
-            reviews_of(settings, _reader(settings, stores), by_id, upstream, decisions) if judged else {}
-        )
+        reader = PictureReader.of(settings, stores)
+        reviews = reviews_of(settings, reader, by_id, upstream, decisions) if judged else {}
     require(stores.output, dataset, shard)  # Before files are moved and the table is written.
     rows = tuple(
         with_decisions(
@@ -179,10 +178,6 @@ def _run_held(
     delete_replaced(stores.output, previous, rows)
     seconds = time.perf_counter() - start
     return ShardResult(step.asset, dataset, shard, rows, len(items), shard_plan.kept, seconds)
-
-
-def _reader(settings: Settings, stores: Stores) -> PictureReader:
-    return PictureReader(stores.source, stores.output, settings.limits, settings.isolation, settings.workers)
 
 
 def combine_digests(digests: list[str]) -> str:

@@ -148,33 +148,16 @@ def _shard_status(
             states[step.asset] = State.FAILED
         else:
             states[step.asset] = State.COMPLETE
-    return ShardStatus(
-        shard,
-        facts.images,
-        states,
-        counts,
-        facts.absent,
-        compute,
-        facts.digest,
-        rejected,
-        lost,
-        tuple(damaged),
-    )
+    found = (compute, facts.digest, rejected, lost, tuple(damaged))
+    return ShardStatus(shard, facts.images, states, counts, facts.absent, *found)
 
 
-def total_counts(statuses: Sequence[ShardStatus]) -> dict[str, int]:
-    """Counts by status over all shards whose quality table stands."""
-    totals: Counter[str] = Counter()
+def totals(statuses: Sequence[ShardStatus]) -> tuple[Mapping[str, int], Mapping[str, int]]:
+    """Images by status, and rejected ones by cause, over all shards whose quality table stands."""
+    counts: Counter[str] = Counter()
+    causes: Counter[str] = Counter()
     for status in statuses:
         if status.states.get(QUALITY) is not State.MISSING:
-            totals.update(status.counts)
-    return dict(totals)
-
-
-def total_causes(statuses: Sequence[ShardStatus]) -> dict[str, int]:
-    """Rejected images by cause over the same shards."""
-    totals: Counter[str] = Counter()
-    for status in statuses:
-        if status.states.get(QUALITY) is not State.MISSING:
-            totals.update(status.rejected)
-    return dict(totals)
+            counts.update(status.counts)
+            causes.update(status.rejected)
+    return counts, causes

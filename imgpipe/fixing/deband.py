@@ -56,13 +56,10 @@ def find_levels(channel: npt.NDArray[Any], visible: npt.NDArray[np.bool_] | None
             there = counts[values] > 0
             pairs = int((there[1:] & there[:-1]).sum())
             if counts[values].sum() >= _ON_LEVELS * counts.sum() and pairs >= _LEAST_PAIRS:
-                return Levels(bits, values.astype(np.float32), _nearest(values, depth))
+                middles = (values[1:] + values[:-1]) / 2
+                nearest = np.searchsorted(middles, np.arange(1 << depth)).astype(np.int16)
+                return Levels(bits, values.astype(np.float32), nearest)
     return None
-
-
-def _nearest(values: npt.NDArray[np.int64], depth: int) -> npt.NDArray[np.int16]:
-    middles = (values[1:] + values[:-1]) / 2
-    return np.searchsorted(middles, np.arange(1 << depth)).astype(np.int16)
 
 
 def debanded(channel: npt.NDArray[Any], levels: Levels, strength: float, corner: tuple[int, int]) -> Pixels:
@@ -101,7 +98,8 @@ def _within_level(index: npt.NDArray[np.int16]) -> Float:
     """Where between the contours each pixel lies: -0.5 at the lower level's, 0.5 at the higher one's."""
     higher, lower = (_distance(index, step) for step in (1, -1))
     inside = np.float32(0.5) * (lower - higher) / (lower + higher)
-    flat = _range_3x3(index) <= 1
+    kernel = np.ones((3, 3), np.uint8)
+    flat = cv2.dilate(index, kernel) - cv2.erode(index, kernel) <= 1
     inside *= flat
     position = index + inside
     weight = cv2.blur(flat.astype(np.float32), (_MEAN_PX, _MEAN_PX))
@@ -115,14 +113,10 @@ def _distance(index: npt.NDArray[np.int16], step: int) -> Float:
     Every third level is measured at once: the contours of the levels between are not theirs.
     """
     contour = np.zeros(index.shape, np.bool_)
-    for axis in (0, 1):
-        rises = np.diff(index, axis=axis)
-        before, behind = (slice(None, -1), slice(1, None))
-        first, second = ((before, slice(None)), (behind, slice(None)))
-        if axis:
-            first, second = (slice(None), before), (slice(None), behind)
-        contour[first] |= rises == step
-        contour[second] |= rises == -step
+    for plane, found in ((index, contour), (index.T, contour.T)):
+        rises = np.diff(plane, axis=0)
+        found[:-1] |= rises == step
+        found[1:] |= rises == -step
     result = np.full(index.shape, _FAR_PX, np.float32)
     for remainder in range(3):
         own = index % 3 == remainder
@@ -131,11 +125,6 @@ def _distance(index: npt.NDArray[np.int16], step: int) -> Float:
             distance = cv2.distanceTransform((~ends).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5)
             result[own] = np.minimum(distance[own] + np.float32(0.5), np.float32(_FAR_PX))
     return result
-
-
-def _range_3x3(index: npt.NDArray[np.int16]) -> npt.NDArray[np.int16]:
-    kernel = np.ones((3, 3), np.uint8)
-    return np.asarray(cv2.dilate(index, kernel) - cv2.erode(index, kernel), np.int16)
 
 
 def _dither(shape: tuple[int, ...], corner: tuple[int, int]) -> npt.NDArray[np.float64]:

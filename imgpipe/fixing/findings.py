@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from imgpipe.fixing.deband import Levels, contours, find_levels
-from imgpipe.fixing.jpeg_traces import QUALITIES, Traces, blockiness, find_traces, keeps_to, quality_of, table
+from imgpipe.fixing.jpeg_traces import QUALITIES, blockiness, find_traces, keeps_to, quality_of, table
 from imgpipe.fixing.noise import noise_sigma
 from imgpipe.fixing.pieces import planes_at, windows
 from imgpipe.fixing.sliding_dct import Float
@@ -30,16 +30,10 @@ class Findings:
     def as_dict(self) -> dict[str, Any]:
         """For quality.json; ``grid``: px from the first corner of a block to the picture's, x and y."""
         damage = self.damage
-        jpeg = None
-        if self.quality is not None:
-            jpeg = {
-                "quality": self.quality,
-                "found_by": self.found_by,
-                "grid": [damage.offset[1], damage.offset[0]],
-                "chroma_px": [damage.sampling[1], damage.sampling[0]],
-            }
+        places = {"grid": [*damage.offset[::-1]], "chroma_px": [*damage.sampling[::-1]]}
+        jpeg = {"quality": self.quality, "found_by": self.found_by, **places}
         return {
-            "jpeg": jpeg,
+            "jpeg": None if self.quality is None else jpeg,
             "noise_sigma_255": [round(sigma, 2) for sigma in damage.sigmas],
             "bits": [None if one is None else one.bits for one in self.levels],
         }
@@ -53,13 +47,12 @@ def examine(image: Image) -> Findings:
     noise = (sigmas[0], *(sigmas[1:] or (0.0, 0.0)))
     visible = None if image.alpha is None else image.alpha > 0
     levels = tuple(find_levels(image.colour[..., at], visible) for at in range(image.colour.shape[2]))
-    traces = find_traces(lumas)
+    traced, offset = find_traces(lumas)
     known = image.jpeg
     quality = None if known is None else quality_of(known.luma)
     # A file of high quality may have been made from one of low quality.
-    if traces.quality is not None and (quality is None or traces.quality < quality - 2):
-        damage = _traced(planes, traces, noise)
-        return Findings(damage, traces.quality, "pixels", levels)
+    if traced is not None and (quality is None or traced < quality - 2):
+        return Findings(_traced(planes, traced, offset, noise), traced, "pixels", levels)
     if known is None or quality is None or quality > QUALITIES[-1]:
         return Findings(Damage(sigmas=noise), None, "", levels)
     chroma = np.array(known.chroma, np.float32) if known.chroma else None
@@ -73,9 +66,13 @@ def measures(image: Image, offset: tuple[int, int]) -> Mapping[str, float]:
     return {"blockiness": blockiness(lumas, offset), "banding": contours(lumas)}
 
 
-def _traced(planes: Sequence[Sequence[Float]], traces: Traces, noise: tuple[float, float, float]) -> Damage:
+def _traced(
+    planes: Sequence[Sequence[Float]],
+    quality: int,
+    offset: tuple[int, int],
+    noise: tuple[float, float, float],
+) -> Damage:
     """A JPEG of libjpeg's tables. Chroma was halved, as most is, unless it keeps to its steps as it is."""
-    quality, offset = traces.quality or 100, traces.offset
     steps = table(quality, chroma=True)
     whole = any(keeps_to([window[at] for window in planes], steps, offset) for at in range(1, len(planes[0])))
     sampling = (1, 1) if whole else (2, 2)

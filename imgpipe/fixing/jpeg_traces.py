@@ -10,12 +10,11 @@ quality, is looked for.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from imgpipe.fixing.sliding_dct import Float, coefficients
+from imgpipe.fixing.sliding_dct import LOW, Float, low_and_all
 
 #: T.81, tables K.1 and K.2.
 _LUMA = (
@@ -31,24 +30,12 @@ _CHROMA = (
 )
 #: Qualities that leave traces which survive rounding to 8 bits and can be seen.
 QUALITIES = range(5, 93)
-#: Coefficients that are looked at: the low frequencies, without the mean.
-_LOW = [k for k in range(1, 64) if k // 8 + k % 8 <= 4]
 #: Mean cosine of coefficients against their steps, and how many coefficients it takes.
 _LEAST_MATCH, _LEAST_COUNT = 0.5, 200
 #: A step that is too small to be seen, added to both sides so that flat pictures read 1, 1/255.
 _FLOOR = 0.03
 #: Steps above this are edges of the drawing, 1/255.
 _EDGE = 24.0
-
-
-@dataclass(frozen=True, slots=True)
-class Traces:
-    """``quality``: libjpeg's, 1..100, or ``None`` without traces. ``offset``: px from the first corner of a
-    block to the picture's, down and across, 0..7. ``ratio``: :func:`blockiness` on this grid."""
-
-    quality: int | None
-    offset: tuple[int, int]
-    ratio: float
 
 
 def table(quality: int, *, chroma: bool = False) -> Float:
@@ -64,19 +51,24 @@ def quality_of(steps: Sequence[int]) -> int:
     return min(range(1, 101), key=lambda quality: float(np.abs(np.log(table(quality)) - wanted).sum()))
 
 
-def find_traces(lumas: Sequence[Float]) -> Traces:
-    """``lumas``: windows of the picture's luma, 0..255, whose corners are multiples of 16 px."""
-    down, across = (_border_steps([luma.T if axis else luma for luma in lumas]) for axis in (0, 1))
-    offset = tuple(int(-np.argmax(steps) - 1) % 8 for steps in (down, across))
-    ratio = min(_ratio(steps, place) for steps, place in zip((down, across), offset, strict=True))
-    return Traces(_quality(lumas, (offset[0], offset[1])), (offset[0], offset[1]), ratio)
+def find_traces(lumas: Sequence[Float]) -> tuple[int | None, tuple[int, int]]:
+    """libjpeg's quality, 1..100, or ``None`` without traces; and the px from the first corner of a block to
+    the picture's, down and across, 0..7.
+
+    ``lumas``: windows of the picture's luma, 0..255, whose corners are multiples of 16 px.
+    """
+    down, across = (int(-np.argmax(steps) - 1) % 8 for steps in _both(lumas))
+    return _quality(lumas, (down, across)), (down, across)
 
 
 def blockiness(lumas: Sequence[Float], offset: tuple[int, int]) -> float:
     """Mean step across the borders of blocks over the mean step elsewhere, the smaller of both directions;
     about 1 for clean pictures."""
-    both = (_border_steps([luma.T if axis else luma for luma in lumas]) for axis in (0, 1))
-    return min(_ratio(steps, place) for steps, place in zip(both, offset, strict=True))
+    return min(_ratio(steps, place) for steps, place in zip(_both(lumas), offset, strict=True))
+
+
+def _both(lumas: Sequence[Float]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    return _border_steps(lumas), _border_steps([luma.T for luma in lumas])
 
 
 def _ratio(steps: npt.NDArray[np.float64], offset: int) -> float:
@@ -100,7 +92,7 @@ def _border_steps(lumas: Sequence[Float]) -> npt.NDArray[np.float64]:
 
 def _quality(lumas: Sequence[Float], offset: tuple[int, int]) -> int | None:
     """The lowest quality to whose steps the coefficients keep, or ``None``."""
-    coefs = np.concatenate([coefficients(_on_grid(luma, offset))[:, _LOW] for luma in lumas])
+    coefs, _ = low_and_all(lumas, offset)
     best = _LEAST_MATCH, 0
     for quality in QUALITIES:
         match = _match(coefs, table(quality))
@@ -112,7 +104,7 @@ def _quality(lumas: Sequence[Float], offset: tuple[int, int]) -> int | None:
 
 def _match(coefs: Float, steps: Float) -> float:
     """Mean cosine of the low coefficients against their steps: 1 at multiples, 0 by chance or of too few."""
-    turns = coefs / steps[_LOW]
+    turns = coefs / steps[LOW]
     counted = np.abs(turns) > np.float32(0.7)
     count = int(counted.sum())
     return float((np.cos(turns * np.float32(2 * np.pi)) * counted).sum()) / max(count, _LEAST_COUNT)
@@ -120,12 +112,4 @@ def _match(coefs: Float, steps: Float) -> float:
 
 def keeps_to(planes: Sequence[Float], steps: Float, offset: tuple[int, int]) -> bool:
     """Whether a plane was quantised by these steps on this grid. ``planes``: its windows."""
-    parts = [_on_grid(plane, offset) for plane in planes]
-    return _match(np.concatenate([coefficients(part)[:, _LOW] for part in parts]), steps) > _LEAST_MATCH
-
-
-def _on_grid(luma: Float, offset: tuple[int, int]) -> Float:
-    """The whole blocks of a window."""
-    top, left = (-place % 8 for place in offset)
-    rows, columns = ((side - first) // 8 * 8 for side, first in zip(luma.shape, (top, left), strict=True))
-    return luma[top : top + max(rows, 0), left : left + max(columns, 0)]
+    return _match(low_and_all(planes, offset)[0], steps) > _LEAST_MATCH

@@ -10,10 +10,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from imgpipe.fixing.sliding_dct import Float, coefficients
+from imgpipe.fixing.sliding_dct import Float, low_and_all
 
 _HIGH = [k for k in range(64) if k // 8 + k % 8 >= 8]
-_LOW = [k for k in range(1, 64) if k // 8 + k % 8 <= 4]
 #: Share of the blocks that count as flat, and the least number of them.
 _FLAT_SHARE, _LEAST_BLOCKS = 0.25, 30
 #: In noise the energies of the flattest blocks are alike, in texture they are not: upper over lower quartile.
@@ -30,11 +29,8 @@ def noise_sigma(planes: Sequence[Float]) -> float:
     ``planes``: windows of one plane, 0..255. Blocks without any detail are left out: they are transparent, or
     black or white, where noise is cut off.
     """
-    parts = [plane[: plane.shape[0] // 8 * 8, : plane.shape[1] // 8 * 8] for plane in planes]
-    coefs = np.concatenate(
-        [coefficients(part) for part in parts if part.size] or [np.empty((0, 64), np.float32)]
-    )
-    low = np.square(coefs[:, _LOW]).mean(axis=1)
+    low, coefs = low_and_all(planes)
+    low = np.square(low).mean(axis=1)
     high = np.square(coefs[:, _HIGH]).mean(axis=1)
     detailed = low + high > 1e-3
     low, high = low[detailed], high[detailed]

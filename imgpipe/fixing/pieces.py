@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import product
 from typing import Any
 
 import cv2
@@ -11,6 +12,7 @@ import numpy.typing as npt
 
 from imgpipe.fixing.sliding_dct import Float
 from imgpipe.images.image import Image
+from imgpipe.pixels.strips import spans
 
 #: Edge of a piece, px: a multiple of 16. It bounds the memory of the planes.
 PIECE_PX = 1024
@@ -26,16 +28,11 @@ Place = tuple[slice, slice]
 
 def pieces(image: Image, reach: int, edge: int) -> Iterator[tuple[Place, Place, Place]]:
     """For each piece: its place, its place with ``reach`` px of context, and the first within the second."""
-    for top in range(0, image.height, edge):
-        for left in range(0, image.width, edge):
-            inner, outer, within = [], [], []
-            for start, side in ((top, image.height), (left, image.width)):
-                stop = min(start + edge, side)
-                first = max(0, start - reach)
-                inner.append(slice(start, stop))
-                outer.append(slice(first, min(stop + reach, side)))
-                within.append(slice(start - first, stop - first))
-            yield (inner[0], inner[1]), (outer[0], outer[1]), (within[0], within[1])
+    for inner in product(spans(0, image.height, edge), spans(0, image.width, edge)):
+        rows, columns = (slice(max(0, one.start - reach), one.stop + reach) for one in inner)
+        first = slice(inner[0].start - rows.start, inner[0].stop - rows.start)
+        second = slice(inner[1].start - columns.start, inner[1].stop - columns.start)
+        yield inner, (rows, columns), (first, second)
 
 
 def windows(image: Image) -> Iterator[Place]:

@@ -8,6 +8,8 @@ Bins: Zakhor 1992, "Iterative procedures for reduction of blocking effects in tr
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -27,12 +29,27 @@ _one_axis = dct(np.eye(BLOCK_PX), axis=0, norm="ortho")
 #: transpose is the inverse.
 _FORWARD = np.ascontiguousarray(np.kron(_one_axis, _one_axis).T, np.float32)
 _INVERSE = np.ascontiguousarray(_FORWARD.T)
+#: Low frequencies, without the mean.
+LOW = [k for k in range(1, 64) if k // 8 + k % 8 <= 4]
 _ONES = np.ones(64, np.float32)
 
 
 def coefficients(plane: Float) -> Float:
     """(number of blocks, 64) of a plane whose sides are multiples of 8; 8 times the mean comes first."""
     return np.asarray(_by_blocks(plane).reshape(-1, 64) @ _FORWARD, np.float32)
+
+
+def low_and_all(planes: Sequence[Float], offset: tuple[int, int] = (0, 0)) -> tuple[Float, Float]:
+    """(number of blocks, 14) low frequencies without the mean, and all 64, of the whole blocks of windows.
+
+    ``offset``: px from the first corner of a block to each window's, down and across, 0..7.
+    """
+    found = [np.empty((0, 64), np.float32)]
+    for plane in planes:
+        inner = plane[-offset[0] % 8 :, -offset[1] % 8 :]
+        found.append(coefficients(inner[: inner.shape[0] // 8 * 8, : inner.shape[1] // 8 * 8]))
+    coefs = np.concatenate(found)
+    return coefs[:, LOW], coefs
 
 
 def _by_blocks(plane: Float) -> Float:

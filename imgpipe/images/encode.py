@@ -11,6 +11,7 @@ import numpy as np
 import PIL.Image
 
 from imgpipe.errors import EncodeError
+from imgpipe.images.colour import to_8_bit, to_srgb
 from imgpipe.images.formats import jpeg, plugin, png
 from imgpipe.images.formats.png_write import Effort, write_png
 from imgpipe.images.formats.tiff_write import write_tiff
@@ -24,7 +25,7 @@ from imgpipe.images.metadata import (
 )
 from imgpipe.images.srgb import srgb_profile
 
-__all__ = ["EXTENSIONS", "MAX_SIDES", "Effort", "encode"]
+__all__ = ["EXTENSIONS", "MAX_SIDES", "Effort", "encode", "encode_fitting"]
 
 #: Formats that can be written, and the usual ending of their files.
 EXTENSIONS = {"PNG": "png", "WEBP": "webp", "JPEG": "jpg", "TIFF": "tif", "JXL": "jxl"}
@@ -196,3 +197,29 @@ def _refuse_unfit(image: Image, fmt: str, shown: str) -> None:
         raise EncodeError(
             f"{fmt}: expected sides of at most {most} px, got {image.width}x{image.height}; write PNG or TIFF"
         )
+
+
+def encode_fitting(picture: Image, encoding: str) -> tuple[bytes, tuple[str, ...]]:
+    """The file of what a format can hold of a picture, and in words what was left out or changed: 16 bits,
+    alpha that hides nothing, blocks of metadata that are too long, a profile for grey."""
+    notes: tuple[str, ...] = ()
+    if encoding == "WEBP" and icc_space(picture.icc) == "GRAY":
+        picture = replace(to_srgb(picture), icc=None)
+        notes = ("shown in sRGB: WEBP holds no profile for grey; write PNG or TIFF to keep it",)
+    if encoding == "JPEG":
+        exif, xmp = (
+            block if len(block or b"") <= JPEG_SEGMENT_BYTES else None
+            for block in (picture.exif, picture.xmp)
+        )
+        for name, had, kept in (("EXIF", picture.exif, exif), ("XMP", picture.xmp, xmp)):
+            if had and not kept:
+                notes = (*notes, f"{name} of {len(had)} bytes left out: JPEG holds {JPEG_SEGMENT_BYTES}")
+        picture = replace(picture, exif=exif, xmp=xmp)
+    if encoding in ("JPEG", "WEBP") and picture.bit_depth > 8:
+        picture = replace(picture, pixels=to_8_bit(picture.pixels))
+        reduced = f"16 bits per channel reduced to 8: {encoding} has no more; write PNG or TIFF to keep them"
+        notes = (*notes, reduced)
+    if encoding == "JPEG" and picture.alpha is not None and (picture.alpha == picture.max_value).all():
+        picture = replace(picture, pixels=picture.colour.copy())
+        notes = (*notes, "alpha left out, which was opaque throughout: JPEG has none")
+    return encode(picture, format=encoding), notes

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from imgpipe.errors import ConfigError, ModelError
+from imgpipe.inference.cuda import prepare_process, why_no_gpu
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 DeviceSetting = Literal["auto", "cpu", "cuda"]
 PrecisionSetting = Literal["auto", "fp32", "bf16", "fp16"]
@@ -45,6 +46,18 @@ def resolve_device(setting: DeviceSetting) -> str:
     if setting == "cuda":
         raise ConfigError(f"device: cuda was asked for, but {reason}; or set device to auto or cpu")
     return "cpu"
+
+
+def why_cpu(setting: str, device: str) -> tuple[str, ...]:
+    """For the record: why ``auto`` became the CPU where a GPU was to be expected, else nothing."""
+    if setting != "auto" or device != "cpu" or not gpu_is_expected():
+        return ()
+    return (f"device auto is the CPU: {_why_no_cuda()}",)
+
+
+def gpu_is_expected() -> bool:
+    """Whether NVIDIA's driver is to be seen or onnxruntime was installed for CUDA."""
+    return _may_have_cuda() or bool(_version("onnxruntime-gpu"))
 
 
 def may_use_cuda(setting: str) -> bool:
@@ -78,10 +91,10 @@ def bf16_pays(proc: Path = _PROC) -> bool:
 def resolve_precision(setting: PrecisionSetting, device: str) -> str:
     """``"fp32"``, ``"bf16"`` or ``"fp16"`` for the setting ``upscale.precision`` on ``device``.
 
-    ``auto``: on a CPU bf16 where :func:`bf16_pays`, else fp32; on CUDA bf16 from compute capability 8.0
-    (Ampere) on, fp16 for 7.x (Volta, Turing: fast fp16, emulated bf16), fp32 before. A precision that was
-    asked for is kept, with a warning where another is faster. Raises :class:`ConfigError` for any other
-    word.
+    ``auto``: on a CPU bf16 where :func:`bf16_pays`, else fp32; on CUDA fp16 from compute capability 7.0
+    (Volta) on, fp32 before: bf16 is no faster and has three bits less, and what overflows fp16 is computed
+    again in fp32. A precision that was asked for is kept, with a warning where another is faster.
+    Raises :class:`ConfigError` for any other word.
     """
     if setting not in ("auto", "fp32", "bf16", "fp16"):
         raise ConfigError(f"upscale.precision: expected auto, fp32, bf16 or fp16, got {setting!r}")
@@ -90,8 +103,7 @@ def resolve_precision(setting: PrecisionSetting, device: str) -> str:
     native = _native_precision(device)
     if setting == "auto":
         return native
-    fp16_on_gpu = setting == "fp16" and native != "fp32" and not device.startswith("cpu")
-    if setting != native and not fp16_on_gpu:
+    if setting != native and not (setting == "bf16" and _bf16_is_native(device)):
         _LOG.warning(
             "upscale.precision: %s is not the fastest on this %s: that is %s", setting, device, native
         )
@@ -139,13 +151,40 @@ def _why_no_cuda() -> str:
     """Empty where CUDA works, else the reason and what to do."""
     if importlib.util.find_spec("torch") is None:
         return "torch is not installed: pip install 'imgpipe[gpu]'"
+    prepare_process()
     import torch
 
     if torch.version.cuda is None:
         return f"torch {torch.__version__} is a build without CUDA: install one from pytorch.org"
     if not torch.cuda.is_available():
-        return "torch finds no usable GPU: check `nvidia-smi`, the driver and CUDA_VISIBLE_DEVICES"
+        unusable = "torch finds no usable GPU: check `nvidia-smi`, the driver and CUDA_VISIBLE_DEVICES"
+        return why_no_gpu() or unusable
+    capability, kernels = torch.cuda.get_device_capability(), torch.cuda.get_arch_list()
+    if not has_kernels(capability, kernels):
+        return (
+            f"torch {torch.__version__} has kernels for {', '.join(kernels)}, the GPU is "
+            f"sm_{capability[0]}{capability[1]}: install a torch for it, or take another GPU"
+        )
     return ""
+
+
+def has_kernels(capability: tuple[int, int], kernels: Sequence[str]) -> bool:
+    """Whether a GPU of ``capability`` (major, minor) runs any of ``kernels``, as torch names them.
+
+    ``sm_86`` runs on 8.6 and later ones of 8; ``sm_90a`` on that capability alone, ``compute_90`` (PTX, which
+    the driver compiles) on it and all later ones. Source: CUDA C++ Programming Guide, Compute Capabilities.
+    """
+    for kernel in kernels:
+        kind, _, number = kernel.partition("_")
+        digits = number.rstrip("af")
+        if not digits.isdigit():
+            continue
+        built = int(digits[:-1]), int(digits[-1])
+        exact = number.endswith("a")
+        same = capability == built if exact else capability[0] == built[0] and capability >= built
+        if same or (kind == "compute" and not exact and capability >= built):
+            return True
+    return False
 
 
 def _native_precision(device: str) -> str:
@@ -154,9 +193,16 @@ def _native_precision(device: str) -> str:
     import torch
 
     major, _ = torch.cuda.get_device_capability(device)
-    if major >= 8:
-        return "bf16"
-    return "fp16" if major == 7 else "fp32"
+    return "fp16" if major >= 7 else "fp32"
+
+
+def _bf16_is_native(device: str) -> bool:
+    """On a GPU: from compute capability 8.0 (Ampere) on."""
+    if device.startswith("cpu"):
+        return False
+    import torch
+
+    return torch.cuda.get_device_capability(device)[0] >= 8
 
 
 def _cgroup_remaining(proc: Path, cgroup: Path) -> Iterator[int]:

@@ -94,6 +94,7 @@ class Graph:
     """
 
     runtime, device = "openvino", "cpu"
+    fallback_reason = ""
 
     def __init__(self, model: Any, precision: str = "fp32") -> None:
         hint, capability = _PRECISIONS[precision]

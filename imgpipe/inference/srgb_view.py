@@ -32,36 +32,57 @@ _FULL = np.float32(65535)
 _OUTSIDE_255 = 4.0
 
 
+class _Beyond:
+    """(h, w, channels) float32, 1.0 = full range: what is clipped of a picture in sRGB, when it is read."""
+
+    def __init__(self, image: Image, space: RgbSpace) -> None:
+        self._image, self._space = image, space
+        self.shape = image.colour.shape
+        #: Rows in which there is any; in the others it counts as none.
+        self.rows = np.zeros(image.height, bool)
+
+    def __getitem__(self, rows: slice) -> Floats:
+        return self.split(rows)[1] * self.rows[rows, None, None]
+
+    def split(self, rows: slice) -> tuple[Floats, Floats]:
+        """What lies in sRGB, and what is clipped; nothing is under alpha 0."""
+        values = srgb_encoded(self._space.light(self._image.colour[rows]))
+        inside = np.clip(values, 0.0, 1.0)
+        values -= inside
+        if self._image.alpha is not None:
+            values *= self._image.alpha[rows, :, None] > 0
+        return inside, values
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class SrgbView:
     """``image``: what a network is given, with the source's channels: the source itself where it is sRGB,
-    else 16 bits without a profile. ``beyond``: (h, w, channels) float32, what was clipped there, 1.0 = full
-    range; ``None`` where nothing was."""
+    else 16 bits without a profile. ``beyond``: what was clipped there; ``None`` where nothing was.
+    ``outside_share``: of the pixels, those whose colour lies outside sRGB."""
 
     source: Image
     image: Image
     space: RgbSpace | None = None
-    beyond: Floats | None = None
+    beyond: _Beyond | None = None
+    outside_share: float = 0.0
 
     def details(self) -> dict[str, Any]:
         """Facts for the row: how the picture was fed, and the share of its pixels that lie outside sRGB."""
         if self.space is None:
             return {}
         fed = "nearly sRGB (the profile is a table)" if self.space.tables else "sRGB"
-        beyond = 0.0
-        if self.beyond is not None:
-            farthest = np.maximum(self.beyond.max(axis=2), -self.beyond.min(axis=2))
-            beyond = float(np.mean(farthest > _OUTSIDE_255 / 255))
-        return {"colour": {"fed_as": fed, "outside_srgb_share": round(beyond, 6)}}
+        return {"colour": {"fed_as": fed, "outside_srgb_share": round(self.outside_share, 6)}}
 
-    def back(self, result: Image) -> Image:
+    def back(self, result: Image, *, reuse: bool = False) -> Image:
         """``result`` in the source's space, depth and profile; it was made from :attr:`image`, is of any size
         and may have an alpha of its own. At the source's size, pixels that were not changed are the source's,
-        bit by bit; colour under alpha 0 is 0."""
+        bit by bit; colour under alpha 0 is 0. ``reuse``: in the memory of ``result``, if its depth allows."""
         space = self.space
         if space is None:
             return result
-        pixels = np.empty(result.pixels.shape, self.source.pixels.dtype)
+        pixels = result.pixels
+        if not reuse or pixels.dtype != self.source.pixels.dtype:
+            pixels = np.empty(pixels.shape, self.source.pixels.dtype)
         step = max(1, _STRIP_PIXELS // result.width)
 
         def work(rows: slice) -> None:
@@ -96,22 +117,18 @@ def srgb_view(image: Image) -> SrgbView:
     space = space_of(image.icc)
     if space is None:
         return SrgbView(image, image)
-    channels = image.colour.shape[2]
+    beyond, outside = _Beyond(image, space), 0
     pixels = np.empty(image.pixels.shape, np.uint16)
-    beyond: Floats | None = None
     for rows in spans(0, image.height, max(1, _STRIP_PIXELS // image.width)):
-        values = srgb_encoded(space.light(image.colour[rows]))
-        fed = np.clip(values, 0.0, 1.0)
-        pixels[rows, :, :channels] = fed * _FULL + np.float32(0.5)
-        values -= fed
-        if image.alpha is not None:
-            values *= image.alpha[rows, :, None] > 0
-        if np.abs(values).max() > 0.5 / _FULL:
-            if beyond is None:
-                beyond = np.zeros(image.colour.shape, np.float32)
-            beyond[rows] = values
+        inside, clipped = beyond.split(rows)
+        pixels[rows, :, : inside.shape[2]] = inside * _FULL + np.float32(0.5)
+        farthest = np.abs(clipped).max(axis=2)
+        beyond.rows[rows] = farthest.max() > 0.5 / _FULL
+        outside += int(np.count_nonzero(farthest > _OUTSIDE_255 / 255))
     if image.alpha is not None:
         pixels[..., -1] = image.alpha
         if image.bit_depth == 8:
             pixels[..., -1] *= 257
-    return SrgbView(image, replace(image, pixels=pixels, icc=None), space, beyond)
+    fed = replace(image, pixels=pixels, icc=None)
+    share = outside / (image.width * image.height)
+    return SrgbView(image, fed, space, beyond if beyond.rows.any() else None, share)

@@ -9,6 +9,7 @@ import copy
 import weakref
 from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from imgpipe.errors import InferenceError
+from imgpipe.inference.failures import translated
 from imgpipe.inference.memory_model import ASSUMED_MEMORY, MemoryModel
 from imgpipe.inference.threads import bound_pools
 
@@ -25,6 +27,10 @@ _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 #: Convolutions take scratch memory that torch does not show as tensors; measured 1.05..1.2 on CPUs.
 SCRATCH_FACTOR = 1.25
+
+#: Edges of the windows that memory is counted on, px: on a GPU those that it computes at once, where what
+#: grows with the window outweighs strips of a fixed size.
+_GPU_EDGES_PX = (512, 1024, 2048, 4096)
 
 #: Makes the module that runs: (float32 module, dtype of its inner work, device type) -> module from
 #: float32 to float32. Where it has a method ``strips``, that gives its output from top to bottom as
@@ -44,7 +50,8 @@ class TorchNetwork:
 
     ``module``: float32, (1, 3, h, w) in 0..1 -> (1, 3, h * scale, w * scale). ``form`` turns it into what
     runs in ``precision`` and, should that give NaN, in fp32. Tensors are channels_last: 2 to 4.7 times
-    faster than NCHW on CPUs, and what tensor cores want. Not thread-safe: the owner holds a lock.
+    faster than NCHW on CPUs, and what tensor cores want. On CUDA float32 is IEEE's everywhere, not TF32, and
+    equal windows give equal results. Not thread-safe: the owner holds a lock.
     """
 
     def __init__(
@@ -55,12 +62,13 @@ class TorchNetwork:
         self.device = torch.device(device)
         self.precision = precision
         self._fp32_retries = 0
-        self._full = _for_inference(form(module, torch.float32, self.device.type))
-        if precision == "fp32":
-            self._active = self._full.to(self.device)
-        else:
-            low = form(module, _DTYPES[precision], self.device.type)
-            self._active = _for_inference(low).to(self.device)
+        if self.device.type == "cuda":
+            _compute_exactly()
+        self._full = self._active = _for_inference(form(module, torch.float32, self.device.type))
+        if precision != "fp32":
+            self._active = _for_inference(form(module, _DTYPES[precision], self.device.type))
+        with translated("the network's weights", device):
+            self._active.to(self.device)
 
     def strips(self, windows: npt.NDArray[np.float32]) -> Iterator[tuple[int, Tensor]]:
         """Enlarge (n, h, w, 3) float32 RGB in 0..1: (first source row, rows) from top to bottom.
@@ -77,6 +85,7 @@ class TorchNetwork:
             # The full module stays on the host until it is first needed: it is needed hardly ever.
             for start, rows in _strips(module.to(self.device), pixels):
                 if not _is_finite(rows):
+                    del rows  # the memory is needed for the same again
                     break
                 yield start, rows.permute(0, 2, 3, 1).contiguous()
             else:
@@ -101,10 +110,17 @@ class TorchNetwork:
         count, self._fp32_retries = self._fp32_retries, 0
         return count
 
-    def memory_model(self) -> MemoryModel:
-        """What a window takes, from the tensors that are alive at once."""
+    def memory_model(self, finish: Callable[[Tensor], object] | None = None) -> MemoryModel:
+        """What a window takes, from the tensors that are alive at once.
+
+        On a GPU, where it is planned for what is free, that is in fp32, as which any window may be computed
+        again, and with what ``finish`` makes of strips of (n, rows, width, 3).
+        """
         try:
-            return MemoryModel.of_peaks(partial(peak_tensor_bytes, self._active), SCRATCH_FACTOR)
+            if self.device.type == "cpu":
+                return MemoryModel.of_peaks(partial(peak_tensor_bytes, self._active), SCRATCH_FACTOR)
+            peak = partial(peak_tensor_bytes, self._full, finish=finish)
+            return MemoryModel.of_peaks(peak, SCRATCH_FACTOR, _GPU_EDGES_PX)
         except (NotImplementedError, RuntimeError):
             # Some architectures read values while they run, which tensors without values cannot give.
             return ASSUMED_MEMORY
@@ -115,16 +131,29 @@ class TorchNetwork:
             torch.cuda.empty_cache()
 
 
-def peak_tensor_bytes(module: nn.Module, width: int, height: int) -> int:
+def _compute_exactly() -> None:
+    """fp32 on CUDA is TF32 (10 bits of mantissa) in cuDNN otherwise; and the same input the same result."""
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.deterministic = True
+    torch.backends.cudnn.benchmark = False
+
+
+def peak_tensor_bytes(
+    module: nn.Module, width: int, height: int, finish: Callable[[Tensor], object] | None = None
+) -> int:
     """Most bytes of tensors alive at once while ``module`` runs on a (1, 3, height, width) input.
+
+    ``finish``: what is made of each strip, which is (1, rows, width, 3) to it.
 
     Runs on the meta device: nothing is computed, so any size costs milliseconds.
     """
     shadow = copy.deepcopy(module).to("meta")
     with torch.inference_mode(), _LiveBytes() as live:
         pixels = torch.empty((1, 3, height, width), device="meta").to(memory_format=torch.channels_last)
-        for _ in _strips(shadow, pixels):
-            pass
+        for _, rows in islice(_strips(shadow, pixels), 2):  # the second one has rows around it, as all others
+            if finish is not None:
+                finish(rows.permute(0, 2, 3, 1).contiguous())
     return int(live.peak)
 
 

@@ -20,8 +20,9 @@ from imgpipe import __version__
 from imgpipe.config import Settings
 from imgpipe.errors import ConfigError, ImgpipeError, LimitExceeded, ObjectMissing, StoreUnavailable
 from imgpipe.jobs.book import JobBook
+from imgpipe.jobs.fetch import too_large
 from imgpipe.jobs.queue import JobQueue
-from imgpipe.jobs.request import JobRequest, job_settings, order, read_order, said, too_large
+from imgpipe.jobs.request import NAME, JobRequest, job_settings, order, read_order, said
 
 LOCAL_HOSTS = ("127.0.0.1", "localhost", "::1")
 #: Bodies that are read at the same time, and how long one may take.
@@ -191,14 +192,14 @@ async def _body(request: Request, settings: Settings, *, is_json: bool) -> bytes
         limit = limit * 3 // 2 + _OTHER_BYTES
     announced = request.headers.get("content-length", "")
     if announced.isdecimal() and int(announced) > limit:
-        raise too_large(int(announced), settings)
+        raise too_large(NAME, f"about {int(announced):,}", settings.limits.max_bytes)
     body = bytearray()
     try:
         async with asyncio.timeout(_UPLOAD_SECONDS):
             async for part in request.stream():
                 body += part
                 if len(body) > limit:
-                    raise too_large(len(body), settings)
+                    raise too_large(NAME, "more", settings.limits.max_bytes)
     except TimeoutError as exc:
         raise HTTPException(408, f"expected the body within {_UPLOAD_SECONDS:g} s") from exc
     except ClientDisconnect as exc:

@@ -177,7 +177,7 @@ class JobBook:
             self._clear(job)
 
     def _run_chain(self, job: Job, on_row: RowListener, again: bool) -> None:
-        settings, fault = self._settings_of(job)
+        settings, fault = self._parsed(job.manifest.settings)
         for step in steps(settings):
             stage: Stage = _Refused(fault) if fault else build_stage(step, settings)
             if again and self._deaths(step, job) >= self.base.automation.max_attempts:
@@ -191,11 +191,8 @@ class JobBook:
                 refused = _Refused(f"{type(exc).__name__}: {exc}")
                 run_shard(step, refused, settings, self.stores, job.shard, on_row=on_row)
 
-    def _settings_of(self, job: Job) -> tuple[Settings, str]:
-        """Its settings, and why these cannot be used: they may be those of another version of imgpipe."""
-        return self._parsed(job.manifest.settings)
-
     def _parse(self, text: str) -> tuple[Settings, str]:
+        """A job's settings, and why they cannot be used: they may be those of another version of imgpipe."""
         try:
             return changed_settings(self.base, json.loads(text)), ""
         except ConfigError as exc:
@@ -240,22 +237,19 @@ class JobBook:
 
     def assets(self, job: Job) -> list[str]:
         """Its assets in the order in which they are made."""
-        return [step.asset for step in steps(self._settings_of(job)[0])]
+        return [step.asset for step in steps(self._parsed(job.manifest.settings)[0])]
 
     def rows(self, job: Job) -> dict[str, ImageRow]:
         """asset -> its row, of the tables that stand."""
         tables = read_standing(self.stores.output, self.assets(job), DATASET, job.shard)
         return {asset: table[job.entry.image_id] for asset, table in tables.items()}
 
-    def state(self, job: Job) -> str:
+    def state(self, job: Job, rows: Mapping[str, ImageRow] | None = None) -> str:
         """``waiting``, ``running``, ``review`` (a reviewer is asked, by this process), ``finished`` or
         ``deleted``."""
-        return self._state(job, self.rows(job))
-
-    def _state(self, job: Job, rows: Mapping[str, ImageRow]) -> str:
         if not job.entry.present:
             return "deleted"
-        if QUALITY in rows:
+        if QUALITY in (self.rows(job) if rows is None else rows):
             return "finished"
         held = any(True for _ in self.stores.output.list(keys.lease_prefix(DATASET, job.shard)))
         return self._active.get(job.id) or ("running" if held else "waiting")
@@ -263,7 +257,7 @@ class JobBook:
     def describe(self, job: Job) -> dict[str, Any]:
         """Ids, state, progress, and for a finished job its status and :meth:`answer`."""
         rows = self.rows(job)
-        state = self._state(job, rows)
+        state = self.state(job, rows)
         said = {
             "job_id": job.id,
             "image_id": job.entry.image_id,

@@ -42,7 +42,7 @@ def _from_s3(url: str, settings: Settings) -> bytes:
     if found is None:
         raise ObjectMissing(f"{url}: no such object; expected s3://bucket/key")
     if found.size_bytes > settings.limits.max_bytes:
-        raise _too_large(url, settings)
+        raise too_large(url, "more", settings.limits.max_bytes)
     return store.read(key, etag=found.etag)
 
 
@@ -69,7 +69,7 @@ def _bounded(answer: http.client.HTTPResponse, url: str, settings: Settings) -> 
         while part := answer.read1(2**20):
             data += part
             if len(data) > settings.limits.max_bytes:
-                raise _too_large(url, settings)
+                raise too_large(url, "more", settings.limits.max_bytes)
             if time.monotonic() > end:
                 raise TimeoutError(f"not complete after {_WHOLE_SECONDS:g} s")
     return bytes(data)
@@ -95,7 +95,8 @@ def is_public(text: str) -> bool:
     return address.is_global and not address.is_multicast
 
 
-def _too_large(url: str, settings: Settings) -> LimitExceeded:
+def too_large(name: str, size: str, max_bytes: int) -> LimitExceeded:
+    """The refusal of a file of this size."""
     return LimitExceeded(
-        f"{url}: expected at most {settings.limits.max_bytes:,} bytes (limits.max_bytes), it has more"
+        f"{name}: expected at most {max_bytes:,} bytes (limits.max_bytes), got {size}; send a smaller file"
     )

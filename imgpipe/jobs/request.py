@@ -18,10 +18,10 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from imgpipe.config import Settings, changed_settings
-from imgpipe.errors import ConfigError, DecodeError, LimitExceeded
+from imgpipe.errors import ConfigError, DecodeError
 from imgpipe.images.sniff import sniff
 from imgpipe.inference.weights import CLASSICAL_NAMES, REGISTRY
-from imgpipe.jobs.fetch import fetch
+from imgpipe.jobs.fetch import fetch, too_large
 from imgpipe.metrics import PROFILES
 from imgpipe.settings import suggest
 from imgpipe.settings.given import expand_names
@@ -84,16 +84,8 @@ def order(data: bytes, settings: Settings) -> Order:
     if not data:
         raise DecodeError(f"{NAME}: expected the file of a picture, got 0 bytes")
     if len(data) > settings.limits.max_bytes:
-        raise too_large(len(data), settings)
+        raise too_large(NAME, f"{len(data):,}", settings.limits.max_bytes)
     return Order(data, sniff(data, NAME), settings)
-
-
-def too_large(size_bytes: int, settings: Settings) -> LimitExceeded:
-    """The refusal of a file of this size."""
-    return LimitExceeded(
-        f"{NAME}: expected at most {settings.limits.max_bytes:,} bytes (limits.max_bytes), got about "
-        f"{size_bytes:,}; send a smaller file"
-    )
 
 
 def job_settings(base: Settings, actions: tuple[str, ...], config: Mapping[str, Any]) -> Settings:
@@ -152,10 +144,7 @@ def _decoded(text: str, max_bytes: int) -> bytes:
     size = (len(text) - start) * 3 // 4
     # Line breaks, one in 76 characters at most, are no reason to refuse.
     if size > max_bytes * 1.03 + 4:
-        raise LimitExceeded(
-            f"image_base64: expected at most {max_bytes:,} bytes (limits.max_bytes), got about {size:,}; "
-            "send a smaller file"
-        )
+        raise too_large("image_base64", f"about {size:,}", max_bytes)
     try:
         return base64.b64decode("".join(text[start:].split()), validate=True)
     except (binascii.Error, ValueError) as exc:

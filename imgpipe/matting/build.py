@@ -15,7 +15,7 @@ from imgpipe.settings import RembgSettings
 from imgpipe.settings.contracts import CONTRACTS, Contract, named_contract, rembg_statistics
 
 #: Increment when the same settings and model make other mattes.
-CODE_VERSION = 3
+CODE_VERSION = 4
 
 #: The metadata property of an .onnx file that names its contract, or holds its values as JSON.
 CONTRACT_PROPERTY = "imgpipe.contract"
@@ -70,7 +70,7 @@ def fingerprint_of(settings: RembgSettings, backend: str, sha256: str) -> str:
     """sha256 (hex) over what changes the mattes: settings, backend, weights, code."""
     chosen = settings.model_dump(mode="json", exclude={"model", "fallback", "contract"})
     unused = ["preprocess", "subject_minimum"] if backend == CLASSICAL else ["confidence_minimum"]
-    if not settings.alpha_matting:
+    if settings.alpha_matting == "off":
         unused += ["foreground_threshold", "background_threshold", "erode_size", "guard_iou"]
     for name in unused:
         del chosen[name]

@@ -31,10 +31,12 @@ import numpy.typing as npt
 
 from imgpipe.errors import ConfigError
 from imgpipe.images.image import Pixels
+from imgpipe.inference.admitted_memory import need_extra
+from imgpipe.matting.band_memory import assumed_band_bytes, band_bytes
 from imgpipe.matting.laplacian import EPSILON, band_system
 from imgpipe.matting.matte import Alpha
 from imgpipe.matting.solver import solve_band
-from imgpipe.matting.trimap import BACKGROUND, FOREGROUND, UNKNOWN, Mask, Trimap
+from imgpipe.matting.trimap import FOREGROUND, UNKNOWN, Mask, Trimap
 
 #: The exponent of the prior's weight, see the module.
 _SURENESS = 8
@@ -68,6 +70,7 @@ def solve_closed_form(
     prior: Alpha | None = None,
     prior_weight: float = 0.0,
     epsilon: float = EPSILON,
+    coarser: Alpha | None = None,
 ) -> ClosedForm:
     """Alpha of the unknown pixels of ``trimap``.
 
@@ -76,32 +79,38 @@ def solve_closed_form(
     second colour to be told apart from, and keeps the prior where that says otherwise than its neighbours.
     Without a prior such a band takes its neighbours' value, the energy's minimum. ``prior_weight``: the
     module's ``w``; with 0 the prior is no more than a first guess. ``epsilon``: regularisation of a window's
-    colour covariance, on colours in 0..1.
-    Raises :class:`ConfigError` for a weight below 0, or above 0 without a prior.
+    colour covariance, on colours in 0..1. ``coarser``: float32 (height, width) 0..1, a solution at a lower
+    resolution: the value of the pixels that are known and the first guess of the others.
+    Raises :class:`ConfigError` for a weight below 0, or above 0 without a prior, and
+    :class:`~imgpipe.inference.admitted_memory.MoreMemoryNeeded`.
     """
     if prior_weight < 0 or (prior_weight > 0 and prior is None):
         raise ConfigError(
             f"prior_weight: expected 0, or a number above 0 with a prior, got {prior_weight} "
             f"{'without' if prior is None else 'with'} one"
         )
-    alpha = np.where(trimap == FOREGROUND, np.float32(1), np.float32(0))
+    alpha = coarser.copy() if coarser is not None else (trimap == FOREGROUND).astype(np.float32)
     unknown = trimap == UNKNOWN
     if not unknown.any():
         return ClosedForm(alpha, 0, 0, 0, 0)
-    if prior is not None:
-        alpha[unknown] = prior[unknown]
     bands = _Bands.find(unknown)
-    kinds = bands.kinds(trimap)
+    kinds = bands.kinds(~unknown & (alpha < 1), ~unknown & (alpha > 0))
     mixed = kinds == 3
+    if coarser is None and prior is not None:
+        alpha[unknown] = prior[unknown]
     _settle_one_sided(alpha, bands, kinds, prior)
     iterations = unsolved = 0
     number = np.full(trimap.size, -1, np.int32)
-    for members in _groups(bands.sizes, mixed):
+    groups = list(_groups(bands.sizes, mixed))
+    largest = max((band_bytes(*map(len, bands.select(members))) for members in groups), default=0)
+    need_extra(largest - assumed_band_bytes(trimap.size))
+    for members in groups:
         system = band_system(colour, alpha, number, *bands.select(members), epsilon)
         flat = alpha.reshape(-1)
         guess = flat[system.unknowns].astype(np.float64)
-        if prior_weight:
-            system = system.pulled(guess, prior_weight * (2 * guess - 1) ** _SURENESS)
+        if prior is not None and prior_weight:
+            towards = prior.reshape(-1)[system.unknowns].astype(np.float64)
+            system = system.pulled(towards, prior_weight * (2 * towards - 1) ** _SURENESS)
         solution = solve_band(system, guess)
         iterations += solution.iterations
         unsolved += 0 if solution.converged else system.unknowns.size
@@ -138,11 +147,11 @@ class _Bands:
         height, width = unknown.shape
         return cls((height, width), unknowns, flat[unknowns], centres, flat[centres], sizes)
 
-    def kinds(self, trimap: Trimap) -> npt.NDArray[np.int64]:
+    def kinds(self, background: Mask, subject: Mask) -> npt.NDArray[np.int64]:
         """Per band: 1 = its windows hold known background, 2 = known subject, 3 = both, 0 = neither."""
         kinds = np.zeros(self.sizes.size, np.int64)
-        for bit, value in ((1, BACKGROUND), (2, FOREGROUND)):
-            near = cv2.dilate((trimap == value).astype(np.uint8), _NEIGHBOURS).ravel()
+        for bit, known in ((1, background), (2, subject)):
+            near = cv2.dilate(known.astype(np.uint8), _NEIGHBOURS).ravel()
             kinds[np.unique(self.centre_band[near[self.centres] > 0])] |= bit
         return kinds
 
@@ -153,8 +162,8 @@ class _Bands:
 
 def _settle_one_sided(alpha: Alpha, bands: _Bands, kinds: npt.NDArray[np.int64], prior: Alpha | None) -> None:
     flat = alpha.reshape(-1)
+    values = (alpha if prior is None else prior).reshape(-1)[bands.unknowns]
     extremes = {1: np.zeros(kinds.size, np.float32), 2: np.ones(kinds.size, np.float32)}
-    values = flat[bands.unknowns]
     np.maximum.at(extremes[1], bands.unknown_band, values)
     np.minimum.at(extremes[2], bands.unknown_band, values)
     for kind, constant in ((1, 0.0), (2, 1.0)):

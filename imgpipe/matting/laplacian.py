@@ -16,7 +16,7 @@ EPSILON = 1e-7
 
 _WINDOW = 9
 _STENCIL = 5  # two pixels of one 3x3 window are at most 2 apart along each axis
-_CHUNK_WINDOWS = 16_384
+_CHUNK_WINDOWS = 2_048
 
 Index = npt.NDArray[np.int64]
 Float = npt.NDArray[np.float64]
@@ -59,13 +59,13 @@ def band_system(
     width = colour.shape[1]
     around = _offsets(3, width)
     number[unknowns] = np.arange(unknowns.size, dtype=np.int32)
-    stencil = np.zeros((unknowns.size, _STENCIL * _STENCIL))
+    stencil = np.zeros((_STENCIL * _STENCIL, unknowns.size))
     flat_colour = colour.reshape(-1, 3)
     full_scale = float(np.iinfo(colour.dtype).max)
     for start in range(0, centres.size, _CHUNK_WINDOWS):
-        pixels = centres[start : start + _CHUNK_WINDOWS, None] + around
-        weights = window_weights(flat_colour[pixels] / full_scale, epsilon)
-        _accumulate(stencil, weights, number[pixels])
+        pixels = centres[start : start + _CHUNK_WINDOWS] + around[:, None]
+        weights = window_weights((flat_colour[pixels] / full_scale).transpose(1, 0, 2), epsilon)
+        _accumulate(stencil, weights.transpose(1, 2, 0), number[pixels])
     matrix, right_side = _split(stencil, unknowns, number, alpha, width)
     number[unknowns] = -1
     return BandSystem(matrix, right_side, unknowns)
@@ -78,21 +78,27 @@ def window_weights(colours: Float, epsilon: float = EPSILON) -> Float:
     The covariance of flat or two-coloured windows, the rule in drawings, is singular without
     epsilon; rounding would destroy its determinant but not its Cholesky factor.
     """
-    centred = colours - colours.mean(axis=1, keepdims=True)
-    whitened = _whiten(centred, epsilon / _WINDOW)
-    weights: Float = np.matmul(whitened, whitened.transpose(0, 2, 1))
-    weights += 1.0
-    weights /= -float(_WINDOW)
-    diagonal = np.arange(_WINDOW)
-    weights[:, diagonal, diagonal] += 1.0
-    return weights
+    centred = np.ascontiguousarray(colours.transpose(2, 1, 0))
+    centred -= centred.mean(axis=1, keepdims=True)
+    first, second, third = _whiten(centred, epsilon / _WINDOW)
+    weights = np.empty((_WINDOW, _WINDOW, colours.shape[0]))
+    for row in range(_WINDOW):
+        products = first[row] * first[row:]
+        products += second[row] * second[row:]
+        products += third[row] * third[row:]
+        products += 1.0
+        products /= -float(_WINDOW)
+        products[0] += 1.0
+        weights[row, row:] = weights[row:, row] = products
+    return weights.transpose(2, 0, 1)
 
 
-def _whiten(centred: Float, ridge: float) -> Float:
-    red, green, blue = np.moveaxis(centred, -1, 0)
+def _whiten(centred: Float, ridge: float) -> tuple[Float, Float, Float]:
+    """(3, 9, windows) -> the three whitened channels, (9, windows) each."""
+    red, green, blue = centred
 
     def covariance(one: Float, other: Float) -> Float:
-        return np.asarray(np.einsum("wi,wi->w", one, other) / _WINDOW)
+        return np.asarray(np.einsum("iw,iw->w", one, other) / _WINDOW)
 
     def pivot(value: Float) -> Float:
         # No Schur complement of C + ridge I is below the ridge, except by rounding.
@@ -103,26 +109,25 @@ def _whiten(centred: Float, ridge: float) -> Float:
     r11 = pivot(covariance(green, green) + ridge - r10 * r10)
     r21 = (covariance(green, blue) - r20 * r10) / r11
     r22 = pivot(covariance(blue, blue) + ridge - r20 * r20 - r21 * r21)
-    whitened = np.empty_like(centred)
-    whitened[..., 0] = red / r00[:, None]
-    whitened[..., 1] = (green - r10[:, None] * whitened[..., 0]) / r11[:, None]
-    whitened[..., 2] = (blue - r20[:, None] * whitened[..., 0] - r21[:, None] * whitened[..., 1]) / r22[
-        :, None
-    ]
-    return whitened
+    first = red / r00
+    second = (green - r10 * first) / r11
+    return first, second, (blue - r20 * first - r21 * second) / r22
 
 
 def _accumulate(stencil: Float, weights: Float, rows: npt.NDArray[np.int32]) -> None:
-    # For a fixed position in the window every window has its own row, so that plain indexed addition
-    # loses nothing.
+    """Add ``weights`` (9, 9, windows) to the rows (9, windows) of ``stencil`` (25, unknowns)."""
+    covered = rows[rows >= 0]
+    if covered.size == 0:
+        return
+    low = int(covered.min())
+    span = int(covered.max()) + 1 - low
+    shifted = np.where(rows >= 0, rows - low, span).astype(np.int64)
     for first in range(_WINDOW):
-        row = rows[:, first]
-        wanted = row >= 0
-        row, share = row[wanted], weights[wanted, first]
         for second in range(_WINDOW):
             down = second // 3 - first // 3 + 2
             right = second % 3 - first % 3 + 2
-            stencil[row, down * _STENCIL + right] += share[:, second]
+            share = np.bincount(shifted[first], weights[first, second], span + 1)
+            stencil[down * _STENCIL + right, low : low + span] += share[:span]
 
 
 def _split(
@@ -130,18 +135,23 @@ def _split(
 ) -> tuple[Any, Float]:
     from scipy.sparse import csr_matrix
 
-    neighbours = unknowns[:, None] + _offsets(_STENCIL, width)
-    # Entries outside the picture are zero: no window contributes to them.
-    np.clip(neighbours, 0, number.size - 1, out=neighbours)
-    columns = np.where(stencil != 0.0, number[neighbours], -2)
-    known = columns == -1
-    values = alpha.reshape(-1)[neighbours]
-    right_side = -np.sum(np.where(known, stencil * values, 0.0), axis=1)
-    inner = columns >= 0
-    starts = np.concatenate(([0], np.cumsum(inner.sum(axis=1))))
     size = unknowns.size
+    columns = np.empty((size, _STENCIL * _STENCIL), np.int32)
+    right_side = np.zeros(size)
+    values = alpha.reshape(-1)
+    for place, offset in enumerate(_offsets(_STENCIL, width)):
+        # Entries outside the picture are zero: no window contributes to them.
+        neighbours = np.clip(unknowns + offset, 0, number.size - 1)
+        column = number[neighbours]
+        weight = stencil[place]
+        right_side -= np.where(column == -1, weight * values[neighbours], 0.0)
+        column[weight == 0.0] = -1
+        columns[:, place] = column
+    inner = columns >= 0
+    starts = np.concatenate(([0], np.cumsum(np.count_nonzero(inner, axis=1))))
     # Stencil positions ascend in flat index, and so do the numbers: every row comes out sorted.
-    return csr_matrix((stencil[inner], columns[inner], starts), shape=(size, size)), right_side
+    entries = np.ascontiguousarray(stencil.T)[inner]
+    return csr_matrix((entries, columns[inner], starts), shape=(size, size)), right_side
 
 
 def _offsets(size: int, width: int) -> Index:

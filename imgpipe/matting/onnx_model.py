@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -45,6 +45,8 @@ class OnnxNetwork:
     def __init__(self, path: Path, contract: Contract, *, device: str = "auto") -> None:
         self._opened = open_onnx(path, device, contract.which_output)
         self.runtime, self.device = self._opened.runtime, self._opened.device
+        #: Why it is on the CPU although a GPU was to be expected, or nothing.
+        self.notes = (self._opened.fallback_reason,) if self._opened.fallback_reason else ()
         self.contract = contract
         self.frame = _read_frame(path, self._opened, contract)
 
@@ -98,10 +100,11 @@ class OnnxMatter:
         started = time.perf_counter()
         answers = self.answer(images)
         each = (time.perf_counter() - started) / max(len(images), 1)
-        return [
+        mattes = [
             finish(image, self.coarse(image, answer), self._settings, {"network": each})
             for image, answer in zip(images, answers, strict=True)
         ]
+        return [replace(matte, reasons=(*matte.reasons, *self._network.notes)) for matte in mattes]
 
     def answer(self, images: Sequence[Image]) -> list[Answer]:
         """The network's raw probabilities for each picture."""

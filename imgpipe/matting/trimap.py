@@ -70,7 +70,7 @@ def shrink(mask: Mask, distance_px: float) -> Mask:
     """
     if distance_px <= 0 or not mask.any() or mask.all():
         return mask
-    depth = cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    depth = cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5)
     reach = 2 * int(np.ceil(distance_px)) + 1
     half_thickness = cv2.dilate(depth, np.ones((reach, reach), np.uint8))
     return np.asarray((depth > distance_px) | ((depth > _THIN_DEPTH * half_thickness) & mask))

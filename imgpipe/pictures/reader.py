@@ -9,13 +9,15 @@ import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar
 
+from imgpipe.config import Settings
 from imgpipe.errors import PER_IMAGE_ERRORS
 from imgpipe.images.decoder import source_decoder
 from imgpipe.pictures.picture_set import PictureSet
 from imgpipe.records import ImageRow
 from imgpipe.settings import IsolationSettings, LimitSettings
+from imgpipe.storage.opening import Stores
 from imgpipe.storage.store import ImageStore
 
 if TYPE_CHECKING:
@@ -41,6 +43,11 @@ class PictureReader:
     limits: LimitSettings
     isolation: IsolationSettings
     workers: int = 0
+
+    @classmethod
+    def of(cls, settings: Settings, stores: Stores) -> Self:
+        """The reader of a data set."""
+        return cls(stores.source, stores.output, settings.limits, settings.isolation, settings.workers)
 
     def read(self, row: ImageRow) -> Image:
         """The picture that ``row.output_key`` names, from the store that the row names.

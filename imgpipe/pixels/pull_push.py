@@ -49,13 +49,18 @@ class Field:
         last_row, last_column = self.values.shape[0] - 1, self.values.shape[1] - 1
         y0, y1 = np.clip(top, 0, last_row), np.clip(top + 1, 0, last_row)
         x0, x1 = np.clip(left, 0, last_column), np.clip(left + 1, 0, last_column)
-        upper = self.values[y0, x0] * (1 - right) + self.values[y0, x1] * right
-        lower = self.values[y1, x0] * (1 - right) + self.values[y1, x1] * right
+        flat = self.values.reshape(-1, self.values.shape[2])
+        y0, y1 = y0 * self.values.shape[1], y1 * self.values.shape[1]
+        upper = flat.take(y0 + x0, axis=0) * (1 - right) + flat.take(y0 + x1, axis=0) * right
+        lower = flat.take(y1 + x0, axis=0) * (1 - right) + flat.take(y1 + x1, axis=0) * right
         return np.asarray(upper * (1 - down) + lower * down, np.float32)
 
-    def everywhere(self, height: int, width: int) -> Float:
-        """(height, width, channels): :meth:`at` of every pixel of the picture."""
-        return _doubled(self.values, height, width)
+    def part(self, rows: slice, columns: slice) -> Float:
+        """(rows, columns, channels): :meth:`at` of every pixel of a part of the picture."""
+        top, left = (max(0, span.start // 2 - 1) for span in (rows, columns))
+        around = self.values[top : rows.stop // 2 + 2, left : columns.stop // 2 + 2]
+        doubled = _doubled(np.ascontiguousarray(around), rows.stop - 2 * top, columns.stop - 2 * left)
+        return doubled[rows.start - 2 * top :, columns.start - 2 * left :]
 
 
 def pull_push(source: Source, height: int, width: int) -> Field:

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from imgpipe.errors import ConfigError
-from imgpipe.images.colour import composite_over, luma, three_channels
+from imgpipe.images.colour import composite_over, luma, three_channels, to_srgb
 from imgpipe.images.image import Image
 from imgpipe.pixels.resize import area_average
 from imgpipe.pixels.row_bands import RowBands, Rows
@@ -176,6 +176,15 @@ def reduced_rgb(image: Image, size: tuple[int, int]) -> RowBands:
     return _bands(image, size, (3,), lambda top, bottom: _rgb_over_black(image, top, bottom))
 
 
+def shown_rgb(image: Image, size: tuple[int, int]) -> RowBands:
+    """:func:`reduced_rgb` of the picture as an sRGB screen shows it, never whole there."""
+
+    def strip(top: int, bottom: int) -> Float:
+        return _rgb_over_black(to_srgb(replace(image, pixels=image.pixels[top:bottom])), 0, bottom - top)
+
+    return _bands(image, size, (3,), strip)
+
+
 def _bands(image: Image, size: tuple[int, int], channels: tuple[int, ...], strip: Strip) -> RowBands:
     step = _step(image, size)
     band_rows = max(1, _BAND_PX // size[0] // step) * step
@@ -190,10 +199,10 @@ def _average(
     width, height = size
     averaged = np.empty((rows.stop - rows.start, width, *channels), np.float32)
     for part in spans(rows.start, rows.stop, _step(image, size)):
-        top, bottom = _rows_covered(part.start, part.stop, image.height, height)
+        top, bottom = rows_covered(part.start, part.stop, image.height, height)
         span = (part.start, part.stop)
         own = slice(part.start - rows.start, part.stop - rows.start)
-        averaged[own] = _average_rows(strip(top, bottom), width, span, top, image.height / height)
+        averaged[own] = average_rows(strip(top, bottom), width, span, top, image.height / height)
     return averaged
 
 
@@ -227,12 +236,12 @@ def reduce_alpha(image: Image, size: tuple[int, int]) -> Rows | None:
     return _bands(image, size, (), lambda top, bottom: alpha[top:bottom].astype(np.float32) / full)
 
 
-def _rows_covered(first: int, last: int, full: int, height: int) -> tuple[int, int]:
+def rows_covered(first: int, last: int, full: int, height: int) -> tuple[int, int]:
     """Rows of the full picture that output rows first..last touch, in exact integer arithmetic."""
     return first * full // height, -(-last * full // height)
 
 
-def _average_rows(rows: Float, width: int, span: tuple[int, int], top: int, ratio: float) -> Float:
+def average_rows(rows: Float, width: int, span: tuple[int, int], top: int, ratio: float) -> Float:
     """Output rows ``span`` from the full-size ``rows`` that cover them, the first of which is row ``top``."""
     first, last = span
     if ratio.is_integer():

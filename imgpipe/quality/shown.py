@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from imgpipe.images.colour import fitted, profile_fault, to_srgb
+from imgpipe.images.colour import fitted, profile_fault
 from imgpipe.images.icc import name_of
 from imgpipe.images.image import Image
 from imgpipe.images.rgb_space import space_of
-from imgpipe.pixels.round_trip import Reduced, reduce_picture
+from imgpipe.pixels.round_trip import Reduced, shown_rgb
 from imgpipe.pixels.row_bands import Rows
 from imgpipe.quality.findings import Findings
 from imgpipe.quality.psnr import mean_squared_error
@@ -40,7 +40,7 @@ def profile_loss(reference: Image, result: Image, before: Reduced, after: Reduce
     if space_of(fitted(reference).icc) is space_of(fitted(result).icc):
         return None
     size = (before.rgb.shape[1], before.rgb.shape[0])
-    exchanged = reduce_picture(to_srgb(replace(reference, icc=result.icc)), size).rgb
+    exchanged = shown_rgb(replace(reference, icc=result.icc), size)
     change = _rms(before.rgb, exchanged)
     unconverted = _rms(exchanged, after.rgb) ** 2 + change**2 / 2 < _rms(before.rgb, after.rgb) ** 2
     return change if change > _VISIBLE_255 and unconverted else None

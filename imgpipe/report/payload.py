@@ -55,7 +55,7 @@ def build_payload(content: PageContent) -> dict[str, Any]:
             "stage": [texts.number(stage) for stage in frame["stage_failed"]],
             "error": [texts.number(error) for error in frame["error_class"]],
             "notes": [texts.number(text) for text in frame["notes"]],
-            "why": [texts.number(explanation(line)) for line in lines],
+            "why": [texts.number(line.final.why) for line in lines],
             "fallback": [texts.number(text) for text in frame["fallbacks"]],
             "failed": [
                 [names.index(name) for name in failed_checks(line.final) if name in names] or 0
@@ -88,14 +88,6 @@ def to_script_json(value: Any) -> str:
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")
     return text
-
-
-def explanation(line: ImageLine) -> str:
-    """Why the image has its status, in words: reasons, or the error's message."""
-    row = line.final
-    if row.error_class:
-        return f"{row.error_class}: {row.error_message}"
-    return "; ".join(row.reasons)
 
 
 def _metric(name: str) -> dict[str, Any]:

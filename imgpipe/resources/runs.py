@@ -12,7 +12,8 @@ import logging
 import threading
 from datetime import UTC, datetime
 
-from dagster import DagsterInstance, DagsterRun, DagsterRunStatus, RunsFilter
+from dagster import DagsterInstance, DagsterRun, DagsterRunStatus, RunRecord, RunsFilter
+from dagster._core.code_pointer import ModuleCodePointer
 
 from imgpipe.processes import Process
 
@@ -24,7 +25,11 @@ ALIVE_TAG = "imgpipe/alive"
 ALIVE_SECONDS = 60.0
 #: A run of another host without a sign of life for this long is dead, seconds; it bears clocks that differ.
 DEAD_AFTER_SECONDS = 600.0
+#: A run that has started names its process within seconds; one that has not after this long was killed
+#: before; it bears clocks that differ.
+UNNAMED_SECONDS = 300.0
 
+_DEFINITIONS = "imgpipe.definitions"
 _PARTITION_TAG = "dagster/partition"
 _WORKED_ON = [
     DagsterRunStatus.NOT_STARTED,
@@ -69,11 +74,12 @@ class SignOfLife:
 def end_dead_runs(instance: DagsterInstance) -> list[str]:
     """Mark runs as failed whose process is gone, and free the slots of runs that are over.
 
-    Returns one line for each run that was ended. Runs without :data:`PROCESS_TAG` are not imgpipe's.
+    Returns one line for each run that was ended. Runs of other code are left alone.
     """
     ended = []
-    for run in instance.get_runs(RunsFilter(statuses=_WORKED_ON)):
-        why = _why_dead(run)
+    for record in instance.get_run_records(RunsFilter(statuses=_WORKED_ON)):
+        run = record.dagster_run
+        why = _why_dead(record)
         if not why:
             continue
         if run.status is DagsterRunStatus.CANCELING:
@@ -108,13 +114,27 @@ def _process(run: DagsterRun) -> Process | None:
     return Process.parse(process) if run_id == run.run_id else None
 
 
-def _why_dead(run: DagsterRun) -> str:
+def _why_dead(record: RunRecord) -> str:
     """Why the run's process is known to be gone; empty where it is not."""
+    run = record.dagster_run
     process = _process(run)
     if process is None:
-        return ""
+        return _why_dead_unnamed(record)
     gone = process.is_gone()
     if gone is not None:
         return "its process is gone" if gone else ""
     silent = (datetime.now(UTC) - datetime.fromisoformat(run.tags[ALIVE_TAG])).total_seconds()
     return f"no sign of life for {silent / 60:.0f} minutes" if silent > DEAD_AFTER_SECONDS else ""
+
+
+def _why_dead_unnamed(record: RunRecord) -> str:
+    """The same for a run that names no process: killed between its start and that. One that has not started
+    is ended by Dagster's ``start_timeout_seconds``."""
+    origin = record.dagster_run.job_code_origin
+    pointer = origin.repository_origin.code_pointer if origin is not None else None
+    if not isinstance(pointer, ModuleCodePointer) or pointer.module != _DEFINITIONS:
+        return ""
+    if record.dagster_run.status is not DagsterRunStatus.STARTED or record.start_time is None:
+        return ""
+    since = datetime.now(UTC).timestamp() - record.start_time
+    return f"it has not named its process {since:.0f} s after its start" if since > UNNAMED_SECONDS else ""

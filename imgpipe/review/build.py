@@ -14,11 +14,7 @@ from imgpipe.review.spending import spending_of
 from imgpipe.settings import ReviewSettings
 
 
-def _go_on() -> None:
-    """Nothing stops a review."""
-
-
-def build_reviewer(settings: ReviewSettings, check: Callable[[], None] = _go_on) -> Reviewer | None:
+def build_reviewer(settings: ReviewSettings, check: Callable[[], None] = lambda: None) -> Reviewer | None:
     """The configured reviewer, ``None`` where review is off. Asking it needs :func:`require_reviewer`.
 
     ``check``: called before every request; its exception ends the review.
@@ -27,7 +23,7 @@ def build_reviewer(settings: ReviewSettings, check: Callable[[], None] = _go_on)
         return None
     if settings.reviewer == "checks":
         return ChecksReviewer()
-    return ClaudeReviewer(settings, spending_of(settings), check)
+    return ClaudeReviewer(settings, spending_of(settings.model_dump_json()), check)
 
 
 def require_reviewer(settings: ReviewSettings) -> None:

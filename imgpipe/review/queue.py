@@ -77,7 +77,7 @@ class QueueItem:
     def reasons(self) -> tuple[str, ...]:
         """Why it is in the queue, in words."""
         row = self.final
-        return row.reasons or ((f"{row.error_class}: {row.error_message}",) if row.error_class else ())
+        return row.reasons or ((row.why,) if row.why else ())
 
     @property
     def history(self) -> tuple[Decision, ...]:

@@ -39,10 +39,6 @@ class Spending:
 
 
 @lru_cache(maxsize=16)
-def _spending(text: str) -> Spending:
-    return Spending(ReviewSettings.model_validate_json(text))
-
-
-def spending_of(settings: ReviewSettings) -> Spending:
+def spending_of(settings_json: str) -> Spending:
     """The same object for equal settings, as long as this process lives."""
-    return _spending(settings.model_dump_json())
+    return Spending(ReviewSettings.model_validate_json(settings_json))

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
 from imgpipe.settings.contracts import GivenContract
 from imgpipe.settings.section import ActionSection
@@ -31,6 +31,11 @@ def _upscaling_model(value: str) -> str:
     return _PUBLISHED.get(value, value)
 
 
+#: ``true`` and ``false`` as scripts write them, and as YAML reads ``on`` and ``off``.
+AlphaMatting = Annotated[
+    Literal["auto", "closed_form", "off"],
+    BeforeValidator(lambda value: {True: "auto", False: "off"}[value] if isinstance(value, bool) else value),
+]
 UpscalingModel = Annotated[str, Field(min_length=1), AfterValidator(_upscaling_model)]
 Side = Annotated[int, Field(ge=1, le=65535)]
 
@@ -52,7 +57,13 @@ class RembgSettings(ActionSection):
         "author",
         description="Feed the network as its authors do, or exactly as the rembg package does.",
     )
-    alpha_matting: bool = Field(True, description="Refine the mask's border into an alpha matte.")
+    alpha_matting: AlphaMatting = Field(
+        "auto",
+        description=(
+            "Refining the mask's border into alpha: `auto` (= true) from coarse to fine, `closed_form` every "
+            "unknown pixel at full size (slow), `off` (= false)."
+        ),
+    )
     foreground_threshold: int = Field(
         240, ge=0, le=254, description="Mask values above this are certainly subject (0..254)."
     )
@@ -132,7 +143,7 @@ class UpscaleSettings(ActionSection):
     )
     precision: Precision = Field(
         "auto",
-        description="`auto`: bf16 on CPUs that are known to gain by it, fp16 or bf16 on GPUs, else fp32.",
+        description="`auto`: bf16 on CPUs that are known to gain by it, fp16 on GPUs, else fp32.",
     )
     color_match: bool = Field(
         True, description="Correct the network's low-frequency colour shift against the source."

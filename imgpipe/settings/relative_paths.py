@@ -1,4 +1,4 @@
-"""Which settings are relative paths, and what they are relative to."""
+"""Which settings are paths of this machine, and what relative ones are relative to."""
 
 from __future__ import annotations
 
@@ -7,30 +7,38 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from imgpipe.metrics import PROFILES
+
 
 def names_relative_file(key: str, value: object, folder: Path) -> bool:
     """Whether a setting is a relative path: of a folder, or (of a model, a profile) of an existing file."""
-    if not isinstance(value, str | Path) or not str(value) or "://" in str(value):
-        return False
-    path = Path(value).expanduser()
-    if path.is_absolute():
-        return False
-    return key in ("source", "output", "model_dir") or (
-        key in ("model", "profile") and (folder / path).is_file()
-    )
+    path = _path(key, value, folder)
+    return path is not None and not path.is_absolute()
 
 
-def from_folder(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings with relative paths below ``IMGPIPE_FOLDER``, where that is set."""
+def from_folder(values: Mapping[str, Any], folder: Path | None = None) -> dict[str, Any]:
+    """The settings with absolute paths, below ``IMGPIPE_FOLDER``, else ``folder``; as given without these."""
     named = os.environ.get("IMGPIPE_FOLDER")
-    if not named:
-        return dict(values)
-    folder = Path(named)
-    return {
-        key: from_folder(value)
-        if isinstance(value, Mapping)
-        else str(folder / value)
-        if names_relative_file(key, value, folder)
-        else value
-        for key, value in values.items()
-    }
+    base = Path(named) if named else folder
+    return dict(values) if base is None else _below(values, base)
+
+
+def _below(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    found = dict(values)
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            found[key] = _below(value, folder)
+        elif path := _path(key, value, folder):
+            found[key] = str((folder / path).absolute())
+    return found
+
+
+def _path(key: str, value: object, folder: Path) -> Path | None:
+    """The path that a setting is; ``None`` for an address, a name, and any other setting."""
+    if not isinstance(value, str | Path) or not str(value) or "://" in str(value):
+        return None
+    path = Path(value).expanduser()
+    a_file = key == "model" or (key == "profile" and value not in ("auto", *PROFILES))
+    return (
+        path if key in ("source", "output", "model_dir") or (a_file and (folder / path).is_file()) else None
+    )

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from imgpipe.errors import ModelMismatch
 from imgpipe.images.image import Image
@@ -95,12 +95,7 @@ def _restored(network: Upscaler, kept: list[Upscaled], image: Image) -> Image:
     return kept[0].image
 
 
-def _metrics(details: Mapping[str, object]) -> dict[str, float]:
+def _metrics(details: Mapping[str, Any]) -> dict[str, float]:
     """Blockiness and banding before and after, as columns of the table."""
-    pairs = ((name, details.get(name)) for name in ("blockiness", "banding"))
-    return {
-        f"{name}_{when}": float(value)
-        for name, measured in pairs
-        if isinstance(measured, Mapping)
-        for when, value in measured.items()
-    }
+    names = ("blockiness", "banding")
+    return {f"{name}_{when}": value for name in names for when, value in details.get(name, {}).items()}

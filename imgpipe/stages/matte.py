@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imgpipe.images.image import Image
+from imgpipe.matting.band_memory import assumed_band_bytes
 from imgpipe.matting.build import fingerprint
 from imgpipe.records import ImageRow
 from imgpipe.settings import RembgSettings
@@ -20,10 +21,8 @@ if TYPE_CHECKING:
 
 
 #: Measured with either backend on pictures of 9 to 100 megapixels: planes of alpha and colours at the end;
-#: and while the soft band is solved those that are there then, with its system. It is taken to have a
-#: twentieth of the pixels; from a million on (``matting/solver.py``) it takes less for each.
+#: and while the soft band is solved those that are there then, beside its system.
 _BYTES_PER_PIXEL, _SOLVING_BYTES_PER_PIXEL = 40, 30
-_BYTES_PER_UNKNOWN, _UNKNOWN_SHARE, _MOST_UNKNOWNS = 1900, 1 / 20, 1_000_000
 
 
 class MatteStage:
@@ -48,11 +47,11 @@ class MatteStage:
         return self._matter.get()
 
     def needed_bytes(self, inputs: Mapping[str, PictureSize]) -> int:
-        """The cutout, and the planes of refinement; with a profile, the picture in sRGB too."""
+        """The cutout, and the planes of refinement; with a profile, the picture in sRGB too. What its
+        soft band takes beyond that is asked for when the band is known."""
         source = inputs["source"]
         cutout = PictureSize(source.width, source.height, source.fed_depth)
-        unknowns = min(int(_UNKNOWN_SHARE * source.pixels), _MOST_UNKNOWNS)
-        solving = _SOLVING_BYTES_PER_PIXEL * source.pixels + _BYTES_PER_UNKNOWN * unknowns
+        solving = _SOLVING_BYTES_PER_PIXEL * source.pixels + assumed_band_bytes(source.pixels)
         planes = max(_BYTES_PER_PIXEL * source.pixels, solving)
         return FIXED_BYTES + cutout.bytes + source.srgb_view_bytes + planes
 
@@ -63,7 +62,7 @@ class MatteStage:
         view = srgb_view(inputs["source"])
         matte = matter.matte(view.image)
         return StageResult(
-            outputs={"matted": view.back(matte.image)},
+            outputs={"matted": view.back(matte.image, reuse=True)},
             status=matte.status,
             reasons=matte.reasons,
             model=matter.model,

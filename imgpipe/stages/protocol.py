@@ -52,8 +52,8 @@ class PictureSize:
 
     @property
     def srgb_view_bytes(self) -> int:
-        """Of what a network is given instead: 16 bits, and in float32 what lies outside sRGB."""
-        return 20 * self.pixels if self.converted else 0
+        """Of what a network is given instead, in 16 bits."""
+        return 8 * self.pixels if self.converted else 0
 
     @property
     def fed_depth(self) -> int:

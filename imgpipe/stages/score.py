@@ -62,8 +62,7 @@ class ScoreStage:
         compared = min(width for width, _ in sides) * min(height for _, height in sides)
         pair = [inputs[role] for role in ("reference", "result") if role in inputs]
         lumas = 4 * sum(size.pixels for size in pair)
-        # In sRGB, and the other one through its profile.
-        shown = 2 * sum(size.bytes for size in pair if size.converted)
+        shown = sum(size.bytes for size in pair if size.converted)  # In sRGB.
         kept = _KEPT_BYTES_PER_PIXEL * min(compared, KEPT_PX)
         return FIXED_BYTES + lumas + shown + kept + _BYTES_PER_PIXEL * compared
 

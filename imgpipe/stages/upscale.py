@@ -22,10 +22,9 @@ if TYPE_CHECKING:
 
 #: Pictures at once on a GPU: while it computes some, cores prepare and finish the others.
 _ON_GPU = 4
-#: Around a network, measured: float32 colours, their means and corrections, per pixel of the source; and its
-#: enlargement in 16 bits, per pixel of that. The tiles of most pictures are planned for the first of these.
-_TILES_BYTES = 2**30
-_NETWORK_BYTES_PER_PIXEL, _NATIVE_BYTES_PER_PIXEL = 90, 6
+#: Around a network, measured: the colours beneath transparency and strips of floats, per pixel of the source.
+#: The tiles of most pictures are planned for the first of these.
+_TILES_BYTES, _NETWORK_BYTES_PER_PIXEL = 2**30, 8
 
 
 class UpscaleStage:
@@ -60,7 +59,7 @@ class UpscaleStage:
         return self._upscaler.seconds
 
     def needed_bytes(self, inputs: Mapping[str, PictureSize]) -> int:
-        """The result and its file; around a network its float planes and its own enlargement too."""
+        """The result and its file; what a network takes too."""
         source = inputs["source"]
         target = TargetSize.of(self._settings)
         result = PictureSize(*target.size(source.width, source.height), source.bit_depth)
@@ -70,13 +69,17 @@ class UpscaleStage:
 
     def network_bytes(self, source: PictureSize, result: PictureSize) -> int:
         """What a network takes beside both pictures; 0 without one."""
-        native = self.load().network_scale ** 2
-        if not native:
+        upscaler = self.load()
+        scale = upscaler.network_scale
+        if not scale:
             return 0
         fed = PictureSize(result.width, result.height, source.fed_depth)
-        converting = source.srgb_view_bytes + (fed.bytes if source.converted else 0)
-        per_pixel = _NETWORK_BYTES_PER_PIXEL + _NATIVE_BYTES_PER_PIXEL * native
-        return converting + _TILES_BYTES + per_pixel * source.pixels
+        converting = source.srgb_view_bytes + (fed.bytes if fed.bit_depth != result.bit_depth else 0)
+        # Another size than the network's is corrected once more beside the first result.
+        is_native = (result.width, result.height) == (source.width * scale, source.height * scale)
+        refined = 0 if is_native else fed.bytes
+        around = _NETWORK_BYTES_PER_PIXEL * source.pixels + upscaler.native_bytes(source.width, source.height)
+        return converting + refined + _TILES_BYTES + around
 
     def run(self, inputs: Mapping[str, Image], rows: Mapping[str, ImageRow]) -> StageResult:
         upscaler = self.load()

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from imgpipe.errors import ConfigError, PackagesMissing, WeightsMissing
-from imgpipe.inference.device import DeviceSetting, resolve_device, resolve_precision
+from imgpipe.inference.device import DeviceSetting, resolve_device, resolve_precision, why_cpu
 from imgpipe.inference.weights import LocatedWeights, locate
 from imgpipe.settings import LimitSettings, UpscaleSettings
 from imgpipe.upscaling.upscaler import TargetSize, Upscaler
@@ -172,7 +172,9 @@ def _load(backend: Backend, located: LocatedWeights, settings: UpscaleSettings, 
     if backend == "realesrgan":
         from imgpipe.upscaling import realesrgan_network
 
-        return realesrgan_network.load_network(located, device=resolved, precision=settings.precision)
-    from imgpipe.upscaling import spandrel_network
+        loaded = realesrgan_network.load_network(located, device=resolved, precision=settings.precision)
+    else:
+        from imgpipe.upscaling import spandrel_network
 
-    return spandrel_network.load_network(located, device=resolved, precision=settings.precision)
+        loaded = spandrel_network.load_network(located, device=resolved, precision=settings.precision)
+    return replace(loaded, reasons=(*loaded.reasons, *why_cpu(device, resolved)))

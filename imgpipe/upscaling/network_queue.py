@@ -6,14 +6,16 @@ import threading
 from dataclasses import dataclass
 
 from imgpipe.errors import InferenceError, OutOfMemory
-from imgpipe.upscaling.network import Floats, LoadedNetwork
+from imgpipe.upscaling.network import LoadedNetwork
+from imgpipe.upscaling.network_input import NetworkInput
 from imgpipe.upscaling.tile_planner import TilePlanner
-from imgpipe.upscaling.tile_runner import Enlarged, run_tiles, run_together
+from imgpipe.upscaling.tile_runner import Enlarged, Picture, Take, run_tiles, run_together
 
 
 @dataclass(slots=True, eq=False)
 class _Job:
-    colour: Floats
+    source: NetworkInput
+    take: Take
     result: Enlarged | Exception | None = None
     oom_retries: int = 0
 
@@ -37,12 +39,13 @@ class NetworkQueue:
         self._waiting: list[_Job] = []
         self._busy = False
 
-    def enlarge(self, colour: Floats) -> Enlarged:
-        """``colour`` (h, w, 3) float32 RGB in 0..1 through the network; see :func:`tile_runner.run_tiles`.
+    def enlarge(self, source: NetworkInput, take: Take) -> Enlarged:
+        """``source`` through the network; see :func:`tile_runner.run_tiles`.
 
-        Errors are those of this picture, never of one that was computed with it.
+        ``take`` is called in the thread that computes. Errors are those of this picture, never of one that
+        was computed with it.
         """
-        job = _Job(colour)
+        job = _Job(source, take)
         with self._changed:
             self._waiting.append(job)
             while self._busy and job.result is None:
@@ -68,7 +71,7 @@ class NetworkQueue:
             if job.result is None:
                 try:
                     result: Enlarged | Exception = run_tiles(
-                        self._loaded, self._planner, job.colour, oom_retries=job.oom_retries
+                        self._loaded, self._planner, job.source, job.take, oom_retries=job.oom_retries
                     )
                 except Exception as exc:
                     result = exc
@@ -77,7 +80,8 @@ class NetworkQueue:
     def _compute_together(self, jobs: list[_Job]) -> None:
         """Those that can be; the others are left to be run one by one, where errors are their own."""
         try:
-            for index, enlarged in run_together(self._loaded, self._planner, [job.colour for job in jobs]):
+            pictures = [Picture(job.source, job.take) for job in jobs]
+            for index, enlarged in run_together(self._loaded, self._planner, pictures):
                 self._settle(jobs[index], enlarged)
         except OutOfMemory:
             for job in jobs:

@@ -8,29 +8,28 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-import cv2
 import numpy as np
-import numpy.typing as npt
 
 from imgpipe.errors import OutOfMemory
 from imgpipe.images.image import Image, Pixels
 from imgpipe.inference.srgb_view import srgb_view
 from imgpipe.inference.weights import LocatedWeights
 from imgpipe.pixels.alpha import resize_alpha
-from imgpipe.pixels.resize import area_average
+from imgpipe.pixels.strips import spans
 from imgpipe.records import ModelUse, TileGrid
 from imgpipe.settings import LimitSettings, UpscaleSettings
-from imgpipe.upscaling.alpha import extend_colours, within_neighbours
-from imgpipe.upscaling.color_match import Floats, color_correction, low_frequency_difference
-from imgpipe.upscaling.finish import finish
+from imgpipe.upscaling.alpha import keep_within_neighbours
+from imgpipe.upscaling.finish import Finisher, mean_of_channels
 from imgpipe.upscaling.network import LoadedNetwork
+from imgpipe.upscaling.network_input import ColourInput, GreyInput, NetworkInput
 from imgpipe.upscaling.network_queue import NetworkQueue
 from imgpipe.upscaling.tile_planner import TilePlanner
-from imgpipe.upscaling.tile_runner import Enlarged
+from imgpipe.upscaling.tile_runner import Enlarged, row_groups
 from imgpipe.upscaling.upscaler import TargetSize, Upscaled
 
-#: A mean colour shift up to this is left after the final resize, 1/255.
-_TOLERATED_SHIFT_255 = 0.03
+_CLEARED_ROWS = 64
+#: Of a pixel of the network's enlargement, and of its mean.
+_LEVEL_BYTES, _MEAN_BYTES = 6, 12
 
 
 class NetworkUpscaler:
@@ -63,13 +62,23 @@ class NetworkUpscaler:
         )
         field = loaded.receptive_field
         self.halo_px = field.radius_px if settings.halo == "auto" else settings.halo
-        planner = TilePlanner(loaded, settings.tile_size, self.halo_px, settings.batch_size)
-        self._queue = NetworkQueue(loaded, planner)
+        planning = loaded, settings.tile_size, self.halo_px, settings.batch_size
+        self._queue = NetworkQueue(loaded, TilePlanner(*planning))
+        self._planner = TilePlanner(*planning)  # Asked from other threads, before anything is computed.
+        self._overlapped = network.device != "cpu"  # a CPU's cores are busy with the network
 
     @property
     def network_scale(self) -> int:
         """How much larger the network's pictures are than its input."""
         return self._loaded.network.scale
+
+    def native_bytes(self, width: int, height: int) -> int:
+        """Levels and means of the tile rows under way, and on a GPU of those that are finished meanwhile."""
+        plan = self._planner.plan(width, height)
+        groups = row_groups(plan, self._planner.batch(plan))
+        rows = max(group[-1].stop - group[0].start for group in groups)
+        at_once = min(height, 2 * rows) if self._overlapped else rows
+        return at_once * width * (_LEVEL_BYTES * self.network_scale**2 + _MEAN_BYTES)
 
     def upscale(self, image: Image, size: tuple[int, int] | None = None) -> Upscaled:
         """Enlarge ``image`` as the settings say, or to ``size`` (width, height) px.
@@ -96,7 +105,7 @@ class NetworkUpscaler:
         if view.image is image:
             return done
         with _timed(seconds, "from_srgb"):
-            result = view.back(done.image)
+            result = view.back(done.image, reuse=True)
         return replace(
             done,
             image=result,
@@ -108,26 +117,22 @@ class NetworkUpscaler:
         seconds: dict[str, float] = {}
         width, height = target.size(image.width, image.height)
         with _timed(seconds, "prepare"):
-            colour, alpha = _network_input(image)
-        with _timed(seconds, "network_wait"):
-            native = self._queue.enlarge(colour)
-        seconds["network"] = native.seconds
-        seconds["network_wait"] = max(0.0, seconds["network_wait"] - native.seconds)
-        with _timed(seconds, "color_match"):
-            shift = _color_shift_255(colour, native.mean, alpha)
-            correction = color_correction(colour, native.mean, alpha) if self._settings.color_match else None
-        with _timed(seconds, "finish"):
-            enlarged = _finished(native, width, height, image.pixels.dtype, correction, colour, alpha)
-            if image.channels in (1, 2):
-                enlarged = _mean_of_channels(enlarged)
-        if alpha is not None:
+            colour = ColourInput(image)
+        pixels: Pixels = np.empty((height, width, 4 if image.has_alpha else 3), image.pixels.dtype)
+        with self._finisher(colour, pixels[..., :3], refine=True) as finisher:
+            native = self._enlarge(colour, finisher, seconds)
+        if image.alpha is not None:
             with _timed(seconds, "alpha"):
-                enlarged = _with_alpha(enlarged, self._enlarged_alpha(alpha, enlarged))
-        metrics = {"network_color_shift_255": shift}
-        if correction is not None:
-            metrics["color_correction_max_255"] = float(np.abs(correction).max()) * 255
+                self._enlarge_alpha(image.alpha, pixels[..., -1])
+                _clear_invisible(pixels)
+        if image.channels in (1, 2):
+            grey = mean_of_channels(pixels[..., :3])
+            pixels = grey if image.alpha is None else np.concatenate([grey, pixels[..., 3:]], axis=2)
+        metrics = {"network_color_shift_255": finisher.shift_255}
+        if self._settings.color_match:
+            metrics["color_correction_max_255"] = finisher.correction_255
         return Upscaled(
-            image=replace(image, pixels=enlarged),
+            image=replace(image, pixels=pixels),
             tile_grid=TileGrid(native.plan.xs, native.plan.ys, target.factor(image.width, image.height)),
             model=self.model,
             metrics=metrics,
@@ -136,16 +141,36 @@ class NetworkUpscaler:
             reasons=tuple(self._notes(native)),
         )
 
-    def _enlarged_alpha(self, alpha: Floats, enlarged: Pixels) -> Pixels:
-        """Alpha at the size and in the dtype of ``enlarged``."""
-        height, width, _ = enlarged.shape
+    def _finisher(self, source: NetworkInput, target: Pixels, *, refine: bool = False) -> Finisher:
+        return Finisher(
+            source,
+            self.network_scale,
+            target,
+            color_match=self._settings.color_match,
+            refine=refine,
+            overlapped=self._overlapped,
+        )
+
+    def _enlarge(self, source: NetworkInput, finisher: Finisher, seconds: dict[str, float]) -> Enlarged:
+        """``source`` through the network and ``finisher``."""
+        with _timed(seconds, "network_wait"):
+            native = self._queue.enlarge(source, finisher.take)
+            finisher.done()
+        seconds |= {"network": native.seconds, **finisher.seconds}
+        counted = native.seconds + sum(finisher.seconds.values())
+        seconds["network_wait"] = max(0.0, seconds["network_wait"] - counted)
+        return native
+
+    def _enlarge_alpha(self, alpha: Pixels, enlarged: Pixels) -> None:
+        """``alpha`` (h, w) at the size and in the dtype of ``enlarged`` (height, width), which is written."""
+        height, width = enlarged.shape
         if self._settings.alpha == "lanczos":
-            return resize_alpha(alpha, width, height, enlarged.dtype)
-        grey = np.repeat(alpha[..., None], 3, axis=2)
-        native = self._queue.enlarge(grey)
-        correction = color_correction(grey, native.mean) if self._settings.color_match else None
-        levels = finish(native.levels, width, height, enlarged.dtype, correction)
-        return within_neighbours(_mean_of_channels(levels)[..., 0], alpha)
+            resize_alpha(alpha, width, height, enlarged.dtype, out=enlarged)
+            return
+        grey = GreyInput(alpha)
+        with self._finisher(grey, enlarged[..., None]) as finisher:
+            self._enlarge(grey, finisher, {})
+        keep_within_neighbours(enlarged, alpha)
 
     def _notes(self, native: Enlarged) -> Iterator[str]:
         yield from self._loaded.reasons
@@ -166,83 +191,19 @@ class NetworkUpscaler:
             "halo_px": self.halo_px,
             "receptive_field_px": field.radius_px,
             "receptive_field_source": field.source,
-            "exact_tiles": field.exact and self.halo_px >= field.radius_px,
+            # On a GPU a convolution may sum in another order for another size: equal to rounding, not exact.
+            "exact_tiles": field.exact and self.halo_px >= field.radius_px and self.model.device == "cpu",
             "tta": self._settings.tta,
             "fp32_retries": native.fp32_retries,
             "oom_retries": native.oom_retries,
         }
 
 
-def _network_input(image: Image) -> tuple[Floats, Floats | None]:
-    """(h, w, 3) float32 RGB in 0..1 with no hole in it, and alpha (h, w) in 0..1 or ``None``."""
-    full = np.float32(image.max_value)
-    colour = image.colour.astype(np.float32) / full
-    if colour.shape[2] == 1:
-        colour = np.repeat(colour, 3, axis=2)
-    if image.alpha is None:
-        return colour, None
-    alpha = image.alpha.astype(np.float32) / full
-    return extend_colours(colour, alpha), alpha
-
-
-def _finished(
-    native: Enlarged,
-    width: int,
-    height: int,
-    dtype: np.dtype[Any],
-    correction: Floats | None,
-    colour: Floats,
-    alpha: Floats | None,
-) -> Pixels:
-    """The network's picture at its final size, with the colours of ``colour`` where they are corrected.
-
-    ``correction`` is for the network's own size. Lanczos to another one overshoots at hard edges and is
-    clipped there, which shifts the mean again; that is measured on the result and corrected in turn.
-    """
-    enlarged = finish(native.levels, width, height, dtype, correction)
-    same_size = native.levels.shape[:2] == (height, width)
-    if correction is None or same_size or width < colour.shape[1] or height < colour.shape[0]:
-        return enlarged
-    round_trip = _reduced(enlarged, colour)
-    if _color_shift_255(colour, round_trip, alpha) <= _TOLERATED_SHIFT_255:
-        return enlarged
-    correction = correction + low_frequency_difference(colour, round_trip, alpha)
-    return finish(native.levels, width, height, dtype, correction)
-
-
-def _reduced(enlarged: Pixels, like: Floats) -> Floats:
-    """``enlarged`` at the size of ``like`` by an area filter, in 0..1.
-
-    A channel at a time, to hold one float32 plane of the large picture.
-    """
-    height, width, channels = like.shape
-    result = np.empty_like(like)
-    for channel in range(channels):
-        result[..., channel] = area_average(enlarged[..., channel], (width, height))
-    result /= np.float32(np.iinfo(enlarged.dtype).max)
-    return result
-
-
-def _with_alpha(colour: Pixels, alpha: Pixels) -> Pixels:
-    colour[alpha == 0] = 0  # invisible anyway, and such files are half as large
-    pixels: npt.NDArray[Any] = np.concatenate([colour, alpha[..., None]], axis=2)
-    return pixels
-
-
-def _mean_of_channels(levels: Pixels) -> Pixels:
-    total = levels.sum(axis=2, dtype=np.uint32, keepdims=True)
-    mean: npt.NDArray[Any] = ((2 * total + 3) // 6).astype(levels.dtype)  # rounded half up
-    return mean
-
-
-def _color_shift_255(source: Floats, round_trip: Floats, alpha: Floats | None) -> float:
-    """Largest absolute channel mean of round trip - source, weighted by alpha, in 1/255."""
-    if alpha is None:
-        means = np.array(cv2.mean(round_trip - source)[:3])  # summed in float64
-    else:
-        total = max(float(alpha.sum(dtype=np.float64)), 1e-6)
-        means = ((round_trip - source) * alpha[..., None]).sum(axis=(0, 1), dtype=np.float64) / total
-    return float(np.abs(means).max() * 255)
+def _clear_invisible(pixels: Pixels) -> None:
+    """Colour under alpha 0 becomes 0: it is invisible anyway, and such files are half as large."""
+    for rows in spans(0, pixels.shape[0], _CLEARED_ROWS):
+        part = pixels[rows]
+        part[part[..., -1] == 0] = 0
 
 
 def _halo_notes(halo_px: int, loaded: LoadedNetwork) -> Iterator[str]:

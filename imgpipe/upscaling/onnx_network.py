@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from imgpipe.errors import InferenceError, ModelMismatch
+from imgpipe.errors import InferenceError, ModelMismatch, OutOfMemory
 from imgpipe.inference.memory_model import ASSUMED_MEMORY, MemoryModel
 from imgpipe.inference.onnx_file import OpenedOnnx, open_onnx
 from imgpipe.inference.openvino_network import Graph
@@ -44,9 +44,9 @@ def load_network(located: LocatedWeights, *, device: str, precision: str) -> Loa
     if isinstance(opened, Graph):
         tail = Graph(with_levels(opened.model, floats.scale))
         loops = GraphLoops(tail, floats.scale, ASSUMED_MEMORY)
-    reasons: tuple[str, ...] = ()
+    reasons: tuple[str, ...] = (opened.fallback_reason,) if opened.fallback_reason else ()
     if precision not in ("auto", own):
-        reasons = (f"precision {precision} was asked for: the file's own, {own}, is used",)
+        reasons += (f"precision {precision} was asked for: the file's own, {own}, is used",)
     return LoadedNetwork(
         CheckedNetwork(loops, opened.runtime, own, device=opened.device),
         backend="onnx",
@@ -97,6 +97,8 @@ def _probed_scale(opened: OpenedOnnx, path: Path) -> int:
     probe = rng.random((1, 3, _PROBE_HEIGHT_PX, _PROBE_WIDTH_PX), dtype=np.float32)
     try:
         result = opened(probe)[0]
+    except OutOfMemory:
+        raise  # no fault of the file
     except InferenceError as exc:
         raise ModelMismatch(
             f"{path}: expected a network that takes a picture of {_PROBE_WIDTH_PX} x "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -54,7 +55,7 @@ class QuantisingNetwork:
 
     def memory_model(self) -> MemoryModel:
         """What a window takes."""
-        return self.inner.memory_model()
+        return self.inner.memory_model(partial(_quantised, scale=self.scale))
 
     def take_retries(self) -> int:
         return self.inner.take_retries()
@@ -65,10 +66,15 @@ class QuantisingNetwork:
 
 def strip_of_rows(start: int, values: Tensor, scale: int) -> Strip:
     """``values``: (n, rows * scale, width * scale, 3) float32; they are overwritten."""
+    levels, mean = _quantised(values, scale)
+    return Strip(start, levels.cpu().numpy(), mean.cpu().numpy())
+
+
+def _quantised(values: Tensor, scale: int) -> tuple[Tensor, Tensor]:
+    """Levels and means, on the device."""
     count, height, width, _ = values.shape
     values.clamp_(0.0, 1.0)
     # Down the columns first: there whole rows are added, which is most of the work.
     columns = values.view(count, height // scale, scale, width * 3).sum(2)
     mean = columns.view(count, height // scale, width // scale, scale, 3).sum(3).div_(scale**2)
-    levels = values.mul_(NATIVE_MAX).add_(0.5).to(torch.uint16)
-    return Strip(start, levels.cpu().numpy(), mean.cpu().numpy())
+    return values.mul_(NATIVE_MAX).add_(0.5).to(torch.uint16), mean

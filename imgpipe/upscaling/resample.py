@@ -43,6 +43,10 @@ class ResampleUpscaler:
         """No network."""
         return 0
 
+    def native_bytes(self, width: int, height: int) -> int:
+        """No network."""
+        return 0
+
     def upscale(self, image: Image, size: tuple[int, int] | None = None) -> Upscaled:
         """Enlarge ``image``; its channels, bit depth, profile and metadata stay.
 

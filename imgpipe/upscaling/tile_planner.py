@@ -13,6 +13,13 @@ from imgpipe.upscaling.tiling import SMALLEST_TILE_PX, TilePlan, plan_tiles, pla
 _GPU_SHARE = 0.7
 _HOST_SHARE = 0.5
 
+#: Pixels of a window on a GPU: with 192 channels, as in dense blocks, more would pass 2^31 values, for which
+#: torch leaves cuDNN. Nothing is gained above it.
+_LARGEST_GPU_WINDOW = 2**31 // 192
+
+#: Pictures after which a ceiling that memory set is doubled: who took the memory may be gone.
+_CEILING_HOLDS = 32
+
 #: More windows at once are no faster on a GPU, and take longer to be redone where one fails.
 _LARGEST_BATCH = 16
 
@@ -43,9 +50,14 @@ class TilePlanner:
         self._device = loaded.network.device
         self._ceiling_px: int | None = None
         self._largest_batch = _LARGEST_BATCH
+        self._tried_again = False
+        self._since_failure = 0
 
     def plan(self, width: int, height: int) -> TilePlan:
-        """The grid for a picture of ``width`` x ``height`` source px, never above what once failed."""
+        """The grid for a picture of ``width`` x ``height`` source px, not above what failed lately."""
+        self._since_failure += 1
+        if self._since_failure >= _CEILING_HOLDS:
+            self._recover()
         if self._tile_size == "auto":
             plan = self._from_memory(width, height)
         else:
@@ -62,8 +74,11 @@ class TilePlanner:
     def smaller(self, plan: TilePlan, failure: BaseException) -> TilePlan:
         """The next plan after ``plan`` ran out of memory; its tile size holds for later pictures too.
 
-        Raises :class:`OutOfMemory` from ``failure`` where ``plan`` already had the smallest tiles.
+        On a GPU the same once more: what the cache kept in pieces has been given back. Raises
+        :class:`OutOfMemory` from ``failure`` where ``plan`` already had the smallest tiles.
         """
+        if self._is_worth_the_same():
+            return plan
         if plan.largest_tile_px <= SMALLEST_TILE_PX:
             raise OutOfMemory(
                 f"even a tile of {plan.largest_tile_px} px with a halo of {self._halo_px} px does not fit "
@@ -87,9 +102,23 @@ class TilePlanner:
         return max(1, min(wanted, self._largest_batch))
 
     def smaller_batch(self, batch: int) -> int:
-        """Half of ``batch``, which ran out of memory; it holds for later pictures too."""
+        """Half of ``batch``, which ran out of memory; it holds for later pictures too. On a GPU the same once
+        more, as in :meth:`smaller`."""
+        if self._is_worth_the_same():
+            return batch
         self._largest_batch = max(1, batch // 2)
         return self._largest_batch
+
+    def _is_worth_the_same(self) -> bool:
+        self._since_failure = 0
+        again, self._tried_again = self._tried_again, True
+        return not self._on_host and not again
+
+    def _recover(self) -> None:
+        self._since_failure, self._tried_again = 0, False
+        self._largest_batch = min(_LARGEST_BATCH, self._largest_batch * 2)
+        if self._ceiling_px is not None:
+            self._ceiling_px *= 2
 
     @property
     def _on_host(self) -> bool:
@@ -97,7 +126,9 @@ class TilePlanner:
 
     def _from_memory(self, width: int, height: int) -> TilePlan:
         if not self._on_host:
-            return self._within(width, height, self._fitting_pixels(_GPU_SHARE))
+            fitting = self._fitting_pixels(_GPU_SHARE)
+            bound = min(fitting, _LARGEST_GPU_WINDOW) if self._loaded.tileable else fitting
+            return self._within(width, height, bound)
         largest = self._fitting_pixels(_HOST_SHARE)
         if not self._loaded.tileable:
             return self._within(width, height, largest)

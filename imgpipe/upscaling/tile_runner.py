@@ -3,29 +3,29 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from imgpipe.errors import OutOfMemory
 from imgpipe.upscaling.network import Floats, LoadedNetwork, Native, Network, Strip
+from imgpipe.upscaling.network_input import NetworkInput
 from imgpipe.upscaling.tile_planner import TilePlanner
 from imgpipe.upscaling.tiling import Span, TilePlan
 
 Tile = tuple[Span, Span]
 
+#: What a network made of a picture's rows from one on: (that row, levels (rows * scale, w * scale, 3) uint16
+#: RGB, mean (rows, w, 3) float32 in 0..1, the levels reduced to the source's size with an area filter).
+#: Called from top to bottom; row 0 begins anew where something had to be done again.
+Take = Callable[[int, Native, Floats], None]
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Enlarged:
-    """What the network made of one picture.
+    """How a network enlarged one picture. ``seconds``: the picture's share of the network's time."""
 
-    ``levels``: (h * scale, w * scale, 3) uint16 RGB. ``mean``: (h, w, 3) float32 in 0..1, ``levels`` reduced
-    to the source's size with an area filter. ``seconds``: the picture's share of the network's time.
-    """
-
-    levels: Native
-    mean: Floats
     plan: TilePlan
     batch: int
     oom_retries: int
@@ -34,37 +34,55 @@ class Enlarged:
 
 
 @dataclass(slots=True, eq=False)
-class _Picture:
-    """One of which not all tiles may be there yet."""
+class Picture:
+    """What is to be enlarged, and who takes it; beside that, the tile rows that are under way."""
 
-    colour: Floats
-    plan: TilePlan
-    levels: Native
-    mean: Floats
-    tiles_left: int
+    source: NetworkInput
+    take: Take
+    first: int = 0
+    levels: Native = field(default_factory=lambda: np.empty((0, 0, 3), np.uint16))
+    mean: Floats = field(default_factory=lambda: np.empty((0, 0, 3), np.float32))
     fp32_retries: int = 0
     seconds: float = 0.0
 
+    def begin(self, rows: Sequence[Span], scale: int) -> None:
+        """Make room for what comes of tiles in ``rows``."""
+        self.first = rows[0].start
+        height, width = rows[-1].stop - self.first, self.source.shape[1]
+        self.levels = np.empty((height * scale, width * scale, 3), np.uint16)
+        self.mean = np.empty((height, width, 3), np.float32)
+
+    def give(self) -> None:
+        """Hand the rows on, and keep nothing of them."""
+        levels, mean = self.levels, self.mean
+        self.levels, self.mean = levels[:0], mean[:0]
+        self.take(self.first, levels, mean)
+
 
 def run_tiles(
-    loaded: LoadedNetwork, planner: TilePlanner, colour: Floats, *, oom_retries: int = 0
+    loaded: LoadedNetwork, planner: TilePlanner, source: NetworkInput, take: Take, *, oom_retries: int = 0
 ) -> Enlarged:
-    """``colour`` (h, w, 3) float32 RGB in 0..1 through the network.
+    """``source`` through the network, some rows of tiles at a time.
 
-    Out of memory halves the batch, then the tile's edge, and goes on; ``planner`` remembers both.
+    Out of memory halves the batch, then the tile's edge, and begins anew; ``planner`` remembers both.
     ``oom_retries``: how often it ran out for this picture before. Raises ``OutOfMemory`` where the smallest
     tile does not fit, and ``InferenceError``.
     """
-    height, width, _ = colour.shape
+    height, width, _ = source.shape
     plan = planner.plan(width, height)
     batch = planner.batch(plan)
     while True:
+        picture = Picture(source, take)
+        loaded.network.take_retries()  # what an abandoned picture left
         try:
-            ((_, enlarged),) = _run(loaded, [colour], [plan], batch, oom_retries)
+            for rows in row_groups(plan, batch):
+                picture.begin(rows, loaded.network.scale)
+                for _ in _run(loaded.network, [picture], [rows], [plan], batch):
+                    picture.give()
         except OutOfMemory as exc:
             failure = exc
         else:
-            return enlarged
+            return Enlarged(plan, batch, oom_retries, picture.fp32_retries, picture.seconds)
         loaded.network.release_cached_memory()
         if batch > 1:
             batch = planner.smaller_batch(batch)
@@ -75,67 +93,72 @@ def run_tiles(
 
 
 def run_together(
-    loaded: LoadedNetwork, planner: TilePlanner, colours: Sequence[Floats]
+    loaded: LoadedNetwork, planner: TilePlanner, pictures: Sequence[Picture]
 ) -> Iterator[tuple[int, Enlarged]]:
-    """(index, what the network made of it) of several pictures, each as soon as all its tiles are there.
+    """(index, how it was enlarged) of several pictures, each as soon as all its tiles are there.
 
     Windows of one shape are computed at once, whichever picture they are of; what a picture becomes does
-    not depend on its company. Nothing comes where ``planner`` leaves no room for more than one window.
-    Raises ``OutOfMemory`` and ``InferenceError``, which may be any picture's: those that have not come
-    are then to be run one by one.
+    not depend on its company. Those that do not come are to be run one by one: any whose tiles are in
+    memory in several parts, all where ``planner`` leaves no room for more than one window. Raises
+    ``OutOfMemory`` and ``InferenceError``, which may be any picture's.
     """
-    plans = [planner.plan(colour.shape[1], colour.shape[0]) for colour in colours]
+    plans = [planner.plan(picture.source.shape[1], picture.source.shape[0]) for picture in pictures]
     batch = min(planner.batch(plan) for plan in plans)
-    if batch == 1:
+    small = [index for index, plan in enumerate(plans) if len(row_groups(plan, batch)) == 1]
+    if batch == 1 or len(small) < 2:
         return
+    scale = loaded.network.scale
+    own, plans = [pictures[index] for index in small], [plans[index] for index in small]
+    for picture, plan in zip(own, plans, strict=True):
+        picture.begin(plan.rows, scale)
+    loaded.network.take_retries()
     try:
-        yield from _run(loaded, colours, plans, batch, 0)
+        for at in _run(loaded.network, own, [plan.rows for plan in plans], plans, batch):
+            picture = own[at]
+            picture.give()
+            yield small[at], Enlarged(plans[at], batch, 0, picture.fp32_retries, picture.seconds)
     except OutOfMemory:
         loaded.network.release_cached_memory()
         planner.smaller_batch(batch)
         raise
 
 
+def row_groups(plan: TilePlan, batch: int) -> list[tuple[Span, ...]]:
+    """The rows of tiles that are in memory at once: one, or enough to fill ``batch`` twice."""
+    count = 1 if batch == 1 else -(-2 * batch // len(plan.columns))
+    return [plan.rows[first : first + count] for first in range(0, len(plan.rows), count)]
+
+
 def _run(
-    loaded: LoadedNetwork, colours: Sequence[Floats], plans: Sequence[TilePlan], batch: int, oom_retries: int
-) -> Iterator[tuple[int, Enlarged]]:
-    scale = loaded.network.scale
-    pictures = []
-    for colour, plan in zip(colours, plans, strict=True):
-        height, width, channels = colour.shape
-        levels = np.empty((height * scale, width * scale, channels), np.uint16)
-        count = len(plan.rows) * len(plan.columns)
-        pictures.append(_Picture(colour, plan, levels, np.empty_like(colour), count))
-    loaded.network.take_retries()  # what an abandoned picture left
-    for parts in _batches(plans, batch):
+    network: Network,
+    pictures: Sequence[Picture],
+    rows: Sequence[Sequence[Span]],
+    plans: Sequence[TilePlan],
+    batch: int,
+) -> Iterator[int]:
+    """The index of each picture as soon as all tiles in its ``rows`` are there."""
+    left = [len(own) * len(plan.columns) for own, plan in zip(rows, plans, strict=True)]
+    tiles = [
+        [(row, column) for row in own for column in plan.columns]
+        for own, plan in zip(rows, plans, strict=True)
+    ]
+    for parts in _batches(tiles, batch):
         begin = time.perf_counter()
-        _compute(loaded.network, [(pictures[index], tile) for index, tile in parts])
+        _compute(network, [(pictures[index], tile) for index, tile in parts])
         each = (time.perf_counter() - begin) / len(parts)
         for index, _ in parts:
-            picture = pictures[index]
-            picture.seconds += each
-            picture.tiles_left -= 1
-            if picture.tiles_left == 0:
-                yield (
-                    index,
-                    Enlarged(
-                        picture.levels,
-                        picture.mean,
-                        picture.plan,
-                        batch,
-                        oom_retries,
-                        picture.fp32_retries,
-                        picture.seconds,
-                    ),
-                )
+            pictures[index].seconds += each
+            left[index] -= 1
+            if left[index] == 0:
+                yield index
 
 
-def _compute(network: Network, parts: Sequence[tuple[_Picture, Tile]]) -> None:
+def _compute(network: Network, parts: Sequence[tuple[Picture, Tile]]) -> None:
     """Some tiles with windows of one shape into their pictures."""
-    windows = np.stack([picture.colour[row.window, column.window] for picture, (row, column) in parts])
+    windows = np.stack([picture.source[row.window, column.window] for picture, (row, column) in parts])
     for strip in network.strips(windows):
         first, *others = (picture for picture, _ in parts)
-        if strip.whole is not None and not others and windows.shape[1:] == first.colour.shape:
+        if strip.whole is not None and not others and windows.shape[1:] == first.source.shape:
             first.levels, first.mean = (part[0] for part in strip.whole)
             continue
         for index, (picture, tile) in enumerate(parts):
@@ -143,7 +166,7 @@ def _compute(network: Network, parts: Sequence[tuple[_Picture, Tile]]) -> None:
     again = network.take_retries()
     if not again:
         return
-    of_each: dict[int, list[tuple[_Picture, Tile]]] = {}
+    of_each: dict[int, list[tuple[Picture, Tile]]] = {}
     for part in parts:
         of_each.setdefault(id(part[0]), []).append(part)
     if len(of_each) == 1:
@@ -153,7 +176,7 @@ def _compute(network: Network, parts: Sequence[tuple[_Picture, Tile]]) -> None:
         _compute(network, own)
 
 
-def _keep(strip: Strip, index: int, tile: Tile, scale: int, picture: _Picture) -> None:
+def _keep(strip: Strip, index: int, tile: Tile, scale: int, picture: Picture) -> None:
     """Write the part of a strip that belongs to its tile, and not to the halo."""
     row, column = tile
     offset = row.window_start + strip.start  # of the strip's first row in the picture
@@ -161,19 +184,20 @@ def _keep(strip: Strip, index: int, tile: Tile, scale: int, picture: _Picture) -
     last = min(row.stop, offset + strip.mean.shape[1])
     if first >= last:
         return
+    there = slice(first - picture.first, last - picture.first)
     inside = column.core(1)
-    picture.mean[first:last, column.kept] = strip.mean[index, first - offset : last - offset, inside]
-    picture.levels[first * scale : last * scale, column.start * scale : column.stop * scale] = strip.levels[
-        index, (first - offset) * scale : (last - offset) * scale, column.core(scale)
-    ]
+    picture.mean[there, column.kept] = strip.mean[index, first - offset : last - offset, inside]
+    picture.levels[there.start * scale : there.stop * scale, column.start * scale : column.stop * scale] = (
+        strip.levels[index, (first - offset) * scale : (last - offset) * scale, column.core(scale)]
+    )
 
 
-def _batches(plans: Sequence[TilePlan], batch: int) -> Iterator[list[tuple[int, Tile]]]:
-    """All tiles with the index of their plan, at most ``batch`` with windows of one shape at a time."""
+def _batches(tiles: Sequence[Sequence[Tile]], batch: int) -> Iterator[list[tuple[int, Tile]]]:
+    """All tiles with the index of their picture, at most ``batch`` with windows of one shape at a time."""
     by_shape: dict[tuple[int, int], list[tuple[int, Tile]]] = {}
-    for index, plan in enumerate(plans):
-        for row, column in plan.tiles():
+    for index, own in enumerate(tiles):
+        for row, column in own:
             by_shape.setdefault((row.window_px, column.window_px), []).append((index, (row, column)))
-    for tiles in by_shape.values():
-        for start in range(0, len(tiles), batch):
-            yield tiles[start : start + batch]
+    for same in by_shape.values():
+        for start in range(0, len(same), batch):
+            yield same[start : start + batch]

@@ -41,6 +41,9 @@ class Upscaler(Protocol):
     def network_scale(self) -> int:
         """The factor of its network, whatever the result's; 0 without one."""
 
+    def native_bytes(self, width: int, height: int) -> int:
+        """What is in memory at once of a network's own enlargement of ``width`` x ``height`` px; else 0."""
+
     def upscale(self, image: Image, size: tuple[int, int] | None = None) -> Upscaled:
         """Enlarge one picture, by the rule or to ``size`` (width, height) px.
 

@@ -6,8 +6,7 @@ import pytest
 from dagster import AssetKey, Definitions
 
 from imgpipe.assets.graph import build_definitions
-from imgpipe.automation.build import automated
-from imgpipe.automation.jobs import RETRY_FAILED_JOB
+from imgpipe.automation.build import RETRY_FAILED_JOB, automated
 from imgpipe.config import load_settings
 from imgpipe.engines.retry import Mode, Retry
 from imgpipe.errors import ConfigError

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from dagster import (
+    DagsterEvent,
+    DagsterEventType,
     DagsterInstance,
     DagsterRun,
     DagsterRunStatus,
     SkipReason,
     build_sensor_context,
 )
+from dagster._core.code_pointer import ModuleCodePointer
+from dagster._core.origin import JobPythonOrigin, RepositoryPythonOrigin
 from dagster._core.utils import make_new_run_id
 
 from imgpipe.automation.dead_runs import build_dead_runs_sensor
 from imgpipe.processes import Process
-from imgpipe.resources.runs import ALIVE_TAG, PROCESS_TAG, end_dead_runs, process_tags
+from imgpipe.resources.runs import ALIVE_TAG, PROCESS_TAG, UNNAMED_SECONDS, end_dead_runs, process_tags
 from imgpipe.storage.manifests import plan, seal
 from imgpipe_tests.automation.conftest import Site
 from imgpipe_tests.automation.pictures import put
@@ -86,6 +91,39 @@ def test_a_re_execution_inherits_the_tags_but_not_the_death(instance: DagsterIns
     again = add_run(instance, DEAD, DagsterRunStatus.STARTING, run_id=make_new_run_id())
     assert end_dead_runs(instance) == []
     assert status_of(instance, again) is DagsterRunStatus.STARTING
+
+
+@pytest.mark.parametrize(
+    ("module", "seconds", "expected"),
+    [
+        ("imgpipe.definitions", -1.0, DagsterRunStatus.FAILURE),
+        ("imgpipe.definitions", UNNAMED_SECONDS, DagsterRunStatus.STARTED),
+        ("another.code", -1.0, DagsterRunStatus.STARTED),
+    ],
+)
+def test_a_run_that_was_killed_before_it_named_its_process(
+    instance: DagsterInstance,
+    module: str,
+    seconds: float,
+    expected: DagsterRunStatus,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("imgpipe.resources.runs.UNNAMED_SECONDS", seconds)
+    repository = RepositoryPythonOrigin(sys.executable, ModuleCodePointer(module, "defs"))
+    made = make_new_run_id()
+    instance.add_run(
+        DagsterRun(
+            job_name="shard_job",
+            run_id=made,
+            status=DagsterRunStatus.STARTING,
+            job_code_origin=JobPythonOrigin("shard_job", repository),
+        )
+    )
+    assert end_dead_runs(instance) == []  # Dagster ends those that do not start.
+    started = DagsterEvent(DagsterEventType.RUN_START.value, "shard_job")
+    instance.report_dagster_event(started, made)
+    assert len(end_dead_runs(instance)) == (expected is DagsterRunStatus.FAILURE)
+    assert status_of(instance, made) is expected
 
 
 @pytest.mark.parametrize("deleted", [False, True])

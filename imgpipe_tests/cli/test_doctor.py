@@ -55,6 +55,26 @@ def test_what_runs_a_file_is_named_or_missed(tmp_path: Path, monkeypatch: pytest
     assert "onnx needs a_package_nobody_has; install imgpipe" in found
 
 
+@pytest.mark.parametrize("device", ["cpu", "auto", "cuda"])
+def test_a_session_is_opened_and_why_it_is_not_on_the_gpu_is_told(
+    device: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("onnxruntime.get_available_providers", lambda: ["CUDAExecutionProvider"])
+    monkeypatch.setattr("imgpipe.inference.cuda.why_no_gpu", lambda: "the driver shows no GPU")
+    monkeypatch.setattr("imgpipe.inference.onnx_file.gpu_is_expected", lambda: True)
+    good, found = doctor._try(lambda: doctor._onnx(Settings(device=device)))
+    assert good is (device != "cuda")
+    assert ("the driver shows no GPU" in found) is (device != "cpu")
+    assert ("openvino" in found) is (device != "cuda")
+
+
+def test_two_onnxruntimes_are_a_failure_with_its_cure(monkeypatch: pytest.MonkeyPatch) -> None:
+    _installed(monkeypatch, "onnxruntime", "onnxruntime-gpu")
+    good, found = doctor._onnx(Settings())
+    assert good is False
+    assert "pip uninstall -y onnxruntime`" in found
+
+
 def test_a_folder_can_be_written(tmp_path: Path) -> None:
     assert doctor._store(str(tmp_path), Settings(), write=True) == (True, f"{tmp_path} can be written")
     assert list(tmp_path.iterdir()) == []

@@ -14,7 +14,6 @@ from imgpipe.config import Settings, dump_settings, found_file_naming_others, lo
 from imgpipe.errors import ConfigError
 from imgpipe.metrics import LIMITS
 from imgpipe.names import dataset_name_from
-from imgpipe.settings.describe import describe_fields
 from imgpipe.settings.given import parse_assignments
 
 
@@ -185,12 +184,6 @@ def test_dumped_settings_read_back_the_same(tmp_path: Path) -> None:
     assert load_settings({}, config=path) == settings
 
 
-def test_every_setting_says_what_it_means() -> None:
-    rows = list(describe_fields(Settings))
-    assert len(rows) > 30
-    assert [key for key, _, _, text in rows if len(text) < 10] == []
-
-
 def test_source_and_output_are_asked_for_by_name() -> None:
     with pytest.raises(ConfigError, match=r"source: expected a folder.*--source"):
         Settings().require_source_and_output()
@@ -215,12 +208,6 @@ def test_dataset_names_are_valid_for_any_source(url: str, name: str) -> None:
 
 def test_threshold_ranges_are_ordered() -> None:
     assert all(limit.lowest < limit.highest for limit in LIMITS.values())
-
-
-def test_names_are_described_with_what_they_may_hold() -> None:
-    valid = {key: text for key, text, *_ in describe_fields(Settings)}
-    assert valid["quality.thresholds"] == "name: number"
-    assert valid["quality.severity"] == "name: `error`, `warn`, `info`"
 
 
 def test_a_found_file_that_names_files_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

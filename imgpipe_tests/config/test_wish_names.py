@@ -101,7 +101,7 @@ def test_the_block_loads_as_it_was_written() -> None:
     Path("imgpipe.yaml").write_text(block)
     settings = load_settings()
     rembg, upscale = settings.rembg, settings.upscale
-    assert (rembg.model, rembg.alpha_matting) == ("isnet-anime", True)
+    assert (rembg.model, rembg.alpha_matting) == ("isnet-anime", "auto")
     assert (rembg.foreground_threshold, rembg.background_threshold, rembg.erode_size) == (240, 10, 3)
     assert (upscale.model, upscale.scale, upscale.tile_size) == ("realesrgan-anime-6b", 4.0, 512)
     assert (upscale.precision, settings.fix_artifacts.denoise_strength) == ("auto", 0.5)

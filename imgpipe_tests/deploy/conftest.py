@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -73,6 +74,25 @@ def postgres() -> Iterator[dict[str, str]]:
             )
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def database(postgres: dict[str, str]) -> dict[str, str]:
+    """The server with an empty database of this test's own."""
+    import psycopg2
+
+    name = f"test_{uuid.uuid4().hex}"
+    connection = psycopg2.connect(
+        host=postgres["DAGSTER_PG_HOST"],
+        port=postgres["DAGSTER_PG_PORT"],
+        user=postgres["DAGSTER_PG_USER"],
+        dbname=postgres["DAGSTER_PG_DB"],
+    )
+    connection.autocommit = True  # CREATE DATABASE refuses a transaction.
+    with connection.cursor() as cursor:
+        cursor.execute(f"CREATE DATABASE {name}")
+    connection.close()
+    return {**postgres, "DAGSTER_PG_DB": name}
 
 
 def _programs() -> dict[str, str]:

@@ -41,9 +41,13 @@ def test_dagster_accepts_the_instance_file(profiles: Path, profile: str) -> None
     config, custom = dagster_instance_config(str(profiles / profile))
     assert custom is None
     assert config["telemetry"]["enabled"] is False
-    # Without it a cancelled run can hold its slot of the pool for ever.
-    assert config["run_monitoring"]["enabled"] is True
-    assert config["run_monitoring"]["free_slots_after_run_end_seconds"] > 0
+    # Without it a run that was killed before it worked, or that was cancelled, can hold its place for ever.
+    monitoring = config["run_monitoring"]
+    assert monitoring["enabled"] is True
+    assert 60 <= monitoring["start_timeout_seconds"] <= 900
+    assert 60 <= monitoring["cancel_timeout_seconds"] <= 900
+    assert 1 <= monitoring["poll_interval_seconds"] <= 60
+    assert 1 <= monitoring["free_slots_after_run_end_seconds"] <= 60
     assert config["concurrency"]["pools"]["granularity"] == "op"
     assert config["concurrency"]["pools"]["default_limit"] >= 1
     assert config["concurrency"]["runs"]["max_concurrent_runs"] >= 2
@@ -114,9 +118,12 @@ def test_runs_ask_for_a_gpu_and_find_its_node(profiles: Path) -> None:
     resources = pod["container_config"]["resources"]
     gpus = resources["limits"]["nvidia.com/gpu"]
     assert gpus == resources["requests"]["nvidia.com/gpu"] == "1"
-    # Requested and allowed memory are equal: no pod is killed because of its neighbours.
-    assert resources["limits"]["memory"] == resources["requests"]["memory"]
-    assert pod["pod_spec_config"]["node_selector"]
+    # Requested and allowed are equal: no pod is killed because of its neighbours, and `workers: 0` of the
+    # settings is by the cores that it has.
+    assert resources["limits"] == resources["requests"]
+    assert load_settings(config=profiles / "kubernetes" / "imgpipe.yaml").workers == 0
+    assert pod["pod_spec_config"]["runtime_class_name"] == "nvidia"
+    assert "nvidia.com/gpu.count" in str(pod["pod_spec_config"]["affinity"])
     assert {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"} in pod["pod_spec_config"][
         "tolerations"
     ]

@@ -21,6 +21,7 @@ from imgpipe.engines import admission, local
 from imgpipe.engines.work import ObjectRef, WorkItem
 from imgpipe.images.encode import encode
 from imgpipe.images.image import Image
+from imgpipe.inference.admitted_memory import Grow
 from imgpipe.records import ImageRow, Status
 from imgpipe.stages.catalogue import CATALOGUE, RAW
 from imgpipe.stages.protocol import LoadableStage
@@ -63,10 +64,15 @@ def main(folder: str, action: str, files: str, options: str) -> None:
 
     class Watched(admission.MemoryBudget):
         @contextmanager
-        def admit(self, bytes_needed: int, name: str) -> Iterator[None]:
+        def admit(self, bytes_needed: int, name: str) -> Iterator[Grow]:
             needed.append(bytes_needed)
-            with super().admit(bytes_needed, name):
-                yield
+            with super().admit(bytes_needed, name) as grow:
+
+                def watched(extra: int) -> bool:
+                    needed[-1] += extra
+                    return grow(extra)
+
+                yield watched
 
     setattr(local, "MemoryBudget", Watched)  # noqa: B010 -- the engine makes its own
     store, limits = LocalStore(folder), settings.limits.for_own_files()
@@ -82,7 +88,7 @@ def main(folder: str, action: str, files: str, options: str) -> None:
                 "status": made.status.value,
                 "error": made.error_message,
                 "peak": _status("VmHWM") - start,
-                "needed": needed[0],
+                "needed": needed[-1],
                 "size": [made.width, made.height],
             }
         )

@@ -28,10 +28,8 @@ BOUND_BYTES = 7.0e9
 #: them shows what a picture takes per pixel in less time; 1 takes a quarter of an hour.
 SHARE = float(os.environ.get("IMGPIPE_TEST_MEMORY_SHARE", "0.3"))
 SOURCE, HALF = int(10_000 * SHARE), int(8_192 * SHARE)
-#: The largest of 16 bits with alpha that a network takes within the bound, with any profile.
-NETWORK = int(6_000 * SHARE)
-#: The largest with a profile other than sRGB.
-MATTED_P3, SCORED_P3 = int(8_000 * SHARE), int(9_000 * SHARE)
+#: The largest that is matted with a profile other than sRGB.
+MATTED_P3 = int(9_000 * SHARE)
 
 #: Case -> action, role -> (side in px, kind of picture), settings.
 CASES: dict[str, tuple[str, Mapping[str, tuple[int, Kind]], Mapping[str, Any]]] = {
@@ -47,13 +45,18 @@ CASES: dict[str, tuple[str, Mapping[str, tuple[int, Kind]], Mapping[str, Any]]] 
     ),
     "network": (
         "upscale",
-        {"source": (NETWORK, "alpha")},
+        {"source": (SOURCE, "alpha")},
         {"upscale.model": "tiny.safetensors", "upscale.scale": 1},
     ),
     "network-p3": (
         "upscale",
-        {"source": (NETWORK, "p3")},
+        {"source": (SOURCE, "p3")},
         {"upscale.model": "tiny.safetensors", "upscale.scale": 1},
+    ),
+    "network-shrunk": (
+        "upscale",
+        {"source": (SOURCE, "alpha")},
+        {"upscale.model": "tiny4.safetensors", "upscale.scale": 1},
     ),
     "enhance": ("enhance", {"source": (HALF, "alpha")}, {"enhance.scale_factor": 2}),
     "score": (
@@ -76,7 +79,7 @@ CASES: dict[str, tuple[str, Mapping[str, tuple[int, Kind]], Mapping[str, Any]]] 
         },
         {"actions": ["rembg"]},
     ),
-    "score-p3": ("score", {"reference": (SCORED_P3, "p3"), "result": (SCORED_P3, "alpha")}, {}),
+    "score-p3": ("score", {"reference": (SOURCE, "p3"), "result": (SOURCE, "alpha")}, {}),
     "score-enlarged": ("score", {"reference": (HALF, "alpha"), "result": (2 * HALF, "alpha")}, {}),
 }
 
@@ -85,8 +88,9 @@ CASES: dict[str, tuple[str, Mapping[str, tuple[int, Kind]], Mapping[str, Any]]] 
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Networks, and pictures as they are asked for: ``SIDE-KIND.png``."""
     place = tmp_path_factory.mktemp("memory")
-    weights = {key: value.contiguous() for key, value in tiny_compact(scale=1).state_dict().items()}
-    save_file(weights, place / "tiny.safetensors")
+    for name, scale in (("tiny", 1), ("tiny4", 4)):
+        weights = {key: value.contiguous() for key, value in tiny_compact(scale).state_dict().items()}
+        save_file(weights, place / f"{name}.safetensors")
     # All that is not white, which is what lies behind a picture with alpha.
     write_graph(place / "tiny.onnx", distance_from((1, 1, 1), 0.05), 1024)
     return place
@@ -111,8 +115,7 @@ def test_the_largest_pictures_stay_within_what_was_admitted(case: str, folder: P
             write_picture(path, side, kind)
         files[role] = path.name
     options = {
-        key: str(folder / value) if str(value).startswith("tiny.") else value
-        for key, value in options.items()
+        key: str(folder / value) if str(value).startswith("tiny") else value for key, value in options.items()
     }
     command = [sys.executable, "-m", "imgpipe_tests.end_to_end.memory_of", str(folder), action]
     said = subprocess.run(

@@ -76,7 +76,7 @@ def test_the_ui_shows_partitions_checks_and_launches_a_run(server: Server, produ
         assert numbers["ok"] == 2
         assert numbers["images_per_second"] > 0
     labels = {entry["label"] for entry in materializations(server, "quality_reports")[0]["metadataEntries"]}
-    assert {"psnr_mean", "psnr_p05", "psnr_min", "ssim_mean", "worst_images", "table"} <= labels
+    assert {"psnr_mean", "psnr_p05", "psnr_min", "ssim_mean", "worst_pictures", "table"} <= labels
     for name in QUALITY_CHECKS:
         executions = check_executions(server, "quality_reports", name)
         assert {one["evaluation"]["partition"] for one in executions} == {"art-00000", "art-00001"}, name

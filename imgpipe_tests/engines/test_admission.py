@@ -18,6 +18,7 @@ from imgpipe.errors import LimitExceeded, OutOfMemory
 from imgpipe.images.decoder import InProcessDecoder
 from imgpipe.images.encode import encode
 from imgpipe.images.image import Image
+from imgpipe.inference.admitted_memory import need_extra
 from imgpipe.records import ImageRow, Status
 from imgpipe.settings import LimitSettings
 from imgpipe.stages.protocol import PictureSize, StageResult
@@ -66,6 +67,43 @@ def test_images_in_flight_together_stay_below_the_limit() -> None:
     assert [row.status for row in rows[:-1]] == [Status.OK] * 23
     assert rows[-1].error_class == "LimitExceeded"
     assert "limits.max_memory_bytes" in rows[-1].error_message
+
+
+@dataclass
+class Surprised(Hungry):
+    """Finds on its way that every image needs half of the limit more than it said."""
+
+    runs: list[int] = field(default_factory=list)
+
+    def run(self, inputs: Mapping[str, Image], rows: Mapping[str, ImageRow]) -> StageResult:
+        width = inputs["source"].width
+        with self.lock:
+            self.runs.append(width)
+        need_extra(GIB // 2)
+        with self.lock:
+            self.held += GIB // 2 + self.needs[width]
+            self.most_held = max(self.most_held, self.held)
+        time.sleep(0.005)
+        with self.lock:
+            self.held -= GIB // 2 + self.needs[width]
+        return StageResult(outputs={"negative": inputs["source"]})
+
+
+def test_who_finds_that_it_needs_more_waits_for_it_with_nothing_held() -> None:
+    store = MemoryStore()
+    work = items(store, 12)
+    limits = LimitSettings(max_memory_bytes=GIB)
+    for number, item in enumerate(work):
+        store.write(f"{number}.png", encode(Image(np.zeros((2, number + 1, 3), np.uint8))), overwrite=True)
+        work[number] = replace(item, inputs={"source": replace(item.inputs["source"], limits=limits)})
+    needs = dict.fromkeys(range(1, 13), GIB // 3)
+    needs[12] = 3 * GIB // 4
+    stage = Surprised(concurrency=8, needs=needs)
+    rows = run_items(stage, "x", work, MemoryStore(), workers=8)
+    assert [row.status for row in rows[:-1]] == [Status.OK] * 11
+    assert GIB // 2 < stage.most_held <= GIB
+    assert len(stage.runs) > 12, "some began anew"
+    assert rows[-1].error_class == "LimitExceeded", "more than the limit with what it found"
 
 
 def test_a_large_image_is_not_overtaken_for_ever() -> None:

@@ -15,9 +15,11 @@ from imgpipe.inference import device as module
 from imgpipe.inference.device import (
     available_memory_bytes,
     bf16_pays,
+    has_kernels,
     may_use_cuda,
     resolve_device,
     resolve_precision,
+    why_cpu,
 )
 
 MIB = 2**20
@@ -48,6 +50,11 @@ def cuda(
     monkeypatch.setattr(torch.version, "cuda", "12.8")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: available)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device=None: capability)
+    monkeypatch.setattr(torch.cuda, "get_arch_list", lambda: ["sm_75", "sm_80", "sm_90", "compute_90"])
+    monkeypatch.setattr(module, "prepare_process", lambda: None)
+    monkeypatch.setattr(
+        module, "why_no_gpu", lambda: "" if available else "no GPU is shown: see `nvidia-smi`"
+    )
 
 
 @pytest.mark.parametrize(
@@ -99,6 +106,40 @@ def test_device(monkeypatch: pytest.MonkeyPatch) -> None:
         resolve_device("cuda")
     with pytest.raises(ConfigError, match="expected auto, cpu or cuda, got 'gpu'"):
         resolve_device("gpu")  # type: ignore[arg-type]
+
+
+def test_a_card_without_kernels_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    cuda(monkeypatch, capability=(7, 0))
+    assert resolve_device("auto") == "cpu"
+    with pytest.raises(ConfigError, match="kernels for sm_75, sm_80, sm_90, compute_90, the GPU is sm_70"):
+        resolve_device("cuda")
+
+
+@pytest.mark.parametrize(
+    ("capability", "kernels", "runs"),
+    [
+        ((8, 6), ["sm_80"], True),
+        ((8, 6), ["sm_89"], False),
+        ((9, 0), ["sm_80"], False),
+        ((12, 1), ["sm_100", "sm_120"], True),
+        ((9, 0), ["sm_90a"], True),
+        ((12, 0), ["sm_90a", "compute_90a"], False),
+        ((12, 0), ["compute_90"], True),
+        ((7, 5), ["gfx90a"], False),
+    ],
+)
+def test_kernels_fit_a_card(capability: tuple[int, int], kernels: list[str], runs: bool) -> None:
+    assert has_kernels(capability, kernels) is runs
+
+
+@pytest.mark.parametrize("expected", [True, False])
+def test_a_cpu_where_a_gpu_was_expected_is_recorded(monkeypatch: pytest.MonkeyPatch, expected: bool) -> None:
+    cuda(monkeypatch, available=False)
+    monkeypatch.setattr(module, "_may_have_cuda", lambda: False)
+    monkeypatch.setattr(module, "_version", lambda name: "1.31" if expected else "")
+    reasons = why_cpu("auto", resolve_device("auto"))
+    assert reasons == (("device auto is the CPU: no GPU is shown: see `nvidia-smi`",) if expected else ())
+    assert why_cpu("cpu", "cpu") == why_cpu("auto", "cuda") == ()
 
 
 def test_device_without_torch(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -156,7 +197,7 @@ def test_precision_on_the_cpu(monkeypatch: pytest.MonkeyPatch, caplog: pytest.Lo
 
 @pytest.mark.parametrize(
     ("capability", "expected"),
-    [((9, 0), "bf16"), ((8, 6), "bf16"), ((7, 5), "fp16"), ((7, 0), "fp16"), ((6, 1), "fp32")],
+    [((9, 0), "fp16"), ((8, 6), "fp16"), ((7, 5), "fp16"), ((7, 0), "fp16"), ((6, 1), "fp32")],
 )
 def test_precision_on_gpus(
     capability: tuple[int, int], expected: str, monkeypatch: pytest.MonkeyPatch
@@ -166,11 +207,11 @@ def test_precision_on_gpus(
     assert resolve_precision("fp32", "cuda:0") == "fp32"
 
 
-def test_a_gpu_does_fp16_although_auto_takes_bf16(
+def test_a_gpu_does_bf16_although_auto_takes_fp16(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     cuda(monkeypatch, capability=(9, 0))
-    assert resolve_precision("fp16", "cuda") == "fp16"
+    assert resolve_precision("bf16", "cuda") == "bf16"
     assert not caplog.records
     cuda(monkeypatch, capability=(7, 5))
     assert resolve_precision("bf16", "cuda") == "bf16"

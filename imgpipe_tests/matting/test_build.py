@@ -52,7 +52,8 @@ def test_fingerprints_follow_what_matters(tmp_path: Path) -> None:
         of(backend="classical"),
         of(backend="onnx:isnet-anime"),
         of(preprocess="rembg"),
-        of(alpha_matting=False),
+        of(alpha_matting="off"),
+        of(alpha_matting="closed_form"),
         of(erode_size=4),
         of(foreground_threshold=239),
         of(background_threshold=11),
@@ -60,7 +61,8 @@ def test_fingerprints_follow_what_matters(tmp_path: Path) -> None:
         of(subject_minimum=0.2),
     ]
     assert len(set(different)) == len(different)
-    assert of(alpha_matting=False) == of(alpha_matting=False, erode_size=9)
+    assert of(alpha_matting=False) == of(alpha_matting="off", erode_size=9)
+    assert of() == of(alpha_matting=True) == of(alpha_matting="auto")
     assert of(alpha_matting=False) == of(alpha_matting=False, guard_iou=0.7)
     assert of(backend="classical") == of(backend="classical", preprocess="rembg")
     assert of(backend="classical") == of(backend="classical", subject_minimum=0.2)

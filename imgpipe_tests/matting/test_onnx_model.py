@@ -335,25 +335,17 @@ def test_a_file_that_is_no_graph_is_refused(tmp_path: Path) -> None:
         OnnxNetwork(tmp_path / "g.onnx", tiny(), device="cpu")
 
 
-def test_cuda_that_is_not_active_is_an_error(tmp_path: Path) -> None:
-    if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
-        pytest.skip("this onnxruntime has CUDA")
-    path = write_graph(tmp_path / "g.onnx", weighted(1, 0, 0), SIZE)
-    with pytest.raises(ModelError, match="onnxruntime-gpu"):
-        OnnxNetwork(path, tiny(), device="cuda")
-    assert OnnxNetwork(path, tiny(), device="auto").device == "cpu"
-
-
-def test_cuda_that_is_offered_and_does_not_start_is_an_error(
+def test_a_cpu_where_a_gpu_was_expected_is_told_with_each_matte(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    offered = ["CUDAExecutionProvider", "CPUExecutionProvider"]
-    if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
-        pytest.skip("this onnxruntime has CUDA")
-    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: offered)
+    monkeypatch.setattr("imgpipe.inference.onnx_file.gpu_is_expected", lambda: True)
+    monkeypatch.setattr("imgpipe.inference.onnx_file.missing_cuda", lambda: "there is none")
     path = write_graph(tmp_path / "g.onnx", weighted(1, 0, 0), SIZE)
-    with pytest.raises(ModelError, match="CUDAExecutionProvider to be active"):
+    with pytest.raises(ModelError, match="device is cuda, but there is none"):
         OnnxNetwork(path, tiny(), device="cuda")
+    network = OnnxNetwork(path, tiny(), device="auto")
+    matter = OnnxMatter(network, _settings(), ModelUse("tiny", network.runtime, device=network.device))
+    assert matter.matte(_ramp(40, 60)).reasons == ("device auto is the CPU: there is none",)
 
 
 @pytest.mark.parametrize("name", names_for("matting"))

@@ -30,7 +30,7 @@ def test_refinement_brings_back_what_the_network_blurred() -> None:
     colours = matte.image.pixels[band][:, :3] / 255
     contaminated = np.abs(scene.picture[band] / 255 - scene.foreground[band]).mean()
     assert np.abs(colours - scene.foreground[band]).mean() < 0.25 * contaminated
-    assert matte.details["refinement"] == "closed-form"
+    assert matte.details["refinement"] == "coarse-to-fine"
     assert 0 < matte.details["unknown_share"] < 0.5
     assert set(matte.seconds) == {"network", "refine", "foreground"}
 
@@ -102,7 +102,7 @@ def test_the_guard_keeps_the_networks_alpha() -> None:
     assert matte.status is Status.OK
     np.testing.assert_array_equal(matte.alpha, coarse)
     trusting = _finish(Image(picture), coarse, guard_iou=0.0)
-    assert trusting.details["refinement"] == "closed-form"
+    assert trusting.details["refinement"] == "coarse-to-fine"
 
 
 def test_matting_off_keeps_the_probabilities_but_not_the_background() -> None:
@@ -144,7 +144,7 @@ def test_a_real_matte_is_refined(shared: Path) -> None:
     published = opencv_decode(matted, cv2.IMREAD_UNCHANGED)
     coarse = published[..., 3].astype(np.float32) / 255
     matte = _finish(Image(np.ascontiguousarray(picture)), coarse)
-    assert matte.details["refinement"] == "closed-form"
+    assert matte.details["refinement"] == "coarse-to-fine"
     assert matte.details["iou_with_coarse"] > 0.95
     assert matte.details["unknown_share"] < 0.1
     opaque = matte.image.pixels[..., 3] == 255

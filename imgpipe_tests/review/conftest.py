@@ -25,7 +25,7 @@ def sleeps(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 @pytest.fixture
 def api(monkeypatch: pytest.MonkeyPatch, sleeps: list[float]) -> Iterator[MessagesApi]:
     """The server, with address and key in the environment, nothing spent, and no waits."""
-    spending._spending.cache_clear()
+    spending.spending_of.cache_clear()
     monkeypatch.setenv("ANTHROPIC_API_KEY", KEY)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
     with messages_api() as api:

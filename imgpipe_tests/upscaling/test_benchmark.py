@@ -32,3 +32,31 @@ def test_the_benchmark_runs(tmp_path: Path) -> None:
     assert 0 < network["stage"]["network_busy_share"] <= 1
     assert network["stage"]["images"] == 2
     assert "skipped" in results["quality"]
+
+
+@pytest.mark.skipif(not SCRIPT.is_file(), reason="benchmarks/ is not part of this installation")
+def test_without_a_gpu_its_benchmark_says_so(tmp_path: Path) -> None:
+    command = [sys.executable, str(SCRIPT.with_name("gpu.py")), "--output", str(tmp_path / "result.json")]
+    environment = {**os.environ, "PYTHONPATH": str(SCRIPT.parents[1]), "CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 2
+    assert "nothing is measured: " in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(not SCRIPT.is_file(), reason="benchmarks/ is not part of this installation")
+def test_one_failure_costs_one_row() -> None:
+    code = (
+        "import json\nfrom upscaling_contenders import in_turns\nskipped = {}\n"
+        "calls = {'good': lambda: None, 'bad': lambda: 1 / 0, 'last': lambda: None}\n"
+        "print(json.dumps([sorted(in_turns(calls, 1, skipped)), skipped]))"
+    )
+    path = os.pathsep.join(map(str, (SCRIPT.parent, SCRIPT.parents[1])))
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONPATH": path},
+    )
+    assert json.loads(done.stdout) == [["good", "last"], {"bad": "ZeroDivisionError: division by zero"}]

@@ -22,7 +22,7 @@ from imgpipe.upscaling.network import (
 )
 from imgpipe.upscaling.network_queue import NetworkQueue
 from imgpipe.upscaling.tile_planner import TilePlanner
-from imgpipe.upscaling.tile_runner import Enlarged
+from imgpipe_tests.upscaling.whole import ArrayInput, Result, enlarge
 
 _SCALE = 2
 #: Pictures that hold this value have what their network cannot do in low precision.
@@ -75,17 +75,17 @@ def _are_waiting(network: _Network, queue: NetworkQueue, count: int) -> bool:
 
 def _all_at_once(
     network: _Network, queue: NetworkQueue, pictures: Sequence[Floats]
-) -> list[Enlarged | BaseException]:
+) -> list[Result | BaseException]:
     """The first picture holds the network until all others wait."""
-    results: list[Enlarged | BaseException] = [RuntimeError("never came")] * len(pictures)
+    results: list[Result | BaseException] = [RuntimeError("never came")] * len(pictures)
 
-    def enlarge(index: int) -> None:
+    def work(index: int) -> None:
         try:
-            results[index] = queue.enlarge(pictures[index])
+            results[index] = enlarge(queue, pictures[index], _SCALE)
         except BaseException as exc:  # a test looks at it
             results[index] = exc
 
-    threads = [threading.Thread(target=enlarge, args=(index,)) for index in range(len(pictures))]
+    threads = [threading.Thread(target=work, args=(index,)) for index in range(len(pictures))]
     for index, thread in enumerate(threads):
         thread.start()
         _until(partial(_are_waiting, network, queue, index))
@@ -102,8 +102,8 @@ def _until(is_so: Callable[[], bool]) -> None:
         time.sleep(0.001)
 
 
-def _is(result: Enlarged | BaseException, picture: Floats, extra: int = 0) -> bool:
-    assert isinstance(result, Enlarged), result
+def _is(result: Result | BaseException, picture: Floats, extra: int = 0) -> bool:
+    assert isinstance(result, Result), result
     expected = np.floor(picture * NATIVE_MAX + 0.5).astype(int) + extra
     return np.array_equal(result.levels, np.repeat(np.repeat(expected, 2, axis=0), 2, axis=1))
 
@@ -115,9 +115,9 @@ def test_equal_windows_of_those_that_wait_are_one_batch() -> None:
     assert network.counts == [1, 3, 2, 1], "the first alone, then batches of the five like it, then the other"
     for result, picture in zip(results, pictures, strict=True):
         assert _is(result, picture)
-        assert isinstance(result, Enlarged)
-        assert result.batch == 3
-        assert result.seconds > 0
+        assert isinstance(result, Result)
+        assert result.enlarged.batch == 3
+        assert result.enlarged.seconds > 0
 
 
 def test_tiles_of_several_pictures_fill_a_batch() -> None:
@@ -163,7 +163,7 @@ def test_out_of_memory_together_is_tried_alone_and_told() -> None:
     results = _all_at_once(network, queue, pictures)
     assert network.counts == [1, 3, 1, 1, 1]
     assert all(_is(result, picture) for result, picture in zip(results, pictures, strict=True))
-    assert [result.oom_retries for result in results if isinstance(result, Enlarged)] == [0, 1, 1, 1]
+    assert [result.enlarged.oom_retries for result in results if isinstance(result, Result)] == [0, 1, 1, 1]
     assert queue._planner.batch(queue._planner.plan(40, 36)) == 4, "half of it is what comes next"
 
 
@@ -171,7 +171,7 @@ def test_low_precision_that_fails_in_one_changes_no_other() -> None:
     network = _Network()
     pictures = [_picture(value) for value in (0.1, 0.2, _STRANGE, 0.4)]
     results = _all_at_once(network, _queue(network), pictures)
-    assert [result.fp32_retries for result in results if isinstance(result, Enlarged)] == [0, 0, 1, 0]
+    assert [result.enlarged.fp32_retries for result in results if isinstance(result, Result)] == [0, 0, 1, 0]
     assert _is(results[2], pictures[2], extra=1)
     for index in (0, 1, 3):
         assert _is(results[index], pictures[index])
@@ -205,5 +205,24 @@ def test_an_error_of_planning_reaches_everyone(batch: int, monkeypatch: pytest.M
 
     monkeypatch.setattr(TilePlanner, "plan", plan)
     results = _all_at_once(network, queue, [_picture(value) for value in (0.1, 0.2, 0.3)])
-    assert isinstance(results[0], Enlarged)
+    assert isinstance(results[0], Result)
     assert [str(result) for result in results[1:]] == ["no plan", "no plan"]
+
+
+def test_a_large_picture_comes_in_rows_of_tiles() -> None:
+    network = _Network()
+    network.gate.set()
+    queue, firsts = _queue(network, batch=1, tile=32), []
+    colour = np.random.default_rng(0).random((160, 70, 3), np.float32)
+    queue.enlarge(ArrayInput(colour), lambda first, levels, mean: firsts.append((first, len(mean))))
+    assert firsts == [(row, 32) for row in range(0, 160, 32)]
+    assert _is(enlarge(queue, colour, _SCALE), colour)
+
+
+def test_those_too_large_for_one_part_are_not_put_together() -> None:
+    network = _Network()
+    rng = np.random.default_rng(0)
+    pictures = [rng.random((side, 32, 3), np.float32) for side in (32, 32, 400, 32)]
+    results = _all_at_once(network, _queue(network, batch=2, tile=32), pictures)
+    assert network.counts[:2] == [1, 2], "the small ones that waited"
+    assert all(_is(result, picture) for result, picture in zip(results, pictures, strict=True))
