@@ -14,13 +14,17 @@ the share of the time in which the device was busy is compared with what the cor
 takes max(device, core-seconds / cores) for a picture. ``slow``: the device as much slower as 16 cores are
 more than those that are here, which is the same ratio.
 
-Pictures are frames of ``--images`` continued by reflection, or drawings. The machine should have nothing
-else to do.
+Other work on the machine takes cores away: ``cores_to_be_had`` says how many busy threads got beside it, and
+the expected share is reckoned with those. Core-seconds are larger on a crowded machine too.
+
+Pictures are frames of ``--images`` continued by reflection, or drawings. The machine should have
+nothing else to do.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import os
 import sys
 import tempfile
@@ -28,6 +32,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -161,6 +166,21 @@ def cpu_seconds() -> float:
     return total
 
 
+def cores_to_be_had() -> float:
+    """CPU seconds per second that a run's threads get beside what else the machine does."""
+    threads, data = len(os.sched_getaffinity(0)) + 2, bytes(2**21)
+
+    def spin(_: int) -> None:
+        while time.perf_counter() < end:
+            hashlib.sha256(data)
+
+    begin, cpu = time.perf_counter(), time.process_time()
+    end = begin + 0.7
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(spin, range(threads)))
+    return (time.process_time() - cpu) / (time.perf_counter() - begin)
+
+
 class Meter:
     """CPU seconds by (asset, step); wall, CPU and busy seconds of the device by asset."""
 
@@ -244,8 +264,10 @@ def main(arguments: list[str] | None = None) -> int:
                 with meter.by_step():
                     found["core_seconds_by_step"] = _per_picture(meter, run("serial", 1, meter))
             meter = Meter()
+            had = cores_to_be_had()
             count, total = run("parallel", 0, meter)
-            found |= _busy(meter, count, total, cores)
+            found["cores_to_be_had"] = round((had + cores_to_be_had()) / 2, 2)
+            found |= _busy(meter, count, total, found["cores_to_be_had"])
             results["cases"][case] = found
             _print(case, found)
             machine.keep(results, "host_work", _where(options), options.output, quiet=True)
@@ -397,7 +419,7 @@ def _per_picture(meter: Meter, ran: tuple[int, float]) -> dict[str, dict[str, fl
     return found
 
 
-def _busy(meter: Meter, count: int, total: float, cores: int) -> dict[str, Any]:
+def _busy(meter: Meter, count: int, total: float, cores: float) -> dict[str, Any]:
     """By asset with a device, and over all of them: how busy it was, and what is to be expected."""
     rows: dict[str, Any] = {}
     for asset, spent in meter.assets.items():
