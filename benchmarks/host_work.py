@@ -254,6 +254,8 @@ def main(arguments: list[str] | None = None) -> int:
         for count, place in ((2, "warm"), (options.count // 2, "serial"), (options.count, "parallel")):
             _write_pictures(folder / place, count, options)
         for case, (actions, upscaling, by_step) in cases.items():
+            if options.only not in case:
+                continue
             DEVICE.upscaling = upscaling
             run = _Runs(folder, case.replace(" ", "-"), actions, weights)
             for workers in (0, 1):
@@ -283,6 +285,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     weights = SHARED / "models" / "realesr-animevideov3.safetensors"
     parser.add_argument("--weights", type=Path, default=weights, help="animevideov3 as .safetensors")
     parser.add_argument("--quick", action="store_true", help="4 pictures of 128x128")
+    parser.add_argument("--only", default="", help="cases whose names hold this text")
     parser.add_argument("--commit", default="", help="what is measured, for the record")
     parser.add_argument("--output", type=Path, help="JSON file; default: benchmarks/results/")
     options = parser.parse_args(arguments)
