@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from imgpipe.host import usable_cores
 from imgpipe.images.image import Image
-from imgpipe.inference.device import may_use_cuda
 from imgpipe.matting.band_memory import assumed_band_bytes
 from imgpipe.matting.build import fingerprint
 from imgpipe.records import ImageRow
@@ -41,10 +40,7 @@ class MatteStage:
 
     @property
     def concurrency(self) -> int:
-        if not self._settings.runs_network:
-            return max(1, usable_cores() // 2)
-        # A GPU computes for some milliseconds what a core then refines for tenths of a second.
-        return usable_cores() if may_use_cuda(self._device) else 1
+        return 1 if self._settings.runs_network else max(1, usable_cores() // 2)
 
     def load(self) -> Matter:
         """The model, built once; raises :class:`ModelError` where it cannot be used."""
