@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import importlib.metadata
-import os
 import platform
 import tempfile
 import uuid
@@ -20,6 +19,7 @@ from imgpipe.cli.common import EXIT_OK, EXIT_USAGE, Assignments, dataset_setting
 from imgpipe.cli.console import escape
 from imgpipe.config import Settings
 from imgpipe.errors import ImgpipeError, ObjectExists
+from imgpipe.host import usable_cores
 from imgpipe.inference.device import available_memory_bytes, resolve_device, resolve_precision, why_cpu
 from imgpipe.inference.weights import check_licence, locate
 from imgpipe.storage.store import ImageStore
@@ -81,7 +81,7 @@ def _try(probe: Callable[[], Finding]) -> Finding:
 def _versions() -> Finding:
     names = ("dagster", "pillow", "numpy")
     found = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in names)
-    return True, f"{__version__} on Python {platform.python_version()}, {os.cpu_count()} cores; {found}"
+    return True, f"{__version__} on Python {platform.python_version()}, {usable_cores()} cores; {found}"
 
 
 def _device(settings: Settings) -> Finding:

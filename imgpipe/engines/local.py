@@ -23,10 +23,11 @@ from imgpipe.engines.admission import MemoryBudget, needed_bytes, shared
 from imgpipe.engines.stop import GRACE_SECONDS, STOP, Stopped
 from imgpipe.engines.work import ObjectRef, WorkItem
 from imgpipe.errors import PER_IMAGE_ERRORS, ImgpipeError, LimitExceeded, ObjectChanged
+from imgpipe.host import usable_cores
 from imgpipe.images.decoder import Decoder, InProcessDecoder, source_decoder
 from imgpipe.images.image import Image
 from imgpipe.inference.admitted_memory import MoreMemoryNeeded, growing_by
-from imgpipe.inference.threads import bound_pools, usable_cores
+from imgpipe.inference.threads import bound_pools
 from imgpipe.records import ImageRow, Status
 from imgpipe.settings import IsolationSettings
 from imgpipe.stages.protocol import Stage, StageResult

@@ -13,19 +13,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from imgpipe.errors import ConfigError, ModelError
+from imgpipe.host import CGROUP, PROC, memory_left_bytes, values
 from imgpipe.inference.cuda import prepare_process, why_no_gpu
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
 DeviceSetting = Literal["auto", "cpu", "cuda"]
 PrecisionSetting = Literal["auto", "fp32", "bf16", "fp16"]
 
 _LOG = logging.getLogger(__name__)
 
-_PROC = Path("/proc")
-_CGROUP = Path("/sys/fs/cgroup")
-_DRIVERS = (Path("/dev/nvidiactl"), Path("/dev/dxg"), _PROC / "driver" / "nvidia")
+_DRIVERS = (Path("/dev/nvidiactl"), Path("/dev/dxg"), PROC / "driver" / "nvidia")
 
 
 def resolve_device(setting: DeviceSetting) -> str:
@@ -75,7 +74,7 @@ def may_use_cuda(setting: str) -> bool:
     return bool(torch and not torch.endswith("+cpu")) or bool(_version("onnxruntime-gpu"))
 
 
-def bf16_pays(proc: Path = _PROC) -> bool:
+def bf16_pays(proc: Path = PROC) -> bool:
     """Whether networks in bf16 are faster than in fp32 on this CPU, by its flags: nothing is timed.
 
     With the matrix unit (AMX-BF16) they are; with AVX512-BF16 on AMD's (measured 2.0 times as fast by
@@ -83,7 +82,7 @@ def bf16_pays(proc: Path = _PROC) -> bool:
     others emulate bf16 or were never measured. ``proc``: where the proc file system is mounted; without one
     (not Linux) the answer is no.
     """
-    found = _values(proc / "cpuinfo", ":")
+    found = values(proc / "cpuinfo", ":")
     flags = found.get("flags", "").split()
     return "amx_bf16" in flags or ("avx512_bf16" in flags and found.get("vendor_id") == "AuthenticAMD")
 
@@ -110,12 +109,11 @@ def resolve_precision(setting: PrecisionSetting, device: str) -> str:
     return setting
 
 
-def available_memory_bytes(device: str, *, proc: Path = _PROC, cgroup: Path = _CGROUP) -> int:
+def available_memory_bytes(device: str, *, proc: Path = PROC, cgroup: Path = CGROUP) -> int:
     """Bytes that may be taken on ``device`` now without swapping or being killed.
 
-    CUDA: free memory as the driver says plus what torch holds in its cache unused. Host: the least of
-    the kernel's ``MemAvailable`` and what each cgroup above this process leaves (limit minus usage,
-    page cache that can be dropped not counted). Raises :class:`ModelError` where neither is known.
+    CUDA: free memory as the driver says plus what torch holds in its cache unused. Host:
+    :func:`imgpipe.host.memory_left_bytes`; raises :class:`ModelError` where that is not known.
     """
     if device.startswith("cuda"):
         import torch
@@ -123,20 +121,18 @@ def available_memory_bytes(device: str, *, proc: Path = _PROC, cgroup: Path = _C
         free, _ = torch.cuda.mem_get_info(device)
         unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return int(free + unused)
-    amounts = [*_cgroup_remaining(proc, cgroup)]
-    if available := _values(proc / "meminfo", ":").get("MemAvailable"):
-        amounts.append(int(available.split()[0]) * 1024)
-    if not amounts:
+    left = memory_left_bytes(proc=proc, cgroup=cgroup)
+    if left is None:
         raise ModelError(
             f"free memory is unknown: expected {proc}/meminfo or a cgroup limit under {cgroup}; "
             "set upscale.tile_size to a number"
         )
-    return max(0, min(amounts))
+    return left
 
 
 def _may_have_cuda() -> bool:
     """Whether a driver of NVIDIA's is to be seen; torch, whose import takes seconds, is not asked."""
-    return not _PROC.is_dir() or any(path.exists() for path in _DRIVERS)
+    return not PROC.is_dir() or any(path.exists() for path in _DRIVERS)
 
 
 def _version(package: str) -> str:
@@ -203,42 +199,3 @@ def _bf16_is_native(device: str) -> bool:
     import torch
 
     return torch.cuda.get_device_capability(device)[0] >= 8
-
-
-def _cgroup_remaining(proc: Path, cgroup: Path) -> Iterator[int]:
-    """Limit minus usage of every memory cgroup from this process's own up to the root, v1 and v2."""
-    memberships = proc / "self" / "cgroup"
-    if not memberships.is_file():
-        return
-    for line in memberships.read_text(encoding="utf-8").splitlines():
-        number, controllers, path = line.split(":", 2)
-        if number == "0":
-            root, names = cgroup, ("memory.max", "memory.current", "inactive_file")
-        elif "memory" in controllers.split(","):
-            root = cgroup / "memory"
-            names = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
-        else:
-            continue
-        group = root / path.strip("/")
-        # Inside a container the path is often the host's and absent here; the root then is the container.
-        for folder in (group, *group.parents):
-            if folder.is_relative_to(root):
-                yield from _folder_remaining(folder, *names)
-
-
-def _folder_remaining(folder: Path, limit: str, usage: str, droppable: str) -> Iterator[int]:
-    if not (folder / limit).is_file() or not (folder / usage).is_file():
-        return
-    text = (folder / limit).read_text(encoding="utf-8").strip()
-    if text == "max":
-        return
-    used = int((folder / usage).read_text(encoding="utf-8"))
-    cached = int(_values(folder / "memory.stat", " ").get(droppable, 0))
-    yield int(text) - max(0, used - cached)
-
-
-def _values(path: Path, separator: str) -> dict[str, str]:
-    """Key -> value of the lines of a file of the kernel's; empty where it is absent."""
-    lines = path.read_text("utf-8", "replace").splitlines() if path.is_file() else []
-    pairs = (line.partition(separator) for line in lines)
-    return {key.strip(): value.strip() for key, _, value in pairs}

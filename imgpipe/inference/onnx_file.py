@@ -185,8 +185,9 @@ class _CudaGraph:
 
     def _run_once(self, values: Values) -> list[Values]:
         what = f"an input of shape {values.shape}"
-        with translated(what, self.device, (Exception,)):  # its errors share no other base class
+        # One run at a time: several would take an arena each. Its errors share no base class but Exception.
+        with self._lock, translated(what, self.device, (Exception,)):
             fed = {self._input: np.ascontiguousarray(values, self.input_dtype)}
             results: list[Values] = self._session.run([self._output], fed)
-        self._last_shape = values.shape
+            self._last_shape = values.shape
         return results

@@ -8,24 +8,11 @@ neighbours are decoded and encoded must not have threads that spin while they wa
 from __future__ import annotations
 
 import importlib
-import math
 import os
 import sys
 from functools import cache
-from pathlib import Path
 
-_CGROUP = Path("/sys/fs/cgroup")
-
-
-def usable_cores(cgroup: Path = _CGROUP) -> int:
-    """Cores that this process may use: by its affinity and by the container's CPU quota (cgroup v2)."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    quota = cgroup / "cpu.max"
-    if quota.is_file():
-        limit, period = quota.read_text(encoding="ascii").split()
-        if limit != "max":
-            cores = min(cores, max(1, math.ceil(int(limit) / int(period))))
-    return cores
+from imgpipe.host import usable_cores
 
 
 @cache

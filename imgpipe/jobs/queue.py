@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 from imgpipe.engines.stop import GRACE_SECONDS, STOP, Stopped
 from imgpipe.errors import LeaseHeld, StorageError
-from imgpipe.inference.threads import usable_cores
+from imgpipe.host import usable_cores
 from imgpipe.jobs.book import JobBook
 from imgpipe.jobs.job import Job
 from imgpipe.jobs.peers import LOOK_SECONDS, Peers

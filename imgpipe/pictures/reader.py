@@ -5,7 +5,6 @@ Sources are decoded where ``isolation`` says, as the engine does; files that img
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Self, TypeVar
 
 from imgpipe.config import Settings
 from imgpipe.errors import PER_IMAGE_ERRORS
+from imgpipe.host import usable_cores
 from imgpipe.images.decoder import source_decoder
 from imgpipe.pictures.picture_set import PictureSet
 from imgpipe.records import ImageRow
@@ -99,6 +99,6 @@ def for_each_image(job: Callable[[PictureSet], Made], wanted: Mapping[Key, Pictu
     another, which bounds the memory.
     """
     small = [key for key, pictures in wanted.items() if pictures.pixels <= LARGE_PX]
-    with ThreadPoolExecutor(min(_THREADS, os.cpu_count() or 1), "imgpipe-pictures") as pool:
+    with ThreadPoolExecutor(min(_THREADS, usable_cores()), "imgpipe-pictures") as pool:
         done = dict(zip(small, pool.map(job, (wanted[key] for key in small)), strict=True))
     return done | {key: job(wanted[key]) for key in wanted if key not in done}

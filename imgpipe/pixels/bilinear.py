@@ -40,7 +40,11 @@ def enlarged_rows(values: Rows, width: int, height: int, rows: slice) -> Floats:
     share = share.reshape(-1, *(1,) * (len(values.shape) - 1))
     first, stop = int(upper[0]), int(lower[-1]) + 1
     wide = cv2_resize(np.ascontiguousarray(values[first:stop]), (width, stop - first), cv2.INTER_LINEAR)
-    result: Floats = wide[upper - first] * (1 - share) + wide[lower - first] * share
+    result: Floats = np.take(wide, upper - first, axis=0)
+    result *= 1 - share
+    below = np.take(wide, lower - first, axis=0)
+    below *= share
+    result += below
     return result
 
 

@@ -56,7 +56,13 @@ def residual_rows(axis: Axis, top: int, bottom: int) -> tuple[Float, Bool]:
     """(r, visible) for result rows top..bottom, the whole width: float32 and bool."""
     height, width = axis.result.shape
     smooth = enlarged_rows(axis.source, width, height, slice(top, bottom))
-    return axis.result[top:bottom] - smooth, ~_near_edges(axis, top, bottom)
+    np.subtract(_by_rows(axis.result[top:bottom]), smooth, out=smooth)
+    return smooth, ~_near_edges(axis, top, bottom)
+
+
+def _by_rows(plane: Float) -> Float:
+    """The same values with rows that lie in one piece each: those of a transposed plane do not."""
+    return plane if plane.strides[1] == plane.itemsize else np.asarray(cv2.transpose(plane.T), np.float32)
 
 
 def _near_edges(axis: Axis, top: int, bottom: int) -> Bool:
@@ -71,5 +77,5 @@ def _near_edges(axis: Axis, top: int, bottom: int) -> Bool:
     grown = cv2.dilate(np.ascontiguousarray(axis.edges[low:high]).astype(np.uint8), kernel)
     across = np.arange(width) * columns // width
     down = np.arange(top, bottom) * rows // height - low
-    near: Bool = grown[down][:, across] > 0
+    near: Bool = np.take(np.take(grown, across, axis=1), down, axis=0).view(np.bool_)  # 0 or 1
     return near

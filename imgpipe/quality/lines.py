@@ -112,9 +112,11 @@ def _report(found: list[LineBox], mode: str, note: str, thresholds: tuple[float,
 def _profile(residual: Float) -> Float:
     """p for rows 6..n-6 of a residual strip of n rows."""
     n = residual.shape[0]
-    around = residual[0 : n - 12] + residual[2 : n - 10] + residual[10 : n - 2] + residual[12:n]
-    profile: Float = residual[6 : n - 6] - around * np.float32(0.25)
-    return profile
+    around: Float = residual[0 : n - 12] + residual[2 : n - 10]
+    around += residual[10 : n - 2]
+    around += residual[12:n]
+    around *= np.float32(0.25)
+    return np.subtract(residual[6 : n - 6], around, out=around)
 
 
 def _signs(profile: Float) -> npt.NDArray[np.int8]:
@@ -215,8 +217,12 @@ def _blind(axis: Axis) -> Iterator[LineBox]:
         bottom = min(top + _BLIND_STRIP_ROWS, height - 6)
         residual, visible = residual_rows(axis, top - 6, bottom + 6)
         seen = visible[6:-6]
-        counts = seen.sum(axis=1)
-        sums = np.abs((_signs(_profile(residual)) * seen).sum(axis=1, dtype=np.int64))
+        counts = np.count_nonzero(seen, axis=1)
+        profile = _profile(residual)
+        signs = (
+            np.count_nonzero(seen & side, axis=1) for side in (profile > DEAD_BAND, profile < -DEAD_BAND)
+        )
+        sums = np.abs(np.subtract(*signs))
         judged = counts >= max(_MIN_VISIBLE_PX, _MIN_VISIBLE_SHARE * width)
         coherence[top:bottom] = np.where(judged, sums / np.maximum(counts, 1), 0.0)
     excess = coherence - _neighbourhood_max(coherence) - BLIND_HANDICAP

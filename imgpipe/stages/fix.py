@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from imgpipe.errors import ModelMismatch
+from imgpipe.host import usable_cores
 from imgpipe.images.image import Image
 from imgpipe.inference.device import DeviceSetting
 from imgpipe.records import ImageRow, ModelUse
@@ -44,7 +44,7 @@ class FixStage:
 
     @property
     def concurrency(self) -> int:
-        return (os.cpu_count() or 1) if self._network is None else self._network.concurrency
+        return usable_cores() if self._network is None else self._network.concurrency
 
     def load(self) -> Upscaler | None:
         """The network, built once, where one is set; raises :class:`ModelError` where it cannot be used."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from imgpipe.host import usable_cores
 from imgpipe.images.image import Image
 from imgpipe.matting.band_memory import assumed_band_bytes
 from imgpipe.matting.build import fingerprint
@@ -40,7 +40,7 @@ class MatteStage:
 
     @property
     def concurrency(self) -> int:
-        return 1 if self._settings.runs_network else max(1, (os.cpu_count() or 1) // 2)
+        return 1 if self._settings.runs_network else max(1, usable_cores() // 2)
 
     def load(self) -> Matter:
         """The model, built once; raises :class:`ModelError` where it cannot be used."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from imgpipe.host import usable_cores
 from imgpipe.images.image import Image
 from imgpipe.records import ImageRow
 from imgpipe.settings import LimitSettings
@@ -43,7 +43,7 @@ class ReadStage:
 
     @property
     def concurrency(self) -> int:
-        return os.cpu_count() or 1
+        return usable_cores()
 
     def needed_bytes(self, inputs: Mapping[str, PictureSize]) -> int:
         """The decoding worker's pixels and the memory that hands them over."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
+from imgpipe.host import usable_cores
 from imgpipe.images.image import Image
 from imgpipe.quality.document import Making, StoredPicture, Subject, build_document
 from imgpipe.records import ImageRow, TileGrid
@@ -52,7 +52,7 @@ class ScoreStage:
 
     @property
     def concurrency(self) -> int:
-        return os.cpu_count() or 1
+        return usable_cores()
 
     def needed_bytes(self, inputs: Mapping[str, PictureSize]) -> int:
         """Planes of the smaller size at which the pictures are compared, and the luma of both."""

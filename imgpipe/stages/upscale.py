@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from imgpipe.host import usable_cores
 from imgpipe.images.image import Image
 from imgpipe.inference.device import DeviceSetting, resolve_device
 from imgpipe.records import ImageRow
@@ -46,7 +46,7 @@ class UpscaleStage:
     @property
     def concurrency(self) -> int:
         if not self._settings.runs_network:
-            return os.cpu_count() or 1
+            return usable_cores()
         return _ON_GPU if resolve_device(self._device) == "cuda" else 1
 
     def load(self) -> Upscaler:

@@ -11,6 +11,9 @@ from imgpipe.upscaling.network_input import NetworkInput
 from imgpipe.upscaling.tile_planner import TilePlanner
 from imgpipe.upscaling.tile_runner import Enlarged, Picture, Take, run_tiles, run_together
 
+#: Pictures of so many pixels in all fill a GPU.
+_FILLING_PIXELS = 2**20
+
 
 @dataclass(slots=True, eq=False)
 class _Job:
@@ -19,6 +22,10 @@ class _Job:
     result: Enlarged | Exception | None = None
     oom_retries: int = 0
 
+    @property
+    def pixels(self) -> int:
+        return self.source.shape[0] * self.source.shape[1]
+
     def outcome(self) -> Enlarged:
         if isinstance(self.result, Enlarged):
             return self.result
@@ -26,10 +33,10 @@ class _Job:
 
 
 class NetworkQueue:
-    """Whichever thread finds the network free computes all pictures that wait, its own among them.
+    """Whichever thread finds the network free computes its own picture, and of those that wait what fits.
 
-    So pictures too small to fill a GPU by themselves share its batches, and while the network works on
-    some, other threads prepare and finish theirs.
+    So pictures too small to fill a GPU by themselves share its batches. Larger ones do not: they would all be
+    finished at once while it has nothing to do, instead of one while the next is computed.
     """
 
     def __init__(self, loaded: LoadedNetwork, planner: TilePlanner) -> None:
@@ -52,7 +59,7 @@ class NetworkQueue:
                 self._changed.wait()
             if job.result is not None:
                 return job.outcome()
-            jobs, self._waiting = self._waiting, []
+            jobs = self._taken_with(job)
             self._busy = True
         try:
             self._compute(jobs)
@@ -63,6 +70,16 @@ class NetworkQueue:
                 self._busy = False
                 self._changed.notify_all()
         return job.outcome()
+
+    def _taken_with(self, job: _Job) -> list[_Job]:
+        """``job`` and those that wait and fill the network together with it, out of the queue."""
+        pixels, taken = job.pixels, [job]
+        for other in self._waiting:
+            if other is not job and pixels + other.pixels <= _FILLING_PIXELS:
+                pixels += other.pixels
+                taken.append(other)
+        self._waiting = [other for other in self._waiting if other not in taken]
+        return taken
 
     def _compute(self, jobs: list[_Job]) -> None:
         if len(jobs) > 1:

@@ -76,3 +76,18 @@ def test_fixing_is_measured_beside_its_peers(tmp_path: Path) -> None:
     assert damage["imgpipe 0.5"]["psnr"] > damage["damaged"]["psnr"]
     assert not set(results["tuning"]) & set(results["held_out"])
     assert min(results["clean"].values()) >= 55
+
+
+@pytest.mark.slow  # ten runs of Dagster
+def test_host_work_is_told_by_step_and_without_the_device(tmp_path: Path) -> None:
+    results = measured("host_work.py", tmp_path / "h.json", "--quick", "--count", "2", "--weights", "none")
+    for case in results["cases"].values():
+        upscaled = case["by_asset"]["upscaled_images"]
+        assert upscaled["device_seconds"] > 0
+        assert 0 < upscaled["busy_share"] < 1
+        assert 0 < upscaled["core_seconds"] < case["core_seconds_of_the_run"]
+    by_step = results["cases"]["rembg and upscale, animevideov3"]["core_seconds_by_step"]
+    assert {"decode", "finish", "encode", "write"} <= set(by_step["upscaled_images"])
+    for asset in ("matted_images", "upscaled_images", "quality_reports"):
+        total = by_step[asset].pop("total without the stand-in")
+        assert sum(by_step[asset].values()) == pytest.approx(total, abs=0.02)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
@@ -71,14 +71,18 @@ def test_images_in_flight_together_stay_below_the_limit() -> None:
 
 @dataclass
 class Surprised(Hungry):
-    """Finds on its way that every image needs half of the limit more than it said."""
+    """Finds on its way that every image needs half of the limit more than said; two do at once."""
 
     runs: list[int] = field(default_factory=list)
+    two: threading.Barrier = field(default_factory=lambda: threading.Barrier(2))
 
     def run(self, inputs: Mapping[str, Image], rows: Mapping[str, ImageRow]) -> StageResult:
         width = inputs["source"].width
         with self.lock:
             self.runs.append(width)
+            first = len(self.runs) <= 2
+        if first:
+            self.two.wait(30)
         need_extra(GIB // 2)
         with self.lock:
             self.held += GIB // 2 + self.needs[width]
@@ -109,21 +113,29 @@ def test_who_finds_that_it_needs_more_waits_for_it_with_nothing_held() -> None:
 def test_a_large_image_is_not_overtaken_for_ever() -> None:
     budget = MemoryBudget(100)
     order: list[str] = []
-    started = threading.Event()
+    all_wait = threading.Event()
 
     def hold(name: str, needed: int) -> None:
         with budget.admit(needed, name):
             order.append(name)
-            started.set()
+            assert all_wait.wait(30)
             time.sleep(0.02)
 
     with ThreadPoolExecutor(4) as pool:
-        pool.submit(hold, "first", 60)
-        started.wait()
-        for name, needed in (("large", 90), ("small", 10), ("smaller", 5)):
+        pool.submit(hold, "first", 30)
+        _until(lambda: order == ["first"])
+        for waiting, (name, needed) in enumerate((("large", 95), ("small", 60), ("smaller", 50))):
             pool.submit(hold, name, needed)
-            time.sleep(0.002)
+            _until(lambda count=waiting + 1: len(budget._waiting) == count)  # type: ignore[misc]
+        all_wait.set()
     assert order == ["first", "large", "small", "smaller"]
+
+
+def _until(is_so: Callable[[], bool]) -> None:
+    end = time.monotonic() + 30
+    while not is_so():
+        assert time.monotonic() < end
+        time.sleep(0.001)
 
 
 def test_who_waits_for_memory_hears_a_stop() -> None:

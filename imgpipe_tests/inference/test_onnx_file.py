@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 import weakref
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -152,3 +154,23 @@ def test_a_damaged_file_is_no_fault_of_the_device(tmp_path: Path) -> None:
     for device in ("cuda", "auto"):
         with pytest.raises(WeightsRefused):
             open_onnx(path, device)
+
+
+def test_threads_take_turns_on_a_gpu(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    running, most = 0, 0
+
+    class Slow(Session):
+        def run(self, *arguments: Any, **more: Any) -> Any:
+            nonlocal running, most
+            running += 1
+            most = max(most, running)
+            time.sleep(0.02)
+            result = super().run(*arguments, **more)
+            running -= 1
+            return result
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", Slow)
+    opened = open_onnx(path, "cuda")
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: opened(np.zeros((1, 3, 16, 16), np.float32)), range(8)))
+    assert most == 1

@@ -1,4 +1,4 @@
-"""The bound of all pools: from the environment, the container's quota, or the cores."""
+"""The bound of all pools: from the environment, or the usable cores."""
 
 from __future__ import annotations
 
@@ -10,17 +10,8 @@ from pathlib import Path
 import cv2
 import pytest
 
-from imgpipe.inference.threads import bound_pools, network_threads, usable_cores
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"), [("max 100000", None), ("150000 100000", 2), ("50000 100000", 1)]
-)
-def test_a_quota_bounds_the_cores(text: str, expected: int | None, tmp_path: Path) -> None:
-    (tmp_path / "cpu.max").write_text(f"{text}\n")
-    cores = len(os.sched_getaffinity(0))
-    assert usable_cores(tmp_path / "absent") == cores
-    assert usable_cores(tmp_path) == min(cores, expected or cores)
+from imgpipe.host import usable_cores
+from imgpipe.inference.threads import bound_pools, network_threads
 
 
 @pytest.mark.parametrize(("value", "expected"), [("3", 3), ("5,2", 5), ("", None), ("none", None)])

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
 
+from imgpipe.host import usable_cores
 from imgpipe.settings import UpscaleSettings
 from imgpipe.stages import upscale
 from imgpipe.stages.upscale import UpscaleStage
@@ -15,7 +15,7 @@ from imgpipe.stages.upscale import UpscaleStage
 @pytest.mark.parametrize(
     ("model", "device", "expected"),
     [
-        ("lanczos", "cuda", os.cpu_count()),
+        ("lanczos", "cuda", usable_cores()),
         ("realesr-animevideov3", "cpu", 1),
         ("realesr-animevideov3", "cuda", 4),
     ],

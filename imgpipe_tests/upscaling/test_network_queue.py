@@ -12,6 +12,7 @@ import pytest
 
 from imgpipe.errors import InferenceError, OutOfMemory
 from imgpipe.inference.memory_model import MemoryModel
+from imgpipe.upscaling import network_queue
 from imgpipe.upscaling.network import (
     NATIVE_MAX,
     Floats,
@@ -128,6 +129,15 @@ def test_tiles_of_several_pictures_fill_a_batch() -> None:
     assert network.counts == [2, 4], "two of each picture that waited"
     for result, picture in zip(results, pictures, strict=True):
         assert _is(result, picture)
+
+
+def test_pictures_that_fill_the_network_are_not_put_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    pictures = [_picture(value / 10) for value in range(1, 6)] + [_picture(0.6, height=2 * 36)]
+    monkeypatch.setattr(network_queue, "_FILLING_PIXELS", 2 * 40 * 36)
+    network = _Network()
+    results = _all_at_once(network, _queue(network), pictures)
+    assert sorted(network.counts) == [1, 1, 2, 2], "the first and the large one alone, the others in pairs"
+    assert all(_is(result, picture) for result, picture in zip(results, pictures, strict=True))
 
 
 def test_where_one_window_is_all_nothing_is_put_together() -> None:

@@ -18,6 +18,7 @@ from typing import Any, Self, TypeVar
 import numpy as np
 
 from imgpipe.errors import ConfigError, DecodeError, ImgpipeError, LimitExceeded, ProfileUnusable
+from imgpipe.host import usable_cores
 from imgpipe.images.container import Header
 from imgpipe.images.image import Image
 from imgpipe.images.isolation.channel import Answer, Buffer
@@ -145,7 +146,7 @@ def kept_decoder(settings: IsolationSettings, workers: int = 0) -> IsolatedDecod
     It is kept for the life of the process, so that its workers stay warm: the same arguments give the same
     one, but after a fork.
     """
-    cores = os.cpu_count() or 1
+    cores = usable_cores()
     key = (settings, min(workers or cores, cores), os.getpid())
     with _keeping:
         if key not in _kept:
