@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -48,6 +49,7 @@ class Command:
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
+            preexec_fn=heed_signals,
         )
 
     def run(self, *arguments: str) -> tuple[int, str, str]:
@@ -63,6 +65,12 @@ class Command:
 
     def wait_for_mattes(self, count: int, process: subprocess.Popen[str]) -> None:
         wait_until(lambda: len(self.mattes()) >= count, process)
+
+
+def heed_signals() -> None:
+    """Of a new process, also where the tests themselves run under ``nohup``."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def wait_until(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:

@@ -20,7 +20,7 @@ from imgpipe.cli import app
 from imgpipe.records import ImageRow
 from imgpipe.storage.local import LocalStore
 from imgpipe.storage.tables import read_table
-from imgpipe_tests.end_to_end.command import WORKERS, Command, wait_until
+from imgpipe_tests.end_to_end.command import WORKERS, Command, heed_signals, wait_until
 from imgpipe_tests.end_to_end.conftest import write_drawing
 
 IMAGES = 8
@@ -68,6 +68,8 @@ def test_after_a_kill_the_next_run_goes_on_at_once(command: Command) -> None:
 def test_a_stop_is_one_line_an_exit_code_and_little_done_twice(
     command: Command, number: signal.Signals
 ) -> None:
+    for seed in range(IMAGES, 3 * IMAGES):  # enough for the signal to be heard before all are done
+        write_drawing(command.folder / "source", f"{seed}.png", seed=seed)
     process = command.start()
     command.wait_for_mattes(3, process)
     os.killpg(process.pid, number)  # as a terminal does: to all processes of the group
@@ -77,13 +79,13 @@ def test_a_stop_is_one_line_an_exit_code_and_little_done_twice(
     assert said.startswith(f"interrupted by {number.name}: ")
     assert "Traceback" not in out
     finished = command.mattes()
-    assert len(finished) < IMAGES
+    assert len(finished) < 3 * IMAGES
     assert statuses(command) == [DagsterRunStatus.CANCELED]
     code, out, err = command.run()
     assert (code in (0, 1), lines(err)) == (True, []), out + err
     again = [name for name, written in command.mattes().items() if finished.get(name, written) != written]
     assert len(again) <= WORKERS, again
-    assert len(command.mattes()) == IMAGES
+    assert len(command.mattes()) == 3 * IMAGES
 
 
 def test_the_second_of_two_waits_and_says_for_whom(command: Command) -> None:
@@ -136,6 +138,7 @@ def test_a_closed_terminal_ends_it_in_order(command: Command) -> None:
         stdout=follower,
         stderr=follower,
         start_new_session=True,
+        preexec_fn=heed_signals,
         text=True,
     )
     os.close(follower)
