@@ -324,10 +324,16 @@ def _pictures(options: argparse.Namespace) -> list[Any]:
 @contextmanager
 def _stand_ins(weights: Path) -> Iterator[dict[str, str]]:
     """Patches what loads networks; gives the settings that name them."""
+    from onnx import TensorProto, helper, save
+
     real: LoadedNetwork | None = None
     with tempfile.TemporaryDirectory() as name, ExitStack() as patches:
         matting = Path(name) / "isnet.onnx"
-        matting.write_bytes(b"stand-in")
+        ends = [helper.make_tensor_value_info(end, TensorProto.FLOAT, (1, 3, 1024, 1024)) for end in "xy"]
+        graph = helper.make_graph(
+            [helper.make_node("Identity", ["x"], ["y"])], "stand-in", ends[:1], ends[1:]
+        )
+        save(helper.make_model(graph), matting)
         if weights.is_file():
             from imgpipe.inference.weights import LocatedWeights
             from imgpipe.upscaling.spandrel_network import load_network
@@ -356,7 +362,11 @@ def _stand_ins(weights: Path) -> Iterator[dict[str, str]]:
         }
         for target, stand_in in replaced.items():
             patches.enter_context(mock.patch(target, stand_in, create=True))  # older ones lack some
-        yield {"upscale.model": str(weights), "rembg.model": str(matting)}
+        yield {
+            "upscale.model": str(weights),
+            "rembg.model": str(matting),
+            "rembg.contract": "isnet-anime",
+        }
 
 
 class _Runs:
