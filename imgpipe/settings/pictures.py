@@ -6,7 +6,15 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from imgpipe.settings.contracts import GivenContract
 from imgpipe.settings.section import ActionSection
@@ -31,11 +39,15 @@ def _upscaling_model(value: str) -> str:
     return _PUBLISHED.get(value, value)
 
 
-#: ``true`` and ``false`` as scripts write them, and as YAML reads ``on`` and ``off``.
-AlphaMatting = Annotated[
-    Literal["auto", "closed_form", "off"],
-    BeforeValidator(lambda value: {True: "auto", False: "off"}[value] if isinstance(value, bool) else value),
-]
+def _switch(value: object) -> object:
+    """``auto`` or ``off`` for what means true or false, in YAML and in the environment's text."""
+    try:
+        return "auto" if TypeAdapter(bool).validate_python(value) else "off"
+    except ValidationError:
+        return value
+
+
+AlphaMatting = Annotated[Literal["auto", "closed_form", "off"], BeforeValidator(_switch)]
 UpscalingModel = Annotated[str, Field(min_length=1), AfterValidator(_upscaling_model)]
 Side = Annotated[int, Field(ge=1, le=65535)]
 

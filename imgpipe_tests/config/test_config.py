@@ -285,3 +285,14 @@ def test_relative_paths_are_taken_from_the_named_folder(
     assert settings.model_dir == Path("~/m").expanduser()
     assert (settings.upscale.model, settings.rembg.model) == (str(folder / "nets/a.pth"), "isnet-anime")
     assert settings.quality.profile_name == "calm"
+
+
+@pytest.mark.parametrize(
+    ("written", "means"),
+    [("true", "auto"), ("1", "auto"), ("False", "off"), ("off", "off"), ("closed_form", "closed_form")],
+)
+def test_alpha_matting_may_be_a_switch_in_the_environment(
+    written: str, means: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("IMGPIPE_REMBG__ALPHA_MATTING", written)
+    assert load_settings().rembg.alpha_matting == means
