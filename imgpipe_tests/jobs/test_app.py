@@ -13,10 +13,11 @@ from fastapi.testclient import TestClient
 from typer.testing import CliRunner
 
 from imgpipe.cli import app as command
-from imgpipe.config import load_settings
+from imgpipe.config import Settings, load_settings
 from imgpipe.jobs.app import build_app
 from imgpipe.jobs.book import open_book
 from imgpipe.jobs.queue import JobQueue
+from imgpipe.jobs.request import told
 from imgpipe.settings import S3Settings
 from imgpipe.storage.opening import open_store
 from imgpipe_tests.jobs.pictures import CLASSICAL, alpha_sides, drawing, opened, text, with_alpha
@@ -178,15 +179,30 @@ def test_a_caller_learns_the_reason_and_the_log_the_paths(
         missing = post(client, drawing(), **{"upscale.model": "realesrgan-anime-6b"})
         assert missing.status_code == 400
         refused = finished(client, post(client, drawing(), **{"upscale.model": "own.onnx"}))
-    for told, reason in (
+    for answer, reason in (
         (missing.json()["error"], "WeightsMissing: realesrgan-anime-6b: the weights file RealESRGAN"),
         (refused["error"], "WeightsRefused: own.onnx: "),
     ):
-        assert reason in told
-        assert str(tmp_path) not in told
-        assert "my models" not in told
+        assert reason in answer
+        assert str(tmp_path) not in answer
+        assert "my models" not in answer
     assert f"the weights file {folder}/" in caplog.text
     assert f"{folder}/own.onnx" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        ("cannot open /srv/models/x.onnx: gone", "cannot open x.onnx: gone"),
+        ("got file:///var/lib/a/b.png (2 bytes)", "got b.png (2 bytes)"),
+        (
+            "expected 3/4 of image/png at s3://bucket/a/b.png",
+            "expected 3/4 of image/png at s3://bucket/a/b.png",
+        ),
+    ],
+)
+def test_folders_that_nobody_configured_are_not_told_either(error: str, expected: str) -> None:
+    assert told(error, Settings()) == expected
 
 
 def test_a_damaged_picture_is_a_job_that_failed(client: TestClient) -> None:
