@@ -34,14 +34,18 @@ from imgpipe.storage.lease import hold, require
 from imgpipe.storage.manifests import read_manifest
 from imgpipe.storage.opening import Stores
 from imgpipe.storage.store import ImageStore
-from imgpipe.storage.tables import read_intact_rows, read_table, rows_digest, write_table
+from imgpipe.storage.tables import (
+    MANIFEST_DIGEST,
+    OUTDATED,
+    read_intact_rows,
+    read_table,
+    rows_digest,
+    write_table,
+)
 
 #: Called with (asset, shard, row, computed) for every finished row; ``computed`` is False where an earlier
 #: result was kept.
 RowListener = Callable[[str, str, ImageRow, bool], None]
-
-#: In place of a manifest's digest: the table holds rows that were left outdated.
-OUTDATED = "outdated"
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +166,7 @@ def _run_held(
         shard,
         rows,
         meta={
-            "manifest_digest": OUTDATED if shard_plan.left_outdated else manifest.digest,
+            MANIFEST_DIGEST: OUTDATED if shard_plan.left_outdated else manifest.digest,
             "fingerprint": stage.fingerprint,
             "upstream_digest": upstream_digest,
             "review_digest": decisions.digest,

@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterable
 
 from imgpipe.errors import ConfigError
 from imgpipe.names import dataset_name, is_dataset_name, is_file_name, readable_name
@@ -44,6 +45,10 @@ _RESULT = re.compile(
     r"|leases/[^/]+/[a-z0-9]+-[0-9]{8,}\.json"
     r"|uploads/[^/]+/[0-9a-f]{20}/picture\.[a-z0-9]+"
     r"|(?:tables/[a-z0-9_]+|shards)/[^/]+/[0-9]{5,}(?:\.parquet|-in-flight\.json))"
+)
+_PLACE = re.compile(
+    r"(?:(?:rejected/)?[a-z][a-z0-9_]*/(?P<dataset>[a-z0-9_]+)/(?P<shard>[0-9]{5,})/[^/]+-[0-9a-f]{10,20}[./].+"
+    r"|(?:shards|leases|tables/[a-z0-9_]+)/(?P<dataset_>[a-z0-9_]+)/(?P<shard_>[0-9]{5,})[.-].+)"
 )
 _STEM_BYTES = 120
 _ID_DIGITS = 20
@@ -138,6 +143,27 @@ def root_of_result(key: str) -> str | None:
     """
     found = _RESULT.fullmatch(key)
     return None if found is None else found["root"]
+
+
+def place_of(key: str) -> tuple[str, str] | None:
+    """(data set, shard) of a manifest, lease, table or stage's file; ``None`` for any other key.
+
+    Among keys that begin alike up to the data set, places are in the order of keys.
+    """
+    found = _PLACE.fullmatch(key)
+    if found is None:
+        return None
+    return found["dataset"] or found["dataset_"], found["shard"] or found["shard_"]
+
+
+def place_prefixes(
+    assets: Iterable[str], stage_folders: Iterable[str], dataset: str = "", shard: str = ""
+) -> list[str]:
+    """Where manifests, leases, tables and the stages' files lie: of a shard, a data set, or all data sets."""
+    inside = f"{check_dataset(dataset)}/{_shard(shard) if shard else ''}" if dataset else ""
+    tables = [f"tables/{unfinished}{asset}/" for asset in assets for unfinished in ("", "unfinished_")]
+    files = [f"{rejected}{folder}/" for folder in stage_folders for rejected in ("", _REJECTED)]
+    return [top + inside for top in (MANIFESTS, "leases/", *tables, *files)]
 
 
 def image_prefix(stage_folder: str, dataset: str, shard: str) -> str:

@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger(__name__)
 SCHEMA_VERSION = "1"
+#: Name of the fact which manifest a table was made for.
+MANIFEST_DIGEST = "manifest_digest"
+#: In place of a manifest's digest: the table holds rows that are not up to date.
+OUTDATED = "outdated"
 
 _TEXT = ("source_key", "image_id", "etag", "status", "stage_failed", "error_class", "error_message")
 _DIGESTS = ("input_sha256", "output_sha256", "stage_hash", "output_key", "output_store")
@@ -121,6 +125,12 @@ def read_files(
                 files |= dict.fromkeys(named.values())
             files[row["output_key"]] = row["size_bytes"]
     return files
+
+
+def mark_outdated(store: ImageStore, asset: str, dataset: str, shard: str) -> None:
+    """Have the next run go through the table's rows, whatever it was made from; the rows stay."""
+    rows, meta = read_table(store, asset, dataset, shard)
+    write_table(store, asset, dataset, shard, rows, meta={**meta, MANIFEST_DIGEST: OUTDATED})
 
 
 def read_standing(

@@ -114,20 +114,35 @@ class FaultyServer:
     headers: list[dict[str, str]] = field(default_factory=list)
     dropped: set[str] = field(default_factory=lambda: {"expect"})
     _faults: list[tuple[str, str, Fault, list[float]]] = field(default_factory=list)
+    _refusals: list[tuple[str, str, Fault, list[float]]] = field(default_factory=list)
 
     def spoil(self, method: str, text: str, fault: Fault, times: float = math.inf) -> None:
         """Answers to ``method`` requests with ``text`` in their address get the fault, so many times."""
         self._faults.append((method, text, fault, [times]))
+
+    def refuse(self, method: str, text: str, fault: Fault, times: float = math.inf) -> None:
+        """The same for requests that are answered without being passed on; the fault makes the answer."""
+        self._refusals.append((method, text, fault, [times]))
 
     def count(self, method: str, text: str) -> int:
         """How many such requests came."""
         return sum(method == one and text in path for one, path in self.seen)
 
     def apply(self, method: str, path: str, answer: Answer) -> None:
-        for wanted, text, fault, left in self._faults:
-            if method == wanted and text in path and left[0] > 0:
-                left[0] -= 1
-                fault(answer)
+        _apply(self._faults, method, path, answer)
+
+    def refusal(self, method: str, path: str) -> Answer | None:
+        """The answer to a request that is not passed on."""
+        answer = Answer(0, {}, b"")
+        return answer if _apply(self._refusals, method, path, answer) else None
+
+
+def _apply(faults: list[tuple[str, str, Fault, list[float]]], method: str, path: str, answer: Answer) -> bool:
+    chosen = [one for one in faults if method == one[0] and one[1] in path and one[3][0] > 0]
+    for _, _, fault, left in chosen:
+        left[0] -= 1
+        fault(answer)
+    return bool(chosen)
 
 
 @contextmanager
@@ -143,6 +158,10 @@ def faulty_server(upstream: str) -> Iterator[FaultyServer]:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
             server.seen.append((self.command, self.path))
             server.headers.append({name.lower(): value for name, value in self.headers.items()})
+            refusal = server.refusal(self.command, self.path)
+            if refusal is not None:
+                self._send(refusal, "0")
+                return
             sent = {name: value for name, value in self.headers.items() if name.lower() not in server.dropped}
             got = pool.request(
                 self.command, upstream + self.path, body=body, headers=sent, decode_content=False
