@@ -8,8 +8,8 @@
     rejected/<stage>/...                                 the same, of images that were rejected
     quality/<dataset>/<shard>/<image_id>/<filename>      quality.json, diff.png
     tables/<asset>/<dataset>/<shard>.parquet             one row per input image
-    tables/unfinished_<asset>/...                        the same of a stage that was stopped, and a note of
-                                                         the images that are in flight
+    tables/unfinished_<asset>/...                        the rows so far of a stage that is not finished, and
+                                                         a note of the images that are in flight
     reports/<dataset>/<filename>                         index.html, images.parquet
     leases/<dataset>/<name>-<number>.json                who works on a shard, or plans; gone when it is done
     review/<dataset>/<asset>/<shard>/<image_id>/         decisions 00001.json, ... and handed-in files
@@ -44,7 +44,7 @@ _RESULT = re.compile(
     r"|reports/[^/]+/thumbs/[^/]+-[0-9a-f]{20}\..+\.webp"
     r"|leases/[^/]+/[a-z0-9]+-[0-9]{8,}\.json"
     r"|uploads/[^/]+/[0-9a-f]{20}/picture\.[a-z0-9]+"
-    r"|(?:tables/[a-z0-9_]+|shards)/[^/]+/[0-9]{5,}(?:\.parquet|-in-flight\.json))"
+    r"|(?:tables/[a-z0-9_]+|shards)/[^/]+/[0-9]{5,}(?:\.parquet|-in-flight\.json|-rows-[0-9]{5}\.json))"
 )
 _PLACE = re.compile(
     r"(?:(?:rejected/)?[a-z][a-z0-9_]*/(?P<dataset>[a-z0-9_]+)/(?P<shard>[0-9]{5,})/[^/]+-[0-9a-f]{10,20}[./].+"
@@ -211,6 +211,16 @@ def table_prefix(asset: str, dataset: str) -> str:
 def table_key(asset: str, dataset: str, shard: str) -> str:
     """An asset's table of one shard; its presence is the commit."""
     return f"{table_prefix(asset, dataset)}{_shard(shard)}.parquet"
+
+
+def journal_prefix(asset: str, dataset: str, shard: str) -> str:
+    """What the keys begin with of everything that is written down of an unfinished table."""
+    return table_prefix(asset, dataset) + _shard(shard)
+
+
+def journal_key(asset: str, dataset: str, shard: str, number: int) -> str:
+    """Some of the rows so far of an unfinished table."""
+    return f"{journal_prefix(asset, dataset, shard)}-rows-{number:05d}.json"
 
 
 def in_flight_key(asset: str, dataset: str, shard: str) -> str:

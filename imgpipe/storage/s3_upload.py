@@ -40,7 +40,7 @@ def upload(client: Any, place: Mapping[str, str], data: bytes, *, kind: str, ove
             body = _body(client, data[start : start + PART_BYTES])
             answer = client.upload_part(**place, **upload_id, PartNumber=number, **body)
             checksums = {name: value for name, value in answer.items() if name.startswith("Checksum")}
-            parts.append({"PartNumber": number, "ETag": answer["ETag"], **checksums})
+            parts.append({"PartNumber": number, "ETag": answer.get("ETag", ""), **checksums})
         made = {"MultipartUpload": {"Parts": parts}}
         return client.complete_multipart_upload(**place, **upload_id, **made, **condition)
     except BaseException:

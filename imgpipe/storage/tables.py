@@ -201,7 +201,7 @@ def _text_value(row: ImageRow, column: str) -> str | None:
     if column in _MODEL:
         return None if row.model is None else printable(getattr(row.model, _MODEL[column]))
     if column == "details":
-        return json.dumps(dict(row.details), default=_plain)
+        return json.dumps(dict(row.details), default=plain)
     if column == "status":
         return row.status.value
     return printable(getattr(row, column))
@@ -228,8 +228,8 @@ def _number(value: float | None) -> float | None:
     return None if value is None else float(value)
 
 
-def _plain(value: Any) -> Any:
-    """numpy's numbers and arrays as JSON has them, without importing numpy."""
+def plain(value: Any) -> Any:
+    """numpy's numbers and arrays as JSON has them, without importing numpy; a ``default`` of :mod:`json`."""
     if hasattr(value, "tolist"):
         return value.tolist()
     raise TypeError(f"details: expected JSON values, got {type(value).__name__}: {value!r}")

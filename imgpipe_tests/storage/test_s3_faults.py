@@ -41,6 +41,7 @@ from imgpipe_tests.storage.faulty_server import (
     flip,
     flip_byte,
     page,
+    reset,
     silence,
     stall,
     stored_checksum,
@@ -78,7 +79,7 @@ def store(bucket: str, settings: S3Settings) -> S3Store:
 
 
 class TestBodies:
-    @pytest.mark.parametrize("fault", [cut, stall, flip])
+    @pytest.mark.parametrize("fault", [cut, stall, flip, reset])
     def test_spoilt_once(self, store: S3Store, server: FaultyServer, fault: Fault) -> None:
         store.write("x.png", DATA)
         server.spoil("GET", "x.png", fault, times=1)
@@ -151,6 +152,16 @@ class TestBodies:
         assert len(read_manifest(store, "art", "00000").entries) == 1
         write_table(store, "raw_images", "art", "00000", [], meta={})
         assert read_rows(store, "raw_images", "art", "00000") == {}
+
+
+@pytest.mark.parametrize("fault", [error(429, "TooManyRequests"), bare(429), error(503, "SlowDown")])
+def test_throttling_is_waited_out(store: S3Store, server: FaultyServer, fault: Fault) -> None:
+    for method in ("PUT", "GET", "HEAD", "DELETE"):
+        server.refuse(method, "x.png", fault, times=3)
+    store.write("x.png", b"x")
+    assert (store.read("x.png"), store.exists("x.png")) == (b"x", True)
+    store.delete("x.png")
+    assert server.count("PUT", "x.png") == 4
 
 
 class TestUploads:
