@@ -13,7 +13,8 @@
     │   ├── DecodeError              empty, truncated or corrupt
     │   ├── EncodeError              the target format cannot hold this image
     │   ├── LimitExceeded            larger, smaller or narrower than the limits allow
-    │   └── ProfileUnusable          an ICC profile that does not say what its picture's values mean
+    │   ├── ProfileUnusable          an ICC profile that does not say what its picture's values mean
+    │   └── ImageRejected            a result that is not to be trusted; by the functions for Python only
     ├── InferenceError               a network failed on one image although the image is good
     │   └── OutOfMemory              even the smallest tile does not fit
     └── StorageError                 the object store (exit code 3 unless one object alone fails)
@@ -93,6 +94,10 @@ class LimitExceeded(ImageError):
 
 class ProfileUnusable(ImageError):
     """An ICC profile does not say what its picture's values mean."""
+
+
+class ImageRejected(ImageError):
+    """The verdict on a result is that it is not to be trusted; in a batch its row has ``rejected``."""
 
 
 class InferenceError(ImgpipeError):

@@ -27,6 +27,7 @@ from imgpipe.engines.shard import RowListener, ignore_row
 from imgpipe.engines.stop import GRACE_SECONDS, STOP
 from imgpipe.errors import DISK_FAULTS, ConfigError, ImgpipeError, StoreUnavailable
 from imgpipe.processes import Process
+from imgpipe.resources.naming import named
 from imgpipe.resources.runs import describe, end_dead_runs, free_slots_of_ended_runs, process_tags
 from imgpipe.storage import keys
 
@@ -156,11 +157,11 @@ class Launcher:
     def run_shard(self, shard: str, retry: Retry = DUE) -> Sequence[AssetCheckEvaluation]:
         """Run all stages and checks of one shard; an error that stops the run is raised unchanged."""
         partition = keys.partition_key(self._settings.dataset, shard)
-        return self._execute(SHARD_JOB, partition, retry.tags())
+        return self._execute(named(self._settings, SHARD_JOB), partition, retry.tags())
 
     def run_report(self, tags: Mapping[str, str]) -> None:
         """Build the data set's report."""
-        self._execute(REPORT_JOB, None, tags)
+        self._execute(named(self._settings, REPORT_JOB), None, tags)
 
     def _execute(
         self, job_name: str, partition_key: str | None, tags: Mapping[str, str]
