@@ -154,6 +154,17 @@ def find_config_file() -> Path | None:
     return _FOUND if _FOUND.is_file() else None
 
 
+def dagster_home() -> Path:
+    """Where runs are kept: ``DAGSTER_HOME``, else a folder below the working directory; it may not exist."""
+    named = os.environ.get("DAGSTER_HOME")
+    return (Path(named).expanduser() if named else Path(".imgpipe") / "dagster").absolute()
+
+
+def last_settings_file() -> Path:
+    """Where the settings of the last run are kept; it may not exist."""
+    return dagster_home() / "imgpipe.yaml"
+
+
 def found_file_naming_others() -> Path | None:
     """``imgpipe.yaml`` where it was found in the working directory and names files relative to itself."""
     if find_config_file() is not _FOUND:

@@ -21,7 +21,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 
 from imgpipe.assets.graph import REPORT_JOB, SHARD_JOB, build_definitions
 from imgpipe.assets.images import GPU_POOL
-from imgpipe.config import Settings, dump_settings
+from imgpipe.config import Settings, dagster_home, dump_settings, last_settings_file
 from imgpipe.engines.retry import DUE, Retry
 from imgpipe.engines.shard import RowListener, ignore_row
 from imgpipe.engines.stop import GRACE_SECONDS, STOP
@@ -30,9 +30,6 @@ from imgpipe.processes import Process
 from imgpipe.resources.naming import named
 from imgpipe.resources.runs import describe, end_dead_runs, free_slots_of_ended_runs, process_tags
 from imgpipe.storage import keys
-
-#: Where runs are kept when ``DAGSTER_HOME`` is not set, below the working directory.
-DEFAULT_HOME = Path(".imgpipe") / "dagster"
 
 _NO_COMPUTE_LOGS = {
     "module": "dagster._core.storage.noop_compute_log_manager",
@@ -49,12 +46,6 @@ log = logging.getLogger(__name__)
 
 #: Log to the instance only: the console shows progress bars.
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
-
-
-def dagster_home() -> Path:
-    """``DAGSTER_HOME``, else :data:`DEFAULT_HOME`; an absolute path that may not exist yet."""
-    named = os.environ.get("DAGSTER_HOME")
-    return Path(named).expanduser().absolute() if named else DEFAULT_HOME.absolute()
 
 
 def prepare_home() -> Path:
@@ -79,7 +70,8 @@ def prepare_home() -> Path:
 
 def remember_settings(settings: Settings) -> Path:
     """Write the settings of this run to the instance's folder, where ``imgpipe ui`` reads them."""
-    path = prepare_home() / "imgpipe.yaml"
+    prepare_home()
+    path = last_settings_file()
     text = "# The settings of the last `imgpipe run`; `imgpipe ui` uses them.\n" + dump_settings(settings)
     try:
         path.write_text(text, encoding="utf-8")
