@@ -14,12 +14,16 @@ from imgpipe.engines.due import ShardPlan
 from imgpipe.engines.files import delete_replaced
 from imgpipe.engines.journal import Journal
 from imgpipe.engines.local import run_items
+from imgpipe.engines.parcels import Bench, Order
 from imgpipe.engines.placing import place_by_verdict
+from imgpipe.engines.ray_pool import RayPool
 from imgpipe.engines.rejections import count_causes
 from imgpipe.engines.retry import DUE, Retry
 from imgpipe.engines.review import with_decisions
 from imgpipe.engines.reviewing import reviews_of, unsettled
+from imgpipe.engines.rounds import run_in_rounds
 from imgpipe.engines.stop import STOP
+from imgpipe.engines.work import WorkItem
 from imgpipe.errors import ObjectChanged, ObjectMissing
 from imgpipe.pictures.reader import PictureReader
 from imgpipe.records import ImageRow, count_statuses
@@ -28,8 +32,6 @@ from imgpipe.review.build import require_reviewer, reviewer_identity
 from imgpipe.stages.catalogue import QUALITY, RAW
 from imgpipe.stages.chain import Step, steps
 from imgpipe.stages.protocol import Stage
-from imgpipe.stages.replaceable import ReplaceableStage
-from imgpipe.stages.score import ScoreStage
 from imgpipe.storage.lease import hold, require
 from imgpipe.storage.manifests import read_manifest
 from imgpipe.storage.opening import Stores
@@ -130,18 +132,9 @@ def _run_held(
 
     for row in finished.values():
         on_row(step.asset, shard, row, False)
-    if isinstance(stage, ScoreStage):
-        stage = stage.for_shard(dataset, shard)
+    order = Order(settings, step.asset, shard, stage.fingerprint, replaceable=bool(decisions.digest))
     with journal.kept():
-        computed = run_items(
-            ReplaceableStage(stage, step.action) if decisions.digest else stage,
-            step.asset,
-            items,
-            stores.output,
-            workers=settings.workers,
-            isolation=settings.isolation,
-            on_row=hear,
-        )
+        computed = _compute(order, Bench(step, stage, stores), items, hear)
         by_id = finished | {row.image_id: row for row in computed}
         judged = step.asset == QUALITY
         reader = PictureReader.of(settings, stores)
@@ -178,6 +171,24 @@ def _run_held(
     delete_replaced(stores.output, previous, rows)
     seconds = time.perf_counter() - start
     return ShardResult(step.asset, dataset, shard, rows, len(items), shard_plan.kept, seconds)
+
+
+def _compute(
+    order: Order, bench: Bench, items: Sequence[WorkItem], on_row: Callable[[ImageRow], None]
+) -> list[ImageRow]:
+    """A row for each item, by the configured engine."""
+    settings = order.settings
+    if settings.engine == "ray" and items:
+        return run_in_rounds(RayPool(order, bench), order.asset, items, settings.ray.chunk, on_row)
+    return run_items(
+        order.equip(bench.stage),
+        order.asset,
+        items,
+        bench.stores.output,
+        workers=settings.workers,
+        isolation=settings.isolation,
+        on_row=on_row,
+    )
 
 
 def combine_digests(digests: list[str]) -> str:

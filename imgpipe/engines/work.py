@@ -26,7 +26,7 @@ class ObjectRef:
     own: bool = False
 
 
-def _nothing() -> None:
+def nothing() -> None:
     """What an item does at its begin."""
 
 
@@ -44,7 +44,7 @@ class WorkItem:
     rows: Mapping[str, ImageRow]
     key_of: Callable[[str], str]
     stage_hash_of: Callable[[Mapping[str, str], str], str]
-    begin: Callable[[], None] = _nothing
+    begin: Callable[[], None] = nothing
     unchanged: ImageRow | None = None
 
     def twin(self, role: str) -> str:
