@@ -13,6 +13,7 @@ from imgpipe.cli import (
     demo,
     doctor,
     files,
+    fsck,
     image,
     models,
     plan,
@@ -45,6 +46,7 @@ app.command("status")(over_dataset(status.status))
 app.command("report")(over_dataset(run.report))
 app.command("prune")(over_dataset(prune.prune))
 app.command("files")(files.files)
+app.command("fsck")(fsck.fsck)
 app.command("image")(image.image)
 app.command("score")(image.score)
 app.command("calibrate")(calibrate.calibrate)

@@ -136,6 +136,12 @@ def as_completed(jobs: Sequence[Future[Made]]) -> Iterator[Future[Made]]:
 
 
 def _process(tools: _Tools, asset: str, item: WorkItem) -> ImageRow:
+    row = _row_of(tools, asset, item)
+    item.end(row)
+    return row
+
+
+def _row_of(tools: _Tools, asset: str, item: WorkItem) -> ImageRow:
     clock = _Clock()
     try:
         item.begin()

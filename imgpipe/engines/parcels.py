@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from imgpipe.config import Settings
-from imgpipe.engines.work import WorkItem, nothing
+from imgpipe.engines.work import WorkItem, nothing, tell_nobody
 from imgpipe.errors import ModelMismatch
 from imgpipe.host import usable_cores
 from imgpipe.stages.build import build_stage
@@ -39,10 +39,10 @@ class Bench:
         }
 
     def pack(self, chunk: Sequence[WorkItem]) -> bytes:
-        """What :meth:`unpack` of another process's bench reads. Its items note nothing when they begin."""
+        """What :meth:`unpack` of another process's bench reads. Its items note nothing."""
         file = io.BytesIO()
         _Packer(file, {id(value): name for name, value in self._own.items()}).dump(
-            [replace(item, begin=nothing) for item in chunk]
+            [replace(item, begin=nothing, end=tell_nobody) for item in chunk]
         )
         return file.getvalue()
 

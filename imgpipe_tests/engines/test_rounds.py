@@ -18,7 +18,7 @@ from imgpipe.engines.parcels import Bench, Order
 from imgpipe.engines.ray_worker import Worker
 from imgpipe.engines.rounds import Answer, Chunk
 from imgpipe.engines.shard import ShardResult, run_shard
-from imgpipe.errors import ClusterUnavailable, ImgpipeError, ModelMismatch, StoreUnavailable
+from imgpipe.errors import ClusterUnavailable, ConfigError, ImgpipeError, ModelMismatch, StoreUnavailable
 from imgpipe.records import ImageRow, Status
 from imgpipe.settings import IsolationSettings, RaySettings, UpscaleSettings
 from imgpipe.stages.build import build_stage
@@ -150,6 +150,16 @@ def test_an_error_stops_the_run_and_what_was_answered_is_kept(
         run(settings, Pool(faulty=frozenset({"08.png"})), monkeypatch)
     raw = run(settings, Pool(), monkeypatch)[0]
     assert (raw.computed, raw.kept) == (8, 12)
+
+
+def test_a_store_that_lets_two_hold_one_lease_is_refused(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("imgpipe.engines.shard.honours_conditional_writes", lambda store: False)
+    pool = Pool()
+    with pytest.raises(ConfigError, match="If-None-Match"):
+        run(settings, pool, monkeypatch)
+    assert pool.sizes == []
 
 
 def order_for(settings: Settings, **other: str) -> Order:
