@@ -34,6 +34,7 @@ from imgpipe.settings import (
     LimitSettings,
     ModelSettings,
     QualitySettings,
+    RaySettings,
     RembgSettings,
     ReviewSettings,
     S3Settings,
@@ -75,7 +76,11 @@ class Settings(Section):
     actions: tuple[str, ...] = Field(
         ("rembg", "upscale"), description="Actions applied to every image, in this order, each at most once."
     )
-    engine: Literal["local"] = Field("local", description="Engine that runs a stage over a shard.")
+    engine: Literal["local", "ray"] = Field(
+        "local",
+        description="Engine that runs a stage over a shard: threads of this machine, or workers of a Ray "
+        "cluster.",
+    )
     workers: int = Field(0, ge=0, le=256, description="Images in flight per stage; 0 = number of cores + 2.")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Device that networks run on.")
     model_dir: Path = Field(
@@ -92,6 +97,7 @@ class Settings(Section):
     intake: IntakeSettings = IntakeSettings()
     isolation: IsolationSettings = IsolationSettings()
     s3: S3Settings = S3Settings()
+    ray: RaySettings = RaySettings()
     assets: AssetSettings = AssetSettings()
     cost: CostSettings = CostSettings()
     review: ReviewSettings = ReviewSettings()
@@ -263,7 +269,7 @@ def _explain(exc: ValidationError) -> str:
             lines.append(f"{key}: unknown key; {suggest(path[-1], set(section.model_fields))}")
         else:
             message = error["msg"].removeprefix("Value error, ")
-            # What stands at s3 by mistake may be a password.
-            shown = "" if path[:1] == ["s3"] else f"; got {error['input']!r}"
+            # What stands there by mistake may be a password.
+            shown = "" if path[0] in ("s3", "ray") else f"; got {error['input']!r}"
             lines.append(f"{key}: {message}{shown}")
     return f"{REFUSED}\n  " + "\n  ".join(dict.fromkeys(lines))

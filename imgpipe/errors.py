@@ -17,6 +17,8 @@
     │   └── ImageRejected            a result that is not to be trusted; by the functions for Python only
     ├── InferenceError               a network failed on one image although the image is good
     │   └── OutOfMemory              even the smallest tile does not fit
+    ├── ClusterUnavailable           the Ray cluster is not there, or went away: the run stops (exit code 3)
+    ├── WorkerLost                   one image: a row; its worker process ended whenever it had this image
     └── StorageError                 the object store (exit code 3 unless one object alone fails)
         ├── ObjectMissing            one object: a row
         ├── ObjectChanged            one object: a row; it is not the version that was listed
@@ -106,6 +108,14 @@ class InferenceError(ImgpipeError):
 
 class OutOfMemory(InferenceError):
     """Even the smallest tile does not fit into memory."""
+
+
+class ClusterUnavailable(ImgpipeError):
+    """The cluster that runs the workers does not answer, or has no room for any."""
+
+
+class WorkerLost(ImgpipeError):
+    """The process that computed an image ended without an answer."""
 
 
 class StorageError(ImgpipeError):

@@ -14,6 +14,7 @@ from imgpipe.cli import (
     doctor,
     export,
     files,
+    fsck,
     image,
     models,
     plan,
@@ -47,6 +48,7 @@ app.command("report")(over_dataset(run.report))
 app.command("prune")(over_dataset(prune.prune))
 app.command("files")(files.files)
 app.command("export")(export.export)
+app.command("fsck")(fsck.fsck)
 app.command("image")(image.image)
 app.command("score")(image.score)
 app.command("calibrate")(calibrate.calibrate)

@@ -23,7 +23,14 @@ from imgpipe.config import (
     last_settings_file,
     load_settings,
 )
-from imgpipe.errors import DISK_FAULTS, ConfigError, ImgpipeError, ModelError, StorageError
+from imgpipe.errors import (
+    DISK_FAULTS,
+    ClusterUnavailable,
+    ConfigError,
+    ImgpipeError,
+    ModelError,
+    StorageError,
+)
 from imgpipe.names import dataset_name_from
 from imgpipe.settings.given import parse_assignments
 from imgpipe.storage.manifests import list_datasets
@@ -61,14 +68,15 @@ SourceMoved = Annotated[
     bool,
     typer.Option("--source-moved", help="The data set's source is the same as before, at another address."),
 ]
-EngineName = Annotated[str | None, typer.Option(help="Engine that runs a stage over a shard: local.")]
+EngineName = Annotated[str | None, typer.Option(help="Engine that runs a stage over a shard: local or ray.")]
 
 
 def exit_code_of(error: ImgpipeError) -> int:
-    """2 for settings and models, 3 for storage, 1 for errors of an image."""
+    """2 for settings and models, 3 for storage and clusters, 1 for errors of an image."""
     if isinstance(error, ConfigError | ModelError):
         return EXIT_USAGE
-    return EXIT_INFRASTRUCTURE if isinstance(error, StorageError) else EXIT_IMAGES
+    infrastructure = isinstance(error, StorageError | ClusterUnavailable)
+    return EXIT_INFRASTRUCTURE if infrastructure else EXIT_IMAGES
 
 
 def exits(command: Callable[P, R]) -> Callable[P, R]:

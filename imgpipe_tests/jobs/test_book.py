@@ -89,7 +89,6 @@ def test_a_picture_that_ends_the_process_is_given_up(book: JobBook, monkeypatch:
 
     with monkeypatch.context() as dying:
         dying.setattr(UpscaleStage, "run", kill)
-        dying.setattr("imgpipe.engines.journal.Journal.save", lambda self: None)
         for _ in range(book.base.automation.max_attempts):
             assert [one.id for one in book.unfinished()] == [job.id]
             with pytest.raises(Killed):
