@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from imgpipe.config import Settings
+from imgpipe.engines.kept import KEPT
 from imgpipe.engines.local import run_items
 from imgpipe.engines.review import with_document
 from imgpipe.engines.reviewing import reviews_of
@@ -94,6 +95,7 @@ def process(
         if row.status is Status.ERROR or (row.status is Status.REJECTED and step.asset != QUALITY):
             break
         refs.setdefault(step.asset, ObjectRef(store, row.output_key, own, own=True))
+    KEPT.shrink(0)  # What was encoded anew or refused, nothing reads.
     return Processed(rows, store)
 
 
