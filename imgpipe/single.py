@@ -150,7 +150,7 @@ def score_files(source: Path, result: Path, settings: Settings) -> tuple[dict[st
         stored["result"],
         Making(reference="source", config_hash=config_hash),
     )
-    return document, encode(diff_image(before, after))
+    return document, encode(diff_image(before, after, report.differences))
 
 
 def shown_as(

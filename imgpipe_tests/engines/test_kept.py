@@ -79,7 +79,7 @@ def test_a_damaged_file_is_found_all_the_same() -> None:
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_a_file_decodes_to_the_pixels_that_it_was_written_from(channels: int, dtype: type) -> None:
     rng = np.random.default_rng(channels)
-    made = rng.integers(0, np.iinfo(dtype).max + 1, (9, 7, channels)).astype(dtype)
+    made: Pixels = rng.integers(0, np.iinfo(dtype).max + 1, (9, 7, channels)).astype(dtype)
     made[:4, :, -1] = 0
     written = without_hidden_colours(Image(made, exif=b"II*\0\x08\0\0\0\0\0\0\0\0\0", dpi=(72.0, 72.0)))
     data = encode(written, zero_transparent=False)
