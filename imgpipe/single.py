@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from imgpipe.config import Settings
+from imgpipe.engines.kept import KEPT
 from imgpipe.engines.local import run_items
 from imgpipe.engines.review import with_document
 from imgpipe.engines.reviewing import reviews_of
@@ -111,6 +112,7 @@ def process(
         if row.status is Status.ERROR or (row.status is Status.REJECTED and step.asset != QUALITY):
             break
         refs.setdefault(step.asset, ObjectRef(store, row.output_key, own, own=True))
+    KEPT.shrink(0)  # What was encoded anew or refused, nothing reads.
     return Processed(rows, store)
 
 
@@ -164,7 +166,7 @@ def score_pictures(
         stored[1],
         Making(reference="source", config_hash=config_hash),
     )
-    return document, encode(diff_image(before, after))
+    return document, encode(diff_image(before, after, report.differences))
 
 
 def shown_as(

@@ -21,6 +21,7 @@ from types import MappingProxyType
 from typing import TypeVar
 
 from imgpipe.engines.admission import MemoryBudget, needed_bytes, shared
+from imgpipe.engines.kept import KEPT
 from imgpipe.engines.stop import GRACE_SECONDS, STOP, Stopped
 from imgpipe.engines.work import ObjectRef, WorkItem
 from imgpipe.errors import PER_IMAGE_ERRORS, ImgpipeError, LimitExceeded, ObjectChanged
@@ -183,7 +184,7 @@ def _compute_admitted(
     tools: _Tools, item: WorkItem, files: dict[str, bytes], digests: Mapping[str, str], clock: _Clock
 ) -> ImageRow:
     sizes = {role: len(data) for role, data in files.items()}
-    images = _decode(tools, item, files, clock)
+    images = _decode(tools, item, files, digests, clock)
     with tools.compute_slots, clock.step("compute"):
         STOP.check()  # It may have waited for the slot.
         result = tools.stage.run(images, item.rows)
@@ -201,7 +202,7 @@ def _compute_admitted(
     )
     if result.outputs:
         images.clear()  # Encoding needs their memory.
-        row = _save(row, item, result, tools.output, clock)
+        row = _save(row, item, result, tools, clock)
     else:
         row = _describe_input(row, item, images, sizes)
     return replace(row, seconds={**clock.seconds, **result.seconds})
@@ -231,7 +232,9 @@ def _read(item: WorkItem, clock: _Clock) -> tuple[dict[str, bytes], dict[str, st
     return files, digests
 
 
-def _decode(tools: _Tools, item: WorkItem, files: dict[str, bytes], clock: _Clock) -> dict[str, Image]:
+def _decode(
+    tools: _Tools, item: WorkItem, files: dict[str, bytes], digests: Mapping[str, str], clock: _Clock
+) -> dict[str, Image]:
     """Pictures by role; a file is let go as soon as it is decoded."""
     images: dict[str, Image] = {}
     for role, ref in item.inputs.items():
@@ -239,9 +242,13 @@ def _decode(tools: _Tools, item: WorkItem, files: dict[str, bytes], clock: _Cloc
         if twin != role:
             images[role] = images[twin]
             continue
+        name = ref.store.uri(ref.key)
         with clock.step("decode"):
-            decoder = tools.decoder_of(ref)
-            images[role] = decoder.decode(data, name=ref.store.uri(ref.key), limits=ref.limits)
+            if ref.own:  # In this process what imgpipe wrote.
+                kept = KEPT.take(digests[role])
+                images[role] = InProcessDecoder().decode(data, name=name, limits=ref.limits, pixels=kept)
+            else:
+                images[role] = tools.decoder.decode(data, name=name, limits=ref.limits)
     return images
 
 
@@ -277,22 +284,29 @@ def _describe_input(
     )
 
 
-def _save(row: ImageRow, item: WorkItem, result: StageResult, output: ImageStore, clock: _Clock) -> ImageRow:
-    from imgpipe.images.encode import encode
+def _save(row: ImageRow, item: WorkItem, result: StageResult, tools: _Tools, clock: _Clock) -> ImageRow:
+    from imgpipe.images.encode import encode, without_hidden_colours
 
     main = next(iter(result.outputs))
     files: dict[str, str] = {}
     for kind, value in result.outputs.items():
         with clock.step("encode"):
-            data = encode(value) if isinstance(value, Image) else value
+            if isinstance(value, Image):
+                shown = without_hidden_colours(value)
+                data, pixels = encode(shown, zero_transparent=False), shown.pixels
+            else:
+                data, pixels = value, None
         files[kind] = keys.placed_key(item.key_of(kind), rejected=result.status is Status.REJECTED)
         with clock.step("write"):
-            output.write(files[kind], data, overwrite=True)
+            tools.output.write(files[kind], data, overwrite=True)
         if kind == main:
+            digest = hashlib.sha256(data).hexdigest()
+            if pixels is not None:
+                tools.memory.keep(digest, pixels)
             row = replace(
                 row,
                 output_key=files[kind],
-                output_sha256=hashlib.sha256(data).hexdigest(),
+                output_sha256=digest,
                 size_bytes=len(data),
             )
     value = result.outputs[main]

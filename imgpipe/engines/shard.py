@@ -13,6 +13,7 @@ from imgpipe.engines.deleted import restored
 from imgpipe.engines.due import ShardPlan
 from imgpipe.engines.files import delete_replaced
 from imgpipe.engines.journal import Journal
+from imgpipe.engines.kept import KEPT
 from imgpipe.engines.local import run_items
 from imgpipe.engines.parcels import Bench, Order
 from imgpipe.engines.placing import place_by_verdict
@@ -144,6 +145,8 @@ def _run_held(
         computed = _compute(order, Bench(step, stage, stores), items, hear)
         by_id = finished | {row.image_id: row for row in computed}
         judged = step.asset == QUALITY
+        if judged:
+            KEPT.shrink(0)  # Nothing reads what is left.
         reader = PictureReader.of(settings, stores)
         reviews = reviews_of(settings, reader, by_id, upstream, decisions) if judged else {}
     require(stores.output, dataset, shard)  # Before files are moved and the table is written.
