@@ -15,7 +15,7 @@ import typer
 from imgpipe.cli.console import SafeConsole, SafeFormatter, escape
 from imgpipe.cli.signals import Interrupted, interruptible
 from imgpipe.config import LOG_LEVEL, REFUSED, Settings, found_file_naming_others, load_settings
-from imgpipe.errors import DISK_FAULTS, ConfigError, ImgpipeError, ModelError, StorageError
+from imgpipe.errors import DISK_FAULTS, ConfigError, DeviceFault, ImgpipeError, ModelError, StorageError
 from imgpipe.names import dataset_name_from
 from imgpipe.settings.given import parse_assignments
 from imgpipe.storage.manifests import list_datasets
@@ -56,10 +56,10 @@ EngineName = Annotated[str | None, typer.Option(help="Engine that runs a stage o
 
 
 def exit_code_of(error: ImgpipeError) -> int:
-    """2 for settings and models, 3 for storage, 1 for errors of an image."""
-    if isinstance(error, ConfigError | ModelError):
-        return EXIT_USAGE
-    return EXIT_INFRASTRUCTURE if isinstance(error, StorageError) else EXIT_IMAGES
+    """2 for settings and models, 3 for storage and a device that fails, 1 for errors of an image."""
+    if isinstance(error, StorageError | DeviceFault):
+        return EXIT_INFRASTRUCTURE
+    return EXIT_USAGE if isinstance(error, ConfigError | ModelError) else EXIT_IMAGES
 
 
 def exits(command: Callable[P, R]) -> Callable[P, R]:
