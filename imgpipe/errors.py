@@ -7,7 +7,8 @@
     │   ├── WeightsCorrupt           the file's size or digest is not the registered one
     │   ├── WeightsRefused           a file that cannot be loaded safely, or is no known network
     │   ├── ModelMismatch            the network is not what its descriptor says (scale, channels, NaN)
-    │   └── PackagesMissing          the packages that run networks are not installed
+    │   ├── PackagesMissing          the packages that run networks are not installed
+    │   └── DeviceFault              the device fails with any picture (exit code 3): the process must end
     ├── ImageError                   one image cannot be processed: a row with status "error"
     │   ├── UnsupportedFormat        the bytes are no image format of the allow-list
     │   ├── DecodeError              empty, truncated or corrupt
@@ -72,6 +73,11 @@ class ModelMismatch(ModelError):
 
 class PackagesMissing(ModelError):
     """The packages that run networks are not installed."""
+
+
+class DeviceFault(ModelError):
+    """A GPU, its driver or its libraries fail: neither a picture nor a weights file is to blame, and CUDA
+    gives this process nothing more."""
 
 
 class ImageError(ImgpipeError):

@@ -27,6 +27,7 @@ from imgpipe.errors import (
     DISK_FAULTS,
     ClusterUnavailable,
     ConfigError,
+    DeviceFault,
     ImgpipeError,
     ModelError,
     StorageError,
@@ -72,11 +73,10 @@ EngineName = Annotated[str | None, typer.Option(help="Engine that runs a stage o
 
 
 def exit_code_of(error: ImgpipeError) -> int:
-    """2 for settings and models, 3 for storage and clusters, 1 for errors of an image."""
-    if isinstance(error, ConfigError | ModelError):
-        return EXIT_USAGE
-    infrastructure = isinstance(error, StorageError | ClusterUnavailable)
-    return EXIT_INFRASTRUCTURE if infrastructure else EXIT_IMAGES
+    """2 for settings and models, 3 for storage, clusters and a device that fails, 1 for errors of an image."""
+    if isinstance(error, StorageError | ClusterUnavailable | DeviceFault):
+        return EXIT_INFRASTRUCTURE
+    return EXIT_USAGE if isinstance(error, ConfigError | ModelError) else EXIT_IMAGES
 
 
 def exits(command: Callable[P, R]) -> Callable[P, R]:
