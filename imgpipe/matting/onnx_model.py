@@ -122,10 +122,10 @@ class OnnxMatter:
         """
         height, width = image.height, image.width
         if answer.placement is None:
-            inside = answer.raw
+            inside, note = answer.raw, ""
             alpha = rembg_alpha(answer.raw, height, width)
         else:
-            inside = answer.placement.inner(answer.raw)
+            inside, note = answer.placement.inner(answer.raw), answer.placement.note
             alpha = np.clip(answer.placement.take(answer.raw), 0.0, 1.0)
         evidence, minimum = float(inside.max()), self._settings.subject_minimum
         refusal = ""
@@ -140,6 +140,7 @@ class OnnxMatter:
             evidence=evidence,
             confidence=0.0 if refusal else _decisiveness(inside),
             refusal=refusal,
+            reasons=(note,) if note else (),
             details={"raw_minimum": float(inside.min()), "raw_mean": float(inside.mean()), **self._facts},
         )
 
