@@ -18,6 +18,7 @@ from imgpipe.matting.letterbox import Placement, Size
 from imgpipe.matting.matte import CoarseMatte, Matte
 from imgpipe.matting.preprocess import Tensor, author_input, rembg_alpha, rembg_input
 from imgpipe.matting.refine import finish
+from imgpipe.matting.vitmatte import VitMatte
 from imgpipe.records import ModelUse
 from imgpipe.settings import RembgSettings
 from imgpipe.settings.contracts import Contract
@@ -89,8 +90,15 @@ class OnnxMatter:
     """Matting by a network. ``preprocess`` of the settings says how it is fed."""
 
     def __init__(
-        self, network: OnnxNetwork, settings: RembgSettings, model: ModelUse, *, licence: str = "unknown"
+        self,
+        network: OnnxNetwork,
+        settings: RembgSettings,
+        model: ModelUse,
+        *,
+        licence: str = "unknown",
+        refiner: VitMatte | None = None,
     ) -> None:
+        self._refiner = refiner
         self.model = model
         self._network = network
         self._settings = settings
@@ -103,7 +111,7 @@ class OnnxMatter:
         started = time.perf_counter()
         answer = self.answer(image)
         seconds = {"network": time.perf_counter() - started - answer.waited, "network_wait": answer.waited}
-        matte = finish(image, self.coarse(image, answer), self._settings, seconds)
+        matte = finish(image, self.coarse(image, answer), self._settings, seconds, self._refiner)
         return replace(matte, reasons=(*matte.reasons, *self._network.notes))
 
     def answer(self, image: Image) -> Answer:
