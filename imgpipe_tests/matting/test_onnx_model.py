@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import importlib
-from concurrent.futures import ThreadPoolExecutor
+import threading
+from collections.abc import Sequence
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import cast
 
@@ -199,6 +201,27 @@ def test_a_batch_gives_each_input_its_own_answer(tmp_path: Path) -> None:
     np.testing.assert_allclose(
         network.run(list(inputs)), [network.run([one])[0] for one in inputs], atol=1e-6
     )
+
+
+def test_a_picture_is_finished_while_the_network_has_another(tmp_path: Path) -> None:
+    path = write_graph(tmp_path / "g.onnx", sigmoid_of(3, -2, 1), SIZE)
+    network = OnnxNetwork(path, tiny(), device="cpu")
+    calls, run, finished = [0], network.run, threading.Event()
+
+    def until_finished(inputs: Sequence[np.ndarray]) -> np.ndarray:
+        calls[0] += 1
+        assert calls[0] == 1 or finished.wait(30), "the first picture waits for the second"
+        return run(inputs)
+
+    network.run = until_finished  # type: ignore[method-assign]
+    matter = OnnxMatter(network, RembgSettings(), ModelUse("tiny", "openvino"))
+    with ThreadPoolExecutor(2) as pool:
+        jobs = [pool.submit(matter.matte, _ramp(40, 60)) for _ in range(2)]
+        wait(jobs, return_when=FIRST_COMPLETED)
+        finished.set()
+        mattes = [job.result() for job in jobs]
+    assert {"network", "network_wait", "refine", "foreground"} == set(mattes[0].seconds)
+    assert max(matte.seconds["network_wait"] for matte in mattes) > 0
 
 
 def test_openvino_and_onnxruntime_agree(tmp_path: Path) -> None:
