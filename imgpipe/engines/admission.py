@@ -18,6 +18,7 @@ from weakref import WeakValueDictionary
 from imgpipe.engines.kept import KEPT
 from imgpipe.engines.stop import STOP
 from imgpipe.errors import ImageError, LimitExceeded, ModelError, OutOfMemory
+from imgpipe.host import share_of_memory
 from imgpipe.inference.admitted_memory import Grow
 from imgpipe.inference.device import available_memory_bytes
 from imgpipe.settings import LimitSettings
@@ -163,7 +164,7 @@ def _half_of_free() -> int:
         free = available_memory_bytes("cpu")
     except ModelError:  # Not Linux: all there is.
         free = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return (free + KEPT.held_bytes) // 2  # What is kept gives way.
+    return int((free + KEPT.held_bytes) * share_of_memory()) // 2  # What is kept gives way.
 
 
 def _give_back() -> None:

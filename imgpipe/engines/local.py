@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import TypeVar
 
 from imgpipe.engines.admission import MemoryBudget, needed_bytes, shared
@@ -136,6 +137,12 @@ def as_completed(jobs: Sequence[Future[Made]]) -> Iterator[Future[Made]]:
 
 
 def _process(tools: _Tools, asset: str, item: WorkItem) -> ImageRow:
+    row = _row_of(tools, asset, item)
+    item.end(row)
+    return row
+
+
+def _row_of(tools: _Tools, asset: str, item: WorkItem) -> ImageRow:
     clock = _Clock()
     try:
         item.begin()
@@ -147,13 +154,13 @@ def _process(tools: _Tools, asset: str, item: WorkItem) -> ImageRow:
                 extra_bytes += exc.extra_bytes
         return replace(row, stage_failed=asset) if row.status is Status.REJECTED else row
     except PER_IMAGE_ERRORS as exc:
-        return _error_row(item.base, asset, exc, clock)
+        return error_row(item.base, asset, exc, clock.seconds)
     except ImgpipeError:
         raise
     except Exception as exc:
         # A defect of imgpipe must neither stop the shard nor be hidden: the log has the trace.
         log.exception("%s: unexpected error for %s", asset, item.base.source_key)
-        return _error_row(item.base, asset, exc, clock)
+        return error_row(item.base, asset, exc, clock.seconds)
 
 
 def _compute(tools: _Tools, item: WorkItem, clock: _Clock, extra_bytes: int) -> ImageRow:
@@ -311,12 +318,15 @@ def _save(row: ImageRow, item: WorkItem, result: StageResult, tools: _Tools, clo
     return replace(row, details={**row.details, "files": files})
 
 
-def _error_row(base: ImageRow, asset: str, exc: Exception, clock: _Clock) -> ImageRow:
+def error_row(
+    base: ImageRow, asset: str, exc: Exception, seconds: Mapping[str, float] = MappingProxyType({})
+) -> ImageRow:
+    """The row of an image that failed."""
     return replace(
         base,
         status=Status.ERROR,
         stage_failed=asset,
         error_class=type(exc).__name__,
         error_message=str(exc) or repr(exc),
-        seconds=dict(clock.seconds),
+        seconds=dict(seconds),
     )
