@@ -69,7 +69,7 @@ SourceMoved = Annotated[
     bool,
     typer.Option("--source-moved", help="The data set's source is the same as before, at another address."),
 ]
-EngineName = Annotated[str | None, typer.Option(help="Engine that runs a stage over a shard: local or ray.")]
+EngineName = Annotated[str | None, typer.Option(help="What runs a stage over a shard: local or ray.")]
 
 
 def exit_code_of(error: ImgpipeError) -> int:
