@@ -20,6 +20,7 @@ from imgpipe.cli.console import escape
 from imgpipe.config import Settings
 from imgpipe.errors import ImgpipeError
 from imgpipe.host import usable_cores
+from imgpipe.inference.cuda import gpu_is_there
 from imgpipe.inference.device import available_memory_bytes, resolve_device, resolve_precision, why_cpu
 from imgpipe.inference.weights import check_licence, locate
 from imgpipe.storage.lease import honours_conditional_writes
@@ -96,7 +97,9 @@ def _device(settings: Settings) -> Finding:
 
         what = torch.cuda.get_device_name()
     found = _version("torch") or "not installed"
-    return True, f"{device} ({what}), precision {precision}, {free:.1f} GiB free, torch {found}{why}"
+    # A GPU that nothing uses is a fault, unless this machine was never meant to use it.
+    usable = not (why and found != "not installed" and gpu_is_there())
+    return usable, f"{device} ({what}), precision {precision}, {free:.1f} GiB free, torch {found}{why}"
 
 
 def _onnx(settings: Settings) -> Finding:
@@ -118,7 +121,8 @@ def _onnx(settings: Settings) -> Finding:
     if opened.device == "cuda":
         return True, f"onnxruntime {_version('onnxruntime-gpu')} on CUDA"
     why = f"; {opened.fallback_reason}" if opened.fallback_reason else ""
-    return True, f"openvino {library().__version__} on the CPU{why}"
+    usable = not (why and gpu_is_there())
+    return usable, f"openvino {library().__version__} on the CPU{why}"
 
 
 def _opencv() -> Finding:

@@ -78,8 +78,11 @@ class Journal:
         """How many attempts at an image there were, where the process ended in the last one; else 0."""
         return self._killed.get(image_id, ("", 0))[1]
 
-    def add(self, row: ImageRow) -> None:
-        """Write down a finished row, once; threads that come together share a writing."""
+    def add(self, row: ImageRow, *, at_once: bool = True) -> None:
+        """Write down a finished row, once; threads that come together share a writing.
+
+        ``at_once`` false: within :data:`NOTE_SECONDS`, with all that come meanwhile.
+        """
         with self._changing:
             if self.rows.get(row.image_id) is row:
                 return
@@ -88,7 +91,7 @@ class Journal:
             self._lines.append(json.dumps(asdict(row), default=plain))
             self._added += 1
             mine = self._added
-        if row.files:
+        if row.files and at_once:
             self._write_down(mine)
 
     def _write_down(self, count: int) -> None:

@@ -26,11 +26,11 @@ class ObjectRef:
     own: bool = False
 
 
-def _nothing() -> None:
+def nothing() -> None:
     """What an item does at its begin."""
 
 
-def _tell_nobody(row: ImageRow) -> None:
+def tell_nobody(row: ImageRow) -> None:
     """What an item does at its end."""
 
 
@@ -49,8 +49,8 @@ class WorkItem:
     rows: Mapping[str, ImageRow]
     key_of: Callable[[str], str]
     stage_hash_of: Callable[[Mapping[str, str], str], str]
-    begin: Callable[[], None] = _nothing
-    end: Callable[[ImageRow], None] = _tell_nobody
+    begin: Callable[[], None] = nothing
+    end: Callable[[ImageRow], None] = tell_nobody
     unchanged: ImageRow | None = None
 
     def twin(self, role: str) -> str:
