@@ -93,8 +93,9 @@ def score(
 ) -> None:
     """Score RESULT against SOURCE; exit code 0 ok, 1 rejected.
 
-    With --matte: SAD, MSE, Grad and Conn (Rhemann et al. 2009), IoU and the error along the border. A
-    picture's alpha is its matte; one without alpha is taken as a grey mask.
+    With --matte: S-measure, weighted F, boundary IoU, mean boundary accuracy and pixel accuracy; SAD, MSE,
+    Grad and Conn (Rhemann et al. 2009), IoU and the error along the border. A picture's alpha is its matte;
+    one without alpha is taken as a grey mask.
     """
     settings = _settings(None, assignments, None)
     if matte:
