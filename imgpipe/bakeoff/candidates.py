@@ -34,7 +34,9 @@ def candidates_of(texts: Sequence[str], action: str, settings: Settings) -> tupl
     what the model's stage raises where its weights cannot be had: before any picture is read.
     """
     if not texts:
-        raise ConfigError("--model: expected one or more, as in --model isnet-anime --model net.onnx,contract=isnet")
+        raise ConfigError(
+            "--model: expected one or more, as in --model isnet-anime --model net.onnx,contract=isnet"
+        )
     if twice := {text for text in texts if texts.count(text) > 1}:
         raise ConfigError(f"--model: given twice: {', '.join(sorted(twice))}; name each once")
     short = [_label(text) for text in texts]
@@ -57,7 +59,12 @@ def _settings_of(text: str, action: str, settings: Settings) -> Settings:
     model, *options = _NEXT_KEY.split(text)
     pairs = [option.partition("=")[::2] for option in options]
     section = {"model": model, **{key: read_value(f"--model {key}", value) for key, value in pairs}}
-    changes = {"actions": (action,), action: section, "review": {"enabled": False}, "quality": {"diff": False}}
+    changes = {
+        "actions": (action,),
+        action: section,
+        "review": {"enabled": False},
+        "quality": {"diff": False},
+    }
     try:
         return changed_settings(settings, changes)
     except ConfigError as exc:

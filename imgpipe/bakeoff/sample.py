@@ -20,7 +20,7 @@ _SPARE = 32
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """``files``: key -> bytes, in key order; ``listed``: pictures that there are; ``left_out``: key and why."""
+    """``files``: key -> bytes, in key order; ``listed``: pictures there; ``left_out``: key and why."""
 
     files: dict[str, bytes]
     listed: int
@@ -59,7 +59,7 @@ def draw(source: ImageStore, limit: int, seed: int, *, max_bytes: int, without: 
             files[found.key] = data
     if not files:
         raise ConfigError(
-            f"{source.url}: expected pictures, found {listed} files with a picture's ending and none that can "
+            f"{source.url}: expected pictures, found {listed} files with such an ending and none that can "
             f"be read{': ' + left_out[0] if left_out else ''}; check the folder or prefix"
         )
     return Sample(dict(sorted(files.items())), listed, tuple(left_out))
@@ -75,14 +75,15 @@ def truths_of(truth: ImageStore, keys: list[str]) -> dict[str, str]:
         path = _without_ending(found.key)
         if path in by_path:
             raise ConfigError(
-                f"--truth: {truth.uri(by_path[path])} and {truth.uri(found.key)} are truths of one picture; keep one"
+                f"--truth: {truth.uri(by_path[path])} and {truth.uri(found.key)} belong to one picture; keep "
+                "one of them"
             )
         by_path[path] = found.key
     matched = {key: by_path[_without_ending(key)] for key in keys if _without_ending(key) in by_path}
     if not matched:
         raise ConfigError(
-            f"--truth: {truth.url} has no file for any of the {len(keys)} pictures, as {_without_ending(keys[0])}.png "
-            f"for {keys[0]}; name truths by the pictures' relative paths"
+            f"--truth: {truth.url} has no file for any of the {len(keys)} pictures, as "
+            f"{_without_ending(keys[0])}.png for {keys[0]}; name truths by the pictures' relative paths"
         )
     return matched
 

@@ -10,6 +10,7 @@ import typer
 
 from imgpipe.cli import (
     calibrate,
+    compare,
     demo,
     doctor,
     files,
@@ -47,6 +48,7 @@ app.command("prune")(over_dataset(prune.prune))
 app.command("files")(files.files)
 app.command("image")(image.image)
 app.command("score")(image.score)
+app.command("compare")(compare.compare)
 app.command("calibrate")(calibrate.calibrate)
 app.add_typer(models.app, name="models")
 app.add_typer(review.app, name="review")

@@ -69,9 +69,9 @@ def image(
     if shown:
         data, notes = shown_as(data, encoding, settings, only_mask=only_mask, background=background)
         _print_notes(notes)
-    _write(target, data)
+    write_file(target, data)
     if report is not None:
-        _write(report, (json.dumps(done.document, indent=2) + "\n").encode())
+        write_file(report, (json.dumps(done.document, indent=2) + "\n").encode())
     size = " x ".join(map(str, done.document["dimensions_after"]))
     out.print(f"{escape(str(target))}: {size}, {len(data):,} bytes")
     _print_verdict(done.document)
@@ -103,7 +103,7 @@ def score(
         return
     document, heat_map = score_files(source, result, settings)
     if diff is not None:
-        _write(diff, heat_map)
+        write_file(diff, heat_map)
     if as_json:
         typer.echo(json.dumps(document, indent=2))
     else:
@@ -147,7 +147,8 @@ def _number(value: float | None) -> str:
     return "not measured" if value is None else f"{value:.4f}"
 
 
-def _write(path: Path, data: bytes) -> None:
+def write_file(path: Path, data: bytes) -> None:
+    """Write it whole, whatever stood there; folders are made."""
     from imgpipe.storage.local import LocalStore
 
     path = path.absolute()
