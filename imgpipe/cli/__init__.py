@@ -13,7 +13,9 @@ from imgpipe.cli import (
     compare,
     demo,
     doctor,
+    export,
     files,
+    fsck,
     image,
     models,
     plan,
@@ -46,6 +48,8 @@ app.command("status")(over_dataset(status.status))
 app.command("report")(over_dataset(run.report))
 app.command("prune")(over_dataset(prune.prune))
 app.command("files")(files.files)
+app.command("export")(export.export)
+app.command("fsck")(fsck.fsck)
 app.command("image")(image.image)
 app.command("score")(image.score)
 app.command("compare")(compare.compare)

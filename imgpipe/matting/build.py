@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from imgpipe.errors import ConfigError, WeightsMissing, WeightsRefused
 from imgpipe.inference.onnx_header import read_header
@@ -13,6 +14,9 @@ from imgpipe.matting.matte import Matter
 from imgpipe.records import ModelUse
 from imgpipe.settings import RembgSettings
 from imgpipe.settings.contracts import CONTRACTS, Contract, named_contract, rembg_statistics
+
+if TYPE_CHECKING:
+    from imgpipe.matting.vitmatte import VitMatte
 
 #: Increment when the same settings and model make other mattes.
 CODE_VERSION = 4
@@ -36,16 +40,17 @@ def build_matter(settings: RembgSettings, *, model_dir: Path, device: str = "aut
     :class:`WeightsRefused`, :class:`ModelMismatch`, :class:`ModelError` (CUDA asked for and not active),
     :class:`ConfigError` (an unknown name).
     """
+    refiner = _refiner(settings, model_dir, device)
     if settings.model == CLASSICAL:
-        return _classical(settings, "")
+        return _classical(settings, "", refiner)
     try:
         located = locate(settings.model, "matting", model_dir)
     except WeightsMissing as exc:
         if settings.fallback != CLASSICAL:
             raise
         what = str(exc).partition(";")[0]  # What is wrong; what to do is for the error alone.
-        return _classical(settings, f"{settings.model} was asked for and is not used: {what}")
-    return _network(settings, located, device)
+        return _classical(settings, f"{settings.model} was asked for and is not used: {what}", refiner)
+    return _network(settings, located, device, refiner)
 
 
 def fingerprint(settings: RembgSettings, model_dir: Path) -> str:
@@ -53,45 +58,62 @@ def fingerprint(settings: RembgSettings, model_dir: Path) -> str:
 
     Raises what :func:`build_matter` raises where the weights cannot be had.
     """
+    refiner = ""
+    if settings.alpha_matting == "vitmatte":
+        refiner = locate(settings.vitmatte_model, "refining", model_dir).sha256
     if settings.model == CLASSICAL:
-        return fingerprint_of(settings, CLASSICAL, "")
+        return fingerprint_of(settings, CLASSICAL, "", refiner)
     try:
         located = locate(settings.model, "matting", model_dir)
     except WeightsMissing:
         if settings.fallback != CLASSICAL:
             raise
-        return fingerprint_of(settings, CLASSICAL, "")
-    return fingerprint_of(
-        settings, f"onnx:{contract_of(settings, located).model_dump_json()}", located.sha256
-    )
+        return fingerprint_of(settings, CLASSICAL, "", refiner)
+    backend = f"onnx:{contract_of(settings, located).model_dump_json()}"
+    return fingerprint_of(settings, backend, located.sha256, refiner)
 
 
-def fingerprint_of(settings: RembgSettings, backend: str, sha256: str) -> str:
-    """sha256 (hex) over what changes the mattes: settings, backend, weights, code."""
-    chosen = settings.model_dump(mode="json", exclude={"model", "fallback", "contract"})
+def fingerprint_of(settings: RembgSettings, backend: str, sha256: str, refiner_sha256: str = "") -> str:
+    """sha256 (hex) over what changes the mattes: settings, backend, weights, the refiner's weights, code."""
+    others = {"model", "fallback", "contract", "vitmatte_model"}
+    chosen = settings.model_dump(mode="json", exclude=others)
     unused = ["preprocess", "subject_minimum"] if backend == CLASSICAL else ["confidence_minimum"]
     if settings.alpha_matting == "off":
         unused += ["foreground_threshold", "background_threshold", "erode_size", "guard_iou"]
     for name in unused:
         del chosen[name]
+    if refiner_sha256:
+        chosen["refiner"] = refiner_sha256
     text = json.dumps([CODE_VERSION, backend, sha256, chosen], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _classical(settings: RembgSettings, fallback_reason: str) -> Matter:
+def _refiner(settings: RembgSettings, model_dir: Path, device: str) -> VitMatte | None:
+    if settings.alpha_matting != "vitmatte":
+        return None
+    from imgpipe.matting.vitmatte import VitMatte
+
+    located = locate(settings.vitmatte_model, "refining", model_dir)
+    facts = {"name": located.name, "sha256": located.sha256, "licence": located.licence}
+    return VitMatte(located.path, device, facts)
+
+
+def _classical(settings: RembgSettings, fallback_reason: str, refiner: VitMatte | None) -> Matter:
     from imgpipe.matting.classical import ClassicalMatter
 
     model = ModelUse(CLASSICAL, "opencv", precision="fp32", device="cpu", fallback_reason=fallback_reason)
-    return ClassicalMatter(settings, model)
+    return ClassicalMatter(settings, model, refiner)
 
 
-def _network(settings: RembgSettings, located: LocatedWeights, device: str) -> Matter:
+def _network(
+    settings: RembgSettings, located: LocatedWeights, device: str, refiner: VitMatte | None
+) -> Matter:
     contract = contract_of(settings, located)
     from imgpipe.matting.onnx_model import OnnxMatter, OnnxNetwork
 
     network = OnnxNetwork(located.path, contract, device=device)
     model = ModelUse(located.name, network.runtime, located.sha256, "fp32", network.device)
-    return OnnxMatter(network, settings, model, licence=located.licence)
+    return OnnxMatter(network, settings, model, licence=located.licence, refiner=refiner)
 
 
 def contract_of(settings: RembgSettings, located: LocatedWeights) -> Contract:

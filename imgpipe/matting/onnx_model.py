@@ -12,11 +12,13 @@ from scipy.special import expit
 
 from imgpipe.errors import InferenceError, ModelMismatch
 from imgpipe.images.image import Image
+from imgpipe.inference.batch_queue import BatchQueue
 from imgpipe.inference.onnx_file import OpenedOnnx, open_onnx
 from imgpipe.matting.letterbox import Placement, Size
 from imgpipe.matting.matte import CoarseMatte, Matte
 from imgpipe.matting.preprocess import Tensor, author_input, rembg_alpha, rembg_input
 from imgpipe.matting.refine import finish
+from imgpipe.matting.vitmatte import VitMatte
 from imgpipe.records import ModelUse
 from imgpipe.settings import RembgSettings
 from imgpipe.settings.contracts import Contract
@@ -24,13 +26,17 @@ from imgpipe.settings.contracts import Contract
 #: How far outside 0..1 an answer may lie by rounding.
 _RANGE_SLACK = 1e-3
 
+#: Inputs of so many pixels in all fill a GPU; a CPU is filled by one.
+_FILLING_PIXELS = 2**20
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Answer:
     """``raw``: the network's probabilities, float32 (rows, columns); ``placement``: where the picture lies in
-    it; ``None`` in rembg's way of feeding."""
+    it; ``None`` in rembg's way of feeding. ``waited``: seconds before the network was free for it."""
 
     raw: Tensor
+    waited: float
     placement: Placement | None
 
 
@@ -50,16 +56,17 @@ class OnnxNetwork:
         self.contract = contract
         self.frame = _read_frame(path, self._opened, contract)
 
-    def run(self, inputs: Sequence[Tensor]) -> list[Tensor]:
-        """(3, rows, columns) each -> probabilities (rows, columns) each, in one call where the graph's batch
-        is free, the contract allows it and all are of one size, else one call per picture. Thread-safe.
-        Raises :class:`InferenceError` (the run failed, NaN) and :class:`ModelMismatch` (shape or range)."""
-        together = self.contract.batch == "graph" and len({one.shape for one in inputs}) == 1
-        step = len(inputs) if together else 1
-        batches = [np.stack(inputs[start : start + step]) for start in range(0, len(inputs), step or 1)]
-        return [answer for batch in batches for answer in self._probabilities(batch)]
+    def most_together(self, shape: tuple[int, ...]) -> int:
+        """How many inputs of (3, rows, columns) one call takes: several small ones on a GPU, where the batch
+        of the graph is free and the contract allows it."""
+        if self.device == "cpu" or self.contract.batch == "one" or self._opened.input_shape[0] is not None:
+            return 1
+        return max(1, _FILLING_PIXELS // (shape[1] * shape[2]))
 
-    def _probabilities(self, batch: Tensor) -> Tensor:
+    def run(self, inputs: Sequence[Tensor]) -> Tensor:
+        """(3, rows, columns) each, of one size -> probabilities (inputs, rows, columns). Thread-safe.
+        Raises :class:`InferenceError` (the run failed, NaN) and :class:`ModelMismatch` (shape or range)."""
+        batch = np.stack(inputs)
         raw = self._opened(batch)[0]
         expected = (len(batch), 1, *batch.shape[2:])
         if raw.shape != expected:
@@ -83,38 +90,37 @@ class OnnxMatter:
     """Matting by a network. ``preprocess`` of the settings says how it is fed."""
 
     def __init__(
-        self, network: OnnxNetwork, settings: RembgSettings, model: ModelUse, *, licence: str = "unknown"
+        self,
+        network: OnnxNetwork,
+        settings: RembgSettings,
+        model: ModelUse,
+        *,
+        licence: str = "unknown",
+        refiner: VitMatte | None = None,
     ) -> None:
+        self._refiner = refiner
         self.model = model
         self._network = network
         self._settings = settings
+        self._queue = BatchQueue(network.run, network.most_together)
         contract = {"name": network.contract.name, **network.contract.model_dump(mode="json")}
         self._facts = {"contract": contract, "licence": licence}
 
     def matte(self, image: Image) -> Matte:
         """Cut the subject out of ``image``; raises :class:`InferenceError`."""
-        return self.matte_all([image])[0]
-
-    def matte_all(self, images: Sequence[Image]) -> list[Matte]:
-        """The same for several pictures, in one network call where the graph allows."""
         started = time.perf_counter()
-        answers = self.answer(images)
-        each = (time.perf_counter() - started) / max(len(images), 1)
-        mattes = [
-            finish(image, self.coarse(image, answer), self._settings, {"network": each})
-            for image, answer in zip(images, answers, strict=True)
-        ]
-        return [replace(matte, reasons=(*matte.reasons, *self._network.notes)) for matte in mattes]
+        answer = self.answer(image)
+        seconds = {"network": time.perf_counter() - started - answer.waited, "network_wait": answer.waited}
+        matte = finish(image, self.coarse(image, answer), self._settings, seconds, self._refiner)
+        return replace(matte, reasons=(*matte.reasons, *self._network.notes))
 
-    def answer(self, images: Sequence[Image]) -> list[Answer]:
-        """The network's raw probabilities for each picture."""
+    def answer(self, image: Image) -> Answer:
+        """The network's raw probabilities. Threads take turns at the network, or share its batches."""
         contract, frame = self._network.contract, self._network.frame
         if self._settings.preprocess == "rembg":
-            squares = [rembg_input(image, contract, frame) for image in images]
-            return [Answer(raw, None) for raw in self._network.run(squares)]
-        fed = [author_input(image, contract, frame) for image in images]
-        raws = self._network.run([square for square, _ in fed])
-        return [Answer(raw, placement) for raw, (_, placement) in zip(raws, fed, strict=True)]
+            return Answer(*self._queue(rembg_input(image, contract, frame)), None)
+        fed, placement = author_input(image, contract, frame)
+        return Answer(*self._queue(fed), placement)
 
     def coarse(self, image: Image, answer: Answer) -> CoarseMatte:
         """The raw answer as an alpha of the picture's size, with its evidence.
@@ -124,10 +130,10 @@ class OnnxMatter:
         """
         height, width = image.height, image.width
         if answer.placement is None:
-            inside = answer.raw
+            inside, note = answer.raw, ""
             alpha = rembg_alpha(answer.raw, height, width)
         else:
-            inside = answer.placement.inner(answer.raw)
+            inside, note = answer.placement.inner(answer.raw), answer.placement.note
             alpha = np.clip(answer.placement.take(answer.raw), 0.0, 1.0)
         evidence, minimum = float(inside.max()), self._settings.subject_minimum
         refusal = ""
@@ -142,6 +148,7 @@ class OnnxMatter:
             evidence=evidence,
             confidence=0.0 if refusal else _decisiveness(inside),
             refusal=refusal,
+            reasons=(note,) if note else (),
             details={"raw_minimum": float(inside.min()), "raw_mean": float(inside.mean()), **self._facts},
         )
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -15,14 +16,16 @@ from imgpipe.errors import ConfigError
 from imgpipe.images.colour import to_srgb
 from imgpipe.images.image import Image
 from imgpipe.metrics import METRICS
+from imgpipe.pixels.difference import larger_difference
 from imgpipe.pixels.round_trip import comparison_size, inside_the_cutout, reduce_picture, rgb_bands
 from imgpipe.quality.comparison import Pair, interior_of, measure, pair_of, visible_weight
 from imgpipe.quality.edge_pixel_loss import matte_edge_loss
 from imgpipe.quality.findings import Findings
 from imgpipe.quality.lines import find_lines
 from imgpipe.quality.matte_checks import matte_facts
+from imgpipe.quality.matte_evidence import matte_evidence
 from imgpipe.quality.occupancy import occupancy_ratio
-from imgpipe.quality.profiles import check_all, choose_profile, thresholds_for
+from imgpipe.quality.profiles import check_all, choose_profile, is_beyond, thresholds_for
 from imgpipe.quality.report import EdgeLossReport, QualityReport, Severity, Threshold
 from imgpipe.quality.shown import profile_loss, profile_notes
 from imgpipe.records import ModelUse, Status, TileGrid
@@ -73,25 +76,29 @@ def score(
         del stored  # Where they are masked, they are copies.
         weight = visible_weight(before, after)
         interior = None if weight is None else interior_of(before, after)
-    _measure_over(pair_of(before, after, weight, interior), found, tile_grid, thresholds)
+    over = partial(_measure_over, found=found, tile_grid=tile_grid, thresholds=thresholds, heat=settings.diff)
+    over(pair_of(before, after, weight, interior))
     if weight is not None:
         with found.timed("round_trip"):
             before, after = before.over_white(in_place=True), after.over_white(in_place=True)
-        _measure_over(pair_of(before, after, weight, interior), found, tile_grid, thresholds)
+        over(pair_of(before, after, weight, interior))
     with found.timed("occupancy"):
         found.add("occupancy_ratio", occupancy_ratio(reference, result), "nothing is visible")
     del before, after, weight, interior, reference, result, whole  # The matte's planes need the memory.
-    edges = _edges(found, matte, thresholds["edge_pixel_loss_max"].value)
+    edges = _edges(found, matte, thresholds)
     if edges.score is not None:
         found.metrics["edge_pixel_loss"] = edges.score
     return _verdict(found, edges, settings.profile_name or profile, thresholds)
 
 
 def _measure_over(
-    pair: Pair, found: Findings, tile_grid: TileGrid | None, thresholds: Mapping[str, Threshold]
+    pair: Pair, found: Findings, tile_grid: TileGrid | None, thresholds: Mapping[str, Threshold], heat: bool
 ) -> None:
-    """Everything that is measured over one background."""
+    """Everything that is measured over one background; ``heat``: the differences as well."""
     measure(pair, found)
+    if heat:
+        with found.timed("diff"):
+            found.differences = larger_difference(pair.reference, pair.round_trip, found.differences)
     with found.timed("lines"):
         lines = find_lines(
             pair.full_reference_y,
@@ -108,7 +115,9 @@ def _measure_over(
         found.note(f"lines ({lines.mode.replace('_', ' ')}): {lines.note}")
 
 
-def _edges(found: Findings, matte: MatteEvidence | None, threshold: float) -> EdgeLossReport:
+def _edges(
+    found: Findings, matte: MatteEvidence | None, thresholds: Mapping[str, Threshold]
+) -> EdgeLossReport:
     """Both parts of the edge loss, and the facts of the matte where there is one."""
     if matte is None:
         return EdgeLossReport(found.picture_loss, None, found.boxes)
@@ -124,9 +133,14 @@ def _edges(found: Findings, matte: MatteEvidence | None, threshold: float) -> Ed
         alpha = cutout.alpha.astype(np.float32) / np.float32(cutout.max_value)
         for name, value in matte_facts(alpha).items():
             found.add(f"matte_{name}", value, "the subject has no border")
-        loss, boxes = matte_edge_loss(rgb_bands(to_srgb(source), WHITE), alpha, box_above=threshold)
+        limit = thresholds["edge_pixel_loss_max"].value
+        loss, boxes = matte_edge_loss(rgb_bands(to_srgb(source), WHITE), alpha, box_above=limit)
         found.add("matte_edge_loss", loss, "too few edges at the subject's border")
-    return EdgeLossReport(found.picture_loss, loss, (*boxes, *found.boxes))
+        evidence, places = matte_evidence(source, cutout)
+        for name, value in evidence.items():
+            found.add(f"matte_{name}", value)
+    wrong = tuple(box for box in places if is_beyond(f"matte_{box.kind}", box.value, thresholds))
+    return EdgeLossReport(found.picture_loss, loss, (*boxes, *wrong, *found.boxes))
 
 
 def _verdict(
@@ -148,4 +162,5 @@ def _verdict(
         profile=profile,
         seconds=found.seconds,
         notes=tuple(found.notes),
+        differences=found.differences,
     )

@@ -47,7 +47,7 @@ def _switch(value: object) -> object:
         return value
 
 
-AlphaMatting = Annotated[Literal["auto", "closed_form", "off"], BeforeValidator(_switch)]
+AlphaMatting = Annotated[Literal["auto", "closed_form", "vitmatte", "off"], BeforeValidator(_switch)]
 UpscalingModel = Annotated[str, Field(min_length=1), AfterValidator(_upscaling_model)]
 Side = Annotated[int, Field(ge=1, le=65535)]
 
@@ -73,8 +73,14 @@ class RembgSettings(ActionSection):
         "auto",
         description=(
             "Refining the mask's border into alpha: `auto` (= true) from coarse to fine, `closed_form` every "
-            "unknown pixel at full size (slow), `off` (= false)."
+            "unknown pixel at full size (slow), `vitmatte` by a network (`vitmatte_model`), `off` (= false)."
         ),
+    )
+    vitmatte_model: str = Field(
+        "vitmatte-small-distinctions-646",
+        min_length=1,
+        description="Refiner of `alpha_matting: vitmatte`: a name (`imgpipe models list`), or the path of an "
+        ".onnx file.",
     )
     foreground_threshold: int = Field(
         240, ge=0, le=254, description="Mask values above this are certainly subject (0..254)."

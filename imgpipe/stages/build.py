@@ -28,8 +28,11 @@ def build_stage(step: Step, settings: Settings) -> Stage:
 
     Raises :class:`ConfigError` where the licence of its weights is not among ``models.allowed_licences``.
     """
-    if step.action.runs_network(settings):
-        weights = registered_as(getattr(settings, step.action.name).model)
+    names = [getattr(settings, step.action.name).model] if step.action.runs_network(settings) else []
+    if step.action.name == "rembg" and settings.rembg.alpha_matting == "vitmatte":
+        names.append(settings.rembg.vitmatte_model)
+    for name in names:
+        weights = registered_as(name)
         if weights is not None:
             check_licence(weights, settings.models.allowed_licences)
     arguments = step.action.arguments(settings)
