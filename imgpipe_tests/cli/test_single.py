@@ -272,8 +272,9 @@ def test_score_matte_prints_zero_for_the_truth_and_the_share_that_is_wrong(tmp_p
     assert errors["sad"] == pytest.approx(200 / 1000)
     assert errors["mse"] == pytest.approx(200 / 2000 * 1000)
     assert errors["iou"] == pytest.approx(400 / 600)
+    assert errors["pixel_accuracy"] == pytest.approx((1 - 16 * 6 / 600) ** 2)
     assert "boundary_mae" in imgpipe("score", "--matte", "truth.png", "wrong.png")[1]
-    PillowImage.fromarray(np.zeros((40, 50, 3), np.uint8)).save(tmp_path / "opaque.png")
+    PillowImage.new("RGB", (50, 40), (0, 0, 9)).save(tmp_path / "opaque.png")
     code, text = imgpipe("score", "--matte", "truth.png", "opaque.png")
     assert code == 2
     assert "alpha" in text
