@@ -18,7 +18,6 @@ from imgpipe.images.colour_description import SRGB_PRIMARIES, profile
 from imgpipe.images.encode import encode
 from imgpipe.images.image import Image
 from imgpipe.images.metadata import exif_of_dpi
-from imgpipe.settings import LimitSettings
 from imgpipe_tests.end_to_end.conftest import write_drawing
 from imgpipe_tests.enhancement.pictures import waves
 from imgpipe_tests.images import profiles
@@ -370,9 +369,9 @@ def test_bytes_of_others_are_decoded_in_a_worker_alone(
     here: list[bytes] = []
     in_process = decode_module.decode
 
-    def watched(data: bytes, *, name: str, limits: LimitSettings) -> Image:
+    def watched(data: bytes, **options: Any) -> Image:
         here.append(data)
-        return in_process(data, name=name, limits=limits)
+        return in_process(data, **options)
 
     monkeypatch.setattr(decode_module, "decode", watched)
     write_drawing(tmp_path, "in.png", seed=1)
