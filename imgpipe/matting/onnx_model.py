@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 from scipy.special import expit
@@ -13,6 +14,7 @@ from scipy.special import expit
 from imgpipe.errors import InferenceError, ModelMismatch
 from imgpipe.images.image import Image
 from imgpipe.inference.onnx_file import OpenedOnnx, open_onnx
+from imgpipe.matting.agreement import agreement_of, judged
 from imgpipe.matting.letterbox import Placement, Size
 from imgpipe.matting.matte import CoarseMatte, Matte
 from imgpipe.matting.preprocess import Tensor, author_input, rembg_alpha, rembg_input
@@ -28,10 +30,20 @@ _RANGE_SLACK = 1e-3
 @dataclass(frozen=True, slots=True, eq=False)
 class Answer:
     """``raw``: the network's probabilities, float32 (rows, columns); ``placement``: where the picture lies in
-    it; ``None`` in rembg's way of feeding."""
+    it; ``None`` in rembg's way of feeding. ``flipped``: with ``flips``, the probabilities of the mirrored
+    input, mirrored back; ``raw`` is then those of the input as it is, and :attr:`mean` what counts."""
 
     raw: Tensor
     placement: Placement | None
+    flipped: Tensor | None = None
+
+    @property
+    def mean(self) -> Tensor:
+        return self.raw if self.flipped is None else (self.raw + self.flipped) * np.float32(0.5)
+
+    def inner(self, values: Tensor) -> Tensor:
+        """The picture's part of the network's answer."""
+        return values if self.placement is None else self.placement.inner(values)
 
 
 class OnnxNetwork:
@@ -79,13 +91,26 @@ class OnnxNetwork:
         return expit(raw) if logits else raw
 
 
+#: What is done to a mask with its subject before it is refined.
+Step = Callable[[Image, CoarseMatte], CoarseMatte]
+
+
 class OnnxMatter:
-    """Matting by a network. ``preprocess`` of the settings says how it is fed."""
+    """Matting by a network. ``preprocess`` of the settings says how it is fed; ``steps``: name, as among the
+    seconds, -> what follows the network."""
 
     def __init__(
-        self, network: OnnxNetwork, settings: RembgSettings, model: ModelUse, *, licence: str = "unknown"
+        self,
+        network: OnnxNetwork,
+        settings: RembgSettings,
+        model: ModelUse,
+        *,
+        licence: str = "unknown",
+        steps: Mapping[str, Step] = MappingProxyType({}),
     ) -> None:
         self.model = model
+        self.notes = network.notes
+        self._steps = steps
         self._network = network
         self._settings = settings
         contract = {"name": network.contract.name, **network.contract.model_dump(mode="json")}
@@ -101,20 +126,35 @@ class OnnxMatter:
         answers = self.answer(images)
         each = (time.perf_counter() - started) / max(len(images), 1)
         mattes = [
-            finish(image, self.coarse(image, answer), self._settings, {"network": each})
+            self._finished(image, answer, {"network": each})
             for image, answer in zip(images, answers, strict=True)
         ]
-        return [replace(matte, reasons=(*matte.reasons, *self._network.notes)) for matte in mattes]
+        return [replace(matte, reasons=(*matte.reasons, *self.notes)) for matte in mattes]
+
+    def _finished(self, image: Image, answer: Answer, seconds: dict[str, float]) -> Matte:
+        coarse = self.coarse(image, answer)
+        for name, step in self._steps.items():
+            if not coarse.refusal:
+                started = time.perf_counter()
+                coarse = step(image, coarse)
+                seconds[name] = time.perf_counter() - started
+        return finish(image, coarse, self._settings, seconds)
 
     def answer(self, images: Sequence[Image]) -> list[Answer]:
         """The network's raw probabilities for each picture."""
         contract, frame = self._network.contract, self._network.frame
         if self._settings.preprocess == "rembg":
             squares = [rembg_input(image, contract, frame) for image in images]
-            return [Answer(raw, None) for raw in self._network.run(squares)]
-        fed = [author_input(image, contract, frame) for image in images]
-        raws = self._network.run([square for square, _ in fed])
-        return [Answer(raw, placement) for raw, (_, placement) in zip(raws, fed, strict=True)]
+            placements: list[Placement | None] = [None] * len(squares)
+        else:
+            fed = [author_input(image, contract, frame) for image in images]
+            squares, placements = [square for square, _ in fed], [placement for _, placement in fed]
+        raws = self._network.run(squares)
+        flipped: Sequence[Tensor | None] = [None] * len(raws)
+        if self._settings.flips:
+            mirrored = self._network.run([np.ascontiguousarray(square[..., ::-1]) for square in squares])
+            flipped = [raw[..., ::-1] for raw in mirrored]
+        return [Answer(*each) for each in zip(raws, placements, flipped, strict=True)]
 
     def coarse(self, image: Image, answer: Answer) -> CoarseMatte:
         """The raw answer as an alpha of the picture's size, with its evidence.
@@ -123,12 +163,12 @@ class OnnxMatter:
         ``subject_minimum`` of the settings is "no subject", however the mask would look when stretched.
         """
         height, width = image.height, image.width
+        mean = answer.mean
+        inside = answer.inner(mean)
         if answer.placement is None:
-            inside = answer.raw
-            alpha = rembg_alpha(answer.raw, height, width)
+            alpha = rembg_alpha(mean, height, width)
         else:
-            inside = answer.placement.inner(answer.raw)
-            alpha = np.clip(answer.placement.take(answer.raw), 0.0, 1.0)
+            alpha = np.clip(answer.placement.take(mean), 0.0, 1.0)
         evidence, minimum = float(inside.max()), self._settings.subject_minimum
         refusal = ""
         if evidence < minimum:
@@ -137,13 +177,18 @@ class OnnxMatter:
             refusal = f"the network answered {evidence:.4f} everywhere, no min-max exists"
         if alpha is None:
             alpha = np.zeros((height, width), np.float32)
-        return CoarseMatte(
+        coarse = CoarseMatte(
             alpha=alpha,
             evidence=evidence,
             confidence=0.0 if refusal else _decisiveness(inside),
             refusal=refusal,
             details={"raw_minimum": float(inside.min()), "raw_mean": float(inside.mean()), **self._facts},
         )
+        if answer.flipped is None:
+            return coarse
+        agreement = agreement_of(answer.inner(answer.raw), answer.inner(answer.flipped), height, width)
+        who = "the network's masks of the picture and of its mirror image"
+        return judged(coarse, "flip", agreement, agreement.complaint(who, self._settings.agreement_minimum))
 
 
 def _decisiveness(raw: Tensor) -> float:

@@ -29,9 +29,11 @@ def build_stage(step: Step, settings: Settings) -> Stage:
     Raises :class:`ConfigError` where the licence of its weights is not among ``models.allowed_licences``.
     """
     if step.action.runs_network(settings):
-        weights = registered_as(getattr(settings, step.action.name).model)
-        if weights is not None:
-            check_licence(weights, settings.models.allowed_licences)
+        section = getattr(settings, step.action.name)
+        for model in filter(None, (section.model, getattr(section, "second_model", None))):
+            weights = registered_as(model)
+            if weights is not None:
+                check_licence(weights, settings.models.allowed_licences)
     arguments = step.action.arguments(settings)
     key = (step.action.stage, to_json(arguments))
     with _lock:
