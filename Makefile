@@ -9,7 +9,7 @@ BENCHMARKS := fixing image_codecs matting upscaling cpu_runtimes quality scale o
 comma := ,
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test slow test-avx2 ui check image-check bench gpu format fuzz clean
+.PHONY: help demo test slow chaos test-avx2 ui check image-check bench gpu format fuzz clean
 
 help: ## what there is to make
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | sort
@@ -22,6 +22,9 @@ test: $(VENV)/.dev ## all tests but the slow ones
 
 slow: $(VENV)/.dev ## the slow tests: a browser in Dagster's UI, a PostgreSQL server, a month of arrivals
 	$(BIN)/pytest -n $(WORKERS) -m slow
+
+chaos: $(VENV)/.dev ## killed runs, a storm of faults before S3, 20,000 images: figures of docs/reliability.md
+	$(BIN)/pytest -m chaos -s -v imgpipe_tests/chaos
 
 test-avx2: $(VENV)/.dev ## the tests of networks and tiles with the instruction set held down to AVX2
 	OMP_NUM_THREADS=1 ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 NUMBA_CPU_NAME=haswell $(BIN)/pytest -n $(WORKERS) \

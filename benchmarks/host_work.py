@@ -5,8 +5,8 @@
 
 The device is a stand-in: it waits as long as a GPU would compute (a sleep, which uses no core) and gives
 stored pixels: animevideov3's own, computed once before anything is timed, or without weights a cubic
-enlargement. What a device would bring by a copy of its own is therefore free here; what the stand-in does
-itself is counted apart (``stand-in``). The rest is what `imgpipe run` does.
+enlargement, finished where a GPU finishes them. What a device would bring by a copy of its own is therefore
+free here; what the stand-in does itself is counted apart (``stand-in``). The rest is what `imgpipe run` does.
 
 Every case runs twice. With one worker, nothing else is under way while a step runs, so that the CPU seconds
 of the process and its children belong to that step, in whichever thread they were spent. With all workers,
@@ -43,14 +43,27 @@ import cv2
 import machine
 import numpy as np
 import PIL.Image
+import torch
 
 import imgpipe
 from imgpipe.config import Settings, load_settings
 from imgpipe.engines import local
 from imgpipe.engines.shard import run_shard
+from imgpipe.inference.copies import Copies, Ring
 from imgpipe.inference.memory_model import ASSUMED_MEMORY
 from imgpipe.upscaling import finish, network_upscaler
-from imgpipe.upscaling.network import LoadedNetwork, ReceptiveField, Strip, strip_of
+from imgpipe.upscaling.device_finish import finished
+from imgpipe.upscaling.device_network import RING_BYTES, TorchDeviceNetwork
+from imgpipe.upscaling.network import (
+    Answer,
+    LoadedNetwork,
+    Part,
+    ReceptiveField,
+    Sent,
+    strip_of,
+    whole_windows,
+)
+from imgpipe.upscaling.strips_network import Done
 
 SHARED = Path(__file__).resolve().parent.parent.parent / "shared"
 SCALE, MATTING_PX = 4, 1024
@@ -79,45 +92,50 @@ class Device:
 DEVICE = Device()
 
 
-class StandInUpscaler:
-    """An :class:`imgpipe.upscaling.network.Network`: what ``real`` answered once, after a wait."""
+class StandInUpscaler(TorchDeviceNetwork):
+    """A network on a GPU: what ``real`` answered once, finished as a GPU does it, after a wait."""
 
     scale, precision, device = SCALE, "fp16", "cuda"
 
     def __init__(self, real: Any) -> None:
-        self._real, self._stored = real, dict[bytes, tuple[Any, Any]]()
+        self._copies, self._real, self._stored = Copies(Ring(RING_BYTES)), real, dict[Any, Answer]()
 
-    def strips(self, windows: Any) -> Iterator[Strip]:
-        DEVICE.wait(DEVICE.upscaling * windows[..., 0].size / MEGAPIXEL)
+    def wait_for_turn(self) -> None:
+        """It is done when an order returns."""
+
+    def start(self, parts: Sequence[Part], give: Callable[[int, Sent], None], *, full: bool) -> None:
+        DEVICE.wait(DEVICE.upscaling * sum(p.row.window_px * p.column.window_px for p in parts) / MEGAPIXEL)
         begin = time.thread_time()
-        answers = [self._answer(window) for window in windows]
-        levels, means = zip(*answers, strict=True)
-        alone = len(answers) == 1
-        strip = Strip(
-            0,
-            levels[0][None] if alone else np.stack(levels),
-            means[0][None] if alone else np.stack(means),
-        )
+        answers = [self._answer(part) for part in parts]
         DEVICE.own_cpu += time.thread_time() - begin
-        yield strip
+        for index, answer in enumerate(answers):
+            give(index, Done(answer))
 
-    def _answer(self, window: Any) -> tuple[Any, Any]:
-        key = window[::7, ::97].tobytes()
+    def _answer(self, part: Part) -> Answer:
+        pixels, alpha = part.held.on(self._copies)
+        window = pixels[part.row.window, part.column.window]
+        key = window[::7, ::97].numpy().tobytes(), part.row, part.column, part.finishing
         if key not in self._stored:
-            height, width = window.shape[:2]
-            if self._real is None:
-                larger = cv2.resize(window, (width * SCALE, height * SCALE), interpolation=cv2.INTER_CUBIC)
-                strips = [strip_of(larger[None], SCALE)]
+            levels, mean = self._enlarged(window.numpy())
+            if part.finishing is None:
+                inside = part.row.core(1), part.column.core(1)
+                levels = levels[part.row.core(SCALE), part.column.core(SCALE)]
+                self._stored[key] = Answer(levels, mean[inside], 0.0)
             else:
-                strips = list(self._real.strips(np.ascontiguousarray(window[None])))
-            self._stored[key] = (
-                np.concatenate([strip.levels[0] for strip in strips]),
-                np.concatenate([strip.mean[0] for strip in strips]),
-            )
+                both = torch.from_numpy(levels), torch.from_numpy(mean)
+                made, _ = finished(*both, window, alpha, part.finishing)
+                self._stored[key] = Answer(made.numpy(), None, 0.0)
         return self._stored[key]
 
-    def take_retries(self) -> int:
-        return 0
+    def _enlarged(self, window: Any) -> tuple[Any, Any]:
+        height, width = window.shape[:2]
+        if self._real is not None:
+            levels, mean = whole_windows(self._real, np.ascontiguousarray(window[None]))
+        else:
+            larger = cv2.resize(window, (width * SCALE, height * SCALE), interpolation=cv2.INTER_CUBIC)
+            strip = strip_of(larger[None], SCALE)
+            levels, mean = strip.levels, strip.mean
+        return levels[0], mean[0]
 
     def release_cached_memory(self) -> None:
         """It has none."""

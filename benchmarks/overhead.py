@@ -225,7 +225,7 @@ def _classical(
 
 
 def _tables(stores: Stores, settings: Settings, repeat: int) -> dict[str, float]:
-    """A table of the shard's rows read and written once; the journal writes the same once a minute."""
+    """A table of the shard's rows read and written once."""
     rows, _ = read_table(stores.output, UPSCALED, DATASET, SHARD)
     place = (stores.output, "spare_images", DATASET, SHARD)
     return {

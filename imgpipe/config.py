@@ -34,6 +34,7 @@ from imgpipe.settings import (
     LimitSettings,
     ModelSettings,
     QualitySettings,
+    RaySettings,
     RembgSettings,
     ReviewSettings,
     S3Settings,
@@ -75,7 +76,11 @@ class Settings(Section):
     actions: tuple[str, ...] = Field(
         ("rembg", "upscale"), description="Actions applied to every image, in this order, each at most once."
     )
-    engine: Literal["local"] = Field("local", description="Engine that runs a stage over a shard.")
+    engine: Literal["local", "ray"] = Field(
+        "local",
+        description="Engine that runs a stage over a shard: threads of this machine, or workers of a Ray "
+        "cluster.",
+    )
     workers: int = Field(0, ge=0, le=256, description="Images in flight per stage; 0 = number of cores + 2.")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Device that networks run on.")
     model_dir: Path = Field(
@@ -92,6 +97,7 @@ class Settings(Section):
     intake: IntakeSettings = IntakeSettings()
     isolation: IsolationSettings = IsolationSettings()
     s3: S3Settings = S3Settings()
+    ray: RaySettings = RaySettings()
     assets: AssetSettings = AssetSettings()
     cost: CostSettings = CostSettings()
     review: ReviewSettings = ReviewSettings()
@@ -152,6 +158,17 @@ def find_config_file() -> Path | None:
             raise ConfigError(f"IMGPIPE_CONFIG: expected a YAML file, {path} is not a file")
         return path
     return _FOUND if _FOUND.is_file() else None
+
+
+def dagster_home() -> Path:
+    """Where runs are kept: ``DAGSTER_HOME``, else a folder below the working directory; it may not exist."""
+    named = os.environ.get("DAGSTER_HOME")
+    return (Path(named).expanduser() if named else Path(".imgpipe") / "dagster").absolute()
+
+
+def last_settings_file() -> Path:
+    """Where the settings of the last run are kept; it may not exist."""
+    return dagster_home() / "imgpipe.yaml"
 
 
 def found_file_naming_others() -> Path | None:
@@ -252,7 +269,7 @@ def _explain(exc: ValidationError) -> str:
             lines.append(f"{key}: unknown key; {suggest(path[-1], set(section.model_fields))}")
         else:
             message = error["msg"].removeprefix("Value error, ")
-            # What stands at s3 by mistake may be a password.
-            shown = "" if path[:1] == ["s3"] else f"; got {error['input']!r}"
+            # What stands there by mistake may be a password.
+            shown = "" if path[0] in ("s3", "ray") else f"; got {error['input']!r}"
             lines.append(f"{key}: {message}{shown}")
     return f"{REFUSED}\n  " + "\n  ".join(dict.fromkeys(lines))

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from imgpipe.assets.graph import build_definitions
-from imgpipe.automation.build import automated
+from imgpipe.automation.build import dataset_definitions
 from imgpipe.config import load_settings
 
-_settings = load_settings()
-defs = automated(build_definitions(_settings), _settings)
+defs = dataset_definitions(load_settings())

@@ -7,15 +7,19 @@
     │   ├── WeightsCorrupt           the file's size or digest is not the registered one
     │   ├── WeightsRefused           a file that cannot be loaded safely, or is no known network
     │   ├── ModelMismatch            the network is not what its descriptor says (scale, channels, NaN)
-    │   └── PackagesMissing          the packages that run networks are not installed
+    │   ├── PackagesMissing          the packages that run networks are not installed
+    │   └── DeviceFault              the device fails with any picture (exit code 3): the process must end
     ├── ImageError                   one image cannot be processed: a row with status "error"
     │   ├── UnsupportedFormat        the bytes are no image format of the allow-list
     │   ├── DecodeError              empty, truncated or corrupt
     │   ├── EncodeError              the target format cannot hold this image
     │   ├── LimitExceeded            larger, smaller or narrower than the limits allow
-    │   └── ProfileUnusable          an ICC profile that does not say what its picture's values mean
+    │   ├── ProfileUnusable          an ICC profile that does not say what its picture's values mean
+    │   └── ImageRejected            a result that is not to be trusted; by the functions for Python only
     ├── InferenceError               a network failed on one image although the image is good
     │   └── OutOfMemory              even the smallest tile does not fit
+    ├── ClusterUnavailable           the Ray cluster is not there, or went away: the run stops (exit code 3)
+    ├── WorkerLost                   one image: a row; its worker process ended whenever it had this image
     └── StorageError                 the object store (exit code 3 unless one object alone fails)
         ├── ObjectMissing            one object: a row
         ├── ObjectChanged            one object: a row; it is not the version that was listed
@@ -71,6 +75,11 @@ class PackagesMissing(ModelError):
     """The packages that run networks are not installed."""
 
 
+class DeviceFault(ModelError):
+    """A GPU, its driver or its libraries fail: neither a picture nor a weights file is to blame, and CUDA
+    gives this process nothing more."""
+
+
 class ImageError(ImgpipeError):
     """One image cannot be processed: it gets an error row, and the run goes on."""
 
@@ -95,12 +104,24 @@ class ProfileUnusable(ImageError):
     """An ICC profile does not say what its picture's values mean."""
 
 
+class ImageRejected(ImageError):
+    """The verdict on a result is that it is not to be trusted; in a batch its row has ``rejected``."""
+
+
 class InferenceError(ImgpipeError):
     """A network failed on an image that is valid."""
 
 
 class OutOfMemory(InferenceError):
     """Even the smallest tile does not fit into memory."""
+
+
+class ClusterUnavailable(ImgpipeError):
+    """The cluster that runs the workers does not answer, or has no room for any."""
+
+
+class WorkerLost(ImgpipeError):
+    """The process that computed an image ended without an answer."""
 
 
 class StorageError(ImgpipeError):

@@ -12,11 +12,27 @@ from pathlib import Path
 
 PROC = Path("/proc")
 CGROUP = Path("/sys/fs/cgroup")
+#: What this process may take of the machine at most, where another program shares it out: cores.
+_share: list[int] = []
+
+
+def take_share(cores: int) -> None:
+    """From now on this process takes so many cores at most, and of memory the same part."""
+    _share[:] = [max(1, cores)]
+
+
+def share_of_memory() -> float:
+    """The part of the free memory that this process may count on, 0..1."""
+    return usable_cores() / _cores() if _share else 1.0
 
 
 def usable_cores(*, proc: Path = PROC, cgroup: Path = CGROUP) -> int:
-    """Cores that this process may use: the least of its affinity and of what the CPU quota of each cgroup
-    above it allows, rounded up; at least 1."""
+    """Cores that this process may use: the least of its affinity, of what the CPU quota of each cgroup above
+    it allows, rounded up, and of :func:`take_share`; at least 1."""
+    return min([_cores(proc, cgroup), *_share])
+
+
+def _cores(proc: Path = PROC, cgroup: Path = CGROUP) -> int:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     for folder in _folders("cpu", proc, cgroup):
         if (folder / "cpu.max").is_file():

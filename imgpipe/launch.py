@@ -21,17 +21,15 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 
 from imgpipe.assets.graph import REPORT_JOB, SHARD_JOB, build_definitions
 from imgpipe.assets.images import GPU_POOL
-from imgpipe.config import Settings, dump_settings
+from imgpipe.config import Settings, dagster_home, dump_settings, last_settings_file
 from imgpipe.engines.retry import DUE, Retry
 from imgpipe.engines.shard import RowListener, ignore_row
 from imgpipe.engines.stop import GRACE_SECONDS, STOP
 from imgpipe.errors import DISK_FAULTS, ConfigError, ImgpipeError, StoreUnavailable
 from imgpipe.processes import Process
+from imgpipe.resources.naming import named
 from imgpipe.resources.runs import describe, end_dead_runs, free_slots_of_ended_runs, process_tags
 from imgpipe.storage import keys
-
-#: Where runs are kept when ``DAGSTER_HOME`` is not set, below the working directory.
-DEFAULT_HOME = Path(".imgpipe") / "dagster"
 
 _NO_COMPUTE_LOGS = {
     "module": "dagster._core.storage.noop_compute_log_manager",
@@ -48,12 +46,6 @@ log = logging.getLogger(__name__)
 
 #: Log to the instance only: the console shows progress bars.
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
-
-
-def dagster_home() -> Path:
-    """``DAGSTER_HOME``, else :data:`DEFAULT_HOME`; an absolute path that may not exist yet."""
-    named = os.environ.get("DAGSTER_HOME")
-    return Path(named).expanduser().absolute() if named else DEFAULT_HOME.absolute()
 
 
 def prepare_home() -> Path:
@@ -78,7 +70,8 @@ def prepare_home() -> Path:
 
 def remember_settings(settings: Settings) -> Path:
     """Write the settings of this run to the instance's folder, where ``imgpipe ui`` reads them."""
-    path = prepare_home() / "imgpipe.yaml"
+    prepare_home()
+    path = last_settings_file()
     text = "# The settings of the last `imgpipe run`; `imgpipe ui` uses them.\n" + dump_settings(settings)
     try:
         path.write_text(text, encoding="utf-8")
@@ -156,11 +149,11 @@ class Launcher:
     def run_shard(self, shard: str, retry: Retry = DUE) -> Sequence[AssetCheckEvaluation]:
         """Run all stages and checks of one shard; an error that stops the run is raised unchanged."""
         partition = keys.partition_key(self._settings.dataset, shard)
-        return self._execute(SHARD_JOB, partition, retry.tags())
+        return self._execute(named(self._settings, SHARD_JOB), partition, retry.tags())
 
     def run_report(self, tags: Mapping[str, str]) -> None:
         """Build the data set's report."""
-        self._execute(REPORT_JOB, None, tags)
+        self._execute(named(self._settings, REPORT_JOB), None, tags)
 
     def _execute(
         self, job_name: str, partition_key: str | None, tags: Mapping[str, str]

@@ -133,6 +133,17 @@ class ImageRow:
     metrics: Mapping[str, float] = field(default_factory=dict)
     details: Mapping[str, Any] = field(default_factory=dict)
 
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> ImageRow:
+        """The row of which ``values`` is ``dataclasses.asdict``, also after JSON."""
+        model = values["model"]
+        typed = {
+            "status": Status(values["status"]),
+            "reasons": tuple(values["reasons"]),
+            "model": None if model is None else ModelUse(**model),
+        }
+        return cls(**{**values, **typed})
+
     @property
     def total_seconds(self) -> float:
         """All steps of the engine; a stage's own steps are parts of ``compute``."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from imgpipe.config import Settings
+from imgpipe.engines.kept import KEPT
 from imgpipe.engines.local import run_items
 from imgpipe.engines.review import with_document
 from imgpipe.engines.reviewing import reviews_of
@@ -33,6 +34,16 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+#: What a result may be written as, by its file's ending.
+FILE_FORMATS = {
+    ".png": "PNG",
+    ".webp": "WEBP",
+    ".jpg": "JPEG",
+    ".jpeg": "JPEG",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Processed:
@@ -47,6 +58,13 @@ class Processed:
         if QUALITY not in self.rows or self.last.status is Status.ERROR:
             return None
         return self.output.read(list(self.rows.values())[-2].output_key)
+
+    @property
+    def rejected_data(self) -> bytes | None:
+        """The file that the last stage made and rejected, where it made one."""
+        last = self.last
+        made = last.status is Status.REJECTED and last.stage_failed != QUALITY and last.output_key
+        return self.output.read(last.output_key) if made else None
 
     @property
     def document(self) -> dict[str, Any]:
@@ -94,6 +112,7 @@ def process(
         if row.status is Status.ERROR or (row.status is Status.REJECTED and step.asset != QUALITY):
             break
         refs.setdefault(step.asset, ObjectRef(store, row.output_key, own, own=True))
+    KEPT.shrink(0)  # What was encoded anew or refused, nothing reads.
     return Processed(rows, store)
 
 
@@ -110,7 +129,7 @@ def process_file(path: Path, settings: Settings, encoding: str, *, shown: bool =
             "expected a format with transparency for a cutout, got JPEG; give --background or --only-mask, "
             "or write PNG, WEBP or TIFF"
         )
-    data = _read_file(path)
+    data = read_file(path)
 
     def check(asset: str, shard: str, row: ImageRow, computed: bool) -> None:
         if asset == RAW and row.status is Status.OK:
@@ -121,34 +140,33 @@ def process_file(path: Path, settings: Settings, encoding: str, *, shown: bool =
     return process(data, str(path), settings, encoding, check)
 
 
-def score_files(source: Path, result: Path, settings: Settings) -> tuple[dict[str, Any], bytes]:
-    """quality.json's object and the encoded heat map for two files that exist already."""
+def score_pictures(
+    source: tuple[bytes, str], result: tuple[bytes, str], settings: Settings
+) -> tuple[dict[str, Any], bytes]:
+    """quality.json's object and the encoded heat map for two files that exist already, each with its name."""
     from imgpipe.images.encode import encode
     from imgpipe.quality.diff import diff_image
     from imgpipe.quality.document import Making, StoredPicture, Subject, build_document
     from imgpipe.quality.score import score
 
-    data = {"source": _read_file(source), "result": _read_file(result)}
     decoder = source_decoder(settings.isolation, 1)
-    before = decoder.decode(data["source"], name=str(source), limits=settings.limits)
-    after = decoder.decode(data["result"], name=str(result), limits=settings.limits.for_own_files())
+    before = decoder.decode(source[0], name=source[1], limits=settings.limits)
+    after = decoder.decode(result[0], name=result[1], limits=settings.limits.for_own_files())
     report = score(before, after, settings=settings.quality)
-    stored = {
-        name: StoredPicture(
-            len(data[name]), (picture.width, picture.height), hashlib.sha256(data[name]).hexdigest()
-        )
-        for name, picture in (("source", before), ("result", after))
-    }
+    stored = [
+        StoredPicture(len(data), (picture.width, picture.height), hashlib.sha256(data).hexdigest())
+        for (data, _), picture in ((source, before), (result, after))
+    ]
     notes = (*before.notes, *(f"result: {note}" for note in after.notes))
     config_hash = hashlib.sha256(settings.quality.model_dump_json().encode()).hexdigest()
     document = build_document(
         report,
-        Subject(str(source), notes=notes),
-        stored["source"],
-        stored["result"],
+        Subject(source[1], notes=notes),
+        stored[0],
+        stored[1],
         Making(reference="source", config_hash=config_hash),
     )
-    return document, encode(diff_image(before, after))
+    return document, encode(diff_image(before, after, report.differences))
 
 
 def shown_as(
@@ -170,7 +188,7 @@ def shown_as(
         picture = composite_on(picture, _colour(background))
     elif background is not None:
         decoder = source_decoder(settings.isolation, 1)
-        behind = decoder.decode(_read_file(Path(background)), name=background, limits=settings.limits)
+        behind = decoder.decode(read_file(Path(background)), name=background, limits=settings.limits)
         picture = composite_on(picture, behind)
     data, notes = encode_fitting(picture, encoding)
     return data, (*picture.notes, *notes)
@@ -189,7 +207,7 @@ def _matte_in(path: Path, settings: Settings) -> npt.NDArray[np.float32]:
     import numpy as np
 
     decoder = source_decoder(settings.isolation, 1)
-    image = decoder.decode(_read_file(path), name=str(path), limits=settings.limits.for_own_files())
+    image = decoder.decode(read_file(path), name=str(path), limits=settings.limits.for_own_files())
     if image.alpha is None and image.channels != 1:
         raise ConfigError(f"{path}: expected a picture with alpha or a grey mask, got opaque RGB")
     plane = image.pixels[..., 0] if image.alpha is None else image.alpha
@@ -276,7 +294,8 @@ def _check_opaque(data: bytes, row: ImageRow, settings: Settings) -> None:
         )
 
 
-def _read_file(path: Path) -> bytes:
+def read_file(path: Path) -> bytes:
+    """Its bytes; raises :class:`ConfigError` where it cannot be read."""
     try:
         return path.read_bytes()
     except OSError as exc:

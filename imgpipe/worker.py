@@ -11,18 +11,24 @@ import asyncio
 import base64
 import functools
 import os
+import signal
 from collections.abc import Mapping
 from typing import Any
 
 from imgpipe.config import Settings, load_settings
 from imgpipe.engines.shard import RowListener, ignore_row
-from imgpipe.errors import ImgpipeError
+from imgpipe.errors import DeviceFault, ImgpipeError
 from imgpipe.jobs.book import JobBook, open_book
 from imgpipe.jobs.job import answer
 from imgpipe.jobs.request import NAME, read_order, said
 from imgpipe.records import ImageRow
 from imgpipe.single import process
 from imgpipe.stages.catalogue import QUALITY
+
+#: As of the command line.
+_EXIT_INFRASTRUCTURE = 3
+#: Of the device, after which this process can do no job.
+_faults: list[DeviceFault] = []
 
 
 def handler(job: Mapping[str, Any], on_row: RowListener = ignore_row) -> dict[str, Any]:
@@ -47,11 +53,16 @@ def handler(job: Mapping[str, Any], on_row: RowListener = ignore_row) -> dict[st
             answered["output_url"] = _stored().picture(accepted).address
         return answered
     except ImgpipeError as exc:
+        if isinstance(exc, DeviceFault):
+            _faults.append(exc)
         return {"error": said(exc, _settings())}
 
 
 def main() -> None:
-    """Take jobs from RunPod, or serve the SDK's local test server (``--rp_serve_api``)."""
+    """Take jobs from RunPod, or serve the SDK's local test server (``--rp_serve_api``).
+
+    Ends with exit status 3 where the device fails, once the jobs in flight have their answers.
+    """
     try:
         import runpod
     except ModuleNotFoundError as exc:
@@ -67,10 +78,15 @@ def main() -> None:
             if asset == QUALITY and _settings().review.enabled:
                 runpod.serverless.progress_update(job, "review")
 
-        return await asyncio.to_thread(handler, job, report if reports else ignore_row)
+        answered = await asyncio.to_thread(handler, job, report if reports else ignore_row)
+        if _faults:
+            os.kill(os.getpid(), signal.SIGTERM)  # the SDK then takes no more, and answers what it has
+        return answered
 
     at_once = max(1, _settings().jobs.at_once)
     runpod.serverless.start({"handler": process, "concurrency_modifier": lambda current: at_once})
+    if _faults:
+        raise SystemExit(_EXIT_INFRASTRUCTURE) from _faults[0]
 
 
 @functools.cache

@@ -55,7 +55,11 @@ def shared() -> Path:
 
 @pytest.fixture(scope="session")
 def s3_server() -> Iterator[S3Settings]:
-    """An S3 server over HTTP on loopback."""
+    """An S3 server over HTTP on loopback: moto, or the one at IMGPIPE_TEST_S3_URL, which lets in
+    IMGPIPE_TEST_S3_KEY with IMGPIPE_TEST_S3_SECRET."""
+    if url := os.environ.get("IMGPIPE_TEST_S3_URL"):
+        yield S3Settings(endpoint_url=url, region="us-east-1")
+        return
     from moto.server import ThreadedMotoServer
 
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
@@ -70,8 +74,8 @@ def s3(s3_server: S3Settings, monkeypatch: pytest.MonkeyPatch) -> S3Settings:
     """Settings for the server, with credentials in the environment."""
     for name in ("AWS_PROFILE", "AWS_ENDPOINT_URL", "AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", os.environ.get("IMGPIPE_TEST_S3_KEY", "testing"))
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", os.environ.get("IMGPIPE_TEST_S3_SECRET", "testing"))
     monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
     return s3_server
 
@@ -81,7 +85,7 @@ def bucket(s3: S3Settings, request: pytest.FixtureRequest) -> str:
     """A bucket of this test's own."""
     from imgpipe.storage.s3_client import s3_client
 
-    name = "t-" + hashlib.sha256(request.node.nodeid.encode()).hexdigest()[:20]
+    name = "t-" + hashlib.sha256(f"{request.node.nodeid} {os.getpid()}".encode()).hexdigest()[:20]
     client: Any = s3_client(s3)
     client.create_bucket(Bucket=name)
     return name

@@ -85,7 +85,8 @@ def _valid(field: Mapping[str, Any]) -> str:
     if kind == "array":
         return f"list of {_valid(field['items'])}"
     if kind == "object":
-        return f"name: {_valid(field['additionalProperties'])}"
+        values = field["additionalProperties"]
+        return "mapping" if values is True else f"name: {_valid(values)}"
     low, high = field.get("minimum"), field.get("maximum")
     above = field.get("exclusiveMinimum")
     names = {"number": "number", "integer": "integer", "string": "text"}

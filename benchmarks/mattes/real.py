@@ -37,6 +37,9 @@ class _StoredNetwork:
     def __init__(self, mask: np.ndarray[Any, Any]) -> None:
         self.contract, self.frame, self._mask = CONTRACTS["isnet-anime"], mask.shape, mask
 
+    def most_together(self, shape: tuple[int, ...]) -> int:
+        return 1
+
     def run(self, inputs: Any) -> list[Any]:
         return [self._mask for _ in inputs]
 

@@ -27,7 +27,8 @@ from imgpipe.assets.findings import DESCRIPTIONS, check_names, evaluate
 from imgpipe.assets.gallery import Gallery
 from imgpipe.config import Settings
 from imgpipe.partitions import shard_of, shard_partitions
-from imgpipe.resources.stores import ImageStores
+from imgpipe.resources.naming import asset_key, named
+from imgpipe.resources.stores import opened_stores, stores_key
 from imgpipe.stages.chain import steps
 from imgpipe.storage.manifests import read_manifest
 from imgpipe.storage.tables import read_table
@@ -45,16 +46,18 @@ def _checks_of(asset: str, settings: Settings) -> AssetChecksDefinition:
         specs = [
             AssetCheckSpec(
                 name,
-                asset=asset,
+                asset=asset_key(settings, asset),
                 description=DESCRIPTIONS[name],
                 partitions_def=shard_partitions(settings),
             )
             for name in names
         ]
 
-    @multi_asset_check(name=f"{asset}_checks", specs=specs)
-    def checks(context: AssetCheckExecutionContext, stores: ImageStores) -> Iterator[Any]:
-        opened = stores.open(settings)
+    @multi_asset_check(
+        name=named(settings, f"{asset}_checks"), specs=specs, required_resource_keys={stores_key(settings)}
+    )
+    def checks(context: AssetCheckExecutionContext) -> Iterator[Any]:
+        opened = opened_stores(context, settings)
         keys = context.op_execution_context.partition_keys
         for key in keys:
             shard = shard_of(key, settings)
@@ -64,7 +67,7 @@ def _checks_of(asset: str, settings: Settings) -> AssetChecksDefinition:
             for name in names:
                 share = settings.assets.max_rejected_share
                 result = evaluate(name, rows, manifest, opened, gallery, max_rejected_share=share)
-                yield result if len(keys) == 1 else _evaluation(asset, name, result, key)
+                yield result if len(keys) == 1 else _evaluation(asset_key(settings, asset), name, result, key)
         if len(keys) != 1:
             for spec in specs:
                 yield Output(None, output_name=spec.get_python_identifier())
@@ -72,9 +75,9 @@ def _checks_of(asset: str, settings: Settings) -> AssetChecksDefinition:
     return checks
 
 
-def _evaluation(asset: str, name: str, result: AssetCheckResult, partition: str) -> AssetCheckEvaluation:
+def _evaluation(asset: AssetKey, name: str, result: AssetCheckResult, partition: str) -> AssetCheckEvaluation:
     return AssetCheckEvaluation(
-        asset_key=AssetKey(asset),
+        asset_key=asset,
         check_name=name,
         passed=result.passed,
         severity=result.severity,

@@ -11,6 +11,7 @@ from typing import Any
 
 from dagster import AssetCheckResult, AssetCheckSeverity, MetadataValue
 
+from imgpipe.assets.devices import shard_devices
 from imgpipe.assets.gallery import Gallery, Shown
 from imgpipe.assets.metadata import failing_table, review_counts, table
 from imgpipe.engines.rejections import causes_in_words, count_causes
@@ -32,6 +33,7 @@ DESCRIPTIONS: Mapping[str, str] = {
     "none_waiting": "No rejected image waits for a person to decide (`imgpipe review list`).",
     "review": "The reviewer (`review.reviewer`) failed no image; a warning where it left some unreviewed.",
     "models_as_configured": "The configured models were used; nothing fell back to another.",
+    "device_as_expected": "Networks ran on one kind of device, and on no CPU where a GPU was to be expected.",
 }
 #: Check -> the asset whose own rejections it counts.
 _REJECTS = {"matte": MATTED}
@@ -45,7 +47,8 @@ def check_names(asset: str, *, reviewed: bool = False) -> tuple[str, ...]:
     everywhere = ("rows_conserved", "rejected_share")
     if asset == QUALITY:
         by_reviewer = ("review",) if reviewed else ()
-        return (*CHECKS, *by_reviewer, *everywhere, "no_errors", "none_waiting", "models_as_configured")
+        of_machines = ("models_as_configured", "device_as_expected")
+        return (*CHECKS, *by_reviewer, *everywhere, "no_errors", "none_waiting", *of_machines)
     return everywhere
 
 
@@ -66,6 +69,7 @@ def evaluate(
         "none_waiting": lambda: _none_waiting(rows, stores, gallery),
         "review": lambda: _review(rows, stores, gallery),
         "models_as_configured": lambda: _models_as_configured(rows),
+        "device_as_expected": lambda: _device_as_expected(manifest, stores),
     }
     finding = findings.get(name, lambda: _score_finding(name, rows, stores, gallery))
     passed, severity, said, metadata = finding()
@@ -285,6 +289,13 @@ def _models_as_configured(rows: Sequence[ImageRow]) -> _Finding:
     said = said or "every image was made by the configured models"
     metadata = {"fallbacks": dict(reasons)}
     return not reasons, AssetCheckSeverity.WARN, said, metadata
+
+
+def _device_as_expected(manifest: ShardManifest, stores: Stores) -> _Finding:
+    found = shard_devices(stores.output, manifest.dataset, manifest.shard)
+    images = {": ".join(place): count for place, count in found.images.items()}
+    metadata = {"images_by_device": images, "reasons": dict(found.reasons)}
+    return found.as_expected, AssetCheckSeverity.WARN, str(found), metadata
 
 
 def _failing(rows: Sequence[ImageRow], stores: Stores, gallery: Gallery | None) -> dict[str, Any]:

@@ -9,7 +9,8 @@ from imgpipe.assets.images import build_image_assets
 from imgpipe.assets.report import REVIEW_QUEUE, build_queue_asset, build_report_asset
 from imgpipe.config import Settings
 from imgpipe.engines.shard import RowListener, ignore_row
-from imgpipe.resources.stores import ImageStores, s3_resource
+from imgpipe.resources.naming import asset_key, named
+from imgpipe.resources.stores import ImageStores, s3_resource, stores_key
 from imgpipe.stages.chain import REPORT, steps
 
 SHARD_JOB = "shard_job"
@@ -21,7 +22,7 @@ def build_definitions(settings: Settings, on_row: RowListener = ignore_row) -> D
 
     ``on_row`` hears of every row that runs in this process finish.
     """
-    image_assets = [step.asset for step in steps(settings)]
+    image_assets = [asset_key(settings, step.asset) for step in steps(settings)]
     return Definitions(
         assets=[
             *build_image_assets(settings, on_row),
@@ -31,17 +32,19 @@ def build_definitions(settings: Settings, on_row: RowListener = ignore_row) -> D
         asset_checks=build_checks(settings),
         jobs=[
             define_asset_job(
-                SHARD_JOB,
+                named(settings, SHARD_JOB),
                 selection=AssetSelection.assets(*image_assets),
                 description="All stages of one shard, one after the other in one process.",
             ),
             define_asset_job(
-                REPORT_JOB,
-                selection=AssetSelection.assets(REPORT, REVIEW_QUEUE),
+                named(settings, REPORT_JOB),
+                selection=AssetSelection.assets(
+                    asset_key(settings, REPORT), asset_key(settings, REVIEW_QUEUE)
+                ),
                 description="The data set's report and review queue, from the tables of all its shards.",
             ),
         ],
-        resources={"stores": ImageStores(s3=s3_resource(settings.s3))},
+        resources={stores_key(settings): ImageStores(s3=s3_resource(settings.s3))},
         # In one process the models stay warm from asset to asset.
         executor=in_process_executor,
     )

@@ -15,8 +15,9 @@ from imgpipe.engines.shard import RowListener, ShardResult, ignore_row, run_shar
 from imgpipe.inference.cuda import release_caches
 from imgpipe.inference.device import may_use_cuda
 from imgpipe.partitions import shard_of, shard_partitions
+from imgpipe.resources.naming import asset_key
 from imgpipe.resources.retries import infrastructure_retries
-from imgpipe.resources.stores import ImageStores
+from imgpipe.resources.stores import opened_stores, stores_key
 from imgpipe.stages.build import build_stage
 from imgpipe.stages.catalogue import QUALITY
 from imgpipe.stages.chain import Step, steps
@@ -51,10 +52,11 @@ def _kinds(step: Step, settings: Settings) -> set[str]:
 
 def _asset_for(step: Step, settings: Settings, on_row: RowListener) -> AssetsDefinition:
     @asset(
-        name=step.asset,
+        key=asset_key(settings, step.asset),
         partitions_def=shard_partitions(settings),
-        deps=list(step.upstream),
+        deps=[asset_key(settings, name) for name in step.upstream],
         group_name="images",
+        required_resource_keys={stores_key(settings)},
         kinds=_kinds(step, settings),
         description=step.action.description,
         pool=GPU_POOL if uses_gpu(step, settings) else None,
@@ -67,8 +69,8 @@ def _asset_for(step: Step, settings: Settings, on_row: RowListener) -> AssetsDef
         owners=owners(settings),
         freshness_policy=freshness(settings),
     )
-    def image_asset(context: AssetExecutionContext, stores: ImageStores) -> None:
-        opened = stores.open(settings)
+    def image_asset(context: AssetExecutionContext) -> None:
+        opened = opened_stores(context, settings)
         stage = build_stage(step, settings)
         retry = Retry.from_tags(context.run.tags)
         for key in context.partition_keys:

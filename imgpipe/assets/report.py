@@ -19,7 +19,8 @@ from imgpipe.config import Settings
 from imgpipe.engines.stop import STOP
 from imgpipe.errors import ObjectMissing, ObjectUnreadable
 from imgpipe.pictures.reader import PictureReader
-from imgpipe.resources.stores import ImageStores
+from imgpipe.resources.naming import asset_key
+from imgpipe.resources.stores import opened_stores, stores_key
 from imgpipe.review.queue import QueueItem, State, read_queue
 from imgpipe.stages.catalogue import MATTED, QUALITY
 from imgpipe.stages.chain import REPORT, steps
@@ -50,10 +51,10 @@ def build_report_asset(settings: Settings) -> AssetsDefinition:
         "`overview` shows it at a glance.",
         build_report_asset,
     )
-    def dataset_report(context: AssetExecutionContext, stores: ImageStores) -> MaterializeResult[None]:
+    def dataset_report(context: AssetExecutionContext) -> MaterializeResult[None]:
         from imgpipe.report.build import build_report
 
-        opened = stores.open(settings)
+        opened = opened_stores(context, settings)
         reader = PictureReader.of(settings, opened)
         with hold(opened.output, settings.dataset, REPORT_LEASE, sleep=STOP.sleep):
             shards, unreadable = finished_shards(settings, opened)
@@ -76,8 +77,8 @@ def build_queue_asset(settings: Settings) -> AssetsDefinition:
         read_queue,
         build_queue_asset,
     )
-    def review_queue(context: AssetExecutionContext, stores: ImageStores) -> MaterializeResult[None]:
-        opened = stores.open(settings)
+    def review_queue(context: AssetExecutionContext) -> MaterializeResult[None]:
+        opened = opened_stores(context, settings)
         assets = [step.asset for step in steps(settings)]
         items = list(read_queue(opened.output, settings.dataset, assets, everything=True))
         key = keys.report_key(settings.dataset, "review_queue.json")
@@ -98,9 +99,10 @@ def _over_all_shards(
     ``kind``: what it makes, as the UI has an icon for it. ``code``: what the UI links to.
     """
     return asset(
-        name=name,
-        deps=[QUALITY],
+        key=asset_key(settings, name),
+        deps=[asset_key(settings, QUALITY)],
         group_name="images",
+        required_resource_keys={stores_key(settings)},
         kinds={"python", kind},
         owners=owners(settings),
         freshness_policy=freshness(settings),

@@ -24,7 +24,8 @@ from imgpipe.automation.tags import run_tags
 from imgpipe.config import Settings
 from imgpipe.errors import LeaseHeld
 from imgpipe.partitions import shard_partitions, unknown_partitions
-from imgpipe.resources.stores import ImageStores
+from imgpipe.resources.naming import named
+from imgpipe.resources.stores import opened_stores, stores_key
 from imgpipe.storage import keys
 from imgpipe.storage.arrivals import Scan, scan
 from imgpipe.storage.lease import PLAN, hold
@@ -38,8 +39,9 @@ def build_arrival_sensor(settings: Settings) -> SensorDefinition:
     """The sensor of this data set; running from the start where ``automation.enabled`` is set."""
 
     @sensor(
-        name=ARRIVAL_SENSOR,
-        job_name=SHARD_JOB,
+        name=named(settings, ARRIVAL_SENSOR),
+        job_name=named(settings, SHARD_JOB),
+        required_resource_keys={stores_key(settings)},
         minimum_interval_seconds=settings.automation.interval_seconds,
         default_status=(
             DefaultSensorStatus.RUNNING if settings.automation.enabled else DefaultSensorStatus.STOPPED
@@ -47,8 +49,8 @@ def build_arrival_sensor(settings: Settings) -> SensorDefinition:
         description="Finds new, changed and deleted sources, seals shards that are full or due, and requests "
         "a run for every affected shard.",
     )
-    def arrival_sensor(context: SensorEvaluationContext, stores: ImageStores) -> SensorResult:
-        opened = stores.open(settings)
+    def arrival_sensor(context: SensorEvaluationContext, **_: object) -> SensorResult:
+        opened = opened_stores(context, settings)
         try:
             with hold(opened.output, settings.dataset, PLAN, sleep=None):
                 found = scan(opened.source, opened.output, settings, context.cursor, datetime.now(UTC))

@@ -24,7 +24,7 @@ from imgpipe.engines.backfill import Candidate, candidates, within_budget
 from imgpipe.engines.status import fingerprints, shard_statuses
 from imgpipe.partitions import add_partitions
 from imgpipe.resources.runs import describe, end_dead_runs
-from imgpipe.resources.stores import ImageStores
+from imgpipe.resources.stores import opened_stores
 from imgpipe.stages.chain import steps
 from imgpipe.storage import keys
 
@@ -46,11 +46,9 @@ def build_backfill_schedule(settings: Settings) -> ScheduleDefinition:
         "Requests runs for partitions that are missing, out of date (settings, model or code "
         "changed) or have errors that a retry may clear, the most urgent first, within the budget.",
     )
-    def backfill_schedule(
-        context: ScheduleEvaluationContext, stores: ImageStores
-    ) -> list[RunRequest] | SkipReason:
+    def backfill_schedule(context: ScheduleEvaluationContext, **_: object) -> list[RunRequest] | SkipReason:
         end_dead_runs(context.instance)
-        opened = stores.open(settings)
+        opened = opened_stores(context, settings)
         wanted = fingerprints(settings)
         statuses = list(shard_statuses(settings, opened, wanted))
         add_partitions(settings, context.instance, [status.shard for status in statuses])

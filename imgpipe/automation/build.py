@@ -5,6 +5,7 @@ from __future__ import annotations
 from dagster import AssetSelection, Definitions, define_asset_job
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
+from imgpipe.assets.graph import build_definitions
 from imgpipe.automation.arrival import build_arrival_sensor
 from imgpipe.automation.backfill import build_backfill_schedule
 from imgpipe.automation.conditions import build_conditions_sensor, with_conditions
@@ -13,9 +14,15 @@ from imgpipe.automation.report import build_report_schedule
 from imgpipe.automation.tags import trigger_tags
 from imgpipe.config import Settings
 from imgpipe.engines.retry import Mode, Retry
+from imgpipe.resources.naming import asset_key, named
 from imgpipe.stages.chain import steps
 
 RETRY_FAILED_JOB = "retry_failed_job"
+
+
+def dataset_definitions(settings: Settings) -> Definitions:
+    """Everything that Dagster shows of a data set."""
+    return automated(build_definitions(settings), settings)
 
 
 def automated(definitions: Definitions, settings: Settings) -> Definitions:
@@ -36,7 +43,7 @@ def automated(definitions: Definitions, settings: Settings) -> Definitions:
                 sensors=[build_arrival_sensor(settings)],
                 schedules=[build_backfill_schedule(settings), build_report_schedule(settings)],
             )
-    return Definitions.merge(definitions, added, Definitions(sensors=[build_dead_runs_sensor()]))
+    return Definitions.merge(definitions, added, Definitions(sensors=[build_dead_runs_sensor(settings)]))
 
 
 def build_retry_job(settings: Settings) -> UnresolvedAssetJobDefinition:
@@ -45,8 +52,8 @@ def build_retry_job(settings: Settings) -> UnresolvedAssetJobDefinition:
     A run tag ``imgpipe/retry_reason`` limits it to images whose error or reasons contain that text.
     """
     return define_asset_job(
-        RETRY_FAILED_JOB,
-        selection=AssetSelection.assets(*(step.asset for step in steps(settings))),
+        named(settings, RETRY_FAILED_JOB),
+        selection=AssetSelection.assets(*(asset_key(settings, step.asset) for step in steps(settings))),
         description="Retries images with status error or rejected and keeps all others. A run tag "
         "imgpipe/retry_reason limits it to images whose error or reasons contain that text.",
         tags={**Retry(Mode.FAILED).tags(), **trigger_tags(settings, "retry")},

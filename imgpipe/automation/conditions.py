@@ -25,6 +25,7 @@ from dagster_shared.utils.warnings import PreviewWarning
 
 from imgpipe.automation.tags import trigger_tags
 from imgpipe.config import Settings
+from imgpipe.resources.naming import asset_key, named
 from imgpipe.stages.chain import REPORT, steps
 
 CONDITIONS_SENSOR = "conditions_sensor"
@@ -32,14 +33,13 @@ CONDITIONS_SENSOR = "conditions_sensor"
 
 def with_conditions(definitions: Definitions, settings: Settings) -> Definitions:
     """The same definitions with a condition on every asset."""
-    chain = {step.asset for step in steps(settings)}
+    chain = {asset_key(settings, step.asset) for step in steps(settings)}
 
     def conditioned(spec: AssetSpec) -> AssetSpec:
-        name = spec.key.to_user_string()
-        if name in chain:
+        if spec.key in chain:
             # Missing or older than its upstreams, once these exist and none is in progress.
             return spec.replace_attributes(automation_condition=AutomationCondition.eager())
-        if name == REPORT:
+        if spec.key == asset_key(settings, REPORT):
             return spec.replace_attributes(automation_condition=AutomationCondition.on_cron("@hourly"))
         return spec
 
@@ -52,8 +52,10 @@ def with_conditions(definitions: Definitions, settings: Settings) -> Definitions
 def build_conditions_sensor(settings: Settings) -> AutomationConditionSensorDefinition:
     """The sensor that evaluates the conditions; its runs carry imgpipe's tags."""
     return AutomationConditionSensorDefinition(
-        CONDITIONS_SENSOR,
-        target=AssetSelection.assets(*(step.asset for step in steps(settings)), REPORT),
+        named(settings, CONDITIONS_SENSOR),
+        target=AssetSelection.assets(
+            *(asset_key(settings, name) for name in (*(step.asset for step in steps(settings)), REPORT))
+        ),
         run_tags=trigger_tags(settings, "conditions"),
         default_status=(
             DefaultSensorStatus.RUNNING if settings.automation.enabled else DefaultSensorStatus.STOPPED

@@ -4,16 +4,18 @@
 
 from dagster import DefaultSensorStatus, SensorDefinition, SensorEvaluationContext, SkipReason, sensor
 
+from imgpipe.config import Settings
+from imgpipe.resources.naming import named
 from imgpipe.resources.runs import ALIVE_SECONDS, end_dead_runs
 
 DEAD_RUNS_SENSOR = "dead_runs_sensor"
 
 
-def build_dead_runs_sensor() -> SensorDefinition:
+def build_dead_runs_sensor(settings: Settings) -> SensorDefinition:
     """It starts no runs, and is on from the start."""
 
     @sensor(
-        name=DEAD_RUNS_SENSOR,
+        name=named(settings, DEAD_RUNS_SENSOR),
         minimum_interval_seconds=int(ALIVE_SECONDS),
         default_status=DefaultSensorStatus.RUNNING,
         description="Marks runs as failed whose process was killed or whose machine is gone, and frees their "

@@ -19,7 +19,7 @@ from imgpipe.assets.graph import REPORT_JOB
 from imgpipe.automation.schedules import UNDER_WAY, utc_schedule
 from imgpipe.automation.tags import DATASET, SIGNATURE, TRIGGER
 from imgpipe.config import Settings
-from imgpipe.resources.stores import ImageStores
+from imgpipe.resources.stores import opened_stores
 from imgpipe.stages.chain import steps
 from imgpipe.storage import keys
 from imgpipe.storage.store import ImageStore
@@ -39,8 +39,8 @@ def build_report_schedule(settings: Settings) -> ScheduleDefinition:
         settings.automation.report_cron,
         "Rebuilds the report and the review queue where tables or decisions have changed.",
     )
-    def report_schedule(context: ScheduleEvaluationContext, stores: ImageStores) -> RunRequest | SkipReason:
-        tags = report_tags(stores.open(settings).output, settings)
+    def report_schedule(context: ScheduleEvaluationContext, **_: object) -> RunRequest | SkipReason:
+        tags = report_tags(opened_stores(context, settings).output, settings)
         if not tags[SIGNATURE]:
             return SkipReason("no shard has been made yet")
         if is_reported(context.instance, tags, _GOOD):
@@ -61,7 +61,7 @@ def is_reported(
     statuses: Sequence[DagsterRunStatus] = (DagsterRunStatus.SUCCESS,),
 ) -> bool:
     """Whether a run with these :func:`report_tags` is in one of ``statuses``."""
-    wanted = RunsFilter(job_name=REPORT_JOB, tags=dict(tags), statuses=list(statuses))
+    wanted = RunsFilter(tags=dict(tags), statuses=list(statuses))
     return instance.get_runs_count(wanted) > 0
 
 

@@ -12,7 +12,9 @@ from imgpipe.cli import (
     calibrate,
     demo,
     doctor,
+    export,
     files,
+    fsck,
     image,
     models,
     plan,
@@ -45,6 +47,8 @@ app.command("status")(over_dataset(status.status))
 app.command("report")(over_dataset(run.report))
 app.command("prune")(over_dataset(prune.prune))
 app.command("files")(files.files)
+app.command("export")(export.export)
+app.command("fsck")(fsck.fsck)
 app.command("image")(image.image)
 app.command("score")(image.score)
 app.command("calibrate")(calibrate.calibrate)

@@ -14,11 +14,28 @@ import typer
 
 from imgpipe.cli.console import SafeConsole, SafeFormatter, escape
 from imgpipe.cli.signals import Interrupted, interruptible
-from imgpipe.config import LOG_LEVEL, REFUSED, Settings, found_file_naming_others, load_settings
-from imgpipe.errors import DISK_FAULTS, ConfigError, ImgpipeError, ModelError, StorageError
+from imgpipe.config import (
+    LOG_LEVEL,
+    REFUSED,
+    Settings,
+    find_config_file,
+    found_file_naming_others,
+    last_settings_file,
+    load_settings,
+)
+from imgpipe.errors import (
+    DISK_FAULTS,
+    ClusterUnavailable,
+    ConfigError,
+    DeviceFault,
+    ImgpipeError,
+    ModelError,
+    StorageError,
+)
 from imgpipe.names import dataset_name_from
 from imgpipe.settings.given import parse_assignments
 from imgpipe.storage.manifests import list_datasets
+from imgpipe.storage.opening import open_store
 from imgpipe.storage.store import ImageStore
 
 P = ParamSpec("P")
@@ -52,14 +69,14 @@ SourceMoved = Annotated[
     bool,
     typer.Option("--source-moved", help="The data set's source is the same as before, at another address."),
 ]
-EngineName = Annotated[str | None, typer.Option(help="Engine that runs a stage over a shard: local.")]
+EngineName = Annotated[str | None, typer.Option(help="Engine that runs a stage over a shard: local or ray.")]
 
 
 def exit_code_of(error: ImgpipeError) -> int:
-    """2 for settings and models, 3 for storage, 1 for errors of an image."""
-    if isinstance(error, ConfigError | ModelError):
-        return EXIT_USAGE
-    return EXIT_INFRASTRUCTURE if isinstance(error, StorageError) else EXIT_IMAGES
+    """2 for settings and models, 3 for storage, clusters and a device that fails, 1 for errors of an image."""
+    if isinstance(error, StorageError | ClusterUnavailable | DeviceFault):
+        return EXIT_INFRASTRUCTURE
+    return EXIT_USAGE if isinstance(error, ConfigError | ModelError) else EXIT_IMAGES
 
 
 def exits(command: Callable[P, R]) -> Callable[P, R]:
@@ -151,6 +168,23 @@ def dataset_settings(
     """Settings from a command's named options (those that were given) and its assignments."""
     overrides: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
     return settings_from(overrides | parse_assignments(assignments or []), config)
+
+
+def results_settings(
+    given: Mapping[str, Any], assignments: list[str] | None = None, config: Path | None = None
+) -> tuple[Settings, ImageStore]:
+    """Settings of a command that reads results, and the opened output.
+
+    Without an output, a file or IMGPIPE_CONFIG they are those of the last run; the data set is the only one
+    there where none is named.
+    """
+    if config is None and given.get("output") is None and find_config_file() is None:
+        config = last_settings_file() if last_settings_file().is_file() else None
+    settings = dataset_settings(given, assignments, config)
+    store = open_store(settings.output, settings.s3)
+    if "dataset" not in settings.model_fields_set and not settings.source:
+        settings = settings.model_copy(update={"dataset": only_dataset(store)})
+    return settings, store
 
 
 def only_dataset(store: ImageStore) -> str:

@@ -18,10 +18,12 @@ from imgpipe import __version__
 from imgpipe.cli.common import EXIT_OK, EXIT_USAGE, Assignments, dataset_settings, exits, out
 from imgpipe.cli.console import escape
 from imgpipe.config import Settings
-from imgpipe.errors import ImgpipeError, ObjectExists
+from imgpipe.errors import ImgpipeError
 from imgpipe.host import usable_cores
+from imgpipe.inference.cuda import gpu_is_there
 from imgpipe.inference.device import available_memory_bytes, resolve_device, resolve_precision, why_cpu
 from imgpipe.inference.weights import check_licence, locate
+from imgpipe.storage.lease import honours_conditional_writes
 from imgpipe.storage.store import ImageStore
 
 #: Every distribution that installs the module ``cv2``.
@@ -95,7 +97,9 @@ def _device(settings: Settings) -> Finding:
 
         what = torch.cuda.get_device_name()
     found = _version("torch") or "not installed"
-    return True, f"{device} ({what}), precision {precision}, {free:.1f} GiB free, torch {found}{why}"
+    # A GPU that nothing uses is a fault, unless this machine was never meant to use it.
+    usable = not (why and found != "not installed" and gpu_is_there())
+    return usable, f"{device} ({what}), precision {precision}, {free:.1f} GiB free, torch {found}{why}"
 
 
 def _onnx(settings: Settings) -> Finding:
@@ -117,7 +121,8 @@ def _onnx(settings: Settings) -> Finding:
     if opened.device == "cuda":
         return True, f"onnxruntime {_version('onnxruntime-gpu')} on CUDA"
     why = f"; {opened.fallback_reason}" if opened.fallback_reason else ""
-    return True, f"openvino {library().__version__} on the CPU{why}"
+    usable = not (why and gpu_is_there())
+    return usable, f"openvino {library().__version__} on the CPU{why}"
 
 
 def _opencv() -> Finding:
@@ -198,35 +203,23 @@ def _store(url: str, settings: Settings, *, write: bool) -> Finding:
 
 
 def _written(store: ImageStore) -> Finding:
-    name = f"imgpipe-doctor-{uuid.uuid4().hex}"
     faults = []
-    try:
-        store.write(f".{name}", b"first", overwrite=True)
-        if not _refuses_to_overwrite(store, f".{name}"):
-            faults.append(
-                "the server ignores If-None-Match: two planners, runs or reviewers at the same time "
-                "overwrite each other's files; start one at a time, or use a server that knows it"
-            )
-        if store.url.startswith("s3://") and _lists_in_another_order(store, name):
-            faults.append(
-                "the server does not list by key; set s3.listing_order=unsorted, or scans of the arrival "
-                "sensor that end in the middle of the source may miss some of it"
-            )
-    finally:
-        store.delete(f".{name}")
+    if not honours_conditional_writes(store):
+        faults.append(
+            "the server ignores If-None-Match: two planners, runs or reviewers at the same time overwrite "
+            "each other's files; start one at a time, or use one that knows it"
+        )
+    if store.url.startswith("s3://") and _lists_in_another_order(store):
+        faults.append(
+            "the server does not list by key; set s3.listing_order=unsorted, or scans of the arrival "
+            "sensor that end in the middle of the source may miss some of it"
+        )
     return (None if faults else True), "; ".join((f"{store.url} can be written", *faults))
 
 
-def _refuses_to_overwrite(store: ImageStore, key: str) -> bool:
-    try:
-        store.write(key, b"second")
-    except ObjectExists:
-        return True
-    return False
-
-
-def _lists_in_another_order(store: ImageStore, folder: str) -> bool:
+def _lists_in_another_order(store: ImageStore) -> bool:
     """Tried with names whose order differs where a server lists folder by folder."""
+    folder = f"imgpipe-doctor-{uuid.uuid4().hex}"
     names = (f"{folder}/a-b", f"{folder}/a/b")
     try:
         for name in names:

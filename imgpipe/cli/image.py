@@ -14,9 +14,14 @@ from imgpipe.cli.console import escape
 from imgpipe.config import Settings
 from imgpipe.errors import ConfigError
 from imgpipe.records import ImageRow, Status
-from imgpipe.single import matte_errors_of, process_file, score_files, shown_as
-
-_FORMATS = {".png": "PNG", ".webp": "WEBP", ".jpg": "JPEG", ".jpeg": "JPEG", ".tif": "TIFF", ".tiff": "TIFF"}
+from imgpipe.single import (
+    FILE_FORMATS,
+    matte_errors_of,
+    process_file,
+    read_file,
+    score_pictures,
+    shown_as,
+)
 
 
 @exits
@@ -44,9 +49,9 @@ def image(
 ) -> None:
     """Process one picture without Dagster: the same stages, the same scores."""
     settings = _settings(actions, assignments, config)
-    encoding = _FORMATS.get(target.suffix.lower())
+    encoding = FILE_FORMATS.get(target.suffix.lower())
     if encoding is None:
-        raise ConfigError(f"{target}: expected an ending of {', '.join(_FORMATS)}, got {target.suffix!r}")
+        raise ConfigError(f"{target}: expected an ending of {', '.join(FILE_FORMATS)}, got {target.suffix!r}")
     for path in (target, report):
         if path is not None and path.exists() and not overwrite:
             raise ConfigError(f"{path} exists; choose another name or give --overwrite")
@@ -100,7 +105,8 @@ def score(
     if matte:
         _print_matte_errors(matte_errors_of(source, result, settings), as_json=as_json)
         return
-    document, heat_map = score_files(source, result, settings)
+    before, after = ((read_file(path), str(path)) for path in (source, result))
+    document, heat_map = score_pictures(before, after, settings)
     if diff is not None:
         _write(diff, heat_map)
     if as_json:

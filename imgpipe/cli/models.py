@@ -56,7 +56,8 @@ def list_models(
         out.print(f"[bold]{weights.name}[/] ({weights.task}, {weights.network})")
         use = "commercial use free" if weights.commercial else "[red]no free commercial use[/]"
         out.print(f"  {weights.licence} ({use}), {escape(weights.authors)}")
-        out.print(f"  {state} {escape(str(path))}, {weights.size_bytes:,} bytes")
+        size = f"{weights.size_bytes:,} bytes" if weights.size_bytes else "of a size that no source states"
+        out.print(f"  {state} {escape(str(path))}, {size}")
         out.print(f"  {weights.digests}")
         if weights.md5:
             out.print("  rembg's source states md5 alone: size and sha256 are those of public copies")

@@ -19,13 +19,12 @@ from imgpipe.cli.common import (
     Assignments,
     OutputUrl,
     SourceUrl,
-    dataset_settings,
-    only_dataset,
     out,
+    results_settings,
     with_options,
 )
 from imgpipe.cli.console import escape
-from imgpipe.config import Settings, find_config_file
+from imgpipe.config import Settings
 from imgpipe.engines.review import replaceable_places
 from imgpipe.errors import ConfigError
 from imgpipe.review.deciding import Decider
@@ -33,7 +32,6 @@ from imgpipe.review.decisions import Decision
 from imgpipe.review.queue import QueueItem, State, find_image, read_queue
 from imgpipe.stages.catalogue import CATALOGUE
 from imgpipe.stages.chain import steps
-from imgpipe.storage.opening import open_store
 from imgpipe.storage.store import ImageStore
 
 app = typer.Typer(no_args_is_help=True, help="Review images that were rejected or failed.")
@@ -165,21 +163,9 @@ def _context(
     dataset: Dataset = None,
     assignments: Assignments = None,
 ) -> _Context:
-    if config is None and output is None and find_config_file() is None:
-        config = _last_run()
     given = {"source": source, "output": output, "dataset": dataset}
-    settings = dataset_settings(given, assignments, config)
-    store = open_store(settings.output, settings.s3)
-    if "dataset" not in settings.model_fields_set and not settings.source:
-        settings = settings.model_copy(update={"dataset": only_dataset(store)})
+    settings, store = results_settings(given, assignments, config)
     return _Context(settings, store, tuple(step.asset for step in steps(settings)))
-
-
-def _last_run() -> Path | None:
-    from imgpipe.launch import dagster_home
-
-    remembered = dagster_home() / "imgpipe.yaml"
-    return remembered if remembered.is_file() else None
 
 
 def _user(settings: Settings) -> str:

@@ -53,7 +53,8 @@ def serve(
         raise ConfigError("output: expected a folder or s3://bucket/prefix for the jobs; give --output URL")
     book = open_book(settings)
     listening = _listen(host, port)
-    app = build_app(book, JobQueue(book), token)
+    queue = JobQueue(book)
+    app = build_app(book, queue, token)
     shown = f"[{host}]" if ":" in host else host
     out.print(f"jobs on http://{shown}:{listening.getsockname()[1]}, kept in {escape(settings.output)}")
     server = uvicorn.Server(
@@ -65,7 +66,10 @@ def serve(
             timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
         )
     )
+    queue.on_fault = lambda: setattr(server, "should_exit", True)
     server.run(sockets=[listening])
+    if queue.fault is not None:
+        raise queue.fault
 
 
 def _listen(host: str, port: int) -> socket.socket:

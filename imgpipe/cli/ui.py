@@ -11,7 +11,7 @@ import typer
 
 from imgpipe.cli.common import err, exits, out
 from imgpipe.cli.console import escape
-from imgpipe.config import find_config_file
+from imgpipe.config import dagster_home, find_config_file, last_settings_file
 
 
 @exits
@@ -19,11 +19,10 @@ def ui(
     port: Annotated[int, typer.Option(help="Port on the loopback interface.")] = 3000,
 ) -> None:
     """Open the Dagster UI (http://127.0.0.1:PORT) on the instance and settings of the last run."""
-    from imgpipe.launch import check_instance, dagster_home
+    from imgpipe.launch import check_instance
 
     check_instance()
-    home = dagster_home()
-    remembered = home / "imgpipe.yaml"
+    home, remembered = dagster_home(), last_settings_file()
     settings = find_config_file() or (remembered if remembered.is_file() else None)
     if settings is None:
         err.print("no settings yet: run `imgpipe demo` or `imgpipe run` first, or write an imgpipe.yaml")

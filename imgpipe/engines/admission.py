@@ -15,8 +15,10 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from weakref import WeakValueDictionary
 
+from imgpipe.engines.kept import KEPT
 from imgpipe.engines.stop import STOP
 from imgpipe.errors import ImageError, LimitExceeded, ModelError, OutOfMemory
+from imgpipe.host import share_of_memory
 from imgpipe.inference.admitted_memory import Grow
 from imgpipe.inference.device import available_memory_bytes
 from imgpipe.settings import LimitSettings
@@ -24,6 +26,7 @@ from imgpipe.stages.protocol import MeasuredStage, PictureSize, Stage
 
 if TYPE_CHECKING:
     from imgpipe.images.decoder import Decoder
+    from imgpipe.images.image import Pixels
 
 #: What stages that say nothing are taken to need, per pixel of their largest input.
 _ASSUMED_BYTES_PER_PIXEL = 64
@@ -86,7 +89,10 @@ def needed_bytes(
 
 
 class MemoryBudget:
-    """A limit that the needs of the images in flight stay below; whoever waits longest comes next."""
+    """A limit that the needs of the images in flight stay below; whoever waits longest comes next.
+
+    Pixels that are kept for the next step have what is left of it.
+    """
 
     def __init__(self, setting: int | Literal["auto"]) -> None:
         self.limit_bytes = _half_of_free() if setting == "auto" else setting
@@ -113,6 +119,7 @@ class MemoryBudget:
                     self._changed.wait(_WAIT_SECONDS)
                     STOP.check()
                 self._used += needed
+                KEPT.shrink(self.limit_bytes - self._used)
             finally:
                 self._waiting.remove(ticket)
                 self._changed.notify_all()
@@ -124,6 +131,7 @@ class MemoryBudget:
                 if fits:
                     self._used += extra
                     held[0] += extra
+                    KEPT.shrink(self.limit_bytes - self._used)
                 return fits
 
         try:
@@ -134,6 +142,11 @@ class MemoryBudget:
                 self._changed.notify_all()
             if held[0] >= _LARGE_BYTES:
                 _give_back()
+
+    def keep(self, sha256: str, pixels: Pixels) -> None:
+        """Keep the pixels of a file that was written, where the limit has room for them."""
+        with self._changed:
+            KEPT.keep(sha256, pixels, self.limit_bytes - self._used)
 
     def _refusal(self, needed: int, name: str) -> LimitExceeded | OutOfMemory:
         said = f"{name}: needs about {needed:,} bytes of memory, expected at most {self.limit_bytes:,}"
@@ -150,7 +163,7 @@ def _half_of_free() -> int:
         free = available_memory_bytes("cpu")
     except ModelError:  # Not Linux: all there is.
         free = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return free // 2
+    return int((free + KEPT.held_bytes) * share_of_memory()) // 2  # What is kept gives way.
 
 
 def _give_back() -> None:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import asdict, replace
-from typing import Any
 
-from imgpipe.records import ImageRow, ModelUse, Status
+from imgpipe.records import ImageRow, Status
 
 #: Name in ``details`` of the row as it was before the deletion.
 BEFORE = "before_deletion"
@@ -30,13 +29,4 @@ def restored(row: ImageRow) -> ImageRow:
     """The row as it was before its source was deleted; any other row unchanged."""
     if row.status is not Status.SKIPPED or BEFORE not in row.details:
         return row
-    values: dict[str, Any] = dict(row.details[BEFORE])
-    model = values["model"]
-    return ImageRow(
-        **values
-        | {
-            "status": Status(values["status"]),
-            "reasons": tuple(values["reasons"]),
-            "model": None if model is None else ModelUse(**model),
-        }
-    )
+    return ImageRow.from_dict(row.details[BEFORE])

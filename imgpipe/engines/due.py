@@ -30,6 +30,33 @@ from imgpipe.storage.opening import Stores
 PROFILE_VERSION = 2
 
 
+@dataclass(frozen=True, slots=True)
+class StageHash:
+    """The ``stage_hash`` of one image's row: hash of what its result depends on.
+
+    ``has_profile``: its source has a colour profile. ``picture_sha256``: of the decoded source, where it
+    counts.
+    """
+
+    stage: Stage
+    has_profile: bool
+    picture_sha256: str | None
+
+    def __call__(self, digests: Mapping[str, str], source_format: str = "") -> str:
+        """``digests``: sha256 by role. Without a format (nothing could be decoded), a new version of any
+        decoder counts."""
+        if isinstance(self.stage, ReadStage) and source_format:
+            fingerprint = self.stage.fingerprint_of(source_format)
+        else:
+            fingerprint = self.stage.fingerprint
+        facts: list[Any] = [fingerprint, sorted(digests.items())]
+        if self.has_profile:
+            facts.append(PROFILE_VERSION)
+        if self.picture_sha256 is not None:
+            facts.append(self.picture_sha256)
+        return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+
+
 @dataclass
 class ShardPlan:
     """Sorts a shard's entries into finished rows and items to compute.
@@ -162,23 +189,16 @@ class ShardPlan:
         *,
         by_picture: bool = True,
     ) -> str:
-        """Without a format (nothing could be decoded), a new version of any decoder counts.
+        return self._hash_of(entry, by_picture=by_picture)(digests, source_format)
 
-        ``by_picture``: what was decoded counts, beside the file's bytes.
-        """
-        if isinstance(self.stage, ReadStage) and source_format:
-            fingerprint = self.stage.fingerprint_of(source_format)
-        else:
-            fingerprint = self.stage.fingerprint
-        facts: list[Any] = [fingerprint, sorted(digests.items())]
+    def _hash_of(self, entry: ManifestEntry, *, by_picture: bool = True) -> StageHash:
+        """``by_picture``: what was decoded counts, beside the file's bytes."""
         raw = self.upstream.get(RAW, {}).get(entry.image_id)
-        if raw is not None and raw.details.get("icc_bytes"):
-            facts.append(PROFILE_VERSION)
+        details = raw.details if raw is not None else {}
         # Equal bytes may be decoded differently by now.
-        seen = raw.details.get("picture_sha256") if raw is not None and by_picture else None
-        if seen is not None and RAW in dict(self.step.roles).values():
-            facts.append(seen)
-        return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+        counts = by_picture and RAW in dict(self.step.roles).values()
+        seen = details.get("picture_sha256") if counts else None
+        return StageHash(self.stage, bool(details.get("icc_bytes")), seen)
 
     def _base(self, entry: ManifestEntry) -> ImageRow:
         before = self.previous.get(entry.image_id)
@@ -207,7 +227,7 @@ class ShardPlan:
             inputs=inputs,
             rows=rows,
             key_of=partial(self.step.key, self.manifest.dataset, self.manifest.shard, entry.image_id),
-            stage_hash_of=partial(self._stage_hash, entry),
+            stage_hash_of=self._hash_of(entry),
             unchanged=self._unless_changed(entry),
         )
 

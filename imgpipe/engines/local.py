@@ -17,9 +17,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import TypeVar
 
 from imgpipe.engines.admission import MemoryBudget, needed_bytes, shared
+from imgpipe.engines.kept import KEPT
 from imgpipe.engines.stop import GRACE_SECONDS, STOP, Stopped
 from imgpipe.engines.work import ObjectRef, WorkItem
 from imgpipe.errors import PER_IMAGE_ERRORS, ImgpipeError, LimitExceeded, ObjectChanged
@@ -135,6 +137,12 @@ def as_completed(jobs: Sequence[Future[Made]]) -> Iterator[Future[Made]]:
 
 
 def _process(tools: _Tools, asset: str, item: WorkItem) -> ImageRow:
+    row = _row_of(tools, asset, item)
+    item.end(row)
+    return row
+
+
+def _row_of(tools: _Tools, asset: str, item: WorkItem) -> ImageRow:
     clock = _Clock()
     try:
         item.begin()
@@ -146,13 +154,13 @@ def _process(tools: _Tools, asset: str, item: WorkItem) -> ImageRow:
                 extra_bytes += exc.extra_bytes
         return replace(row, stage_failed=asset) if row.status is Status.REJECTED else row
     except PER_IMAGE_ERRORS as exc:
-        return _error_row(item.base, asset, exc, clock)
+        return error_row(item.base, asset, exc, clock.seconds)
     except ImgpipeError:
         raise
     except Exception as exc:
         # A defect of imgpipe must neither stop the shard nor be hidden: the log has the trace.
         log.exception("%s: unexpected error for %s", asset, item.base.source_key)
-        return _error_row(item.base, asset, exc, clock)
+        return error_row(item.base, asset, exc, clock.seconds)
 
 
 def _compute(tools: _Tools, item: WorkItem, clock: _Clock, extra_bytes: int) -> ImageRow:
@@ -176,7 +184,7 @@ def _compute_admitted(
     tools: _Tools, item: WorkItem, files: dict[str, bytes], digests: Mapping[str, str], clock: _Clock
 ) -> ImageRow:
     sizes = {role: len(data) for role, data in files.items()}
-    images = _decode(tools, item, files, clock)
+    images = _decode(tools, item, files, digests, clock)
     with tools.compute_slots, clock.step("compute"):
         STOP.check()  # It may have waited for the slot.
         result = tools.stage.run(images, item.rows)
@@ -194,7 +202,7 @@ def _compute_admitted(
     )
     if result.outputs:
         images.clear()  # Encoding needs their memory.
-        row = _save(row, item, result, tools.output, clock)
+        row = _save(row, item, result, tools, clock)
     else:
         row = _describe_input(row, item, images, sizes)
     return replace(row, seconds={**clock.seconds, **result.seconds})
@@ -224,7 +232,9 @@ def _read(item: WorkItem, clock: _Clock) -> tuple[dict[str, bytes], dict[str, st
     return files, digests
 
 
-def _decode(tools: _Tools, item: WorkItem, files: dict[str, bytes], clock: _Clock) -> dict[str, Image]:
+def _decode(
+    tools: _Tools, item: WorkItem, files: dict[str, bytes], digests: Mapping[str, str], clock: _Clock
+) -> dict[str, Image]:
     """Pictures by role; a file is let go as soon as it is decoded."""
     images: dict[str, Image] = {}
     for role, ref in item.inputs.items():
@@ -232,9 +242,13 @@ def _decode(tools: _Tools, item: WorkItem, files: dict[str, bytes], clock: _Cloc
         if twin != role:
             images[role] = images[twin]
             continue
+        name = ref.store.uri(ref.key)
         with clock.step("decode"):
-            decoder = tools.decoder_of(ref)
-            images[role] = decoder.decode(data, name=ref.store.uri(ref.key), limits=ref.limits)
+            if ref.own:  # In this process what imgpipe wrote.
+                kept = KEPT.take(digests[role])
+                images[role] = InProcessDecoder().decode(data, name=name, limits=ref.limits, pixels=kept)
+            else:
+                images[role] = tools.decoder.decode(data, name=name, limits=ref.limits)
     return images
 
 
@@ -270,22 +284,29 @@ def _describe_input(
     )
 
 
-def _save(row: ImageRow, item: WorkItem, result: StageResult, output: ImageStore, clock: _Clock) -> ImageRow:
-    from imgpipe.images.encode import encode
+def _save(row: ImageRow, item: WorkItem, result: StageResult, tools: _Tools, clock: _Clock) -> ImageRow:
+    from imgpipe.images.encode import encode, without_hidden_colours
 
     main = next(iter(result.outputs))
     files: dict[str, str] = {}
     for kind, value in result.outputs.items():
         with clock.step("encode"):
-            data = encode(value) if isinstance(value, Image) else value
+            if isinstance(value, Image):
+                shown = without_hidden_colours(value)
+                data, pixels = encode(shown, zero_transparent=False), shown.pixels
+            else:
+                data, pixels = value, None
         files[kind] = keys.placed_key(item.key_of(kind), rejected=result.status is Status.REJECTED)
         with clock.step("write"):
-            output.write(files[kind], data, overwrite=True)
+            tools.output.write(files[kind], data, overwrite=True)
         if kind == main:
+            digest = hashlib.sha256(data).hexdigest()
+            if pixels is not None:
+                tools.memory.keep(digest, pixels)
             row = replace(
                 row,
                 output_key=files[kind],
-                output_sha256=hashlib.sha256(data).hexdigest(),
+                output_sha256=digest,
                 size_bytes=len(data),
             )
     value = result.outputs[main]
@@ -297,12 +318,15 @@ def _save(row: ImageRow, item: WorkItem, result: StageResult, output: ImageStore
     return replace(row, details={**row.details, "files": files})
 
 
-def _error_row(base: ImageRow, asset: str, exc: Exception, clock: _Clock) -> ImageRow:
+def error_row(
+    base: ImageRow, asset: str, exc: Exception, seconds: Mapping[str, float] = MappingProxyType({})
+) -> ImageRow:
+    """The row of an image that failed."""
     return replace(
         base,
         status=Status.ERROR,
         stage_failed=asset,
         error_class=type(exc).__name__,
         error_message=str(exc) or repr(exc),
-        seconds=dict(clock.seconds),
+        seconds=dict(seconds),
     )

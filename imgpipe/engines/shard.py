@@ -13,14 +13,19 @@ from imgpipe.engines.deleted import restored
 from imgpipe.engines.due import ShardPlan
 from imgpipe.engines.files import delete_replaced
 from imgpipe.engines.journal import Journal
+from imgpipe.engines.kept import KEPT
 from imgpipe.engines.local import run_items
+from imgpipe.engines.parcels import Bench, Order
 from imgpipe.engines.placing import place_by_verdict
+from imgpipe.engines.ray_pool import RayPool
 from imgpipe.engines.rejections import count_causes
 from imgpipe.engines.retry import DUE, Retry
 from imgpipe.engines.review import with_decisions
 from imgpipe.engines.reviewing import reviews_of, unsettled
+from imgpipe.engines.rounds import run_in_rounds
 from imgpipe.engines.stop import STOP
-from imgpipe.errors import ObjectChanged, ObjectMissing
+from imgpipe.engines.work import WorkItem
+from imgpipe.errors import ConfigError, ObjectChanged, ObjectMissing
 from imgpipe.pictures.reader import PictureReader
 from imgpipe.records import ImageRow, count_statuses
 from imgpipe.review.book import read_decisions
@@ -28,20 +33,24 @@ from imgpipe.review.build import require_reviewer, reviewer_identity
 from imgpipe.stages.catalogue import QUALITY, RAW
 from imgpipe.stages.chain import Step, steps
 from imgpipe.stages.protocol import Stage
-from imgpipe.stages.replaceable import ReplaceableStage
-from imgpipe.stages.score import ScoreStage
-from imgpipe.storage.lease import hold, require
+from imgpipe.storage.lease import hold, honours_conditional_writes, require
 from imgpipe.storage.manifests import read_manifest
 from imgpipe.storage.opening import Stores
 from imgpipe.storage.store import ImageStore
-from imgpipe.storage.tables import read_intact_rows, read_table, rows_digest, write_table
+from imgpipe.storage.tables import (
+    MANIFEST_DIGEST,
+    OUTDATED,
+    read_intact_rows,
+    read_table,
+    rows_digest,
+    write_table,
+)
 
 #: Called with (asset, shard, row, computed) for every finished row; ``computed`` is False where an earlier
 #: result was kept.
 RowListener = Callable[[str, str, ImageRow, bool], None]
-
-#: In place of a manifest's digest: the table holds rows that were left outdated.
-OUTDATED = "outdated"
+#: Addresses of stores that were found to refuse a second write of a name.
+_with_leases: set[str] = set()
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,24 +135,18 @@ def _run_held(
 
     def hear(row: ImageRow) -> None:
         on_row(step.asset, shard, row, True)
-        journal.add(row)
+        # Rows of a cluster come by the chunk, to one thread.
+        journal.add(row, at_once=settings.engine == "local")
 
     for row in finished.values():
         on_row(step.asset, shard, row, False)
-    if isinstance(stage, ScoreStage):
-        stage = stage.for_shard(dataset, shard)
+    order = Order(settings, step.asset, shard, stage.fingerprint, replaceable=bool(decisions.digest))
     with journal.kept():
-        computed = run_items(
-            ReplaceableStage(stage, step.action) if decisions.digest else stage,
-            step.asset,
-            items,
-            stores.output,
-            workers=settings.workers,
-            isolation=settings.isolation,
-            on_row=hear,
-        )
+        computed = _compute(order, Bench(step, stage, stores), items, hear)
         by_id = finished | {row.image_id: row for row in computed}
         judged = step.asset == QUALITY
+        if judged:
+            KEPT.shrink(0)  # Nothing reads what is left.
         reader = PictureReader.of(settings, stores)
         reviews = reviews_of(settings, reader, by_id, upstream, decisions) if judged else {}
     require(stores.output, dataset, shard)  # Before files are moved and the table is written.
@@ -162,7 +165,7 @@ def _run_held(
         shard,
         rows,
         meta={
-            "manifest_digest": OUTDATED if shard_plan.left_outdated else manifest.digest,
+            MANIFEST_DIGEST: OUTDATED if shard_plan.left_outdated else manifest.digest,
             "fingerprint": stage.fingerprint,
             "upstream_digest": upstream_digest,
             "review_digest": decisions.digest,
@@ -178,6 +181,37 @@ def _run_held(
     delete_replaced(stores.output, previous, rows)
     seconds = time.perf_counter() - start
     return ShardResult(step.asset, dataset, shard, rows, len(items), shard_plan.kept, seconds)
+
+
+def _compute(
+    order: Order, bench: Bench, items: Sequence[WorkItem], on_row: Callable[[ImageRow], None]
+) -> list[ImageRow]:
+    """A row for each item, by the configured engine."""
+    settings = order.settings
+    if settings.engine == "ray" and items:
+        _require_leases(bench.stores.output)
+        return run_in_rounds(RayPool(order, bench), order.asset, items, settings.ray.chunk, on_row)
+    return run_items(
+        order.equip(bench.stage),
+        order.asset,
+        items,
+        bench.stores.output,
+        workers=settings.workers,
+        isolation=settings.isolation,
+        on_row=on_row,
+    )
+
+
+def _require_leases(store: ImageStore) -> None:
+    """Raise :class:`ConfigError` where several machines could take themselves for a shard's only one."""
+    if store.url not in _with_leases and not honours_conditional_writes(store):
+        raise ConfigError(
+            f"{store.url}: the server ignores If-None-Match, so two runs could work on one shard at the same "
+            "time; "
+            "engine ray needs a server that knows it (imgpipe doctor tells), or use engine local, one run at "
+            "a time"
+        )
+    _with_leases.add(store.url)
 
 
 def combine_digests(digests: list[str]) -> str:

@@ -26,8 +26,12 @@ class ObjectRef:
     own: bool = False
 
 
-def _nothing() -> None:
+def nothing() -> None:
     """What an item does at its begin."""
+
+
+def tell_nobody(row: ImageRow) -> None:
+    """What an item does at its end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +39,8 @@ class WorkItem:
     """One image to compute: ``base`` is the row to be filled in, ``key_of`` names its files by kind.
 
     ``stage_hash_of``: the row's ``stage_hash``, of the digests by role and the main picture's format.
-    ``begin`` is called before anything is done with it.
+    ``begin`` is called before anything is done with it, ``end`` with its row, by the thread that made it and
+    before that takes up another item.
     ``unchanged``: the finished row, where the bytes that are read have its ``input_sha256``.
     """
 
@@ -44,7 +49,8 @@ class WorkItem:
     rows: Mapping[str, ImageRow]
     key_of: Callable[[str], str]
     stage_hash_of: Callable[[Mapping[str, str], str], str]
-    begin: Callable[[], None] = _nothing
+    begin: Callable[[], None] = nothing
+    end: Callable[[ImageRow], None] = tell_nobody
     unchanged: ImageRow | None = None
 
     def twin(self, role: str) -> str:

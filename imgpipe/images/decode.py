@@ -44,7 +44,7 @@ _BACKEND_ERRORS = (
 _Array = npt.NDArray[Any]
 
 
-def decode(data: bytes, *, name: str, limits: LimitSettings) -> Image:
+def decode(data: bytes, *, name: str, limits: LimitSettings, pixels: Pixels | None = None) -> Image:
     """The (first) picture of an encoded image, upright.
 
     Pixels: (height, width, 1..4) C-contiguous RGB order, straight alpha. Grey, LA, RGB and RGBA stay what
@@ -53,6 +53,7 @@ def decode(data: bytes, *, name: str, limits: LimitSettings) -> Image:
     rounded). ICC, EXIF and XMP are carried; the orientation is applied and reset to 1 in EXIF and XMP.
     Of animations and multi-page files: the first picture, with a note, or refused by ``limits.animated``;
     further pictures that cameras append to a JPEG (previews, gain maps) are only noted.
+    ``pixels``: those that the file, a PNG, was written from: they are not unpacked again.
 
     Raises :class:`UnsupportedFormat`, :class:`LimitExceeded` and :class:`DecodeError`, whose messages start
     with ``name``; nothing else, whatever the bytes.
@@ -66,7 +67,7 @@ def decode(data: bytes, *, name: str, limits: LimitSettings) -> Image:
             f"{name}: expected a JPEG of 8 bits, got {header.bit_depth}; convert it to 16-bit PNG"
         )
     try:
-        return _decode(data, header, meta, limits, name)
+        return _decode(data, header, meta, limits, name, pixels)
     except MemoryError as exc:
         raise _too_large(header, name) from exc
     except PIL.Image.DecompressionBombError as exc:
@@ -78,10 +79,12 @@ def decode(data: bytes, *, name: str, limits: LimitSettings) -> Image:
         raise damaged(name, f"the {header.format} cannot be decoded ({exc})") from exc
 
 
-def _decode(data: bytes, header: Header, meta: Metadata, limits: LimitSettings, name: str) -> Image:
+def _decode(
+    data: bytes, header: Header, meta: Metadata, limits: LimitSettings, name: str, known: Pixels | None
+) -> Image:
     match header.format:
         case "PNG":
-            pixels = _decode_png(data, header, name)
+            pixels = _decode_png(data, header, name) if known is None else known
         case "TIFF":
             pixels, meta = _decode_tiff(data, header, meta, name)
         case "BMP" | "GIF":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from imgpipe.images import icc_tables
 from imgpipe.images.container import Header
-from imgpipe.images.image import Image
+from imgpipe.images.image import Image, Pixels
 from imgpipe.images.isolation import IsolatedDecoder, kept_decoder
 from imgpipe.settings import IsolationSettings, LimitSettings
 
@@ -13,10 +13,10 @@ class InProcessDecoder:
     """Decodes in the calling thread: faster, for trusted sources and imgpipe's own files. Methods as
     :class:`~imgpipe.images.isolation.IsolatedDecoder`'s."""
 
-    def decode(self, data: bytes, *, name: str, limits: LimitSettings) -> Image:
+    def decode(self, data: bytes, *, name: str, limits: LimitSettings, pixels: Pixels | None = None) -> Image:
         from imgpipe.images.decode import decode
 
-        return decode(data, name=name, limits=limits)
+        return decode(data, name=name, limits=limits, pixels=pixels)
 
     def header(self, data: bytes, *, name: str) -> Header:
         from imgpipe.images.header import describe

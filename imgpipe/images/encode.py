@@ -25,7 +25,7 @@ from imgpipe.images.metadata import (
 )
 from imgpipe.images.srgb import srgb_profile
 
-__all__ = ["EXTENSIONS", "MAX_SIDES", "Effort", "encode", "encode_fitting"]
+__all__ = ["EXTENSIONS", "MAX_SIDES", "Effort", "encode", "encode_fitting", "without_hidden_colours"]
 
 #: Formats that can be written, and the usual ending of their files.
 EXTENSIONS = {"PNG": "png", "WEBP": "webp", "JPEG": "jpg", "TIFF": "tif", "JXL": "jxl"}
@@ -72,8 +72,8 @@ def encode(
             f"expected a format of {', '.join(EXTENSIONS)} and an effort of {', '.join(_ZLIB_LEVELS)}, "
             f"got {format!r} and {effort!r}"
         )
-    if zero_transparent and image.has_alpha:
-        image = replace(image, pixels=_zeroed(image.pixels))
+    if zero_transparent:
+        image = without_hidden_colours(image)
     image = _described(image, format)
     try:
         return _encoded(image, format, effort, quality)
@@ -86,6 +86,11 @@ def encode(
             f"{format}: the encoder refused {image.width}x{image.height} px of {image.channels} channels "
             f"({exc}); write PNG"
         ) from exc
+
+
+def without_hidden_colours(image: Image) -> Image:
+    """The picture with colour 0 under alpha 0, as it is written."""
+    return replace(image, pixels=_zeroed(image.pixels)) if image.has_alpha else image
 
 
 def _described(image: Image, fmt: str) -> Image:

@@ -65,6 +65,18 @@ def why_no_gpu() -> str:
     return ""
 
 
+def gpu_is_there() -> bool:
+    """Whether this process is given a GPU, whether or not any library can use it: the driver shows one, or
+    does not start although the device files are here. Hidden ones (``CUDA_VISIBLE_DEVICES``) are not
+    given."""
+    if os.environ.get("CUDA_VISIBLE_DEVICES", "0").strip() in ("", "-1", "NoDevFiles"):
+        return False
+    driver = _driver()
+    if driver is None:
+        return any(_DEVICES.glob("nvidia[0-9]*"))
+    return bool(driver.cuInit(0) != _NO_DEVICE)
+
+
 def total_memory_bytes() -> int:
     """Of the GPU that comes first; call it where :func:`why_no_gpu` says nothing."""
     driver, device, size = _driver(), ctypes.c_int(), ctypes.c_size_t()

@@ -70,6 +70,11 @@ def pull(
     if not address.lower().startswith(("https://", "http://")):
         raise ConfigError(f"url: expected an http or https address, got {address!r}")
     final = model_dir / weights.filename
+    if not weights.size_bytes and not final.is_file():
+        raise WeightsMissing(
+            f"{weights.name}: its size is stated nowhere, so that a download could not be bounded; fetch "
+            f"{weights.url} elsewhere and put it at {final}: its sha256 is checked before it is used"
+        )
     part = model_dir / f"{weights.filename}.part"
     try:
         model_dir.mkdir(parents=True, exist_ok=True)
@@ -96,13 +101,14 @@ def verify(model_dir: Path) -> list[WeightsState]:
 
 def _state_of(weights: Weights, path: Path) -> WeightsState:
     if not path.is_file():
-        detail = f"run `imgpipe models pull {weights.name}`, or put {weights.url} there"
+        pull = f"run `imgpipe models pull {weights.name}`, or " if weights.size_bytes else ""
+        detail = f"{pull}put {weights.url} there"
         return WeightsState(weights.name, path, "missing", detail)
     try:
         check_digest(weights, path, path.stat().st_size, sha256_of(path))
     except ModelError as exc:
         return WeightsState(weights.name, path, "corrupt", str(exc))
-    return WeightsState(weights.name, path, "ok", f"{weights.size_bytes:,} bytes, sha256 {weights.sha256}")
+    return WeightsState(weights.name, path, "ok", f"{path.stat().st_size:,} bytes, sha256 {weights.sha256}")
 
 
 @contextmanager

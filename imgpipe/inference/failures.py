@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from imgpipe.errors import InferenceError, ModelError, OutOfMemory
+from imgpipe.errors import DeviceFault, InferenceError, OutOfMemory
 
 #: Parts of messages, in small letters, with which runtimes say that memory ran out: C++, torch's allocators,
 #: cuDNN's and cuBLAS's status, cuDNN without room for any of its ways, onnxruntime's arena.
@@ -71,8 +71,8 @@ def _says(error: BaseException, signs: tuple[str, ...]) -> bool:
 def translated(
     what: str, device: str, errors: tuple[type[Exception], ...] = (RuntimeError, MemoryError)
 ) -> Iterator[None]:
-    """``errors`` become :class:`OutOfMemory`, :class:`ModelError` (a fault of the device, which stops the
-    run) or :class:`InferenceError`. ``what``: the input, in words."""
+    """``errors`` become :class:`OutOfMemory`, :class:`DeviceFault` (which stops the run) or
+    :class:`InferenceError`. ``what``: the input, in words."""
     try:
         yield
     except errors as exc:
@@ -80,7 +80,7 @@ def translated(
             reason = exc.with_traceback(None)  # its frames hold the tensors that did not fit
             raise OutOfMemory(f"{what} does not fit into the memory of {device}") from reason
         if is_device_fault(exc):
-            raise ModelError(
+            raise DeviceFault(
                 f"{device} failed on {what}: {first_line(exc)}; start again, which goes on where this run "
                 "stopped; where it comes back, look at `nvidia-smi -q` and `imgpipe doctor`"
             ) from exc.with_traceback(None)

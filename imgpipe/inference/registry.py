@@ -12,7 +12,7 @@ from importlib import resources
 from types import MappingProxyType
 from typing import Any, Literal
 
-Task = Literal["matting", "upscaling"]
+Task = Literal["matting", "upscaling", "refining"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,8 @@ class Weights:
     ``contract``: of a matting network, a name of ``imgpipe.settings.contracts``. ``sha256``, ``md5``: hex.
 
     ``md5`` is set where it is all that rembg's source has: size and sha256 are then those of public copies of
-    the file, and a download must have both digests.
+    the file, and a download must have both digests. ``size_bytes`` is 0 where no source states it; such a
+    file is known by its sha256 alone, and fetched by hand.
     """
 
     name: str

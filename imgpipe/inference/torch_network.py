@@ -37,6 +37,9 @@ _GPU_EDGES_PX = (512, 1024, 2048, 4096)
 #: (first source row, (n, 3, rows, width)), so that nobody ever holds all of it.
 Form = Callable[[nn.Module, torch.dtype, str], nn.Module]
 
+#: What is done on a device with a network's output: (input (n, 3, h, w), :meth:`TorchNetwork.unchecked`).
+Finish = Callable[[Tensor, Iterator[tuple[int, Tensor]]], object]
+
 
 def cast_whole(module: nn.Module, dtype: torch.dtype, device_type: str) -> nn.Module:
     """The form that fits every network: input and all inner work in ``dtype``, the result in float32."""
@@ -79,11 +82,10 @@ class TorchNetwork:
         finite either; torch's own errors pass through (see :func:`imgpipe.inference.failures.translated`).
         """
         pixels = torch.from_numpy(np.ascontiguousarray(windows)).to(self.device).permute(0, 3, 1, 2)
-        for module in (self._active,) if self.precision == "fp32" else (self._active, self._full):
-            if module is not self._active:
+        for full in (False,) if self.precision == "fp32" else (False, True):
+            if full:
                 self._fp32_retries += len(windows)
-            # The full module stays on the host until it is first needed: it is needed hardly ever.
-            for start, rows in _strips(module.to(self.device), pixels):
+            for start, rows in self.unchecked(pixels, full=full):
                 if not _is_finite(rows):
                     del rows  # the memory is needed for the same again
                     break
@@ -94,6 +96,14 @@ class TorchNetwork:
             "the network gave NaN or infinity in fp32 too: its weights are damaged or it needs "
             "another input range; try another upscale.model"
         )
+
+    def unchecked(self, pixels: Tensor, *, full: bool = False) -> Iterator[tuple[int, Tensor]]:
+        """(first source row, (n, 3, rows * scale, w * scale) float32) of (n, 3, h, w) on the device.
+
+        Nothing is waited for. ``full``: in fp32. What is not finite is given as it is.
+        """
+        # The full module stays on the host until it is first needed: it is needed hardly ever.
+        return _strips((self._full if full else self._active).to(self.device), pixels)
 
     def __call__(self, window: npt.NDArray[np.float32]) -> Tensor:
         """One window (h, w, 3) as a whole: (h * scale, w * scale, 3); see :meth:`strips`."""
@@ -110,14 +120,14 @@ class TorchNetwork:
         count, self._fp32_retries = self._fp32_retries, 0
         return count
 
-    def memory_model(self, finish: Callable[[Tensor], object] | None = None) -> MemoryModel:
+    def memory_model(self, finish: Finish | None = None) -> MemoryModel:
         """What a window takes, from the tensors that are alive at once.
 
-        On a GPU, where it is planned for what is free, that is in fp32, as which any window may be computed
-        again, and with what ``finish`` makes of strips of (n, rows, width, 3).
+        With ``finish``, as on a GPU, where it is planned for what is free, that is in fp32, as which any
+        window may be computed again.
         """
         try:
-            if self.device.type == "cpu":
+            if finish is None:
                 return MemoryModel.of_peaks(partial(peak_tensor_bytes, self._active), SCRATCH_FACTOR)
             peak = partial(peak_tensor_bytes, self._full, finish=finish)
             return MemoryModel.of_peaks(peak, SCRATCH_FACTOR, _GPU_EDGES_PX)
@@ -139,21 +149,21 @@ def _compute_exactly() -> None:
     torch.backends.cudnn.benchmark = False
 
 
-def peak_tensor_bytes(
-    module: nn.Module, width: int, height: int, finish: Callable[[Tensor], object] | None = None
-) -> int:
+def peak_tensor_bytes(module: nn.Module, width: int, height: int, finish: Finish | None = None) -> int:
     """Most bytes of tensors alive at once while ``module`` runs on a (1, 3, height, width) input.
 
-    ``finish``: what is made of each strip, which is (1, rows, width, 3) to it.
+    ``finish``: what is made of its strips.
 
     Runs on the meta device: nothing is computed, so any size costs milliseconds.
     """
     shadow = copy.deepcopy(module).to("meta")
     with torch.inference_mode(), _LiveBytes() as live:
         pixels = torch.empty((1, 3, height, width), device="meta").to(memory_format=torch.channels_last)
-        for _, rows in islice(_strips(shadow, pixels), 2):  # the second one has rows around it, as all others
-            if finish is not None:
-                finish(rows.permute(0, 2, 3, 1).contiguous())
+        if finish is not None:
+            finish(pixels, _strips(shadow, pixels))
+        else:
+            for _ in islice(_strips(shadow, pixels), 2):  # the second one has rows around it, as all others
+                pass
     return int(live.peak)
 
 

@@ -25,10 +25,15 @@ WEIGHTS_SUFFIXES = (".onnx", ".safetensors", ".pth", ".pt", ".ckpt", ".pb", ".bi
 CLASSICAL_NAMES: Mapping[Task, tuple[str, ...]] = {
     "matting": ("classical",),
     "upscaling": ("lanczos", "bicubic"),
+    "refining": (),
 }
 
-#: The section of the configuration that a task's settings live in.
-SETTINGS_SECTION: Mapping[Task, str] = {"matting": "rembg", "upscaling": "upscale"}
+#: Of each task: the setting that names its model, and the one that does without weights.
+_SETTINGS: Mapping[Task, tuple[str, str]] = {
+    "matting": ("rembg.model", "rembg.fallback=classical"),
+    "upscaling": ("upscale.model", "upscale.fallback=classical"),
+    "refining": ("rembg.vitmatte_model", "rembg.alpha_matting=auto"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +80,7 @@ def locate(name_or_path: str, task: Task, model_dir: Path) -> LocatedWeights:
     looks_like_path = os.sep in name_or_path or name_or_path.lower().endswith(WEIGHTS_SUFFIXES)
     if looks_like_path or path.is_file():
         return _locate_file(path, task)
-    key = f"{SETTINGS_SECTION[task]}.model"
+    key, _ = _SETTINGS[task]
     raise ConfigError(
         f"{key}: {name_or_path!r} is no model for {task}; "
         f"{_suggest(name_or_path, names_for(task) + CLASSICAL_NAMES[task])}, "
@@ -109,7 +114,7 @@ def check_licence(weights: Weights, allowed: Collection[str]) -> None:
 
 def check_digest(weights: Weights, path: Path, size_bytes: int, sha256: str) -> None:
     """Raise :class:`WeightsCorrupt` unless size and digest are the registered ones."""
-    if size_bytes == weights.size_bytes and sha256 == weights.sha256:
+    if weights.size_bytes in (size_bytes, 0) and sha256 == weights.sha256:
         return
     raise WeightsCorrupt(
         f"{path}: not the registered {weights.name}: expected {weights.size_bytes:,} bytes, sha256 "
@@ -121,12 +126,12 @@ def check_digest(weights: Weights, path: Path, size_bytes: int, sha256: str) -> 
 def _locate_registered(weights: Weights, model_dir: Path) -> LocatedWeights:
     path = model_dir / weights.filename
     if not path.is_file():
-        section = SETTINGS_SECTION[weights.task]
+        pull = f"run `imgpipe models pull {weights.name}`, or " if weights.size_bytes else ""
+        size = f" ({weights.size_bytes:,} bytes)" if weights.size_bytes else ""
         raise WeightsMissing(
-            f"{weights.name}: the weights file {path} is missing; run `imgpipe models pull {weights.name}`, "
-            f"or fetch {weights.url} ({weights.size_bytes:,} bytes) elsewhere and put it there as "
-            f"{weights.filename} (IMGPIPE_MODEL_DIR names another folder), or go on without it: "
-            f"--set {section}.fallback=classical"
+            f"{weights.name}: the weights file {path} is missing; {pull}fetch {weights.url}{size} elsewhere "
+            f"and put it there as {weights.filename} (IMGPIPE_MODEL_DIR names another folder), or go on "
+            f"without it: --set {_SETTINGS[weights.task][1]}"
         )
     digest = remembered_sha256(path)
     check_digest(weights, path, path.stat().st_size, digest)
@@ -137,7 +142,7 @@ def _locate_file(path: Path, task: Task) -> LocatedWeights:
     if not path.is_file():
         what = "a folder" if path.is_dir() else "nothing"
         raise WeightsMissing(
-            f"{SETTINGS_SECTION[task]}.model: expected a weights file at {path}, found {what} there; "
+            f"{_SETTINGS[task][0]}: expected a weights file at {path}, found {what} there; "
             f"give an existing file or a name: {', '.join(names_for(task))}"
         )
     digest, weights = remembered_sha256(path), registered_as(str(path))
@@ -149,7 +154,7 @@ def _locate_file(path: Path, task: Task) -> LocatedWeights:
 def _check_task(weights: Weights, given: str, task: Task) -> None:
     if weights.task != task:
         raise ConfigError(
-            f"{SETTINGS_SECTION[task]}.model: expected a model for {task}, {given} is {weights.name} for "
+            f"{_SETTINGS[task][0]}: expected a model for {task}, {given} is {weights.name} for "
             f"{weights.task}; valid names: {', '.join(names_for(task) + CLASSICAL_NAMES[task])}"
         )
 

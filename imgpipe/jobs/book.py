@@ -23,6 +23,7 @@ from imgpipe.engines.journal import Journal
 from imgpipe.engines.shard import RowListener, ignore_row, run_shard
 from imgpipe.errors import (
     ConfigError,
+    DeviceFault,
     InferenceError,
     LeaseHeld,
     ModelError,
@@ -187,6 +188,8 @@ class JobBook:
                 )
             try:
                 run_shard(step, stage, settings, self.stores, job.shard, on_row=on_row)
+            except DeviceFault:
+                raise  # no word on the picture: the job stays without a result
             except (ModelError, ConfigError) as exc:
                 refused = _Refused(f"{type(exc).__name__}: {exc}")
                 run_shard(step, refused, settings, self.stores, job.shard, on_row=on_row)

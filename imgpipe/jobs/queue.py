@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from imgpipe.engines.stop import GRACE_SECONDS, STOP, Stopped
-from imgpipe.errors import LeaseHeld, StorageError
+from imgpipe.errors import DeviceFault, LeaseHeld, StorageError
 from imgpipe.host import usable_cores
 from imgpipe.jobs.book import JobBook
 from imgpipe.jobs.job import Job
@@ -34,6 +34,9 @@ class JobQueue:
         self._lock = threading.Lock()
         self._peers = Peers(book)
         self._stopped = threading.Event()
+        #: Why the process must end, and what is called then, in a job's thread.
+        self.fault: DeviceFault | None = None
+        self.on_fault: Callable[[], None] = lambda: None
         count = book.base.jobs.at_once or usable_cores() + 2
         self._threads = [
             threading.Thread(target=self._work, name=f"job-{number}", daemon=True) for number in range(count)
@@ -98,7 +101,7 @@ class JobQueue:
                 log.warning("jobs of other servers could not be looked for: %s", exc)
 
     def _work(self) -> None:
-        while (item := self._waiting.get()) is not None:
+        while (item := self._waiting.get()) is not None and self.fault is None:
             job, again = item
             try:
                 STOP.check()
@@ -107,6 +110,10 @@ class JobQueue:
                 return
             except LeaseHeld as exc:
                 log.info("%s: left to another process: %s", job.id, exc)
+            except DeviceFault as exc:
+                log.error("%s: not finished, as the device fails; another process takes it up", job.id)
+                self.fault = exc
+                self.on_fault()
             except Exception:
                 # The store, or a defect: the job keeps its place in the store, this thread its work.
                 log.exception("%s: not finished; the next start tries it again", job.id)

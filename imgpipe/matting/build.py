@@ -20,6 +20,7 @@ from imgpipe.settings.contracts import CONTRACTS, Contract, named_contract, remb
 
 if TYPE_CHECKING:
     from imgpipe.matting.onnx_model import OnnxMatter, Step
+    from imgpipe.matting.vitmatte import VitMatte
 
 #: Increment when the same settings and model make other mattes.
 CODE_VERSION = 4
@@ -43,16 +44,17 @@ def build_matter(settings: RembgSettings, *, model_dir: Path, device: str = "aut
     :class:`WeightsRefused`, :class:`ModelMismatch`, :class:`ModelError` (CUDA asked for and not active),
     :class:`ConfigError` (an unknown name).
     """
+    refiner = _refiner(settings, model_dir, device)
     if settings.model == CLASSICAL:
-        return _classical(settings, "")
+        return _classical(settings, "", refiner)
     try:
         located = locate(settings.model, "matting", model_dir)
     except WeightsMissing as exc:
         if settings.fallback != CLASSICAL:
             raise
         what = str(exc).partition(";")[0]  # What is wrong; what to do is for the error alone.
-        return _classical(settings, f"{settings.model} was asked for and is not used: {what}")
-    return _network(settings, located, model_dir, device)
+        return _classical(settings, f"{settings.model} was asked for and is not used: {what}", refiner)
+    return _network(settings, located, model_dir, device, refiner)
 
 
 def fingerprint(settings: RembgSettings, model_dir: Path) -> str:
@@ -60,26 +62,29 @@ def fingerprint(settings: RembgSettings, model_dir: Path) -> str:
 
     Raises what :func:`build_matter` raises where the weights cannot be had.
     """
+    refiner = ""
+    if settings.alpha_matting == "vitmatte":
+        refiner = locate(settings.vitmatte_model, "refining", model_dir).sha256
     if settings.model == CLASSICAL:
-        return fingerprint_of(settings, CLASSICAL, "")
+        return fingerprint_of(settings, CLASSICAL, "", refiner)
     try:
         located = locate(settings.model, "matting", model_dir)
     except WeightsMissing:
         if settings.fallback != CLASSICAL:
             raise
-        return fingerprint_of(settings, CLASSICAL, "")
+        return fingerprint_of(settings, CLASSICAL, "", refiner)
     backend = f"onnx:{contract_of(settings, located).model_dump_json()}"
     if settings.second is not None:
         second = locate(settings.second.model, "matting", model_dir)
         contract = contract_of(settings.second, second, "rembg.second_contract")
         backend += f" beside {second.sha256}:{contract.model_dump_json()}"
-    return fingerprint_of(settings, backend, located.sha256)
+    return fingerprint_of(settings, backend, located.sha256, refiner)
 
 
-def fingerprint_of(settings: RembgSettings, backend: str, sha256: str) -> str:
-    """sha256 (hex) over what changes the mattes: settings, backend, weights, code."""
-    elsewhere = {"model", "fallback", "contract", "second_model", "second_contract"}
-    chosen = settings.model_dump(mode="json", exclude=elsewhere)
+def fingerprint_of(settings: RembgSettings, backend: str, sha256: str, refiner_sha256: str = "") -> str:
+    """sha256 (hex) over what changes the mattes: settings, backend, weights, the refiner's weights, code."""
+    others = {"model", "fallback", "contract", "second_model", "second_contract", "vitmatte_model"}
+    chosen = settings.model_dump(mode="json", exclude=others)
     classical, fills = backend == CLASSICAL, backend != CLASSICAL and settings.fill == "solid"
     unused = {"preprocess", "subject_minimum", "flips"} if classical else {"confidence_minimum"}
     if not fills:
@@ -93,43 +98,58 @@ def fingerprint_of(settings: RembgSettings, backend: str, sha256: str) -> str:
         unused |= set() if fills else {"foreground_threshold", "background_threshold"}
     for name in unused:
         del chosen[name]
+    if refiner_sha256:
+        chosen["refiner"] = refiner_sha256
     text = json.dumps([CODE_VERSION, backend, sha256, chosen], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _classical(settings: RembgSettings, fallback_reason: str) -> Matter:
+def _refiner(settings: RembgSettings, model_dir: Path, device: str) -> VitMatte | None:
+    if settings.alpha_matting != "vitmatte":
+        return None
+    from imgpipe.matting.vitmatte import VitMatte
+
+    located = locate(settings.vitmatte_model, "refining", model_dir)
+    facts = {"name": located.name, "sha256": located.sha256, "licence": located.licence}
+    return VitMatte(located.path, device, facts)
+
+
+def _classical(settings: RembgSettings, fallback_reason: str, refiner: VitMatte | None) -> Matter:
     from imgpipe.matting.classical import ClassicalMatter
 
     model = ModelUse(CLASSICAL, "opencv", precision="fp32", device="cpu", fallback_reason=fallback_reason)
-    return ClassicalMatter(settings, model)
+    return ClassicalMatter(settings, model, refiner)
 
 
-def _network(settings: RembgSettings, located: LocatedWeights, model_dir: Path, device: str) -> Matter:
+def _network(
+    settings: RembgSettings, located: LocatedWeights, model_dir: Path, device: str, refiner: VitMatte | None
+) -> Matter:
     from imgpipe.matting.fill import fill_solid
     from imgpipe.matting.second_opinion import SecondOpinion
 
     steps: dict[str, Step] = {}
     if settings.second is not None:
         key, other = "rembg.second_contract", locate(settings.second.model, "matting", model_dir)
-        second = _matter(settings.second, other, device, contract_of(settings.second, other, key))
+        second = _matter(settings.second, other, contract_of(settings.second, other, key), device)
         steps["second_network"] = SecondOpinion(second, located.name, settings.agreement_minimum)
     if settings.fill == "solid":
         steps["fill"] = partial(fill_solid, settings=settings)
-    return _matter(settings, located, device, contract_of(settings, located), steps)
+    return _matter(settings, located, contract_of(settings, located), device, refiner, steps)
 
 
 def _matter(
     settings: RembgSettings,
     located: LocatedWeights,
-    device: str,
     contract: Contract,
+    device: str,
+    refiner: VitMatte | None = None,
     steps: Mapping[str, Step] = MappingProxyType({}),
 ) -> OnnxMatter:
     from imgpipe.matting.onnx_model import OnnxMatter, OnnxNetwork
 
     network = OnnxNetwork(located.path, contract, device=device)
     model = ModelUse(located.name, network.runtime, located.sha256, "fp32", network.device)
-    return OnnxMatter(network, settings, model, licence=located.licence, steps=steps)
+    return OnnxMatter(network, settings, model, licence=located.licence, refiner=refiner, steps=steps)
 
 
 def contract_of(settings: RembgSettings, located: LocatedWeights, key: str = "rembg.contract") -> Contract:

@@ -9,6 +9,7 @@ the subject differs from it, and refuses pictures whose border is not background
 from __future__ import annotations
 
 import time
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -24,6 +25,9 @@ from imgpipe.matting.source_alpha import visible_of
 from imgpipe.matting.trimap import Mask
 from imgpipe.records import ModelUse
 from imgpipe.settings import RembgSettings
+
+if TYPE_CHECKING:
+    from imgpipe.matting.vitmatte import VitMatte
 
 #: GrabCut works on a picture whose longer side is at most this, px.
 WORKING_SIDE_PX = 512
@@ -51,15 +55,18 @@ _SEED = 20040801  # GrabCut starts its colour models by k-means, which draws ran
 class ClassicalMatter:
     """The backend without weights; deterministic, safe to call from several threads."""
 
-    def __init__(self, settings: RembgSettings, model: ModelUse) -> None:
+    def __init__(self, settings: RembgSettings, model: ModelUse, refiner: VitMatte | None = None) -> None:
         self.model = model
+        self._refiner = refiner
         self._settings = settings
 
     def matte(self, image: Image) -> Matte:
         """Cut out what differs from the border of ``image``."""
         started = time.perf_counter()
         coarse = find_subject(image, self._settings.confidence_minimum)
-        return finish(image, coarse, self._settings, {"segment": time.perf_counter() - started})
+        return finish(
+            image, coarse, self._settings, {"segment": time.perf_counter() - started}, self._refiner
+        )
 
 
 def find_subject(image: Image, confidence_minimum: float = 0.0) -> CoarseMatte:

@@ -88,10 +88,10 @@ def filled(colour: Pixels, alpha: Alpha, low: float, high: float) -> tuple[Alpha
     ``colour``: sRGB (height, width, 3), uint8 or uint16. Up to ``low`` alpha is certainly background, above
     ``high`` certainly subject.
     """
-    count, found, stats, _ = cv2.connectedComponentsWithStats(
+    count, found, boxes, _ = cv2.connectedComponentsWithStats(
         np.asarray(alpha <= high).astype(np.uint8), connectivity=4
     )
-    labels = np.asarray(found, np.int32)
+    labels, stats = np.asarray(found, np.int32), np.asarray(boxes, np.int32)
     reaching = np.zeros(count, bool)
     for side in (labels[0], labels[-1], labels[:, 0], labels[:, -1]):
         reaching[side] = True
@@ -126,8 +126,13 @@ def _left(
     """Which holes are left as background, and which as translucent."""
     codes = _codes(colour)
     seen_outside, seen_inside = _seen(codes[outside]), _seen(codes[labels == 0])
+    is_outside = _near(seen_outside)
+    if (
+        is_outside[codes[outside]].mean() < _BACKGROUND
+    ):  # Of noise no colour is typical: all may be background.
+        return np.ones(holes.size, bool), np.zeros(holes.size, bool)
     core = _cores(alpha, labels, holes, high)
-    background = _share(core, labels, codes, _near(seen_outside), holes) >= _BACKGROUND
+    background = _share(core, labels, codes, is_outside, holes) >= _BACKGROUND
     strange = ~background & (_share(core, labels, codes, _near(seen_inside), holes) < _SUBJECT)
     if strange.any() and not _plain(colour, outside):
         means = ndimage.mean(alpha, np.where(core, labels, 0), holes)

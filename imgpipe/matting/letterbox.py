@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import cv2
@@ -14,6 +14,8 @@ Float = npt.NDArray[np.float32]
 #: Above this reduction bilinear interpolation skips source pixels and area averaging is taken.
 _BILINEAR_REACH = 2.0
 
+#: The longer side of an input that follows from its picture: its cost does not grow without end.
+LONGEST_PX = 4096
 
 Size = tuple[int, int]
 
@@ -23,7 +25,7 @@ class Placement:
     """Where a (height, width) picture lies inside a network's input, all in px.
 
     ``frame``: the input's (height, width); ``top``, ``left``: first row and column of the resized picture;
-    ``inner_height``, ``inner_width``: its size there.
+    ``inner_height``, ``inner_width``: its size there. ``note``: what the row should say of it, if anything.
     """
 
     height: int
@@ -33,6 +35,7 @@ class Placement:
     left: int
     inner_height: int
     inner_width: int
+    note: str = ""
 
     @classmethod
     def letterbox(cls, height: int, width: int, frame: Size) -> Self:
@@ -53,12 +56,17 @@ class Placement:
     @classmethod
     def multiples(cls, height: int, width: int, shorter: int, multiple: int) -> Self:
         """The shorter side at ``shorter`` px, unless it is smaller and the longer one is not, both cut down
-        to a multiple (at least one), as MODNet's ``get_scale_factor`` does."""
+        to a multiple (at least one), as MODNet's ``get_scale_factor`` does; both sides are smaller, with a
+        note, where the longer one would be above :data:`LONGEST_PX`."""
         sides = np.array([height, width])
         if sides.max() < shorter or sides.min() > shorter:
             sides = sides * shorter // sides.min()
+        longest, note = int(sides.max()), ""
+        if longest > LONGEST_PX:
+            sides = sides * LONGEST_PX // longest
+            note = f"the network's input would be {longest} px long: reduced to {LONGEST_PX} px"
         rows, columns = (int(side) for side in np.maximum(sides // multiple, 1) * multiple)
-        return cls.squash(height, width, (rows, columns))
+        return replace(cls.squash(height, width, (rows, columns)), note=note)
 
     def put(self, picture: Float) -> Float:
         """(height, width, channels) -> (*frame, channels), zero outside the picture."""

@@ -13,12 +13,14 @@ from scipy.special import expit
 
 from imgpipe.errors import InferenceError, ModelMismatch
 from imgpipe.images.image import Image
+from imgpipe.inference.batch_queue import BatchQueue
 from imgpipe.inference.onnx_file import OpenedOnnx, open_onnx
 from imgpipe.matting.agreement import agreement_of, judged
 from imgpipe.matting.letterbox import Placement, Size
 from imgpipe.matting.matte import CoarseMatte, Matte
 from imgpipe.matting.preprocess import Tensor, author_input, rembg_alpha, rembg_input
 from imgpipe.matting.refine import finish
+from imgpipe.matting.vitmatte import VitMatte
 from imgpipe.records import ModelUse
 from imgpipe.settings import RembgSettings
 from imgpipe.settings.contracts import Contract
@@ -26,14 +28,19 @@ from imgpipe.settings.contracts import Contract
 #: How far outside 0..1 an answer may lie by rounding.
 _RANGE_SLACK = 1e-3
 
+#: Inputs of so many pixels in all fill a GPU; a CPU is filled by one.
+_FILLING_PIXELS = 2**20
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Answer:
     """``raw``: the network's probabilities, float32 (rows, columns); ``placement``: where the picture lies in
-    it; ``None`` in rembg's way of feeding. ``flipped``: with ``flips``, the probabilities of the mirrored
-    input, mirrored back; ``raw`` is then those of the input as it is, and :attr:`mean` what counts."""
+    it; ``None`` in rembg's way of feeding. ``waited``: seconds before the network was free for it.
+    ``flipped``: with ``flips``, the probabilities of the mirrored input, mirrored back; ``raw`` is then those
+    of the input as it is, and :attr:`mean` what counts."""
 
     raw: Tensor
+    waited: float
     placement: Placement | None
     flipped: Tensor | None = None
 
@@ -62,16 +69,17 @@ class OnnxNetwork:
         self.contract = contract
         self.frame = _read_frame(path, self._opened, contract)
 
-    def run(self, inputs: Sequence[Tensor]) -> list[Tensor]:
-        """(3, rows, columns) each -> probabilities (rows, columns) each, in one call where the graph's batch
-        is free, the contract allows it and all are of one size, else one call per picture. Thread-safe.
-        Raises :class:`InferenceError` (the run failed, NaN) and :class:`ModelMismatch` (shape or range)."""
-        together = self.contract.batch == "graph" and len({one.shape for one in inputs}) == 1
-        step = len(inputs) if together else 1
-        batches = [np.stack(inputs[start : start + step]) for start in range(0, len(inputs), step or 1)]
-        return [answer for batch in batches for answer in self._probabilities(batch)]
+    def most_together(self, shape: tuple[int, ...]) -> int:
+        """How many inputs of (3, rows, columns) one call takes: several small ones on a GPU, where the batch
+        of the graph is free and the contract allows it."""
+        if self.device == "cpu" or self.contract.batch == "one" or self._opened.input_shape[0] is not None:
+            return 1
+        return max(1, _FILLING_PIXELS // (shape[1] * shape[2]))
 
-    def _probabilities(self, batch: Tensor) -> Tensor:
+    def run(self, inputs: Sequence[Tensor]) -> Tensor:
+        """(3, rows, columns) each, of one size -> probabilities (inputs, rows, columns). Thread-safe.
+        Raises :class:`InferenceError` (the run failed, NaN) and :class:`ModelMismatch` (shape or range)."""
+        batch = np.stack(inputs)
         raw = self._opened(batch)[0]
         expected = (len(batch), 1, *batch.shape[2:])
         if raw.shape != expected:
@@ -106,55 +114,46 @@ class OnnxMatter:
         model: ModelUse,
         *,
         licence: str = "unknown",
+        refiner: VitMatte | None = None,
         steps: Mapping[str, Step] = MappingProxyType({}),
     ) -> None:
+        self._refiner = refiner
         self.model = model
         self.notes = network.notes
         self._steps = steps
         self._network = network
         self._settings = settings
+        self._queue = BatchQueue(network.run, network.most_together)
         contract = {"name": network.contract.name, **network.contract.model_dump(mode="json")}
         self._facts = {"contract": contract, "licence": licence}
 
     def matte(self, image: Image) -> Matte:
         """Cut the subject out of ``image``; raises :class:`InferenceError`."""
-        return self.matte_all([image])[0]
-
-    def matte_all(self, images: Sequence[Image]) -> list[Matte]:
-        """The same for several pictures, in one network call where the graph allows."""
         started = time.perf_counter()
-        answers = self.answer(images)
-        each = (time.perf_counter() - started) / max(len(images), 1)
-        mattes = [
-            self._finished(image, answer, {"network": each})
-            for image, answer in zip(images, answers, strict=True)
-        ]
-        return [replace(matte, reasons=(*matte.reasons, *self.notes)) for matte in mattes]
-
-    def _finished(self, image: Image, answer: Answer, seconds: dict[str, float]) -> Matte:
+        answer = self.answer(image)
+        seconds = {"network": time.perf_counter() - started - answer.waited, "network_wait": answer.waited}
         coarse = self.coarse(image, answer)
         for name, step in self._steps.items():
             if not coarse.refusal:
                 started = time.perf_counter()
                 coarse = step(image, coarse)
                 seconds[name] = time.perf_counter() - started
-        return finish(image, coarse, self._settings, seconds)
+        matte = finish(image, coarse, self._settings, seconds, self._refiner)
+        return replace(matte, reasons=(*matte.reasons, *self.notes))
 
-    def answer(self, images: Sequence[Image]) -> list[Answer]:
-        """The network's raw probabilities for each picture."""
+    def answer(self, image: Image) -> Answer:
+        """The network's raw probabilities. Threads take turns at the network, or share its batches."""
         contract, frame = self._network.contract, self._network.frame
+        placement: Placement | None = None
         if self._settings.preprocess == "rembg":
-            squares = [rembg_input(image, contract, frame) for image in images]
-            placements: list[Placement | None] = [None] * len(squares)
+            fed = rembg_input(image, contract, frame)
         else:
-            fed = [author_input(image, contract, frame) for image in images]
-            squares, placements = [square for square, _ in fed], [placement for _, placement in fed]
-        raws = self._network.run(squares)
-        flipped: Sequence[Tensor | None] = [None] * len(raws)
-        if self._settings.flips:
-            mirrored = self._network.run([np.ascontiguousarray(square[..., ::-1]) for square in squares])
-            flipped = [raw[..., ::-1] for raw in mirrored]
-        return [Answer(*each) for each in zip(raws, placements, flipped, strict=True)]
+            fed, placement = author_input(image, contract, frame)
+        raw, waited = self._queue(fed)
+        if not self._settings.flips:
+            return Answer(raw, waited, placement)
+        mirrored, longer = self._queue(np.ascontiguousarray(fed[..., ::-1]))
+        return Answer(raw, waited + longer, placement, mirrored[..., ::-1])
 
     def coarse(self, image: Image, answer: Answer) -> CoarseMatte:
         """The raw answer as an alpha of the picture's size, with its evidence.
@@ -165,6 +164,7 @@ class OnnxMatter:
         height, width = image.height, image.width
         mean = answer.mean
         inside = answer.inner(mean)
+        note = "" if answer.placement is None else answer.placement.note
         if answer.placement is None:
             alpha = rembg_alpha(mean, height, width)
         else:
@@ -182,6 +182,7 @@ class OnnxMatter:
             evidence=evidence,
             confidence=0.0 if refusal else _decisiveness(inside),
             refusal=refusal,
+            reasons=(note,) if note else (),
             details={"raw_minimum": float(inside.min()), "raw_mean": float(inside.mean()), **self._facts},
         )
         if answer.flipped is None:
@@ -203,10 +204,12 @@ def _read_frame(path: Path, opened: OpenedOnnx, contract: Contract) -> Size | No
     if len(shape) != 4 or shape[1] not in (3, None) or opened.input_dtype not in (np.float32, np.float16):
         raise ModelMismatch(
             f"{path.name}: expected a float32 or float16 input of shape (batch, 3, height, width), got "
-            f"{opened.input_dtype} {shape}"
+            f"{opened.input_dtype} {shape}; a network that takes more than a picture cannot be rembg.model"
         )
     if shape[0] is not None and shape[0] > 1:
-        raise ModelMismatch(f"{path.name}: expected batch 1 or a free batch, the graph says {shape[0]}")
+        raise ModelMismatch(
+            f"{path.name}: expected batch 1 or a free batch, the graph says {shape[0]}; export it with one"
+        )
     height, width = shape[2:]
     if contract.fit == "multiple":
         if height is not None or width is not None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from imgpipe.errors import ConfigError
 from imgpipe.images.image import Image
 from imgpipe.matting.closed_form import solve_closed_form
 from imgpipe.matting.coarse_to_fine import CoarseToFine, solve_coarse_to_fine
@@ -19,12 +20,15 @@ from imgpipe.matting.trimap import FOREGROUND, UNKNOWN, Mask, Trimap, make_trima
 from imgpipe.records import Status
 from imgpipe.settings import RembgSettings
 
+if TYPE_CHECKING:
+    from imgpipe.matting.vitmatte import VitMatte
+
 #: Weight of a coarse alpha near 0 or 1 relative to the colours. Measured over 48 cases: from
 #: 0.003 to 0.01 the errors differ by a tenth; without it the mean square error is 1.5 times as large.
 PRIOR_WEIGHT = 5e-3
 
 #: ``rembg.alpha_matting`` -> what the row says.
-_REFINEMENTS = {"auto": "coarse-to-fine", "closed_form": "closed-form"}
+_REFINEMENTS = {"auto": "coarse-to-fine", "closed_form": "closed-form", "vitmatte": "vitmatte"}
 
 #: Alpha nearer to 0 or 1 than this is set to it; in 8 bits it would round to it.
 _SNAP = 0.5 / 255
@@ -37,8 +41,14 @@ class _Refined:
     details: dict[str, Any]
 
 
-def finish(image: Image, coarse: CoarseMatte, settings: RembgSettings, seconds: dict[str, float]) -> Matte:
-    """The cutout of ``image`` from a backend's coarse alpha.
+def finish(
+    image: Image,
+    coarse: CoarseMatte,
+    settings: RembgSettings,
+    seconds: dict[str, float],
+    refiner: VitMatte | None = None,
+) -> Matte:
+    """The cutout of ``image`` from a backend's coarse alpha; ``refiner``: of ``alpha_matting: vitmatte``.
 
     ``seconds``: time of the backend's steps; ``refine`` and ``foreground`` are added. A coarse matte with a
     ``refusal`` becomes a ``REJECTED`` matte whose alpha is 0 everywhere.
@@ -46,7 +56,7 @@ def finish(image: Image, coarse: CoarseMatte, settings: RembgSettings, seconds: 
     if coarse.refusal:
         return _nothing(image, coarse, seconds)
     started = time.perf_counter()
-    refined = _refine(image, coarse, settings)
+    refined = _refine(image, coarse, settings, refiner)
     refined_at = time.perf_counter()
     cutout, alpha = assemble(image, refined.alpha)
     seconds = {**seconds, "refine": refined_at - started}
@@ -85,7 +95,7 @@ def overlap_iou(one: Alpha, other: Alpha) -> float:
     return int(np.count_nonzero(first & second)) / union if union else 1.0
 
 
-def _refine(image: Image, coarse: CoarseMatte, settings: RembgSettings) -> _Refined:
+def _refine(image: Image, coarse: CoarseMatte, settings: RembgSettings, refiner: VitMatte | None) -> _Refined:
     if coarse.final or settings.alpha_matting == "off":
         why = "the source's own alpha" if coarse.final else "alpha_matting is off"
         return _Refined(_snapped(coarse.alpha), (), {"refinement": "none", "refinement_note": why})
@@ -102,6 +112,12 @@ def _refine(image: Image, coarse: CoarseMatte, settings: RembgSettings) -> _Refi
     if refusal:
         facts |= {"refinement": "none", "refinement_note": refusal}
         return _Refined(_snapped(coarse.alpha), (refusal,), facts)
+    if settings.alpha_matting == "vitmatte":
+        if refiner is None:
+            raise ConfigError("rembg.alpha_matting=vitmatte: expected a refiner, got none; see build_matter")
+        facts |= {"refinement": _REFINEMENTS["vitmatte"], "refiner": refiner.facts}
+        alpha = refiner.alpha(visible_of(image), trimap)
+        return _guarded(alpha, coarse.alpha, facts, 0, settings.guard_iou)
     alpha, found, unsolved = _solve(settings.alpha_matting, image, coarse.alpha, trimap)
     return _guarded(alpha, coarse.alpha, facts | found, unsolved, settings.guard_iou)
 

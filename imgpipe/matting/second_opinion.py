@@ -18,7 +18,7 @@ class SecondOpinion:
 
     def __call__(self, image: Image, coarse: CoarseMatte) -> CoarseMatte:
         """``coarse``, not trusted where the second network's mask overlaps it by less than the minimum."""
-        other = self._matter.coarse(image, self._matter.answer([image])[0])
+        other = self._matter.coarse(image, self._matter.answer(image))
         agreement = agreement_of(coarse.alpha, other.alpha, image.height, image.width)
         model = self._matter.model
         complaint = agreement.complaint(f"the masks of {self._first} and {model.name}", self._minimum)

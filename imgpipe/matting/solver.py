@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from imgpipe.inference.threads import one_blas_thread
 from imgpipe.matting.laplacian import BandSystem, Float
 
 #: Above this many unknowns the complete factor (about 1.1 kB each, growing slowly) becomes an incomplete one.
@@ -51,6 +52,7 @@ class BandSolution:
 
 def solve_band(system: BandSystem, guess: Float) -> BandSolution:
     """The solution of ``system``; ``guess``: float64, one value per unknown."""
+    one_blas_thread()
     if system.unknowns.size > COMPLETE_UNKNOWNS:
         return solve_incomplete(system, guess)
     solution = solve_single(system, guess)

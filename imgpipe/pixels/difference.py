@@ -7,6 +7,7 @@ differences on every picture. Colours: Turbo (Mikhailov, 2019).
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 
 import cv2
 import numpy as np
@@ -24,6 +25,7 @@ from imgpipe.pixels.round_trip import (
     reduced_rgb,
     rgb_over,
 )
+from imgpipe.pixels.row_bands import Rows
 from imgpipe.pixels.strips import spans
 
 U8 = npt.NDArray[np.uint8]
@@ -54,6 +56,15 @@ def difference(reference: Image, result: Image) -> Float:
         if any(alpha is not None for alpha in alphas):
             lighter = (over_white(rgb, alpha, rows) for rgb, alpha in zip(pair, alphas, strict=True))
             np.maximum(largest[rows], _largest_channel(*lighter), out=largest[rows])
+    return largest
+
+
+def larger_difference(before: Rows, after: Rows, other: Float | None) -> Float:
+    """Largest abs channel difference of two (height, width, 3) pictures, or ``other``, (height, width) over
+    another background, where that is larger; it is changed."""
+    largest = np.zeros(before.shape[:2], np.float32) if other is None else other
+    for rows in spans(0, len(largest), _STRIP_ROWS):
+        np.maximum(largest[rows], _largest_channel(before[rows], after[rows]), out=largest[rows])
     return largest
 
 
@@ -103,6 +114,14 @@ def _grey(reference: Image, size: tuple[int, int]) -> Float:
 
 def turbo(values: Float) -> U8:
     """(height, width, 3) RGB of differences; 0 is the dark blue end, 32 and more the dark red."""
-    level = np.clip(np.rint(values * np.float32(255.0 / HEAT_RANGE_255)), 0, 255).astype(np.uint8)
-    coloured = cv2.applyColorMap(level, cv2.COLORMAP_TURBO)
-    return np.asarray(cv2.cvtColor(coloured, cv2.COLOR_BGR2RGB), np.uint8)
+    level = cv2.convertScaleAbs(values, alpha=255.0 / HEAT_RANGE_255)
+    return np.asarray(cv2.LUT(cv2.merge([level] * 3), _turbo_levels()), np.uint8)
+
+
+@cache
+def _turbo_levels() -> U8:
+    """(1, 256, 3) RGB: OpenCV makes its table anew for each picture that it colours."""
+    levels = np.arange(256, dtype=np.uint8)[None]
+    return np.asarray(
+        cv2.cvtColor(cv2.applyColorMap(levels, cv2.COLORMAP_TURBO), cv2.COLOR_BGR2RGB), np.uint8
+    )

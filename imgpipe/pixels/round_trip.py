@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from imgpipe.errors import ConfigError
-from imgpipe.images.colour import composite_over, luma, three_channels, to_srgb
+from imgpipe.images.colour import composite_over, three_channels, to_srgb
 from imgpipe.images.image import Image
 from imgpipe.pixels.resize import area_average
 from imgpipe.pixels.row_bands import RowBands, Rows
@@ -159,7 +159,7 @@ def reduce_picture(image: Image, size: tuple[int, int]) -> Reduced:
 
     def strip(top: int, bottom: int) -> Float:
         rows = _rgb_over_black(image, top, bottom)
-        full_luma[top:bottom] = luma(rows)
+        cv2.cvtColor(rows, cv2.COLOR_RGB2GRAY, full_luma[top:bottom])  # As luma() does, three times as fast.
         return rows
 
     if size[0] * size[1] <= KEPT_PX:
@@ -245,7 +245,9 @@ def average_rows(rows: Float, width: int, span: tuple[int, int], top: int, ratio
     """Output rows ``span`` from the full-size ``rows`` that cover them, the first of which is row ``top``."""
     first, last = span
     if ratio.is_integer():
-        return area_average(rows, (width, last - first))
+        down = np.full((1, int(ratio)), 1 / ratio, np.float32)  # A product is faster than OpenCV's average.
+        narrow: Float = np.matmul(down, rows.reshape(last - first, int(ratio), -1))
+        return area_average(narrow.reshape(last - first, *rows.shape[1:]), (width, last - first))
     across = area_average(rows, (width, rows.shape[0]))
     edges = (np.arange(first, last + 1) * ratio - top)[:, None]
     source = np.arange(rows.shape[0])

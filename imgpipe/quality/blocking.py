@@ -7,10 +7,12 @@ median alone, a codec's blocks lie on all of them.
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
 from imgpipe.pixels.round_trip import Float
+from imgpipe.pixels.strips import spans
 
 GRID_PX = 8
 #: Step that is too small to be seen (1/255), added to both sides so that flat areas read 1.
@@ -23,24 +25,27 @@ _STRIP_ROWS = 16
 
 
 def step_profiles(plane: Float) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Mean step beyond rounding between columns (width - 1) and between rows (height - 1), in strips."""
+    """Mean step beyond rounding between columns (width - 1) and between rows (height - 1), in strips.
+
+    Steps below the rounding are made as large as that, which is then taken from the means.
+    """
     height, width = plane.shape
     columns = np.zeros(width - 1)
     rows = np.zeros(height - 1)
-    for top in range(0, height, _STRIP_ROWS):
-        strip = plane[top : top + _STRIP_ROWS + 1]
-        own = strip[:_STRIP_ROWS]
-        columns += _visible(own[:, 1:], own[:, :-1]).sum(axis=0, dtype=np.float64)
-        rows[top : top + strip.shape[0] - 1] = _visible(strip[1:], strip[:-1]).mean(axis=1, dtype=np.float64)
-    return columns / height, rows
+    steps = np.empty((_STRIP_ROWS, width), np.float32)
+    least = np.full_like(steps, _ROUNDING_255)
 
+    def visible(after: Float, before: Float) -> Float:
+        space, lowest = (one[: after.shape[0], : after.shape[1]] for one in (steps, least))
+        return np.asarray(cv2.max(cv2.absdiff(after, before, space), lowest, space), np.float32)
 
-def _visible(after: Float, before: Float) -> Float:
-    steps: Float = after - before
-    np.abs(steps, out=steps)
-    steps -= np.float32(_ROUNDING_255)
-    np.maximum(steps, np.float32(0), out=steps)
-    return steps
+    for part in spans(0, height, _STRIP_ROWS):
+        own, following = plane[part], plane[part.start + 1 : part.stop + 1]
+        columns += cv2.reduce(visible(own[:, 1:], own[:, :-1]), 0, cv2.REDUCE_SUM)[0]
+        if len(following):  # The last strip may be one row.
+            down = visible(following, own[: len(following)])
+            rows[part.start : part.start + len(down)] = cv2.reduce(down, 1, cv2.REDUCE_SUM)[:, 0]
+    return columns / height - _ROUNDING_255, rows / width - _ROUNDING_255
 
 
 def grid_ratio_of(plane: Float) -> float | None:

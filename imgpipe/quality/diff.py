@@ -7,6 +7,7 @@ import numpy as np
 
 from imgpipe.images.image import Image
 from imgpipe.pixels.difference import HEAT_RANGE_255, U8, difference, heat_map, turbo
+from imgpipe.pixels.round_trip import Float
 
 _BAR_PX = 20
 _BAR_GAP_PX = 2
@@ -14,12 +15,14 @@ _TICKS = (0, 8, 16, 24, 32)
 _MIN_LABELLED_PX = 160
 
 
-def diff_image(reference: Image, result: Image) -> Image:
+def diff_image(reference: Image, result: Image, differences: Float | None = None) -> Image:
     """The heat map, 8-bit RGB: pixel (x, y) is the source's pixel (x, y); the colour bar stands below.
 
     Width of the source (of the smaller picture, where the result is smaller), height + 22 px.
+    ``differences``: those of the two where they are known
+    (:attr:`~imgpipe.quality.report.QualityReport.differences`).
     """
-    picture = heat_map(difference(reference, result), reference)
+    picture = heat_map(difference(reference, result) if differences is None else differences, reference)
     width = picture.shape[1]
     gap = np.full((_BAR_GAP_PX, width, 3), 255, np.uint8)
     return Image(np.concatenate([picture, gap, _colour_bar(width)]))

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from imgpipe.metrics import METRICS
+from imgpipe.pixels.round_trip import Float
 from imgpipe.quality.report import EdgeBox, LinesReport
 
 
@@ -23,6 +24,7 @@ class Findings:
     lines: LinesReport = field(default_factory=LinesReport)
     boxes: tuple[EdgeBox, ...] = ()
     picture_loss: float | None = None
+    differences: Float | None = None
 
     def add(self, name: str, value: float | None, otherwise: str = "") -> None:
         """Record a metric; ``None`` and infinite values are left out, with a note that says why."""

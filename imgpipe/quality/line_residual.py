@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from imgpipe.pixels.bilinear import enlarged_rows
+from imgpipe.pixels.resize import cv2_resize
 from imgpipe.pixels.round_trip import Float
 from imgpipe.quality.blocks import blocks
 
@@ -54,10 +55,21 @@ def source_edges(reference: Float) -> Bool:
 
 def residual_rows(axis: Axis, top: int, bottom: int) -> tuple[Float, Bool]:
     """(r, visible) for result rows top..bottom, the whole width: float32 and bool."""
+    residual = np.subtract(_by_rows(axis.result[top:bottom]), _smooth_rows(axis, top, bottom))
+    return residual, ~_near_edges(axis, top, bottom)
+
+
+def _smooth_rows(axis: Axis, top: int, bottom: int) -> Float:
+    """Rows of the source enlarged bilinearly; by a whole factor, OpenCV enlarges the rows around alone."""
     height, width = axis.result.shape
-    smooth = enlarged_rows(axis.source, width, height, slice(top, bottom))
-    np.subtract(_by_rows(axis.result[top:bottom]), smooth, out=smooth)
-    return smooth, ~_near_edges(axis, top, bottom)
+    rows = axis.source.shape[0]
+    if height % rows:
+        return enlarged_rows(axis.source, width, height, slice(top, bottom))
+    factor = height // rows
+    first, stop = max(0, top // factor - 1), min(rows, -(-bottom // factor) + 1)
+    around = np.ascontiguousarray(axis.source[first:stop])
+    enlarged = cv2_resize(around, (width, (stop - first) * factor), cv2.INTER_LINEAR)
+    return enlarged[top - first * factor : bottom - first * factor]
 
 
 def _by_rows(plane: Float) -> Float:

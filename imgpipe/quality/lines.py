@@ -24,13 +24,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
 from imgpipe.pixels.round_trip import Float
+from imgpipe.pixels.strips import spans
 from imgpipe.quality.line_residual import Axis, Bool, residual_rows, source_edges
 from imgpipe.quality.report import LineBox, LinesReport
 from imgpipe.records import TileGrid
+
+Values = npt.NDArray[np.float64]
 
 STEP_SIDE_PX = 12
 #: A profile value below this many levels has no sign: rounding to 8 bits makes up to 0.5.
@@ -45,7 +49,10 @@ _MIN_CONTROLS = 3
 _MAX_BOXES = 50
 #: Added to the threshold of a blind search, which tries far more places than a search on a known grid.
 BLIND_HANDICAP = 0.4
-_BLIND_STRIP_ROWS = 256
+_BLIND_STRIP_ROWS = 64  # At most 127, which a byte holds.
+#: p = r - the mean of those 4 and 6 px before and behind, as a filter; its reach.
+_PROFILE = np.array([[-1, 0, -1, 0, 0, 0, 4, 0, 0, 0, -1, 0, -1]], np.float32) / np.float32(4)
+_PROFILE_PX = 6
 _BLIND_BORDER_PX = 58
 
 
@@ -92,8 +99,7 @@ def find_lines(
         found += [_mirrored(box) for box in _on_grid(axis.transposed(), tile_grid.xs, tile_grid.ys)]
         return _report(found, "grid", "", (coherence_max, step_max))
     note = "no tile grid was recorded" if tile_grid is None else "the result was not cut into tiles"
-    found = [*_blind(axis)] + [_mirrored(box) for box in _blind(axis.transposed())]
-    return _report(found, "blind", note, (coherence_max, step_max))
+    return _report([*_blind(axis)], "blind", note, (coherence_max, step_max))
 
 
 def _report(found: list[LineBox], mode: str, note: str, thresholds: tuple[float, float]) -> LinesReport:
@@ -210,29 +216,69 @@ def _enough(seen: Bool) -> bool:
 
 
 def _blind(axis: Axis) -> Iterator[LineBox]:
-    """Every row's coherence over the full width against its neighbourhood; the strongest rows."""
+    """Every row and every column whose coherence over its full length stands out of its neighbourhood."""
     height, width = axis.result.shape
-    coherence = np.zeros(height)
-    for top in range(6, height - 6, _BLIND_STRIP_ROWS):
-        bottom = min(top + _BLIND_STRIP_ROWS, height - 6)
-        residual, visible = residual_rows(axis, top - 6, bottom + 6)
-        seen = visible[6:-6]
-        counts = np.count_nonzero(seen, axis=1)
-        profile = _profile(residual)
-        signs = (
-            np.count_nonzero(seen & side, axis=1) for side in (profile > DEAD_BAND, profile < -DEAD_BAND)
-        )
-        sums = np.abs(np.subtract(*signs))
-        judged = counts >= max(_MIN_VISIBLE_PX, _MIN_VISIBLE_SHARE * width)
-        coherence[top:bottom] = np.where(judged, sums / np.maximum(counts, 1), 0.0)
+    rows, columns = (_excess_of_lines(coherence) for coherence in _all_coherences(axis))
+    for y in np.flatnonzero(rows > 0):
+        yield LineBox(0, int(y), width, 1, float(rows[y]), 0.0)
+    for x in np.flatnonzero(columns > 0):
+        yield LineBox(int(x), 0, 1, height, float(columns[x]), 0.0)
+
+
+def _excess_of_lines(coherence: Values) -> Values:
     excess = coherence - _neighbourhood_max(coherence) - BLIND_HANDICAP
     # At the picture's border the enlargements treat missing neighbours differently, in whole rows.
     excess[:_BLIND_BORDER_PX] = excess[-_BLIND_BORDER_PX:] = 0.0
-    for y in np.flatnonzero(excess > 0):
-        yield LineBox(0, int(y), width, 1, float(excess[y]), 0.0)
+    return excess
 
 
-def _neighbourhood_max(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def _all_coherences(axis: Axis) -> tuple[Values, Values]:
+    """abs(sum sign p) / n of every row and of every column, over its visible pixels; 0 where they are few.
+
+    One pass over the picture: a strip's rows are finished with it, columns are added up.
+    """
+    height, width = axis.result.shape
+    down, across = np.zeros((2, height), np.int64)  # Per row: sum of signs, visible pixels.
+    column_signs, column_seen = np.zeros((2, width), np.int64)
+    for rows in spans(0, height, _BLIND_STRIP_ROWS):
+        top, bottom = max(0, rows.start - _PROFILE_PX), min(height, rows.stop + _PROFILE_PX)
+        residual, visible = residual_rows(axis, top, bottom)
+        inner = slice(rows.start - top, rows.stop - top)
+        seen = visible[inner]
+        across[rows] = _row_sums(seen.view(np.int8))
+        column_seen += seen.sum(axis=0, dtype=np.int8)
+        down[rows] = _row_sums(_seen_signs(residual, _PROFILE.T, inner, seen))
+        column_signs += _seen_signs(residual[inner], _PROFILE, slice(None), seen).sum(axis=0, dtype=np.int8)
+    return _shares(down, across, width), _shares(column_signs, column_seen, height)
+
+
+def _seen_signs(residual: Float, kernel: Float, rows: slice, seen: Bool) -> npt.NDArray[np.int8]:
+    """Signs of the profile in ``rows`` of a residual, 0 where it is not seen."""
+    profile = cv2.filter2D(residual, cv2.CV_32F, kernel)[rows]
+    above, below = profile > np.float32(DEAD_BAND), profile < np.float32(-DEAD_BAND)
+    above &= seen
+    below &= seen
+    return np.subtract(above.view(np.int8), below.view(np.int8))
+
+
+def _row_sums(values: npt.NDArray[np.int8]) -> npt.NDArray[np.int64]:
+    """Sums of rows of -1, 0 and 1: first of 64 at a time, which fit into a byte."""
+    whole = values.shape[1] // 64 * 64
+    parts = values[:, :whole].reshape(len(values), 64, -1).sum(axis=1, dtype=np.int8)
+    sums: npt.NDArray[np.int64] = parts.sum(axis=1, dtype=np.int64)
+    sums += values[:, whole:].sum(axis=1, dtype=np.int64)
+    return sums
+
+
+def _shares(signs: npt.NDArray[np.int64], seen: npt.NDArray[np.int64], length: int) -> Values:
+    judged = seen >= max(_MIN_VISIBLE_PX, _MIN_VISIBLE_SHARE * length)
+    coherence = np.where(judged, np.abs(signs) / np.maximum(seen, 1), 0.0)
+    # A profile reaches beyond the picture's border.
+    coherence[:_PROFILE_PX] = coherence[-_PROFILE_PX:] = 0.0
+    return coherence
+
+
+def _neighbourhood_max(values: Values) -> Values:
     """Largest value 10..58 rows away on either side; a line's own flanks lie nearer."""
     largest = np.zeros_like(values)
     for offset in range(10, 59):

@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from imgpipe.records import Status
+
+if TYPE_CHECKING:
+    from imgpipe.pixels.round_trip import Float
 
 
 class Severity(StrEnum):
@@ -111,6 +115,8 @@ class QualityReport:
     ``metrics``: finite numbers only; a metric that could not be measured is absent, and ``notes`` says
     why. ``identical``: the round trip equals the reference in every visible pixel, so that PSNR is
     infinite and absent. ``reasons``: messages of the failed checks, errors first; empty when all pass.
+    ``differences``: with ``quality.diff`` those that the heat map shows
+    (:func:`imgpipe.pixels.difference.difference`).
     """
 
     status: Status
@@ -124,6 +130,7 @@ class QualityReport:
     profile: str
     seconds: Mapping[str, float]
     notes: tuple[str, ...] = field(default=())
+    differences: Float | None = field(default=None, compare=False, repr=False)
 
     @property
     def failed(self) -> tuple[CheckResult, ...]:

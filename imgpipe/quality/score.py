@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from imgpipe.errors import ConfigError
 from imgpipe.images.colour import to_srgb
 from imgpipe.images.image import Image
 from imgpipe.metrics import METRICS
+from imgpipe.pixels.difference import larger_difference
 from imgpipe.pixels.round_trip import comparison_size, inside_the_cutout, reduce_picture, rgb_bands
 from imgpipe.quality.comparison import Pair, interior_of, measure, pair_of, visible_weight
 from imgpipe.quality.edge_pixel_loss import matte_edge_loss
@@ -75,11 +77,12 @@ def score(
         del stored  # Where they are masked, they are copies.
         weight = visible_weight(before, after)
         interior = None if weight is None else interior_of(before, after)
-    _measure_over(pair_of(before, after, weight, interior), found, tile_grid, thresholds)
+    over = partial(_measure_over, found=found, tile_grid=tile_grid, thresholds=thresholds, heat=settings.diff)
+    over(pair_of(before, after, weight, interior))
     if weight is not None:
         with found.timed("round_trip"):
             before, after = before.over_white(in_place=True), after.over_white(in_place=True)
-        _measure_over(pair_of(before, after, weight, interior), found, tile_grid, thresholds)
+        over(pair_of(before, after, weight, interior))
     with found.timed("occupancy"):
         found.add("occupancy_ratio", occupancy_ratio(reference, result), "nothing is visible")
     del before, after, weight, interior, reference, result, whole  # The matte's planes need the memory.
@@ -90,10 +93,13 @@ def score(
 
 
 def _measure_over(
-    pair: Pair, found: Findings, tile_grid: TileGrid | None, thresholds: Mapping[str, Threshold]
+    pair: Pair, found: Findings, tile_grid: TileGrid | None, thresholds: Mapping[str, Threshold], heat: bool
 ) -> None:
-    """Everything that is measured over one background."""
+    """Everything that is measured over one background; ``heat``: the differences as well."""
     measure(pair, found)
+    if heat:
+        with found.timed("diff"):
+            found.differences = larger_difference(pair.reference, pair.round_trip, found.differences)
     with found.timed("lines"):
         lines = find_lines(
             pair.full_reference_y,
@@ -151,4 +157,5 @@ def _verdict(
         profile=profile,
         seconds=found.seconds,
         notes=tuple(found.notes),
+        differences=found.differences,
     )

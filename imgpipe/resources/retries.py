@@ -1,7 +1,7 @@
 """Retries of steps, after infrastructure failures only.
 
-A bad image becomes an error row and never fails its step. A step fails because of the store, where a retry
-can help, or because of settings and models, where it cannot.
+A bad image becomes an error row and never fails its step. A step fails because of the store or the cluster,
+where a retry can help, or because of settings and models, where it cannot.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 from dagster import RetryRequested
 
-from imgpipe.errors import ConfigError, StoreUnavailable
+from imgpipe.errors import ClusterUnavailable, ConfigError, StoreUnavailable
 
 #: Run tag: retries allowed per step, 0 without it (a person at a console sees the error at once).
 RETRIES_TAG = "imgpipe/infrastructure_retries"
@@ -22,10 +22,11 @@ _LONGEST_SECONDS = 600.0
 
 @contextmanager
 def infrastructure_retries(tags: Mapping[str, str], retry_number: int) -> Iterator[None]:
-    """Turn a :class:`StoreUnavailable` of a step into a retry request, as often as the tags allow.
+    """Turn :class:`StoreUnavailable` and :class:`ClusterUnavailable` of a step into a retry request, as often
+    as the tags allow.
 
-    ``retry_number``: number of retries so far (0 at first). Other errors, and this one after the last retry,
-    are raised unchanged.
+    ``retry_number``: number of retries so far (0 at first). Other errors, and these after the last retry, are
+    raised unchanged.
     """
     said = tags.get(RETRIES_TAG, "0")
     if not said.isdecimal():
@@ -33,7 +34,7 @@ def infrastructure_retries(tags: Mapping[str, str], retry_number: int) -> Iterat
     allowed = int(said)
     try:
         yield
-    except StoreUnavailable as exc:
+    except (StoreUnavailable, ClusterUnavailable) as exc:
         if retry_number >= allowed:
             raise
         raise RetryRequested(max_retries=allowed, seconds_to_wait=wait_seconds(retry_number)) from exc

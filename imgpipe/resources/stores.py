@@ -9,6 +9,7 @@ from dagster_aws.s3 import S3Resource
 from pydantic import PrivateAttr
 
 from imgpipe.config import Settings
+from imgpipe.resources.naming import named
 from imgpipe.resources.runs import SignOfLife
 from imgpipe.settings import S3Settings
 from imgpipe.storage.opening import Stores, open_stores
@@ -54,6 +55,17 @@ class ImageStores(ConfigurableResource[Stores]):
         places = (settings.source, settings.output)
         client = self.s3.get_client() if any(url.startswith("s3://") for url in places) else None
         return open_stores(settings, client=client)
+
+
+def opened_stores(context: Any, settings: Settings) -> Stores:
+    """The stores of an asset, check, sensor or schedule that requires :func:`stores_key`."""
+    stores: ImageStores = getattr(context.resources, stores_key(settings))
+    return stores.open(settings)
+
+
+def stores_key(settings: Settings) -> str:
+    """The key of the resource."""
+    return named(settings, "stores")
 
 
 def s3_resource(settings: S3Settings) -> S3Resource:

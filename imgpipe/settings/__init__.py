@@ -9,6 +9,7 @@ from imgpipe.settings.operations import (
 )
 from imgpipe.settings.pictures import EnhanceSettings, FixSettings, RembgSettings, UpscaleSettings
 from imgpipe.settings.quality import QualitySettings
+from imgpipe.settings.ray import RaySettings
 from imgpipe.settings.review import ReviewSettings
 from imgpipe.settings.section import ActionSection, Section, suggest
 from imgpipe.settings.sources import IntakeSettings, IsolationSettings, LimitSettings, S3Settings
@@ -26,6 +27,7 @@ __all__ = [
     "LimitSettings",
     "ModelSettings",
     "QualitySettings",
+    "RaySettings",
     "RembgSettings",
     "ReviewSettings",
     "S3Settings",

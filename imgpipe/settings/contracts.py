@@ -35,7 +35,8 @@ class Contract(Section):
 
     fit: Literal["letterbox", "squash", "multiple"] = Field(
         description="`letterbox` keeps the aspect ratio and pads with zeros before normalisation, `squash` "
-        "resizes both axes, `multiple` brings the shorter side to `size` and both to multiples of `multiple`."
+        "resizes both axes, `multiple` brings the shorter side to `size` and both to multiples of "
+        "`multiple`, the longer one to 4096 px at most."
     )
     mean: Triple = Field(description="What is subtracted, per channel in RGB order.")
     std: tuple[Positive, Positive, Positive] = Field(

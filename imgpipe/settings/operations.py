@@ -111,6 +111,13 @@ class AutomationSettings(Section):
 class AssetSettings(Section):
     """What the Dagster UI shows of the assets."""
 
+    key_prefix: str = Field(
+        "",
+        pattern=r"^([a-z][a-z0-9_]*)?$",
+        description="Before the key of every asset and the name of every job, sensor, schedule and resource; "
+        "set it where several data sets share one UI.",
+    )
+
     owners: tuple[str, ...] = Field(
         (), description="Owners of every asset: e-mail addresses, or teams as in `team:art`."
     )

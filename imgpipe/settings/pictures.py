@@ -51,7 +51,7 @@ def _switch(on: str) -> BeforeValidator:
     return BeforeValidator(switched)
 
 
-AlphaMatting = Annotated[Literal["auto", "closed_form", "off"], _switch("auto")]
+AlphaMatting = Annotated[Literal["auto", "closed_form", "vitmatte", "off"], _switch("auto")]
 Fill = Annotated[Literal["off", "solid"], _switch("solid")]
 UpscalingModel = Annotated[str, Field(min_length=1), AfterValidator(_upscaling_model)]
 Side = Annotated[int, Field(ge=1, le=65535)]
@@ -78,8 +78,14 @@ class RembgSettings(ActionSection):
         "auto",
         description=(
             "Refining the mask's border into alpha: `auto` (= true) from coarse to fine, `closed_form` every "
-            "unknown pixel at full size (slow), `off` (= false)."
+            "unknown pixel at full size (slow), `vitmatte` by a network (`vitmatte_model`), `off` (= false)."
         ),
+    )
+    vitmatte_model: str = Field(
+        "vitmatte-small-distinctions-646",
+        min_length=1,
+        description="Refiner of `alpha_matting: vitmatte`: a name (`imgpipe models list`), or the path of an "
+        ".onnx file.",
     )
     fill: Fill = Field(
         "off",

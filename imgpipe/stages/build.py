@@ -28,12 +28,15 @@ def build_stage(step: Step, settings: Settings) -> Stage:
 
     Raises :class:`ConfigError` where the licence of its weights is not among ``models.allowed_licences``.
     """
-    if step.action.runs_network(settings):
-        section = getattr(settings, step.action.name)
-        for model in filter(None, (section.model, getattr(section, "second_model", None))):
-            weights = registered_as(model)
-            if weights is not None:
-                check_licence(weights, settings.models.allowed_licences)
+    names = [getattr(settings, step.action.name).model] if step.action.runs_network(settings) else []
+    if step.action.name == "rembg" and settings.rembg.alpha_matting == "vitmatte":
+        names.append(settings.rembg.vitmatte_model)
+    if step.action.name == "rembg" and settings.rembg.second_model is not None:
+        names.append(settings.rembg.second_model)
+    for name in names:
+        weights = registered_as(name)
+        if weights is not None:
+            check_licence(weights, settings.models.allowed_licences)
     arguments = step.action.arguments(settings)
     key = (step.action.stage, to_json(arguments))
     with _lock:

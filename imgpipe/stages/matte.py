@@ -40,7 +40,8 @@ class MatteStage:
 
     @property
     def concurrency(self) -> int:
-        return 1 if self._settings.runs_network else max(1, usable_cores() // 2)
+        # Threads take turns at a network: one picture is there while the cores refine others.
+        return usable_cores() + 1 if self._settings.runs_network else max(1, usable_cores() // 2)
 
     def load(self) -> Matter:
         """The model, built once; raises :class:`ModelError` where it cannot be used."""

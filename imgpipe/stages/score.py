@@ -22,7 +22,7 @@ from imgpipe.stages.protocol import FIXED_BYTES, PictureSize, StageResult
 CODE_VERSION = 5
 
 #: Measured with alpha and a matte: planes of the compared size, and the RGB of both where it is kept.
-_BYTES_PER_PIXEL, _KEPT_BYTES_PER_PIXEL = 30, 24
+_BYTES_PER_PIXEL, _KEPT_BYTES_PER_PIXEL = 34, 24
 
 log = logging.getLogger(__name__)
 
@@ -111,7 +111,7 @@ class ScoreStage:
             "quality.json": (json.dumps(document, indent=2, allow_nan=False) + "\n").encode()
         }
         if self._settings.diff:
-            outputs["diff.png"] = diff_image(reference, result)
+            outputs["diff.png"] = diff_image(reference, result, report.differences)
         return StageResult(
             outputs=outputs,
             status=report.status,

@@ -20,10 +20,11 @@ from imgpipe.upscaling.upscaler import TargetSize
 if TYPE_CHECKING:
     from imgpipe.upscaling.upscaler import Upscaler
 
-#: Pictures at once on a GPU: while it computes some, cores prepare and finish the others.
-_ON_GPU = 4
+#: Pictures at once on a GPU, which has a queue of its own: one batch of small ones, and as many that cores
+#: prepare and finish meanwhile.
+_ON_GPU = 32
 #: Around a network, measured: the colours beneath transparency and strips of floats, per pixel of the source.
-#: The tiles of most pictures are planned for the first of these.
+#: On a CPU the tiles of most pictures are planned for the first of these.
 _TILES_BYTES, _NETWORK_BYTES_PER_PIXEL = 2**30, 8
 
 
@@ -79,7 +80,8 @@ class UpscaleStage:
         is_native = (result.width, result.height) == (source.width * scale, source.height * scale)
         refined = 0 if is_native else fed.bytes
         around = _NETWORK_BYTES_PER_PIXEL * source.pixels + upscaler.native_bytes(source.width, source.height)
-        return converting + refined + _TILES_BYTES + around
+        tiles = _TILES_BYTES if resolve_device(self._device) == "cpu" else 0
+        return converting + refined + tiles + around
 
     def run(self, inputs: Mapping[str, Image], rows: Mapping[str, ImageRow]) -> StageResult:
         upscaler = self.load()

@@ -8,8 +8,8 @@
     rejected/<stage>/...                                 the same, of images that were rejected
     quality/<dataset>/<shard>/<image_id>/<filename>      quality.json, diff.png
     tables/<asset>/<dataset>/<shard>.parquet             one row per input image
-    tables/unfinished_<asset>/...                        the same of a stage that was stopped, and a note of
-                                                         the images that are in flight
+    tables/unfinished_<asset>/...                        the rows so far of a stage that is not finished, and
+                                                         a note of the images that are in flight
     reports/<dataset>/<filename>                         index.html, images.parquet
     leases/<dataset>/<name>-<number>.json                who works on a shard, or plans; gone when it is done
     review/<dataset>/<asset>/<shard>/<image_id>/         decisions 00001.json, ... and handed-in files
@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterable
 
 from imgpipe.errors import ConfigError
 from imgpipe.names import dataset_name, is_dataset_name, is_file_name, readable_name
@@ -43,7 +44,11 @@ _RESULT = re.compile(
     r"|reports/[^/]+/thumbs/[^/]+-[0-9a-f]{20}\..+\.webp"
     r"|leases/[^/]+/[a-z0-9]+-[0-9]{8,}\.json"
     r"|uploads/[^/]+/[0-9a-f]{20}/picture\.[a-z0-9]+"
-    r"|(?:tables/[a-z0-9_]+|shards)/[^/]+/[0-9]{5,}(?:\.parquet|-in-flight\.json))"
+    r"|(?:tables/[a-z0-9_]+|shards)/[^/]+/[0-9]{5,}(?:\.parquet|-in-flight\.json|-rows-[0-9]{5}\.json))"
+)
+_PLACE = re.compile(
+    r"(?:(?:rejected/)?[a-z][a-z0-9_]*/(?P<dataset>[a-z0-9_]+)/(?P<shard>[0-9]{5,})/[^/]+-[0-9a-f]{10,20}[./].+"
+    r"|(?:shards|leases|tables/[a-z0-9_]+)/(?P<dataset_>[a-z0-9_]+)/(?P<shard_>[0-9]{5,})[.-].+)"
 )
 _STEM_BYTES = 120
 _ID_DIGITS = 20
@@ -140,6 +145,27 @@ def root_of_result(key: str) -> str | None:
     return None if found is None else found["root"]
 
 
+def place_of(key: str) -> tuple[str, str] | None:
+    """(data set, shard) of a manifest, lease, table or stage's file; ``None`` for any other key.
+
+    Among keys that begin alike up to the data set, places are in the order of keys.
+    """
+    found = _PLACE.fullmatch(key)
+    if found is None:
+        return None
+    return found["dataset"] or found["dataset_"], found["shard"] or found["shard_"]
+
+
+def place_prefixes(
+    assets: Iterable[str], stage_folders: Iterable[str], dataset: str = "", shard: str = ""
+) -> list[str]:
+    """Where manifests, leases, tables and the stages' files lie: of a shard, a data set, or all data sets."""
+    inside = f"{check_dataset(dataset)}/{_shard(shard) if shard else ''}" if dataset else ""
+    tables = [f"tables/{unfinished}{asset}/" for asset in assets for unfinished in ("", "unfinished_")]
+    files = [f"{rejected}{folder}/" for folder in stage_folders for rejected in ("", _REJECTED)]
+    return [top + inside for top in (MANIFESTS, "leases/", *tables, *files)]
+
+
 def image_prefix(stage_folder: str, dataset: str, shard: str) -> str:
     """Where a stage's images of one shard lie, except the rejected ones."""
     folder = _checked("stage folder", stage_folder, _FOLDER, "a name as in matted")
@@ -185,6 +211,16 @@ def table_prefix(asset: str, dataset: str) -> str:
 def table_key(asset: str, dataset: str, shard: str) -> str:
     """An asset's table of one shard; its presence is the commit."""
     return f"{table_prefix(asset, dataset)}{_shard(shard)}.parquet"
+
+
+def journal_prefix(asset: str, dataset: str, shard: str) -> str:
+    """What the keys begin with of everything that is written down of an unfinished table."""
+    return table_prefix(asset, dataset) + _shard(shard)
+
+
+def journal_key(asset: str, dataset: str, shard: str, number: int) -> str:
+    """Some of the rows so far of an unfinished table."""
+    return f"{journal_prefix(asset, dataset, shard)}-rows-{number:05d}.json"
 
 
 def in_flight_key(asset: str, dataset: str, shard: str) -> str:

@@ -65,6 +65,22 @@ def hold(
         lease.release()
 
 
+def honours_conditional_writes(store: ImageStore) -> bool:
+    """Whether a second write of a name is refused, on which leases rest; tried with a hidden object.
+
+    A server that refuses the condition itself raises :class:`StoreUnavailable`.
+    """
+    key = f".imgpipe-probe-{uuid.uuid4().hex}"
+    try:
+        store.write(key, b"first")
+        store.write(key, b"second")
+    except ObjectExists:
+        return True
+    finally:
+        store.delete(key)
+    return False
+
+
 def require(store: ImageStore, dataset: str, name: str) -> None:
     """Raise :class:`LeaseLost` where this process held the lease and another one has taken over."""
     lease = _held.get((store.url, dataset, name))

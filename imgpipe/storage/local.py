@@ -107,6 +107,9 @@ class LocalStore:
         finally:
             _remove(temporary)
 
+    def stored_sha256(self, key: str) -> str | None:
+        return None
+
     def exists(self, key: str) -> bool:
         path = self._path(key)
         try:

@@ -50,6 +50,9 @@ class MemoryStore:
                 raise ObjectExists(f"{self.uri(key)}: exists already; overwriting was not asked for")
             self._objects[key] = (value, etag)
 
+    def stored_sha256(self, key: str) -> str | None:
+        return hashlib.sha256(self.read(key)).hexdigest()
+
     def exists(self, key: str) -> bool:
         with self._lock:
             return key in self._objects and not is_hidden(key)

@@ -1,14 +1,15 @@
 """S3 and S3-compatible servers as an object store.
 
-One PUT is one object, complete or absent. Writing without overwriting sends ``If-None-Match: *``, which AWS,
-MinIO and other current servers answer with 412 where the key is taken; a server that ignores the header
-overwrites (``imgpipe doctor`` tells). Etags are S3's own, without quotes. Stored checksums are verified as
-bodies are read.
+One PUT, or one completed upload in parts, is one object, complete or absent. Writing without overwriting
+sends ``If-None-Match: *``, which AWS, MinIO and other current servers answer with 412 where the key is
+taken; a server that ignores the header overwrites (``imgpipe doctor`` tells). Etags are S3's own, without
+quotes. Stored checksums are verified as bodies are read.
 """
 
 from __future__ import annotations
 
 import itertools
+import random
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing
@@ -16,20 +17,22 @@ from typing import Any
 
 from botocore.parsers import ResponseParserError
 
-from imgpipe.errors import ObjectChanged, ObjectExists, StorageError, StoreUnavailable
+from imgpipe.errors import ObjectChanged, ObjectExists, ObjectMissing, StorageError, StoreUnavailable
 from imgpipe.records import SourceObject
 from imgpipe.storage.s3_errors import (
-    CONFLICT,
     DENIED,
     MISSING,
+    NO_UPLOAD,
     PRECONDITION,
     REFUSALS,
+    REPEATED_WRITE,
     code_of,
     is_fault_of_the_server,
     not_s3,
     translated,
 )
 from imgpipe.storage.s3_listing import in_key_order, lists_by_key
+from imgpipe.storage.s3_upload import SHA256, upload
 from imgpipe.storage.store import LeftOut, check_key, is_hidden, why_hidden
 
 # For what botocore does not repeat itself: broken bodies, pages without sense, conflicts between writers.
@@ -86,7 +89,11 @@ class S3Store:
             try:
                 answer = self._client.get_object(Bucket=self._bucket, Key=self._prefix + key, **condition)
             except REFUSALS as exc:
-                if code_of(exc) in PRECONDITION:
+                failed = code_of(exc) in PRECONDITION
+                if failed and attempt == 1:  # Seen from servers under load: believed the second time.
+                    _pause(attempt)
+                    continue
+                if failed and etag is not None:
                     raise self._changed(key, etag, "another") from exc
                 raise self._not_read(exc, key) from exc
             with closing(answer["Body"]) as body:
@@ -102,33 +109,39 @@ class S3Store:
                 else:
                     self._failures = 0
                     return data
-            time.sleep(_PAUSE_SECONDS * 2**attempt)
+            _pause(attempt)
         raise AssertionError  # Not reached.
 
     def write(self, key: str, data: bytes, *, overwrite: bool = False) -> None:
         check_key(key)
-        request = {
-            "Bucket": self._bucket,
-            "Key": self._prefix + key,
-            "Body": data,
-            "ContentType": _CONTENT_TYPES.get(key.rpartition(".")[2].lower(), "application/octet-stream"),
-        }
-        if not overwrite:
-            request["IfNoneMatch"] = "*"
+        place = {"Bucket": self._bucket, "Key": self._prefix + key}
+        kind = _CONTENT_TYPES.get(key.rpartition(".")[2].lower(), "application/octet-stream")
         for attempt in itertools.count(1):
             try:
-                self._etag(self._client.put_object(**request))
+                self._etag(upload(self._client, place, data, kind=kind, overwrite=overwrite))
                 return
             except REFUSALS as exc:
-                if code_of(exc) in PRECONDITION:
-                    if self._was_ours(exc, key, data):
-                        return
+                code = code_of(exc)
+                if code in (*PRECONDITION, *NO_UPLOAD) and self._was_ours(exc, key, data):
+                    return
+                if code in PRECONDITION and not overwrite and self._is_there(key):
                     message = f"{self.uri(key)}: exists already; overwriting was not asked for"
                     raise ObjectExists(message) from exc
-                # Another writer of this key is under way: which of the two wins shows when it is done.
-                if code_of(exc) not in CONFLICT or attempt == _ATTEMPTS:
+                # Another writer of this key is under way, bytes were spoilt on their way, or a condition
+                # failed without cause: the next attempt shows.
+                if code not in REPEATED_WRITE or attempt == _ATTEMPTS:
                     raise self._refused(exc, key) from exc
-            time.sleep(_PAUSE_SECONDS * 2**attempt)
+            _pause(attempt)
+
+    def stored_sha256(self, key: str) -> str | None:
+        try:
+            answer = self._client.head_object(Bucket=self._bucket, Key=self._prefix + key)
+        except REFUSALS as exc:
+            if code_of(exc) in MISSING:
+                raise ObjectMissing(f"{self.uri(key)}: no such object") from exc
+            raise self._refused(exc, key) from exc
+        digest: str | None = answer.get("Metadata", {}).get(SHA256)
+        return digest
 
     def exists(self, key: str) -> bool:
         if is_hidden(key) or key.endswith("/"):
@@ -210,7 +223,7 @@ class S3Store:
             except REFUSALS as exc:
                 if not isinstance(exc, ResponseParserError) or attempt == _ATTEMPTS:
                     raise self._refused(exc, "") from exc
-                time.sleep(_PAUSE_SECONDS * 2**attempt)
+                _pause(attempt)
                 continue
             if not page.keys() & {"IsTruncated", "KeyCount", "Name"}:
                 raise not_s3(self.url, "a listing without any of S3's fields")
@@ -247,6 +260,14 @@ class S3Store:
             raise not_s3(self.url, f"success without {name}")
         return answer[name]
 
+    def _is_there(self, key: str) -> bool:
+        """Hidden keys too."""
+        try:
+            self.stored_sha256(key)
+        except ObjectMissing:
+            return False
+        return True
+
     def _was_ours(self, exc: Exception, key: str, data: bytes) -> bool:
         """Whether the existing object was written by this call.
 
@@ -260,3 +281,8 @@ class S3Store:
 
     def _refused(self, exc: Exception, key: str) -> StorageError:
         return translated(exc, self.url, self.uri(key))
+
+
+def _pause(attempt: int) -> None:
+    """Full jitter: clients that failed together do not come back together."""
+    time.sleep(random.uniform(0, _PAUSE_SECONDS * 2**attempt))  # noqa: S311

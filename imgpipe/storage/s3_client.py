@@ -72,10 +72,12 @@ def _new_client(s3: S3Settings) -> Any:
 
 
 def _repair(response_dict: dict[str, Any], **_: Any) -> None:
-    """Two answers that botocore fails at by itself."""
+    """Three answers that botocore fails at by itself."""
     status, headers = response_dict["status_code"], response_dict["headers"]
     if status < 300:
         return
+    if status == 429:  # It repeats a request by some codes, and by 503 whatever the code.
+        response_dict["status_code"] = 503
     if not isinstance(response_dict["body"], bytes):  # An error with a checksum was taken for an object.
         response_dict["body"] = b""
     # Redirected to another site, it asks for the bucket's region, without end where that is redirected too.

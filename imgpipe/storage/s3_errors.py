@@ -16,7 +16,11 @@ from imgpipe.errors import ObjectDamaged, ObjectMissing, ObjectUnreadable, Stora
 REFUSALS = (ClientError, BotoCoreError, ResponseParserError, HTTPError, ValueError)
 MISSING = {"NoSuchKey", "NotFound", "404"}
 PRECONDITION = {"PreconditionFailed", "412"}
-CONFLICT = {"ConditionalRequestConflict", "OperationAborted", "409"}
+#: A write that may succeed as it is: another one is under way, its bytes were spoilt, or a condition failed
+#: that does not hold.
+REPEATED_WRITE = {"ConditionalRequestConflict", "OperationAborted", "409", "BadDigest", *PRECONDITION}
+#: An upload in parts is over.
+NO_UPLOAD = {"NoSuchUpload"}
 DENIED = {"AccessDenied", "Forbidden", "403", "InvalidObjectState", "AllAccessDisabled"}
 _ONE_NAME = {"KeyTooLongError", "EntityTooLarge", "InvalidURI"}
 _CREDENTIALS = {

@@ -1,4 +1,4 @@
-"""The protocol of an object store: the same seven operations for a folder, S3 and memory.
+"""The protocol of an object store: the same eight operations for a folder, S3 and memory.
 
 Keys are relative, ``/``-separated names as in ``matted/demo/00000/girl-1f3a9c0b2d.png``. Objects are read
 and written whole; a writer's bytes are seen completely or not at all.
@@ -72,6 +72,12 @@ class ImageStore(Protocol):
         """Store ``data``; raises ObjectExists where there is an object and ``overwrite`` is False.
 
         Without ``overwrite``, exactly one of several simultaneous writers succeeds.
+        """
+
+    def stored_sha256(self, key: str) -> str | None:
+        """sha256 (hex) of the bytes, as the store keeps it beside them; ``None`` where it keeps none.
+
+        Raises ObjectMissing.
         """
 
     def exists(self, key: str) -> bool:

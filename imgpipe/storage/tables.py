@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger(__name__)
 SCHEMA_VERSION = "1"
+#: Name of the fact which manifest a table was made for.
+MANIFEST_DIGEST = "manifest_digest"
+#: In place of a manifest's digest: the table holds rows that are not up to date.
+OUTDATED = "outdated"
 
 _TEXT = ("source_key", "image_id", "etag", "status", "stage_failed", "error_class", "error_message")
 _DIGESTS = ("input_sha256", "output_sha256", "stage_hash", "output_key", "output_store")
@@ -123,6 +127,12 @@ def read_files(
     return files
 
 
+def mark_outdated(store: ImageStore, asset: str, dataset: str, shard: str) -> None:
+    """Have the next run go through the table's rows, whatever it was made from; the rows stay."""
+    rows, meta = read_table(store, asset, dataset, shard)
+    write_table(store, asset, dataset, shard, rows, meta={**meta, MANIFEST_DIGEST: OUTDATED})
+
+
 def read_standing(
     store: ImageStore, assets: Iterable[str], dataset: str, shard: str
 ) -> dict[str, dict[str, ImageRow]]:
@@ -191,7 +201,7 @@ def _text_value(row: ImageRow, column: str) -> str | None:
     if column in _MODEL:
         return None if row.model is None else printable(getattr(row.model, _MODEL[column]))
     if column == "details":
-        return json.dumps(dict(row.details), default=_plain)
+        return json.dumps(dict(row.details), default=plain)
     if column == "status":
         return row.status.value
     return printable(getattr(row, column))
@@ -218,8 +228,8 @@ def _number(value: float | None) -> float | None:
     return None if value is None else float(value)
 
 
-def _plain(value: Any) -> Any:
-    """numpy's numbers and arrays as JSON has them, without importing numpy."""
+def plain(value: Any) -> Any:
+    """numpy's numbers and arrays as JSON has them, without importing numpy; a ``default`` of :mod:`json`."""
     if hasattr(value, "tolist"):
         return value.tolist()
     raise TypeError(f"details: expected JSON values, got {type(value).__name__}: {value!r}")

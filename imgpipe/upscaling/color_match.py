@@ -19,7 +19,7 @@ Floats = npt.NDArray[np.float32]
 SIGMA_PX = 8.0
 
 #: Weight below which no visible pixel is near and the correction fades to nothing.
-_WEIGHT_FLOOR = 1e-3
+WEIGHT_FLOOR = 1e-3
 
 
 #: Rows on either side that a row of :func:`low_frequency_difference` depends on: the blur's 32, and 2 each
@@ -64,7 +64,7 @@ def _low_frequencies(difference: Floats, alpha: Floats | None, halve: bool | Non
         return _blur(difference, halve)
     weight = _blur(alpha, halve)
     weighted = _blur(difference * alpha[..., None], halve)
-    return np.asarray(weighted / np.maximum(weight, _WEIGHT_FLOOR)[..., None], dtype=np.float32)
+    return np.asarray(weighted / np.maximum(weight, WEIGHT_FLOOR)[..., None], dtype=np.float32)
 
 
 def has_even_sides(shape: tuple[int, ...]) -> bool:
@@ -78,11 +78,15 @@ def _blur(values: Floats, halve: bool) -> Floats:
     if not halve:
         blurred = cv2.GaussianBlur(values, (0, 0), SIGMA_PX, borderType=cv2.BORDER_REFLECT)
         return np.asarray(blurred, dtype=np.float32)
-    # Halving and enlarging blur by themselves: by a box of 2 px and a triangle of 4 px, of these variances.
-    sigma = math.sqrt(SIGMA_PX**2 - 4 / 12 - 16 / 24) / 2
     small = cv2.resize(values, (width // 2, height // 2), interpolation=cv2.INTER_AREA)
-    blurred = cv2.GaussianBlur(small, (0, 0), sigma, borderType=cv2.BORDER_REFLECT)
+    blurred = cv2.GaussianBlur(small, (0, 0), sigma_of_halves(), borderType=cv2.BORDER_REFLECT)
     return np.asarray(cv2.resize(blurred, (width, height), interpolation=cv2.INTER_LINEAR), dtype=np.float32)
+
+
+def sigma_of_halves() -> float:
+    """Of the blur at half the size, px: halving and enlarging blur by themselves, by a box of 2 px and a
+    triangle of 4 px, of these variances."""
+    return math.sqrt(SIGMA_PX**2 - 4 / 12 - 16 / 24) / 2
 
 
 class ColorShift:

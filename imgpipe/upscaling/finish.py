@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -31,7 +31,7 @@ from imgpipe.upscaling.color_match import (
     has_even_sides,
     low_frequency_difference,
 )
-from imgpipe.upscaling.network import NATIVE_MAX, Native
+from imgpipe.upscaling.network import NATIVE_MAX, Answer, Finishing, Native
 from imgpipe.upscaling.network_input import NetworkInput
 
 #: Pixels of the result that a thread works on at once: they stay in its core's cache.
@@ -101,9 +101,8 @@ class Finisher:
     ``color_match``: adds what the network's colours lack. ``refine``: where that was for another size than
     the result's, and the result is not smaller than the source, what then still differs is measured on the
     result and corrected in turn: Lanczos overshoots at hard edges and is clipped there, which shifts the mean
-    again. ``overlapped``: work in a thread of its own, while whoever calls :meth:`take` goes on.
-    A target of one channel is the mean of three. Other sizes than the native one are reached by antialiased
-    Lanczos.
+    again. A target of one channel is the mean of three. Other sizes than the native one are reached by
+    antialiased Lanczos. A device may have done all of it for the native size.
     """
 
     def __init__(
@@ -114,7 +113,6 @@ class Finisher:
         *,
         color_match: bool,
         refine: bool = False,
-        overlapped: bool = False,
     ) -> None:
         self.seconds = {"color_match": 0.0, "finish": 0.0}
         self._source, self._target, self._color_match = source, target, color_match
@@ -134,8 +132,6 @@ class Finisher:
         self._pool = self._closing.enter_context(
             ThreadPoolExecutor(network_threads(), thread_name_prefix="imgpipe-finish")
         )
-        self._worker = self._closing.enter_context(ThreadPoolExecutor(1)) if overlapped else None
-        self._pending: Future[None] | None = None
         self._begin()
 
     def __enter__(self) -> Finisher:
@@ -145,6 +141,7 @@ class Finisher:
         self._closing.close()
 
     def _begin(self) -> None:
+        self._on_device: Answer | None = None
         self._native = RowWindow(self._native_shape)
         self._first = _Pass(self._source, self._target, self._color_match)
         self._second: _Pass | None = None
@@ -153,21 +150,21 @@ class Finisher:
         #: First row of a strip -> its values before any correction, until the second pass has used them.
         self._kept: dict[int, Floats] = {}
 
-    def take(self, first: int, levels: Native, mean: Floats) -> None:
-        """See :data:`imgpipe.upscaling.tile_runner.Take`."""
-        if self._worker is None:
-            self._take(first, levels, mean)
-            return
-        if self._pending is not None:
-            wait([self._pending])
-            if self._pending.exception() is not None:
-                return  # raised by done()
-        self._pending = self._worker.submit(self._take, first, levels, mean)
+    @property
+    def finishing(self) -> Finishing | None:
+        """See :class:`imgpipe.upscaling.tile_runner.Receiver`."""
+        if self._vertical is not None or self._target.shape[2] != 3:
+            return None
+        return Finishing(self._target.dtype.itemsize * 8, self._color_match)
+
+    def take_finished(self, answer: Answer) -> None:
+        """See :class:`imgpipe.upscaling.tile_runner.Receiver`."""
+        with self._timed("finish"):
+            self._target[...] = answer.levels
+        self._on_device = answer
 
     def done(self) -> None:
-        """Wait until the target is complete; raises what went wrong there."""
-        if self._pending is not None:
-            self._pending.result()
+        """All rows have come."""
         second, refined = self._second, self._refined
         if second is None or refined is None or second.shift.largest_255 <= _TOLERATED_SHIFT_255:
             return
@@ -177,14 +174,15 @@ class Finisher:
     @property
     def shift_255(self) -> float:
         """The network's largest mean colour shift, 1/255."""
-        return self._first.shift.largest_255
+        return self._on_device.shift_255 if self._on_device else self._first.shift.largest_255
 
     @property
     def correction_255(self) -> float:
         """The largest correction of the network's colours, 1/255."""
-        return self._first.largest * 255
+        return self._on_device.correction_255 if self._on_device else self._first.largest * 255
 
-    def _take(self, first: int, levels: Native, mean: Floats) -> None:
+    def take(self, first: int, levels: Native, mean: Floats) -> None:
+        """See :class:`imgpipe.upscaling.tile_runner.Receiver`."""
         if first == 0:
             self._begin()
         self._native.append(levels)

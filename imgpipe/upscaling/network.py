@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
 from imgpipe.inference.memory_model import MemoryModel
+from imgpipe.upscaling.tiling import Span
+
+if TYPE_CHECKING:
+    from imgpipe.upscaling.network_input import NetworkInput
 
 Floats = npt.NDArray[np.float32]
 
@@ -105,6 +109,80 @@ class Network(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Finishing:
+    """What a device does to a whole picture at the network's own scale, beside enlarging it.
+
+    ``bits``: 8 or 16, of the result. ``color_match``: adds what the network's colours lack.
+    """
+
+    bits: int
+    color_match: bool
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Part:
+    """A tile of a picture that a device computes. ``held``: what :meth:`DeviceNetwork.hold` gave.
+
+    ``finishing``: where the tile is the whole picture and is finished there.
+    """
+
+    held: Any
+    row: Span
+    column: Span
+    finishing: Finishing | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Answer:
+    """What came of a :class:`Part`, without its halo.
+
+    ``levels``: (rows * scale, w * scale, 3) RGB: 16 bits and with ``mean`` as in :class:`Strip`, or finished,
+    with the network's mean colour shift and the largest correction in 1/255. ``seconds``: of the device.
+    ``finite``: False where all of it must be computed in fp32. ``fp32_retries``: windows for which that was
+    done.
+    """
+
+    levels: npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
+    mean: Floats | None
+    seconds: float
+    finite: bool = True
+    fp32_retries: int = 0
+    shift_255: float = 0.0
+    correction_255: float = 0.0
+
+
+class Sent(Protocol):
+    """An :class:`Answer` on its way to the host."""
+
+    def read(self) -> Answer:
+        """Wait for it; its arrays are to be copied before :meth:`release`. Raises what the device raised."""
+
+    def release(self) -> None:
+        """Let go of its memory, read or not; once."""
+
+
+@runtime_checkable
+class DeviceNetwork(Protocol):
+    """A :class:`Network` whose device works by itself while one thread gives it orders."""
+
+    def hold(self, source: NetworkInput, finishing: Finishing | None) -> Any:
+        """``source`` where the device can copy it from; in the thread of whoever brings it."""
+
+    def wait_for_turn(self) -> None:
+        """Wait until more can be ordered: what is not ordered yet can still be computed together."""
+
+    def start(self, parts: Sequence[Part], give: Callable[[int, Sent], None], *, full: bool) -> None:
+        """Order parts with windows of one shape, and ``give`` each with its index once that is done.
+
+        ``full``: in fp32. Raises ``OutOfMemory``, ``ModelError`` and ``InferenceError``; what was not given
+        then never comes.
+        """
+
+    def release_cached_memory(self) -> None:
+        """See :class:`Network`."""
+
+
+@dataclass(frozen=True, slots=True)
 class LoadedNetwork:
     """A checked network with what tiling must know about it.
 
@@ -131,3 +209,18 @@ def strip_of(result: Floats, scale: int) -> Strip:
     cells = clipped.reshape(count, height // scale, scale, width // scale, scale, channels)
     levels = (clipped * np.float32(NATIVE_MAX) + np.float32(0.5)).astype(np.uint16)
     return Strip(0, levels, cells.mean(axis=(2, 4), dtype=np.float32))
+
+
+def whole_windows(network: Network, windows: Floats) -> tuple[Native, Floats]:
+    """Levels and means of whole windows: the network's strips put together."""
+    count, height, width, channels = windows.shape
+    scale = network.scale
+    levels = np.empty((count, height * scale, width * scale, channels), np.uint16)
+    mean = np.empty_like(windows)
+    for strip in network.strips(windows):
+        start, stop = strip.start, strip.start + strip.mean.shape[1]
+        if stop - start == height:
+            levels, mean = strip.levels, strip.mean
+        else:
+            levels[:, start * scale : stop * scale], mean[:, start:stop] = strip.levels, strip.mean
+    return levels, mean

@@ -30,6 +30,8 @@ from imgpipe.upscaling.upscaler import TargetSize, Upscaled
 _CLEARED_ROWS = 64
 #: Of a pixel of the network's enlargement, and of its mean.
 _LEVEL_BYTES, _MEAN_BYTES = 6, 12
+#: Of a pixel with its alpha, in float32.
+_SENT_BYTES = 16
 
 
 class NetworkUpscaler:
@@ -65,7 +67,7 @@ class NetworkUpscaler:
         planning = loaded, settings.tile_size, self.halo_px, settings.batch_size
         self._queue = NetworkQueue(loaded, TilePlanner(*planning))
         self._planner = TilePlanner(*planning)  # Asked from other threads, before anything is computed.
-        self._overlapped = network.device != "cpu"  # a CPU's cores are busy with the network
+        self._on_device = network.device != "cpu"
 
     @property
     def network_scale(self) -> int:
@@ -73,12 +75,13 @@ class NetworkUpscaler:
         return self._loaded.network.scale
 
     def native_bytes(self, width: int, height: int) -> int:
-        """Levels and means of the tile rows under way, and on a GPU of those that are finished meanwhile."""
-        plan = self._planner.plan(width, height)
-        groups = row_groups(plan, self._planner.batch(plan))
+        """Levels and means of the tile rows under way; on a GPU also those on their way from it, and what is
+        sent there."""
+        groups = row_groups(self._planner.first(width, height))
         rows = max(group[-1].stop - group[0].start for group in groups)
-        at_once = min(height, 2 * rows) if self._overlapped else rows
-        return at_once * width * (_LEVEL_BYTES * self.network_scale**2 + _MEAN_BYTES)
+        at_once = min(height, 2 * rows) if self._on_device else rows
+        sent = _SENT_BYTES * width * height if self._on_device else 0
+        return sent + at_once * width * (_LEVEL_BYTES * self.network_scale**2 + _MEAN_BYTES)
 
     def upscale(self, image: Image, size: tuple[int, int] | None = None) -> Upscaled:
         """Enlarge ``image`` as the settings say, or to ``size`` (width, height) px.
@@ -148,13 +151,12 @@ class NetworkUpscaler:
             target,
             color_match=self._settings.color_match,
             refine=refine,
-            overlapped=self._overlapped,
         )
 
     def _enlarge(self, source: NetworkInput, finisher: Finisher, seconds: dict[str, float]) -> Enlarged:
         """``source`` through the network and ``finisher``."""
         with _timed(seconds, "network_wait"):
-            native = self._queue.enlarge(source, finisher.take)
+            native = self._queue.enlarge(source, finisher)
             finisher.done()
         seconds |= {"network": native.seconds, **finisher.seconds}
         counted = native.seconds + sum(finisher.seconds.values())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
 
 import torch
 from torch import Tensor
@@ -17,8 +16,7 @@ from imgpipe.upscaling.network import NATIVE_MAX, Floats, Strip
 class QuantisingNetwork:
     """An :class:`imgpipe.upscaling.network.Network` around a :class:`TorchNetwork`.
 
-    Levels and means are made on the device: a GPU then hands over 6 bytes per pixel instead of 12, and a
-    CPU works on rows that are still in its cache.
+    Levels and means are made where the network is: a CPU then works on rows that are still in its cache.
     """
 
     runtime = "torch"
@@ -55,7 +53,7 @@ class QuantisingNetwork:
 
     def memory_model(self) -> MemoryModel:
         """What a window takes."""
-        return self.inner.memory_model(partial(_quantised, scale=self.scale))
+        return self.inner.memory_model()
 
     def take_retries(self) -> int:
         return self.inner.take_retries()
@@ -66,11 +64,11 @@ class QuantisingNetwork:
 
 def strip_of_rows(start: int, values: Tensor, scale: int) -> Strip:
     """``values``: (n, rows * scale, width * scale, 3) float32; they are overwritten."""
-    levels, mean = _quantised(values, scale)
+    levels, mean = quantised(values, scale)
     return Strip(start, levels.cpu().numpy(), mean.cpu().numpy())
 
 
-def _quantised(values: Tensor, scale: int) -> tuple[Tensor, Tensor]:
+def quantised(values: Tensor, scale: int) -> tuple[Tensor, Tensor]:
     """Levels and means, on the device."""
     count, height, width, _ = values.shape
     values.clamp_(0.0, 1.0)

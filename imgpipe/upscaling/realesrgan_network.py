@@ -27,6 +27,7 @@ from imgpipe.inference.state_dict import bounded_building, check_sizes, read_sta
 from imgpipe.inference.torch_network import TorchNetwork
 from imgpipe.inference.weights import LocatedWeights
 from imgpipe.upscaling import receptive_field
+from imgpipe.upscaling.device_network import TorchDeviceNetwork
 from imgpipe.upscaling.network import LoadedNetwork, ReceptiveField
 from imgpipe.upscaling.quantising_network import QuantisingNetwork
 
@@ -60,7 +61,7 @@ def load_network(located: LocatedWeights, *, device: str, precision: str) -> Loa
         form=lambda module, dtype, _: copy.deepcopy(module).to(dtype),
     )
     return LoadedNetwork(
-        QuantisingNetwork(inner),
+        QuantisingNetwork(inner) if device == "cpu" else TorchDeviceNetwork(inner),
         backend="realesrgan",
         runtime="torch",
         architecture=architecture,

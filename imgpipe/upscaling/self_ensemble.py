@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from imgpipe.upscaling.network import Floats, Network, Strip
+from imgpipe.upscaling.network import Floats, Network, Strip, whole_windows
 
 
 class SelfEnsemble:
@@ -31,9 +31,9 @@ class SelfEnsemble:
         for turns in range(4):
             for mirrored in (False, True):
                 turned = np.ascontiguousarray(_turned(windows, turns, mirrored))
-                strip = _whole(self._inner, turned)
-                total += _turned_back(strip.levels, turns, mirrored)
-                mean += _turned_back(strip.mean, turns, mirrored)
+                levels, own = whole_windows(self._inner, turned)
+                total += _turned_back(levels, turns, mirrored)
+                mean += _turned_back(own, turns, mirrored)
         yield Strip(0, ((total + 4) // 8).astype(np.uint16), mean / np.float32(8))
 
     def take_retries(self) -> int:
@@ -41,19 +41,6 @@ class SelfEnsemble:
 
     def release_cached_memory(self) -> None:
         self._inner.release_cached_memory()
-
-
-def _whole(network: Network, windows: Floats) -> Strip:
-    """The network's strips put together."""
-    count, height, width, channels = windows.shape
-    scale = network.scale
-    levels = np.empty((count, height * scale, width * scale, channels), np.uint16)
-    mean = np.empty_like(windows)
-    for strip in network.strips(windows):
-        stop = strip.start + strip.mean.shape[1]
-        levels[:, strip.start * scale : stop * scale] = strip.levels
-        mean[:, strip.start : stop] = strip.mean
-    return Strip(0, levels, mean)
 
 
 def _turned(values: npt.NDArray[Any], turns: int, mirrored: bool) -> npt.NDArray[Any]:

@@ -28,6 +28,7 @@ from imgpipe.inference.weights import LocatedWeights
 from imgpipe.upscaling import receptive_field
 from imgpipe.upscaling.checked_network import CheckedNetwork
 from imgpipe.upscaling.cpu import cpu_network
+from imgpipe.upscaling.device_network import TorchDeviceNetwork
 from imgpipe.upscaling.graph_loops import GraphLoops, with_levels
 from imgpipe.upscaling.network import NATIVE_MAX, Floats, LoadedNetwork, Network, ReceptiveField
 from imgpipe.upscaling.network_forms import (
@@ -93,7 +94,7 @@ def _chosen(
 
     def by_torch(precision: str) -> QuantisingNetwork:
         inner = TorchNetwork(module, scale=scale, device=device, precision=precision, form=form)
-        return QuantisingNetwork(inner)
+        return QuantisingNetwork(inner) if device == "cpu" else TorchDeviceNetwork(inner)
 
     if device != "cpu":
         return by_torch(precision), ()

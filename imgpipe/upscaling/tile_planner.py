@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal
 
 from imgpipe.errors import OutOfMemory
@@ -27,6 +28,15 @@ _LARGEST_BATCH = 16
 #: taken with which the halo costs at most a quarter more arithmetic.
 _HOST_BUDGETS_BYTES = tuple(gib * 2**30 for gib in (1, 2, 4, 8))
 _TOLERATED_HALO_COST = 1.25
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """How a picture is tried; ``oom_retries``: how often memory ran out before."""
+
+    plan: TilePlan
+    batch: int
+    oom_retries: int = 0
 
 
 class TilePlanner:
@@ -70,6 +80,19 @@ class TilePlanner:
         if self._ceiling_px is not None and plan.largest_tile_px > self._ceiling_px:
             plan = self._cut(width, height, self._ceiling_px)
         return plan
+
+    def first(self, width: int, height: int) -> Attempt:
+        """At a picture of ``width`` x ``height`` source px."""
+        plan = self.plan(width, height)
+        return Attempt(plan, self.batch(plan))
+
+    def after(self, attempt: Attempt, failure: BaseException) -> Attempt:
+        """After ``attempt`` ran out of memory: a smaller batch, then smaller tiles; see :meth:`smaller`."""
+        plan, retries = attempt.plan, attempt.oom_retries + 1
+        if attempt.batch > 1:
+            return Attempt(plan, self.smaller_batch(attempt.batch), retries)
+        plan = self.smaller(plan, failure)
+        return Attempt(plan, self.batch(plan), retries)
 
     def smaller(self, plan: TilePlan, failure: BaseException) -> TilePlan:
         """The next plan after ``plan`` ran out of memory; its tile size holds for later pictures too.

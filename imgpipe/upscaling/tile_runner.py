@@ -1,25 +1,41 @@
-"""A network over all tiles of pictures: batches, and what is done when memory runs out."""
+"""A network over all tiles of a picture: batches, and what is done when memory runs out."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
 
 import numpy as np
 
 from imgpipe.errors import OutOfMemory
-from imgpipe.upscaling.network import Floats, LoadedNetwork, Native, Network, Strip
+from imgpipe.images.image import Pixels
+from imgpipe.upscaling.network import Answer, Finishing, Floats, LoadedNetwork, Native, Network, Strip
 from imgpipe.upscaling.network_input import NetworkInput
-from imgpipe.upscaling.tile_planner import TilePlanner
+from imgpipe.upscaling.tile_planner import Attempt, TilePlanner
 from imgpipe.upscaling.tiling import Span, TilePlan
 
 Tile = tuple[Span, Span]
+T = TypeVar("T")
 
-#: What a network made of a picture's rows from one on: (that row, levels (rows * scale, w * scale, 3) uint16
-#: RGB, mean (rows, w, 3) float32 in 0..1, the levels reduced to the source's size with an area filter).
-#: Called from top to bottom; row 0 begins anew where something had to be done again.
-Take = Callable[[int, Native, Floats], None]
+
+class Receiver(Protocol):
+    """Who takes what a network makes of a picture."""
+
+    @property
+    def finishing(self) -> Finishing | None:
+        """What a device can do of the receiver's own work, all of it; ``None``: it needs more than that."""
+
+    def take(self, first: int, levels: Native, mean: Floats) -> None:
+        """The picture's rows from ``first`` on: levels (rows * scale, w * scale, 3) uint16 RGB, mean
+        (rows, w, 3) float32 in 0..1, the levels reduced to the source's size with an area filter.
+
+        Called from top to bottom; row 0 begins anew where something had to be done again.
+        """
+
+    def take_finished(self, answer: Answer) -> None:
+        """The whole picture as :attr:`finishing` says; its levels are to be copied."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,171 +49,126 @@ class Enlarged:
     seconds: float
 
 
-@dataclass(slots=True, eq=False)
 class Picture:
-    """What is to be enlarged, and who takes it; beside that, the tile rows that are under way."""
+    """The tiles of one attempt that are under way, some rows of them at a time, until ``receiver`` takes
+    them."""
 
-    source: NetworkInput
-    take: Take
-    first: int = 0
-    levels: Native = field(default_factory=lambda: np.empty((0, 0, 3), np.uint16))
-    mean: Floats = field(default_factory=lambda: np.empty((0, 0, 3), np.float32))
-    fp32_retries: int = 0
-    seconds: float = 0.0
+    def __init__(self, receiver: Receiver, scale: int, attempt: Attempt) -> None:
+        self._receiver, self._scale, self._plan = receiver, scale, attempt.plan
+        self._groups = iter(row_groups(attempt))
+        self._next()
 
-    def begin(self, rows: Sequence[Span], scale: int) -> None:
-        """Make room for what comes of tiles in ``rows``."""
-        self.first = rows[0].start
-        height, width = rows[-1].stop - self.first, self.source.shape[1]
-        self.levels = np.empty((height * scale, width * scale, 3), np.uint16)
-        self.mean = np.empty((height, width, 3), np.float32)
+    def _next(self) -> None:
+        self._rows = next(self._groups, ())
+        self._left = len(self._rows) * len(self._plan.columns)
+        self._levels: Native = np.empty((0, 0, 3), np.uint16)
+        self._mean: Floats = np.empty((0, 0, 3), np.float32)
 
-    def give(self) -> None:
-        """Hand the rows on, and keep nothing of them."""
-        levels, mean = self.levels, self.mean
-        self.levels, self.mean = levels[:0], mean[:0]
-        self.take(self.first, levels, mean)
+    def keep_whole(self, levels: Native, mean: Floats) -> None:
+        """All of the picture, which stays the caller's memory."""
+        self._levels, self._mean = levels, mean
+
+    def keep_strip(self, tile: Tile, strip: Strip, index: int) -> None:
+        """The part of a strip's window that belongs to its tile, and not to the halo."""
+        row, column = tile
+        offset = row.window_start + strip.start  # of the strip's first row in the picture
+        first = max(row.start, offset)
+        last = min(row.stop, offset + strip.mean.shape[1])
+        if first >= last:
+            return
+        scale = self._scale
+        levels = strip.levels[index, (first - offset) * scale : (last - offset) * scale, column.core(scale)]
+        mean = strip.mean[index, first - offset : last - offset, column.core(1)]
+        self._write(slice(first, last), column.kept, levels, mean)
+
+    def keep_answer(self, tile: Tile, answer: Answer) -> None:
+        """All of a tile, or the finished picture."""
+        if answer.mean is None:
+            self._receiver.take_finished(answer)
+        else:
+            self._write(tile[0].kept, tile[1].kept, answer.levels, answer.mean)
+
+    def count(self) -> None:
+        """A tile is complete. Hands its rows on as soon as all of them are, and keeps nothing of them."""
+        self._left -= 1
+        if self._left:
+            return
+        first, levels, mean = self._rows[0].start, self._levels, self._mean
+        self._next()
+        if len(mean):
+            self._receiver.take(first, levels, mean)
+
+    def _write(self, rows: slice, columns: slice, levels: Pixels, mean: Floats) -> None:
+        scale, first = self._scale, self._rows[0].start
+        if not len(self._mean):
+            height, width = self._rows[-1].stop - first, self._plan.width
+            self._levels = np.empty((height * scale, width * scale, 3), np.uint16)
+            self._mean = np.empty((height, width, 3), np.float32)
+        top, bottom, left, right = rows.start - first, rows.stop - first, columns.start, columns.stop
+        self._mean[top:bottom, left:right] = mean
+        self._levels[top * scale : bottom * scale, left * scale : right * scale] = levels
 
 
 def run_tiles(
-    loaded: LoadedNetwork, planner: TilePlanner, source: NetworkInput, take: Take, *, oom_retries: int = 0
+    loaded: LoadedNetwork, planner: TilePlanner, source: NetworkInput, receiver: Receiver
 ) -> Enlarged:
-    """``source`` through the network, some rows of tiles at a time.
+    """``source`` through the network in this thread, some rows of tiles at a time.
 
-    Out of memory halves the batch, then the tile's edge, and begins anew; ``planner`` remembers both.
-    ``oom_retries``: how often it ran out for this picture before. Raises ``OutOfMemory`` where the smallest
-    tile does not fit, and ``InferenceError``.
+    Out of memory halves the batch, then the tile's edge, and begins anew; ``planner`` remembers both. Raises
+    ``OutOfMemory`` where the smallest tile does not fit, and ``InferenceError``.
     """
     height, width, _ = source.shape
-    plan = planner.plan(width, height)
-    batch = planner.batch(plan)
+    network = loaded.network
+    attempt = planner.first(width, height)
     while True:
-        picture = Picture(source, take)
-        loaded.network.take_retries()  # what an abandoned picture left
+        network.take_retries()  # what an abandoned picture left
+        picture, seconds = Picture(receiver, network.scale, attempt), 0.0
         try:
-            for rows in row_groups(plan, batch):
-                picture.begin(rows, loaded.network.scale)
-                for _ in _run(loaded.network, [picture], [rows], [plan], batch):
-                    picture.give()
+            for rows in row_groups(attempt):
+                for tiles in batches(tiles_of(attempt.plan, rows), attempt.batch, lambda tile: tile):
+                    begin = time.perf_counter()
+                    _compute(network, source, tiles, picture)
+                    seconds += time.perf_counter() - begin
+                    for _ in tiles:
+                        picture.count()
         except OutOfMemory as exc:
             failure = exc
         else:
-            return Enlarged(plan, batch, oom_retries, picture.fp32_retries, picture.seconds)
-        loaded.network.release_cached_memory()
-        if batch > 1:
-            batch = planner.smaller_batch(batch)
-        else:
-            plan = planner.smaller(plan, failure)
-            batch = planner.batch(plan)
-        oom_retries += 1
+            plan, batch, retries = attempt.plan, attempt.batch, attempt.oom_retries
+            return Enlarged(plan, batch, retries, network.take_retries(), seconds)
+        network.release_cached_memory()
+        attempt = planner.after(attempt, failure)
 
 
-def run_together(
-    loaded: LoadedNetwork, planner: TilePlanner, pictures: Sequence[Picture]
-) -> Iterator[tuple[int, Enlarged]]:
-    """(index, how it was enlarged) of several pictures, each as soon as all its tiles are there.
-
-    Windows of one shape are computed at once, whichever picture they are of; what a picture becomes does
-    not depend on its company. Those that do not come are to be run one by one: any whose tiles are in
-    memory in several parts, all where ``planner`` leaves no room for more than one window. Raises
-    ``OutOfMemory`` and ``InferenceError``, which may be any picture's.
-    """
-    plans = [planner.plan(picture.source.shape[1], picture.source.shape[0]) for picture in pictures]
-    batch = min(planner.batch(plan) for plan in plans)
-    small = [index for index, plan in enumerate(plans) if len(row_groups(plan, batch)) == 1]
-    if batch == 1 or len(small) < 2:
-        return
-    scale = loaded.network.scale
-    own, plans = [pictures[index] for index in small], [plans[index] for index in small]
-    for picture, plan in zip(own, plans, strict=True):
-        picture.begin(plan.rows, scale)
-    loaded.network.take_retries()
-    try:
-        for at in _run(loaded.network, own, [plan.rows for plan in plans], plans, batch):
-            picture = own[at]
-            picture.give()
-            yield small[at], Enlarged(plans[at], batch, 0, picture.fp32_retries, picture.seconds)
-    except OutOfMemory:
-        loaded.network.release_cached_memory()
-        planner.smaller_batch(batch)
-        raise
-
-
-def row_groups(plan: TilePlan, batch: int) -> list[tuple[Span, ...]]:
-    """The rows of tiles that are in memory at once: one, or enough to fill ``batch`` twice."""
-    count = 1 if batch == 1 else -(-2 * batch // len(plan.columns))
-    return [plan.rows[first : first + count] for first in range(0, len(plan.rows), count)]
-
-
-def _run(
-    network: Network,
-    pictures: Sequence[Picture],
-    rows: Sequence[Sequence[Span]],
-    plans: Sequence[TilePlan],
-    batch: int,
-) -> Iterator[int]:
-    """The index of each picture as soon as all tiles in its ``rows`` are there."""
-    left = [len(own) * len(plan.columns) for own, plan in zip(rows, plans, strict=True)]
-    tiles = [
-        [(row, column) for row in own for column in plan.columns]
-        for own, plan in zip(rows, plans, strict=True)
-    ]
-    for parts in _batches(tiles, batch):
-        begin = time.perf_counter()
-        _compute(network, [(pictures[index], tile) for index, tile in parts])
-        each = (time.perf_counter() - begin) / len(parts)
-        for index, _ in parts:
-            pictures[index].seconds += each
-            left[index] -= 1
-            if left[index] == 0:
-                yield index
-
-
-def _compute(network: Network, parts: Sequence[tuple[Picture, Tile]]) -> None:
-    """Some tiles with windows of one shape into their pictures."""
-    windows = np.stack([picture.source[row.window, column.window] for picture, (row, column) in parts])
+def _compute(network: Network, source: NetworkInput, tiles: Sequence[Tile], picture: Picture) -> None:
+    """Some tiles with windows of one shape."""
+    windows = np.stack([source[row.window, column.window] for row, column in tiles])
     for strip in network.strips(windows):
-        first, *others = (picture for picture, _ in parts)
-        if strip.whole is not None and not others and windows.shape[1:] == first.source.shape:
-            first.levels, first.mean = (part[0] for part in strip.whole)
+        if strip.whole is not None and len(tiles) == 1 and windows.shape[1:] == source.shape:
+            picture.keep_whole(*(part[0] for part in strip.whole))
             continue
-        for index, (picture, tile) in enumerate(parts):
-            _keep(strip, index, tile, network.scale, picture)
-    again = network.take_retries()
-    if not again:
-        return
-    of_each: dict[int, list[tuple[Picture, Tile]]] = {}
-    for part in parts:
-        of_each.setdefault(id(part[0]), []).append(part)
-    if len(of_each) == 1:
-        parts[0][0].fp32_retries += again
-        return
-    for own in of_each.values():  # what is not finite in one picture changes no other
-        _compute(network, own)
+        for index, tile in enumerate(tiles):
+            picture.keep_strip(tile, strip, index)
 
 
-def _keep(strip: Strip, index: int, tile: Tile, scale: int, picture: Picture) -> None:
-    """Write the part of a strip that belongs to its tile, and not to the halo."""
-    row, column = tile
-    offset = row.window_start + strip.start  # of the strip's first row in the picture
-    first = max(row.start, offset)
-    last = min(row.stop, offset + strip.mean.shape[1])
-    if first >= last:
-        return
-    there = slice(first - picture.first, last - picture.first)
-    inside = column.core(1)
-    picture.mean[there, column.kept] = strip.mean[index, first - offset : last - offset, inside]
-    picture.levels[there.start * scale : there.stop * scale, column.start * scale : column.stop * scale] = (
-        strip.levels[index, (first - offset) * scale : (last - offset) * scale, column.core(scale)]
-    )
+def row_groups(attempt: Attempt) -> list[tuple[Span, ...]]:
+    """The rows of tiles that are in memory at once: one, or enough to fill a batch twice."""
+    rows, batch = attempt.plan.rows, attempt.batch
+    count = 1 if batch == 1 else -(-2 * batch // len(attempt.plan.columns))
+    return [rows[first : first + count] for first in range(0, len(rows), count)]
 
 
-def _batches(tiles: Sequence[Sequence[Tile]], batch: int) -> Iterator[list[tuple[int, Tile]]]:
-    """All tiles with the index of their picture, at most ``batch`` with windows of one shape at a time."""
-    by_shape: dict[tuple[int, int], list[tuple[int, Tile]]] = {}
-    for index, own in enumerate(tiles):
-        for row, column in own:
-            by_shape.setdefault((row.window_px, column.window_px), []).append((index, (row, column)))
+def tiles_of(plan: TilePlan, rows: Sequence[Span] | None = None) -> list[Tile]:
+    """Those in ``rows``, or all."""
+    return [(row, column) for row in (plan.rows if rows is None else rows) for column in plan.columns]
+
+
+def batches(items: Sequence[T], batch: int, tile: Callable[[T], Tile]) -> Iterator[list[T]]:
+    """At most ``batch`` with windows of one shape at a time; ``tile`` of an item."""
+    by_shape: dict[tuple[int, int], list[T]] = {}
+    for item in items:
+        row, column = tile(item)
+        by_shape.setdefault((row.window_px, column.window_px), []).append(item)
     for same in by_shape.values():
         for start in range(0, len(same), batch):
             yield same[start : start + batch]

@@ -62,6 +62,11 @@ class TilePlan:
         return tuple(span.start for span in self.rows[1:])
 
     @property
+    def count(self) -> int:
+        """Tiles."""
+        return len(self.columns) * len(self.rows)
+
+    @property
     def largest_tile_px(self) -> int:
         """Longest edge of a tile without its halo."""
         return max(span.stop - span.start for span in (*self.columns, *self.rows))

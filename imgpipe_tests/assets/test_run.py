@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from dagster import AssetCheckSeverity, DagsterInstance, ExecuteInProcessResult
+from dagster import AssetCheckSeverity, AssetKey, DagsterInstance, Definitions, ExecuteInProcessResult
 
+import imgpipe
 from imgpipe.assets.graph import REPORT_JOB, SHARD_JOB, build_definitions
-from imgpipe.config import Settings
-from imgpipe.partitions import shard_partitions
+from imgpipe.config import Settings, load_settings
+from imgpipe.partitions import add_partitions, shard_partitions
 from imgpipe.resources.stores import SharedS3
 from imgpipe.storage.manifests import plan, seal
+from imgpipe.storage.opening import open_stores
 from imgpipe_tests.assets.test_gallery import pictures
 from imgpipe_tests.end_to_end.conftest import write_drawing
 from imgpipe_tests.review.space import Space
@@ -121,3 +123,36 @@ def test_a_run_on_s3(
 
 def quality_ids(space: Space) -> list[str]:
     return [row.image_id for row in space.rows().values()]
+
+
+def test_two_data_sets_in_one_code_location_do_not_meet(tmp_path: Path) -> None:
+    """Their stores differ too: each has a resource of its own."""
+    merged, instance = [], DagsterInstance.ephemeral()
+    for name in ("art", "comics"):
+        place = tmp_path / name
+        write_drawing(place / "in", "0.png", seed=1)
+        settings = load_settings(
+            {
+                "source": str(place / "in"),
+                "output": str(place / "out"),
+                "dataset": name,
+                "actions": ["upscale"],
+                "upscale.model": "lanczos",
+                "s3.region": f"{name}-1",
+            }
+        )
+        stores = open_stores(settings)
+        seal(plan(stores.source, stores.output, dataset=name, shard_size=1), stores.output)
+        add_partitions(settings, instance, ["00000"])
+        merged.append(imgpipe.dataset_definitions(settings, key_prefix=name))
+    definitions = Definitions.merge(*merged)
+    for name in ("art", "comics"):
+        job = definitions.resolve_job_def(f"{name}_{SHARD_JOB}")
+        done = job.execute_in_process(instance=instance, partition_key=f"{name}-00000")
+        made = {event.asset_key for event in done.get_asset_materialization_events()}
+        wanted = ("raw_images", "upscaled_images", "quality_reports")
+        assert made == {AssetKey([name, asset]) for asset in wanted}
+        assert all(one.asset_key.path[0] == name for one in done.get_asset_check_evaluations())
+        assert len(list((tmp_path / name / "out" / "upscaled").rglob("*.png"))) == 1
+    pictured = metadata(done, "comics/quality_reports")
+    assert pictured["ok"] == 1

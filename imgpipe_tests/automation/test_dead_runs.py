@@ -22,6 +22,7 @@ from dagster._core.origin import JobPythonOrigin, RepositoryPythonOrigin
 from dagster._core.utils import make_new_run_id
 
 from imgpipe.automation.dead_runs import build_dead_runs_sensor
+from imgpipe.config import Settings
 from imgpipe.processes import Process
 from imgpipe.resources.runs import ALIVE_TAG, PROCESS_TAG, UNNAMED_SECONDS, end_dead_runs, process_tags
 from imgpipe.storage.manifests import plan, seal
@@ -159,7 +160,7 @@ def test_the_sensor_ends_them_and_the_schedule_asks_again(site: Site, instance: 
     seal(plan(site.stores.source, site.stores.output, dataset="art", shard_size=1), site.stores.output)
     first = add_run(instance, DEAD)
     with build_sensor_context(instance=instance) as context:
-        said = build_dead_runs_sensor()(context)
+        said = build_dead_runs_sensor(Settings())(context)
     assert isinstance(said, SkipReason)
     assert first[:8] in str(said.skip_message)
     add_run(instance, DEAD)

@@ -68,6 +68,15 @@ def test_a_session_is_opened_and_why_it_is_not_on_the_gpu_is_told(
     assert ("openvino" in found) is (device != "cuda")
 
 
+def test_a_gpu_that_a_library_cannot_use_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("imgpipe.inference.onnx_file.gpu_is_expected", lambda: True)
+    monkeypatch.setattr(doctor, "why_cpu", lambda setting, device: ("device auto is the CPU: x",))
+    for there in (True, False):
+        monkeypatch.setattr(doctor, "gpu_is_there", lambda there=there: there)
+        assert doctor._device(Settings())[0] is not there
+        assert doctor._onnx(Settings())[0] is not there
+
+
 def test_two_onnxruntimes_are_a_failure_with_its_cure(monkeypatch: pytest.MonkeyPatch) -> None:
     _installed(monkeypatch, "onnxruntime", "onnxruntime-gpu")
     good, found = doctor._onnx(Settings())

@@ -40,7 +40,11 @@ def test_nothing_in_the_working_folder_is_run(tmp_path: Path, monkeypatch: pytes
     for command in (
         [*flags, "--version"],
         ["-m", "dagster", "--version"],
-        ["-c", "from imgpipe.definitions import _settings as s; print(s.source, s.output, s.upscale.model)"],
+        [
+            "-c",
+            "import imgpipe.definitions; from imgpipe.config import load_settings as load; "
+            "s = load(); print(s.source, s.output, s.upscale.model)",
+        ],
     ):
         done = subprocess.run(
             [python, *command], env=environment, cwd=folder, capture_output=True, text=True, check=True

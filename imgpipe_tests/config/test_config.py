@@ -296,3 +296,19 @@ def test_alpha_matting_may_be_a_switch_in_the_environment(
 ) -> None:
     monkeypatch.setenv("IMGPIPE_REMBG__ALPHA_MATTING", written)
     assert load_settings().rembg.alpha_matting == means
+
+
+def test_rays_runtime_environment_holds_no_credentials() -> None:
+    secret = {"env_vars": {"AWS_SECRET_ACCESS_KEY": "canary"}}
+    with pytest.raises(ConfigError, match=r"ray\.runtime_env: AWS_SECRET_ACCESS_KEY looks like") as refused:
+        load_settings({"ray.runtime_env": secret})
+    assert "canary" not in str(refused.value)
+
+
+def test_the_cluster_is_the_named_one_the_environments_or_one_of_this_machine(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert load_settings().ray.cluster == "local"
+    monkeypatch.setenv("RAY_ADDRESS", "head:6379")
+    assert load_settings().ray.cluster == "head:6379"
+    assert load_settings({"ray.address": "other:1"}).ray.cluster == "other:1"

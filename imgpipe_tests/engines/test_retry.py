@@ -6,13 +6,13 @@ import pytest
 
 from imgpipe import errors
 from imgpipe.engines.retry import DUE, PERMANENT, Mode, Retry, may_pass
-from imgpipe.engines.shard import OUTDATED, run_shard
+from imgpipe.engines.shard import run_shard
 from imgpipe.errors import ConfigError, DecodeError, OutOfMemory
 from imgpipe.records import ImageRow, Status
 from imgpipe.stages.read import ReadStage
 from imgpipe.storage.memory import MemoryStore
 from imgpipe.storage.opening import Stores
-from imgpipe.storage.tables import read_meta
+from imgpipe.storage.tables import OUTDATED, read_meta
 from imgpipe_tests.engines.levels import MATTE, READ, SETTINGS, Cutout, flat, replan
 
 FAILED = Retry(Mode.FAILED)

@@ -73,8 +73,7 @@ def test_a_row_says_which_store_its_output_is_in(stores: Stores) -> None:
     assert all(stores.output.exists(row.output_key) for row in made)
 
 
-def test_a_crash_costs_only_what_was_not_noted_yet(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("imgpipe.engines.journal.JOURNAL_SECONDS", 0.0)
+def test_a_crash_costs_only_what_was_not_noted_yet(stores: Stores) -> None:
     read(stores)
     with pytest.raises(StoreUnavailable):
         run_shard(MATTE, Cutout(failures=GONE), SETTINGS, stores, "00000")
@@ -167,8 +166,7 @@ def test_a_damaged_note_stops_nothing(stores: Stores, data: bytes) -> None:
     assert {row.attempts for row in rows_of(stores, MATTE, Cutout()).values()} == {1}
 
 
-def test_a_noted_row_of_other_settings_is_not_kept(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("imgpipe.engines.journal.JOURNAL_SECONDS", 0.0)
+def test_a_noted_row_of_other_settings_is_not_kept(stores: Stores) -> None:
     read(stores)
     with pytest.raises(StoreUnavailable):
         run_shard(MATTE, Cutout(failures=GONE), SETTINGS, stores, "00000")

@@ -124,3 +124,32 @@ def test_a_process_that_was_started_takes_another_one(tmp_path: Path) -> None:
         (tmp_path / "dev" / f"nvidia{index}").touch()
     said, _ = _taker(tmp_path, None, _TAKER).communicate("")
     assert [line.split(" ")[0] for line in said.splitlines()] == ["0", "1"]
+
+
+@pytest.mark.parametrize(
+    ("driver", "files", "visible", "expected"),
+    [
+        (Driver(100), True, None, False),  # the driver shows none
+        (Driver(0), True, None, True),
+        (Driver(999), True, None, True),  # it does not start
+        (None, True, None, True),  # a container without the driver's libraries
+        (None, False, None, False),
+        (Driver(0), True, "", False),  # hidden on purpose
+    ],
+)
+def test_a_gpu_is_there_whether_or_not_it_can_be_used(
+    driver: Driver | None,
+    files: bool,
+    visible: str | None,
+    expected: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    if files:
+        (tmp_path / "nvidia0").touch()
+    monkeypatch.setattr(cuda, "_DEVICES", tmp_path)
+    monkeypatch.setattr(cuda, "_driver", lambda: driver)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert cuda.gpu_is_there() is expected

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from imgpipe.errors import ImgpipeError, InferenceError, ModelError, OutOfMemory
+from imgpipe.errors import DeviceFault, ImgpipeError, InferenceError, OutOfMemory
 from imgpipe.inference.failures import translated
 
 
@@ -53,7 +53,7 @@ OTHER = [
     ("raised", "expected"),
     [
         *((error, OutOfMemory) for error in NO_MEMORY),
-        *((error, ModelError) for error in DEVICE),
+        *((error, DeviceFault) for error in DEVICE),
         *((error, InferenceError) for error in OTHER),
     ],
     ids=lambda value: str(value)[:60],
@@ -67,5 +67,5 @@ def test_a_failure_gets_its_class(raised: Exception, expected: type[ImgpipeError
 
 def test_a_device_fault_says_what_failed_and_what_to_do() -> None:
     words = r"^cuda failed on a picture: .*illegal memory access [^\n]*nvidia-smi -q"
-    with pytest.raises(ModelError, match=words), translated("a picture", "cuda"):
+    with pytest.raises(DeviceFault, match=words), translated("a picture", "cuda"):
         raise DEVICE[0]

@@ -13,7 +13,7 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from imgpipe.errors import ImgpipeError, ModelError, OutOfMemory, WeightsRefused
+from imgpipe.errors import DeviceFault, ImgpipeError, ModelError, OutOfMemory, WeightsRefused
 from imgpipe.inference import cuda, onnx_file
 from imgpipe.inference.onnx_file import open_onnx
 from imgpipe_tests.matting.graphs import weighted, write_graph
@@ -98,7 +98,7 @@ def test_a_device_fault_stops_the_run(path: Path, monkeypatch: pytest.MonkeyPatc
     values = np.zeros((1, 3, 16, 16), np.float32)
     with pytest.raises(ModelError, match="illegal memory access") as caught:
         opened(values)
-    assert type(caught.value) is ModelError
+    assert type(caught.value) is DeviceFault
     assert opened(values)[0].shape == (1, 1, 16, 16)
 
 

@@ -14,8 +14,9 @@ import pytest
 
 from imgpipe.errors import ConfigError, WeightsCorrupt, WeightsMissing
 from imgpipe.inference import weights as module
+from imgpipe.inference.download import pull
 from imgpipe.inference.weights import REGISTRY, Weights, locate, names_for, registered, registered_as
-from imgpipe.settings import ModelSettings
+from imgpipe.settings import ModelSettings, RembgSettings
 
 CONTENT = b"weights of a small network" * 1000
 
@@ -48,7 +49,7 @@ def test_registry_entries_are_well_formed() -> None:
     for name, entry in REGISTRY.items():
         assert entry.name == name
         assert re.fullmatch(r"[0-9a-f]{64}", entry.sha256), name
-        assert entry.size_bytes > 1_000_000, name
+        assert entry.size_bytes > 1_000_000 or (entry.size_bytes == 0 and entry.task == "refining"), name
         assert entry.url.startswith(("https://github.com/", "https://huggingface.co/PramaLLC/")), name
         assert (entry.licence in ModelSettings().allowed_licences) is entry.commercial, name
         assert (entry.scale == 4) is (entry.task == "upscaling"), name
@@ -72,6 +73,32 @@ def test_addresses_and_digests_are_those_of_rembgs_source() -> None:
         algorithm, digest = theirs[entry.url]
         if entry.md5 or algorithm == "sha256":
             assert digest == {"md5": entry.md5, "sha256": entry.sha256}[algorithm], entry.name
+
+
+def test_vitmattes_addresses_and_digests_are_rembgs() -> None:
+    from rembg import matting
+
+    ours = {entry.url: entry.sha256 for entry in REGISTRY.values() if entry.task == "refining"}
+    theirs = {f"{matting.BASE_URL}/{one['fname']}": one["sha256"] for one in matting.VARIANTS.values()}
+    assert ours.items() <= theirs.items()
+    assert RembgSettings().vitmatte_model.removeprefix("vitmatte-") == matting.DEFAULT_VARIANT
+    assert set(names_for("refining")) >= {RembgSettings().vitmatte_model}
+
+
+def test_a_file_without_a_stated_size_is_known_by_its_digest(
+    small: Weights, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = replace(small, size_bytes=0)
+    monkeypatch.setattr(module, "REGISTRY", {entry.name: entry})
+    with pytest.raises(WeightsMissing, match="stated nowhere"):
+        pull(entry, tmp_path)
+    with pytest.raises(WeightsMissing, match="is missing; fetch https"):
+        locate(entry.name, "matting", tmp_path)
+    (tmp_path / entry.filename).write_bytes(CONTENT)
+    assert locate(entry.name, "matting", tmp_path).path == pull(entry, tmp_path)
+    (tmp_path / entry.filename).write_bytes(CONTENT[:-1])
+    with pytest.raises(WeightsCorrupt):
+        pull(entry, tmp_path)
 
 
 def test_which_entry_a_name_or_a_file_has(small: Weights, tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import socket
-import subprocess
 import time
 import urllib.error
 import urllib.request
@@ -22,10 +21,10 @@ def free_port() -> int:
 
 @dataclass
 class Client:
-    """``process``: the server, which must go on running."""
+    """``process``: the server, which must go on running; ``None``: this one."""
 
     url: str
-    process: subprocess.Popen[Any]
+    process: Any
 
     def send(self, path: str, data: bytes | None = None, **headers: str) -> bytes:
         """The body of the answer; raises HTTPError for statuses of errors. ``content_type`` is a header."""
@@ -47,10 +46,13 @@ class Client:
 
     def wait_until_it_answers(self, path: str) -> None:
         deadline = time.monotonic() + _PATIENCE_SECONDS
-        while time.monotonic() < deadline and self.process.poll() is None:
+        while time.monotonic() < deadline and self._exit_code() is None:
             try:
                 self.send(path)
                 return
             except urllib.error.URLError:
                 time.sleep(0.1)
-        raise AssertionError(f"no answer from {self.url}, exit code {self.process.poll()}")
+        raise AssertionError(f"no answer from {self.url}, exit code {self._exit_code()}")
+
+    def _exit_code(self) -> Any:
+        return None if self.process is None else self.process.poll()

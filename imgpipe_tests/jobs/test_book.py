@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from imgpipe.cli import app
 from imgpipe.config import changed_settings, load_settings
 from imgpipe.engines.shard import run_shard
-from imgpipe.errors import LeaseHeld, ModelError, ObjectMissing
+from imgpipe.errors import DeviceFault, LeaseHeld, ModelError, ObjectMissing
 from imgpipe.jobs.book import JobBook, open_book
 from imgpipe.jobs.job import DATASET, Job
 from imgpipe.jobs.request import job_settings, order
@@ -89,7 +89,6 @@ def test_a_picture_that_ends_the_process_is_given_up(book: JobBook, monkeypatch:
 
     with monkeypatch.context() as dying:
         dying.setattr(UpscaleStage, "run", kill)
-        dying.setattr("imgpipe.engines.journal.Journal.save", lambda self: None)
         for _ in range(book.base.automation.max_attempts):
             assert [one.id for one in book.unfinished()] == [job.id]
             with pytest.raises(Killed):
@@ -114,6 +113,23 @@ def test_models_that_cannot_be_had_are_refused_or_a_result(
     monkeypatch.setattr(UpscaleStage, "run", broken)
     book.run(job)
     assert "ModelError: no GPU left" in book.answer(job)["error"]
+
+
+def test_where_the_device_fails_the_job_keeps_its_place(
+    book: JobBook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = added(book)
+
+    def faulty(*_: object) -> None:
+        raise DeviceFault("illegal access")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(UpscaleStage, "run", faulty)
+        with pytest.raises(DeviceFault):
+            book.run(job)
+    assert [one.id for one in book.unfinished()] == [job.id]
+    book.run(job, again=True)
+    assert book.rows(job)[QUALITY].status is Status.OK
 
 
 def test_while_a_reviewer_is_asked_its_state_says_so(book: JobBook, monkeypatch: pytest.MonkeyPatch) -> None:

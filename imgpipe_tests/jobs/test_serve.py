@@ -7,18 +7,26 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+import typer
 
+from imgpipe.cli.serve import serve as serve_command
 from imgpipe.config import load_settings
+from imgpipe.errors import DeviceFault
 from imgpipe.jobs.book import JobBook, open_book
+from imgpipe.jobs.queue import JobQueue
 from imgpipe.records import Status
-from imgpipe_tests.jobs.client import Client
+from imgpipe.stages.upscale import UpscaleStage
+from imgpipe_tests.jobs.client import Client, free_port
 from imgpipe_tests.jobs.pictures import drawing
 
 pytestmark = pytest.mark.server
@@ -111,3 +119,36 @@ def answer_to(client: Client, sent: bytes) -> bytes:
     with socket.create_connection((str(place.hostname), int(place.port or 0)), 30) as connection:
         connection.sendall(sent)
         return connection.recv(1000)
+
+
+def test_after_a_device_fault_the_server_answers_and_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The job keeps its place for the next server; whoever waits for it hears that."""
+    asked, has = threading.Event(), JobQueue.has
+
+    def faulty(*_: object) -> None:
+        assert asked.wait(30)
+        raise DeviceFault("an illegal memory access")
+
+    def asked_about(queue: JobQueue, job_id: str) -> bool:
+        asked.set()
+        return has(queue, job_id)
+
+    monkeypatch.setattr(UpscaleStage, "run", faulty)
+    monkeypatch.setattr(JobQueue, "has", asked_about)
+    port = free_port()
+
+    def ask() -> Any:
+        client = Client(f"http://127.0.0.1:{port}", None)
+        client.wait_until_it_answers("/health")
+        posted = client.json_of("/jobs", drawing(1, 32, 32))
+        return client.json(f"/jobs/{posted['job_id']}?wait=30")
+
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(ask)
+        with pytest.raises(typer.Exit) as ended:
+            serve_command(str(tmp_path / "out"), port=port, assignments=["upscale.model=lanczos"])
+    assert ended.value.exit_code == 3
+    assert answer.result()["state"] == "waiting"
+    assert [job.id for job in book_of(tmp_path).unfinished()] == [answer.result()["job_id"]]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
+import types
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -17,6 +20,8 @@ from typing import Any
 import pytest
 
 from imgpipe import worker
+from imgpipe.errors import DeviceFault
+from imgpipe.stages.upscale import UpscaleStage
 from imgpipe.worker import handler
 from imgpipe_tests.jobs.client import Client, free_port
 from imgpipe_tests.jobs.pictures import alpha_sides, drawing, opened, text, with_alpha
@@ -180,6 +185,40 @@ def test_a_hundred_jobs_eight_at_once_on_runpods_test_server(tmp_path: Path) -> 
     assert (bad["status"], "unknown action 'magic'" in bad["error"]) == ("FAILED", True)
     for told in ("upscaled_images: ok", "review"):
         assert {"status": "IN_PROGRESS", "output": told} in updates
+
+
+def test_after_a_device_fault_the_worker_ends_when_all_have_their_answers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """RunPod's SDK made up: two jobs at once, and SIGTERM ends its loop once they are answered."""
+    answers: list[dict[str, Any]] = []
+    begun, asked = threading.Barrier(2), threading.Event()
+
+    def start(config: dict[str, Any]) -> None:
+        async def both() -> None:
+            jobs = [{"id": str(n), "input": {"image_base64": text(drawing())}} for n in range(2)]
+            answers.extend(await asyncio.gather(*(config["handler"](job) for job in jobs)))
+
+        before = signal.signal(signal.SIGTERM, lambda *_: asked.set())
+        try:
+            asyncio.run(both())
+        finally:
+            signal.signal(signal.SIGTERM, before)
+
+    def faulty(*_: object) -> None:
+        begun.wait(30)
+        raise DeviceFault("an illegal memory access")
+
+    runpod = types.SimpleNamespace(serverless=types.SimpleNamespace(start=start))
+    monkeypatch.setitem(sys.modules, "runpod", runpod)
+    monkeypatch.setattr(worker, "_faults", [])
+    monkeypatch.setattr(UpscaleStage, "run", faulty)
+    monkeypatch.setattr(UpscaleStage, "concurrency", 2)
+    with pytest.raises(SystemExit) as ended:
+        worker.main()
+    assert ended.value.code == 3
+    assert asked.is_set()
+    assert ["illegal memory access" in answer["error"] for answer in answers] == [True, True]
 
 
 def test_a_caller_learns_the_reason_and_the_log_the_paths(

@@ -23,7 +23,7 @@ def _scene(seed: int, background: str) -> tuple[np.ndarray, Float, Float]:
     row, column = np.unravel_index(np.argmax(depth), depth.shape)
     disc = np.zeros((SIDE, SIDE), np.float32)
     cv2.circle(disc, (int(column), int(row)), 6, 1.0, -1)
-    return scene.picture, scene.alpha, cv2.GaussianBlur(disc, (0, 0), 0.8)
+    return scene.picture, scene.alpha, np.asarray(cv2.GaussianBlur(disc, (0, 0), 0.8), np.float32)
 
 
 def _through(picture: np.ndarray, disc: Float, cover: float, tint: tuple[int, int, int]) -> np.ndarray:
@@ -90,11 +90,19 @@ def test_a_notch_a_border_and_the_whole_picture_are_no_holes() -> None:
     assert filled(picture, everywhere, LOW, HIGH)[1] == Filling(HIGH, 1, unjudged=1)
 
 
-@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_the_settings_thresholds_decide_and_the_row_says_it(dtype: type) -> None:
+def test_before_noise_of_all_colours_nothing_is_filled() -> None:
+    picture = np.random.default_rng(0).integers(0, 256, (300, 300, 3)).astype(np.uint8)
+    alpha = np.zeros((300, 300), np.float32)
+    alpha[50:250, 50:250] = 1
+    alpha[120:150, 120:150] = 0.5
+    assert filled(picture, alpha, LOW, HIGH)[1].background == 1
+
+
+@pytest.mark.parametrize("factor", [np.uint8(1), np.uint16(257)])
+def test_the_settings_thresholds_decide_and_the_row_says_it(factor: np.uint8 | np.uint16) -> None:
     deep = np.full((60, 60, 3), 200, np.uint8)
     deep[10:50, 10:50] = (30, 60, 150)
-    picture = Image(deep.astype(dtype) * (257 if dtype is np.uint16 else 1))
+    picture = Image(deep * factor)
     alpha = np.zeros((60, 60), np.float32)
     alpha[10:50, 10:50] = 0.85
     alpha[20:30, 20:30] = 0.4

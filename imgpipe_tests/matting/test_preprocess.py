@@ -63,7 +63,6 @@ def test_modnets_sides_are_multiples_of_32() -> None:
         (1500, 1000): (768, 512),
         (300, 400): (512, 672),
         (400, 2000): (384, 1984),
-        (1, 9): (512, 4608),
     }.items():
         tensor, placement = author_input(
             _flat((0, 0, 0), height=height, width=width), CONTRACTS["modnet"], None
@@ -71,6 +70,19 @@ def test_modnets_sides_are_multiples_of_32() -> None:
         assert tensor.shape == (3, *fed), (height, width)
         assert (placement.inner_height, placement.inner_width) == fed
         np.testing.assert_array_equal(tensor, -1.0)
+        assert placement.note == ""
+
+
+@pytest.mark.parametrize(
+    ("size", "fed", "long_px"), [((1, 9), (448, 4096), 4608), ((65000, 300), (4096, 32), 65000)]
+)
+def test_an_input_that_follows_from_its_picture_has_a_longest_side(
+    size: tuple[int, int], fed: tuple[int, int], long_px: int
+) -> None:
+    image = _flat((0, 0, 0), height=size[0], width=size[1])
+    tensor, placement = author_input(image, CONTRACTS["modnet"], None)
+    assert tensor.shape == (3, *fed)
+    assert placement.note == f"the network's input would be {long_px} px long: reduced to 4096 px"
 
 
 def test_a_contract_that_rembg_has_no_session_of_is_not_fed_its_way() -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from onnx import helper, numpy_helper
 
 from imgpipe.errors import ConfigError
 from imgpipe.images.image import Image
@@ -15,8 +16,7 @@ from imgpipe.matting.matte import Matte
 from imgpipe.matting.onnx_model import OnnxMatter
 from imgpipe.records import Status
 from imgpipe.settings import RembgSettings
-from imgpipe_tests.matting.graphs import Nodes, numpy_helper, sigmoid_of, weighted, write_graph
-from imgpipe_tests.matting.graphs import helper as onnx_helper
+from imgpipe_tests.matting.graphs import Nodes, sigmoid_of, weighted, write_graph
 
 SIZE = 64
 
@@ -34,8 +34,8 @@ def _left_half() -> Nodes:
     half = np.zeros((1, 1, SIZE, SIZE), np.float32)
     half[..., : SIZE // 2] = 1
     made = [
-        onnx_helper.make_node("Conv", ["img", "kernel"], ["red"]),
-        onnx_helper.make_node("Mul", ["red", "half"], ["mask"]),
+        helper.make_node("Conv", ["img", "kernel"], ["red"]),
+        helper.make_node("Mul", ["red", "half"], ["mask"]),
     ]
     return made, [numpy_helper.from_array(kernel, "kernel"), numpy_helper.from_array(half, "half")]
 
@@ -52,7 +52,7 @@ def test_flips_average_the_answers_exactly(tmp_path: Path) -> None:
     image = _square(20)
     matte = _matter(path, flips=True, agreement_minimum=0).matte(image)
     once = _matter(path).matte(image).alpha
-    mirrored = Image(np.ascontiguousarray(image.pixels[:, ::-1]))
+    mirrored = Image(np.array(image.pixels[:, ::-1], np.uint8))
     other = _matter(path).matte(mirrored).alpha[:, ::-1]
     np.testing.assert_array_equal(matte.alpha, (once + other) / 2)
     assert set(np.unique(matte.alpha)) == {0.0, 0.5}

@@ -1,7 +1,9 @@
 import numpy as np
 import pytest
+import threadpoolctl
 from scipy.sparse import csr_matrix
 
+from imgpipe.inference.threads import one_blas_thread
 from imgpipe.matting import solver
 from imgpipe.matting.closed_form import solve_closed_form
 from imgpipe.matting.laplacian import BandSystem
@@ -62,3 +64,12 @@ def test_complete_and_incomplete_factors_end_at_one_alpha(
     assert incomplete.iterations > complete.iterations > 0
     difference = np.abs(complete.alpha - incomplete.alpha) * 255
     assert difference.max() < 0.2, f"max {difference.max():.3f}/255, mean {difference.mean():.6f}/255"
+
+
+def test_a_solution_does_not_spread_over_the_threads_of_blas() -> None:
+    threadpoolctl.threadpool_limits(limits=2, user_api="blas")
+    one_blas_thread.cache_clear()
+    solve_band(_chain(50), np.full(50, 0.5))
+    pools = [pool for pool in threadpoolctl.threadpool_info() if pool["user_api"] == "blas"]
+    assert any("scipy" in pool["filepath"] for pool in pools)
+    assert {pool["num_threads"] for pool in pools} == {1}

@@ -16,6 +16,7 @@ from imgpipe.images.image import Image
 from imgpipe.matting.matte import NO_SUBJECT
 from imgpipe.records import Status
 from imgpipe.settings import LimitSettings, RembgSettings
+from imgpipe.stages import matte
 from imgpipe.stages.matte import MatteStage
 from imgpipe.stages.protocol import StageResult
 from imgpipe_tests.images import profiles
@@ -54,6 +55,12 @@ def _file(picture: PIL.Image.Image, file_format: str = "PNG", **options: object)
     buffer = io.BytesIO()
     picture.save(buffer, file_format, **options)
     return decode(buffer.getvalue(), name="picture", limits=LimitSettings())
+
+
+@pytest.mark.parametrize(("model", "expected"), [("isnet-anime", 9), ("classical", 4)])
+def test_cores_do_not_wait_for_a_network(model: str, expected: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(matte, "usable_cores", lambda: 8)
+    assert MatteStage(RembgSettings(model=model), Path(), "auto").concurrency == expected
 
 
 @pytest.mark.parametrize("channels", [1, 3])

@@ -4,7 +4,12 @@ import cv2
 import numpy as np
 import pytest
 
+from imgpipe.images.image import Image
+from imgpipe.pixels.difference import difference
 from imgpipe.quality.diff import diff_image
+from imgpipe.quality.score import score
+from imgpipe.settings import QualitySettings
+from imgpipe_tests.opencv_files import present
 from imgpipe_tests.quality.drawings import image
 
 
@@ -38,3 +43,14 @@ def test_the_bar_runs_from_zero_to_32() -> None:
 def test_tiny_pictures(size: tuple[int, int]) -> None:
     picture = flat(width=size[0], height=size[1])
     assert diff_image(image(picture), image(picture)).width == size[0]
+
+
+@pytest.mark.parametrize("channels", [(3, 3), (4, 4), (3, 4), (1, 1)])
+def test_scoring_finds_the_differences_that_the_map_shows(channels: tuple[int, int]) -> None:
+    pixels = np.random.default_rng(3).integers(0, 256, (160, 128, 4)).astype(np.uint8)
+    pixels[20:140, 20:100, 3] = 255
+    large = np.asarray(cv2.resize(pixels, (512, 640), interpolation=cv2.INTER_LINEAR), np.uint8)
+    before, after = (Image(one[..., :n].copy()) for one, n in zip((pixels, large), channels, strict=True))
+    found = score(before, after, settings=QualitySettings()).differences
+    assert np.abs(present(found) - difference(before, after)).max() < 1e-3
+    assert score(before, after, settings=QualitySettings(diff=False)).differences is None

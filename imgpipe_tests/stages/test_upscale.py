@@ -17,7 +17,7 @@ from imgpipe.stages.upscale import UpscaleStage
     [
         ("lanczos", "cuda", usable_cores()),
         ("realesr-animevideov3", "cpu", 1),
-        ("realesr-animevideov3", "cuda", 4),
+        ("realesr-animevideov3", "cuda", 32),
     ],
 )
 def test_a_gpu_has_pictures_to_go_on_with(

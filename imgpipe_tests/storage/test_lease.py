@@ -22,6 +22,7 @@ from imgpipe.storage.local import LocalStore
 from imgpipe.storage.memory import MemoryStore
 from imgpipe.storage.opening import open_store
 from imgpipe.storage.store import ImageStore
+from imgpipe_tests.storage.faulty_server import faulty_server
 
 HERE = Process.current()
 
@@ -202,3 +203,16 @@ def test_a_killed_process_is_succeeded(tmp_path: Path) -> None:
         child.communicate()
     with hold(store, "art", "00000", sleep=None):
         assert held(store) == ["leases/art/00000-00000002.json"]
+
+
+def test_whether_a_store_can_hold_leases_is_tried(store: ImageStore) -> None:
+    assert lease.honours_conditional_writes(store)
+    assert not list(store.list())
+
+
+def test_a_server_that_ignores_the_condition_is_found_out(s3: S3Settings, bucket: str) -> None:
+    with faulty_server(str(s3.endpoint_url)) as server:
+        server.dropped.add("if-none-match")
+        store = open_store(f"s3://{bucket}", S3Settings(endpoint_url=server.url, region="us-east-1"))
+        assert not lease.honours_conditional_writes(store)
+        assert server.count("DELETE", ".imgpipe-probe-") == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import re
 import zlib
@@ -12,10 +13,18 @@ import pytest
 from botocore.exceptions import SSLError
 from botocore.retries.standard import ExponentialBackoff
 
-from imgpipe.errors import ImgpipeError, ObjectMissing, ObjectUnreadable, StoreUnavailable
+from imgpipe.errors import (
+    ImgpipeError,
+    ObjectChanged,
+    ObjectExists,
+    ObjectMissing,
+    ObjectUnreadable,
+    StoreUnavailable,
+)
 from imgpipe.settings import S3Settings
 from imgpipe.storage import s3 as module
 from imgpipe.storage import s3_client as clients
+from imgpipe.storage import s3_upload as uploads
 from imgpipe.storage.manifests import plan, read_manifest, seal
 from imgpipe.storage.memory import MemoryStore
 from imgpipe.storage.s3 import S3Store
@@ -32,6 +41,7 @@ from imgpipe_tests.storage.faulty_server import (
     flip,
     flip_byte,
     page,
+    reset,
     silence,
     stall,
     stored_checksum,
@@ -40,6 +50,8 @@ from imgpipe_tests.storage.faulty_server import (
 pytestmark = pytest.mark.server
 
 DATA = bytes(range(256)) * 300
+#: In three parts of 6 MiB.
+BIG = DATA * 190
 
 
 @pytest.fixture(autouse=True)
@@ -67,7 +79,7 @@ def store(bucket: str, settings: S3Settings) -> S3Store:
 
 
 class TestBodies:
-    @pytest.mark.parametrize("fault", [cut, stall, flip])
+    @pytest.mark.parametrize("fault", [cut, stall, flip, reset])
     def test_spoilt_once(self, store: S3Store, server: FaultyServer, fault: Fault) -> None:
         store.write("x.png", DATA)
         server.spoil("GET", "x.png", fault, times=1)
@@ -140,6 +152,101 @@ class TestBodies:
         assert len(read_manifest(store, "art", "00000").entries) == 1
         write_table(store, "raw_images", "art", "00000", [], meta={})
         assert read_rows(store, "raw_images", "art", "00000") == {}
+
+
+@pytest.mark.parametrize("fault", [error(429, "TooManyRequests"), bare(429), error(503, "SlowDown")])
+def test_throttling_is_waited_out(store: S3Store, server: FaultyServer, fault: Fault) -> None:
+    for method in ("PUT", "GET", "HEAD", "DELETE"):
+        server.refuse(method, "x.png", fault, times=3)
+    store.write("x.png", b"x")
+    assert (store.read("x.png"), store.exists("x.png")) == (b"x", True)
+    store.delete("x.png")
+    assert server.count("PUT", "x.png") == 4
+
+
+class TestUploads:
+    """In parts of a few bytes."""
+
+    @pytest.fixture(autouse=True)
+    def _small_parts(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(uploads, "PART_BYTES", 6 * 2**20)  # S3 takes 5 MiB at least
+        monkeypatch.setattr(clients, "_READ_SECONDS", 1.0)
+
+    def test_in_parts_it_is_one_object_with_its_digest(self, store: S3Store, server: FaultyServer) -> None:
+        server.spoil("PUT", "partNumber=2", error(503, "SlowDown"), times=2)
+        store.write("x.png", BIG)
+        assert store.read("x.png") == BIG
+        assert store.stored_sha256("x.png") == hashlib.sha256(BIG).hexdigest()
+        assert server.count("PUT", "x.png") == 3 + 2
+        with pytest.raises(ObjectExists):
+            store.write("x.png", BIG)
+        with pytest.raises(ObjectExists):
+            store.write("x.png", b"small")
+
+    @pytest.mark.parametrize(
+        ("method", "place"), [("PUT", "partNumber=2"), ("POST", "uploadId="), ("POST", "?uploads")]
+    )
+    def test_one_that_fails_leaves_nothing(
+        self, store: S3Store, server: FaultyServer, bucket: str, s3: S3Settings, method: str, place: str
+    ) -> None:
+        store.write("x.png", b"before")
+        server.refuse(method, place, error(500, "InternalError"))
+        with pytest.raises(StoreUnavailable, match="InternalError"):
+            store.write("x.png", BIG, overwrite=True)
+        assert store.read("x.png") == b"before"
+        assert "Uploads" not in s3_client(s3).list_multipart_uploads(Bucket=bucket)
+
+    def test_a_completion_whose_answer_was_lost_is_found_done(
+        self, store: S3Store, server: FaultyServer
+    ) -> None:
+        server.spoil("POST", "uploadId=", silence, times=1)
+        store.write("x.png", BIG, overwrite=True)
+        assert store.read("x.png") == BIG
+
+    def test_spoilt_bytes_are_sent_again(self, store: S3Store, server: FaultyServer) -> None:
+        server.refuse("PUT", "x.png", error(400, "BadDigest"), times=3)
+        store.write("x.png", DATA)
+        assert store.read("x.png") == DATA
+        md5 = base64.b64encode(hashlib.md5(DATA, usedforsecurity=False).digest()).decode()
+        assert [headers["content-md5"] for headers in server.headers[:4]] == [md5] * 4
+
+
+class TestConditions:
+    """412, true and not."""
+
+    def test_one_that_is_not_true_is_asked_again(self, store: S3Store, server: FaultyServer) -> None:
+        for method in ("PUT", "GET"):
+            server.refuse(method, "x.png", error(412, "PreconditionFailed"), times=1)
+        store.write("x.png", b"x")
+        assert store.read("x.png") == b"x"
+        server.refuse("PUT", "x.png", error(412, "PreconditionFailed"), times=1)
+        store.write("x.png", b"y", overwrite=True)
+        server.spoil("GET", "x.png", error(412, "PreconditionFailed"), times=1)
+        (found,) = store.list()
+        assert store.read("x.png", etag=found.etag) == b"y"
+
+    def test_for_ever_it_is_the_servers_word(self, store: S3Store, server: FaultyServer) -> None:
+        store.write("x.png", b"x")
+        server.spoil("GET", "x.png", error(412, "PreconditionFailed"))
+        server.refuse("PUT", "y.png", error(412, "PreconditionFailed"))
+        with pytest.raises(StoreUnavailable, match="PreconditionFailed"):
+            store.write("y.png", b"y")
+        with pytest.raises(ObjectChanged, match="expected etag"):
+            store.read("x.png", etag="0" * 32)
+
+
+def test_pauses_are_drawn_from_nothing_to_a_bound_that_doubles(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Full jitter: those that fail together come back apart. botocore's own are drawn alike."""
+    slept: list[float] = []
+    monkeypatch.setattr(module, "_PAUSE_SECONDS", 0.1)
+    monkeypatch.setattr("imgpipe.storage.s3.time.sleep", slept.append)
+    for attempt in (1, 2, 3):
+        for _ in range(200):
+            module._pause(attempt)
+    for number, bound in enumerate((0.2, 0.4, 0.8)):
+        drawn = slept[200 * number : 200 * (number + 1)]
+        assert 0 <= min(drawn) < 0.1 * bound
+        assert 0.9 * bound < max(drawn) <= bound
 
 
 class TestOtherAnswers:

@@ -56,6 +56,11 @@ class TestContract:
         assert len(seen) == 50
         assert not any('"' in etag for etag in seen)
 
+    def test_a_kept_digest_is_that_of_the_bytes(self, store: ImageStore) -> None:
+        for data in (b"first", b"second"):
+            store.write("x.png", data, overwrite=True)
+            assert store.stored_sha256("x.png") in (None, hashlib.sha256(data).hexdigest())
+
     def test_exists_and_delete(self, store: ImageStore) -> None:
         store.write("d/x.png", b"x")
         assert store.exists("d/x.png")

@@ -100,9 +100,8 @@ def test_rows_may_come_in_any_parts(size: tuple[int, int], width: int) -> None:
     cuts = [32, 96, 100, 250, 251]
     for dtype in (np.uint8, np.uint16):
         whole = _finished(native, size, dtype, source, refine=True)
-        for overlapped in (False, True):
-            parts = _finished(native, size, dtype, source, cuts, refine=True, overlapped=overlapped)
-            np.testing.assert_array_equal(parts, whole)
+        parts = _finished(native, size, dtype, source, cuts, refine=True)
+        np.testing.assert_array_equal(parts, whole)
 
 
 def test_what_lanczos_clips_is_corrected() -> None:
@@ -113,8 +112,3 @@ def test_what_lanczos_clips_is_corrected() -> None:
         return float(np.abs((result / 257 - source).mean(axis=(0, 1))).max())
 
     assert shift(refine=True) < 0.6 * shift(), (shift(refine=True), shift())
-
-
-def test_an_error_of_overlapped_work_is_raised(native: Any) -> None:
-    with pytest.raises(ValueError, match="broadcast"):
-        _finished(native[:, :60], (64, 48), np.uint8, np.zeros((48, 64, 3), np.uint8), overlapped=True)

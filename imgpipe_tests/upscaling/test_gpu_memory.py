@@ -6,17 +6,21 @@ so that the same window is computed again in fp32.
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Sequence
+
 import pytest
+import torch
 from spandrel.architectures.Compact.__arch.SRVGG import SRVGGNetCompact
 from spandrel.architectures.ESRGAN.__arch.RRDB import RRDBNet
 from torch import Tensor, nn
 
-from imgpipe.inference import torch_network
+from imgpipe.inference.copies import Copies, Ring
 from imgpipe.inference.torch_network import Form, TorchNetwork, _LiveBytes
-from imgpipe.upscaling import network_forms, quantising_network
+from imgpipe.upscaling import network_forms
+from imgpipe.upscaling.device_network import Held, TorchDeviceNetwork
+from imgpipe.upscaling.network import Finishing, Part, Sent
 from imgpipe.upscaling.network_forms import CompactForm, EsrganForm
-from imgpipe.upscaling.quantising_network import QuantisingNetwork
+from imgpipe.upscaling.tiling import Span
 
 SCALE = 4
 NETWORKS: dict[str, tuple[type[nn.Module], dict[str, int], Form]] = {
@@ -29,42 +33,41 @@ NETWORKS: dict[str, tuple[type[nn.Module], dict[str, int], Form]] = {
 }
 
 
-@pytest.fixture
-def on_meta(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
-    """Tensors without values stand in for a GPU's; the list says how strips are found, from the front."""
-    finite: list[bool] = []
+class _MetaCopies(Copies):
+    """Tensors without values stand in for a GPU's; what is on its way to the host is still there."""
+
+    def buffer(self, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
+        return torch.empty(tuple(shape), dtype=dtype, device="meta")
+
+
+@pytest.fixture(autouse=True)
+def strips_as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(network_forms._TAIL_PIXELS, "meta", network_forms._TAIL_PIXELS["cuda"])
-    monkeypatch.setattr(torch_network, "_is_finite", lambda _: finite.pop(0) if finite else True)
-
-    def stay(start: int, values: Tensor, scale: int) -> tuple[Tensor, Tensor]:
-        return quantising_network._quantised(values, scale)
-
-    monkeypatch.setattr(quantising_network, "strip_of_rows", stay)
-    return finite
 
 
-def taken_bytes(network: QuantisingNetwork, edge: int, finite: list[bool]) -> int:
-    if network.precision != "fp32":
-        finite.append(False)
+def taken_bytes(network: TorchDeviceNetwork, edge: int) -> int:
+    span, copies, sent = Span(0, edge, 0, edge), _MetaCopies(Ring(2**40)), list[Sent]()
     with _LiveBytes() as live:
-        for _ in network.strips(np.zeros((1, edge, edge, 3), np.float32)):
-            pass
-    assert network.take_retries() == (network.precision != "fp32")
+        pixels = copies.buffer((edge, edge, 3), torch.float32)
+        part = Part(Held(pixels, pixels[..., 0]), span, span, Finishing(8, True))
+        for full in (False, True):
+            network.start([part], lambda _, one: sent.append(one), full=full)
+    assert len(sent) == 2
     return int(live.peak)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
 @pytest.mark.parametrize("name", NETWORKS)
-def test_planned_is_what_tensors_take(name: str, precision: str, on_meta: list[bool]) -> None:
+def test_planned_is_what_tensors_take(name: str, precision: str) -> None:
     architecture, arguments, form = NETWORKS[name]
     inner = TorchNetwork(
         architecture(**arguments), scale=SCALE, device="meta", precision=precision, form=form
     )
-    network = QuantisingNetwork(inner)
+    network = TorchDeviceNetwork(inner, _MetaCopies(Ring(2**40)))
     model = network.memory_model()
     ratios = {}
     for edge in (384, 800, 1600, 3000):  # none of those that the model was made from
         planned = model.needed_bytes(edge**2)
-        ratios[edge] = planned / taken_bytes(network, edge, on_meta)
+        ratios[edge] = planned / taken_bytes(network, edge)
         assert model.fitting_pixels(planned) == pytest.approx(edge**2, rel=0.001)
     assert all(0.8 <= ratio <= 1.5 for ratio in ratios.values()), ratios

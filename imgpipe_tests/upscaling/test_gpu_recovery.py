@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from imgpipe.errors import InferenceError, ModelError, OutOfMemory
+from imgpipe.errors import DeviceFault, InferenceError, OutOfMemory
 from imgpipe.images.image import Image
 from imgpipe.inference.failures import translated
 from imgpipe.inference.memory_model import MemoryModel
@@ -108,7 +108,7 @@ def test_what_never_fits_is_this_pictures_error() -> None:
 def test_a_device_fault_stops_the_run(error: Exception) -> None:
     gpu = _Gpu(error)
     queue = _queue(gpu)
-    with pytest.raises(ModelError):
+    with pytest.raises(DeviceFault):
         _is_right(queue)
     assert gpu.windows == [(1, EDGE, EDGE)], "nothing else is tried"
     assert _is_right(queue) == 0

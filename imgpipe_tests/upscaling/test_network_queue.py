@@ -12,7 +12,7 @@ import pytest
 
 from imgpipe.errors import InferenceError, OutOfMemory
 from imgpipe.inference.memory_model import MemoryModel
-from imgpipe.upscaling import network_queue
+from imgpipe.upscaling import device_queue
 from imgpipe.upscaling.network import (
     NATIVE_MAX,
     Floats,
@@ -23,7 +23,7 @@ from imgpipe.upscaling.network import (
 )
 from imgpipe.upscaling.network_queue import NetworkQueue
 from imgpipe.upscaling.tile_planner import TilePlanner
-from imgpipe_tests.upscaling.whole import ArrayInput, Result, enlarge
+from imgpipe_tests.upscaling.whole import ArrayInput, Parts, Result, enlarge
 
 _SCALE = 2
 #: Pictures that hold this value have what their network cannot do in low precision.
@@ -33,7 +33,7 @@ _STRANGE = 0.125
 class _Network:
     """Repeats pixels; the first call waits until the test opens the gate."""
 
-    scale, precision, device = _SCALE, "bf16", "cpu"
+    scale, precision, device = _SCALE, "bf16", "cuda"
 
     def __init__(self, fault: Callable[[Floats], None] = lambda _: None) -> None:
         self.counts: list[int] = []
@@ -71,7 +71,7 @@ def _picture(value: float, width: int = 40, height: int = 36) -> Floats:
 
 
 def _are_waiting(network: _Network, queue: NetworkQueue, count: int) -> bool:
-    return bool(network.counts) and len(queue._waiting) == count
+    return bool(network.counts) and queue._device is not None and len(queue._device._waiting) == count
 
 
 def _all_at_once(
@@ -133,7 +133,7 @@ def test_tiles_of_several_pictures_fill_a_batch() -> None:
 
 def test_pictures_that_fill_the_network_are_not_put_together(monkeypatch: pytest.MonkeyPatch) -> None:
     pictures = [_picture(value / 10) for value in range(1, 6)] + [_picture(0.6, height=2 * 36)]
-    monkeypatch.setattr(network_queue, "_FILLING_PIXELS", 2 * 40 * 36)
+    monkeypatch.setattr(device_queue, "_FILLING_PIXELS", 2 * 40 * 36)
     network = _Network()
     results = _all_at_once(network, _queue(network), pictures)
     assert sorted(network.counts) == [1, 1, 2, 2], "the first and the large one alone, the others in pairs"
@@ -174,7 +174,7 @@ def test_out_of_memory_together_is_tried_alone_and_told() -> None:
     assert network.counts == [1, 3, 1, 1, 1]
     assert all(_is(result, picture) for result, picture in zip(results, pictures, strict=True))
     assert [result.enlarged.oom_retries for result in results if isinstance(result, Result)] == [0, 1, 1, 1]
-    assert queue._planner.batch(queue._planner.plan(40, 36)) == 4, "half of it is what comes next"
+    assert queue._planner.smaller_batch(8) == 4, "the same was to be tried once more, then half of it"
 
 
 def test_low_precision_that_fails_in_one_changes_no_other() -> None:
@@ -185,21 +185,6 @@ def test_low_precision_that_fails_in_one_changes_no_other() -> None:
     assert _is(results[2], pictures[2], extra=1)
     for index in (0, 1, 3):
         assert _is(results[index], pictures[index])
-
-
-def test_those_that_wait_outlive_the_thread_that_computes_them() -> None:
-    def end(windows: Floats) -> None:
-        if len(windows) > 1:
-            raise KeyboardInterrupt
-
-    network = _Network(end)
-    pictures = [_picture(value) for value in (0.1, 0.2, 0.3, 0.4)]
-    results = _all_at_once(network, _queue(network), pictures)
-    ended = [isinstance(result, KeyboardInterrupt) for result in results]
-    assert not ended[0]
-    assert sum(ended) == 2, "each took what was left, until one was alone"
-    for result, picture in zip(results, pictures, strict=True):
-        assert isinstance(result, KeyboardInterrupt) or _is(result, picture)
 
 
 @pytest.mark.parametrize("batch", [1, 8])
@@ -222,10 +207,10 @@ def test_an_error_of_planning_reaches_everyone(batch: int, monkeypatch: pytest.M
 def test_a_large_picture_comes_in_rows_of_tiles() -> None:
     network = _Network()
     network.gate.set()
-    queue, firsts = _queue(network, batch=1, tile=32), []
+    queue, parts = _queue(network, batch=1, tile=32), Parts(_SCALE)
     colour = np.random.default_rng(0).random((160, 70, 3), np.float32)
-    queue.enlarge(ArrayInput(colour), lambda first, levels, mean: firsts.append((first, len(mean))))
-    assert firsts == [(row, 32) for row in range(0, 160, 32)]
+    queue.enlarge(ArrayInput(colour), parts)
+    assert parts.firsts == list(range(0, 160, 32))
     assert _is(enlarge(queue, colour, _SCALE), colour)
 
 

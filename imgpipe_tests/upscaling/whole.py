@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from imgpipe.upscaling.network import Floats, Native
+from imgpipe.upscaling.network import Answer, Floats, Native
 from imgpipe.upscaling.network_queue import NetworkQueue
 from imgpipe.upscaling.tile_runner import Enlarged
 
@@ -32,15 +32,28 @@ class Result:
     levels: Native
 
 
+@dataclass
+class Parts:
+    """Takes rows as they come; nothing can be finished elsewhere."""
+
+    scale: int
+    levels: list[Native] = field(default_factory=list)
+    firsts: list[int] = field(default_factory=list)
+    finishing = None
+
+    def take(self, first: int, levels: Native, mean: Floats) -> None:
+        if first == 0:
+            self.levels.clear()
+        assert first * self.scale == sum(len(part) for part in self.levels)
+        assert mean.shape == (len(levels) // self.scale, levels.shape[1] // self.scale, 3)
+        self.levels.append(levels)
+        self.firsts.append(first)
+
+    def take_finished(self, answer: Answer) -> None:
+        raise AssertionError("nobody asked for it")
+
+
 def enlarge(queue: NetworkQueue, colour: Floats, scale: int) -> Result:
     """``colour``: (h, w, 3) in 0..1."""
-    parts: list[Native] = []
-
-    def take(first: int, levels: Native, mean: Floats) -> None:
-        if first == 0:
-            parts.clear()
-        assert first * scale == sum(len(part) for part in parts)
-        assert mean.shape == (len(levels) // scale, *colour.shape[1:])
-        parts.append(levels)
-
-    return Result(queue.enlarge(ArrayInput(colour), take), np.concatenate(parts))
+    parts = Parts(scale)
+    return Result(queue.enlarge(ArrayInput(colour), parts), np.concatenate(parts.levels))

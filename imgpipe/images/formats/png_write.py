@@ -30,7 +30,7 @@ _IDAT_BYTES = 1 << 24
 _BLOCK_BYTES = 1 << 22
 #: A sample of the rows: four bands, each of this share of them and this many bytes at least, within which
 #: deflate has something to look back at.
-_BANDS, _BAND_SHARE, _BAND_BYTES = 4, 1 / 64, 32_768
+_BANDS, _BAND_SHARE, _BAND_BYTES = 4, 1 / 256, 65_536
 
 
 @dataclass(frozen=True, slots=True)

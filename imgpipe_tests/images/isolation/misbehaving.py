@@ -112,4 +112,4 @@ def misbehave(data: bytes, *, name: str, limits: LimitSettings) -> Image:
     return decode(data, name=name, limits=limits)
 
 
-worker.decode = misbehave  # type: ignore[attr-defined]
+worker.decode = misbehave  # type: ignore[attr-defined,assignment]

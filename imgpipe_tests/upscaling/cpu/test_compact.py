@@ -85,7 +85,7 @@ def test_a_whole_picture_is_not_copied_and_can_fail_midway(
         raise AssertionError("a strip was copied")
 
     with monkeypatch.context() as patched:
-        patched.setattr(tile_runner, "_keep", copied)
+        patched.setattr(tile_runner.Picture, "keep_strip", copied)
         upscaler.upscale(image)
 
     def fails_late(*arguments: object) -> Iterator[tuple[Strip, bool]]:

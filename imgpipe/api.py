@@ -1,0 +1,245 @@
+"""Single pictures from Python, without Dagster: ``imgpipe.matte``, ``upscale``, ``score`` and ``process``.
+
+A picture is given as
+
+- the path of a file (``str`` or ``os.PathLike``) or its ``bytes``, in any format that imgpipe reads,
+- an array of shape (height, width) or (height, width, 1..4): grey, grey + alpha, RGB or RGBA, straight alpha,
+  uint8 (0..255) or uint16 (0..65535), taken as sRGB,
+- a ``PIL.Image.Image``, with its ICC profile and EXIF.
+
+Settings are keywords with the configuration's names (docs/configuration.md): ``matte`` takes those of
+``rembg``, ``upscale`` those of ``upscale``, ``score`` those of ``quality``; all take whole sections and
+top-level ones, as in ``device="cpu"``. As on the command line, ``imgpipe.yaml`` of the working directory
+and the ``IMGPIPE_*`` environment count below them. Networks stay loaded between calls, which may come from
+several threads.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar, overload
+
+import numpy as np
+import numpy.typing as npt
+
+from imgpipe import errors
+from imgpipe.config import Settings, changed_settings, load_settings
+from imgpipe.errors import ConfigError, ImageRejected, ImgpipeError
+from imgpipe.records import Status
+from imgpipe.single import FILE_FORMATS, Processed, read_file, score_pictures
+from imgpipe.single import process as process_bytes
+
+if TYPE_CHECKING:
+    import dagster
+    import PIL.Image
+
+    Array = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
+    Picture = str | os.PathLike[str] | bytes | Array | PIL.Image.Image
+
+Given = TypeVar("Given", bound="bytes | Array | PIL.Image.Image")
+
+#: What messages call a picture that has no file.
+_UNNAMED = "the picture"
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What became of a picture.
+
+    ``data``: the result as a file (PNG, or what the action ``enhance`` chose); of a rejected picture the file
+    that was rejected, empty where there is none. ``reasons``: why it was rejected. ``notes``: what was left
+    out or done otherwise on the way, fallbacks among them. ``document``: quality.json's object with all
+    metrics (imgpipe/quality/quality.schema.json); empty where a stage before scoring rejected the picture.
+    ``seconds``: by step.
+    """
+
+    status: Status
+    data: bytes
+    reasons: tuple[str, ...]
+    notes: tuple[str, ...]
+    document: Mapping[str, Any]
+    seconds: Mapping[str, float]
+
+    def array(self) -> Array:
+        """Pixels, (height, width, 1..4), uint8 or uint16, RGB order, straight alpha."""
+        from imgpipe.images.decode import decode
+        from imgpipe.settings import LimitSettings
+
+        return decode(self.data, name="the result", limits=LimitSettings().for_own_files()).pixels
+
+    def image(self) -> PIL.Image.Image:
+        """As Pillow opens it; raises :class:`ConfigError` for 16 bits in colour, which Pillow cuts to 8."""
+        import PIL.Image
+
+        pixels = self.array()
+        if pixels.dtype == np.uint16 and pixels.shape[2] > 1:
+            raise ConfigError(
+                "expected a result of 8 bits for a PIL image, it has 16, which Pillow does not hold in "
+                "colour; take array(), data or save()"
+            )
+        picture = PIL.Image.open(io.BytesIO(self.data))
+        picture.load()
+        return picture
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write ``data`` to ``path``, whole or not at all.
+
+        Raises :class:`ConfigError` where ``path`` has another format's ending.
+        """
+        from imgpipe.images.sniff import sniff
+        from imgpipe.storage.local import LocalStore
+
+        target, kind = Path(path).absolute(), sniff(self.data, "the result")
+        if FILE_FORMATS.get(target.suffix.lower()) != kind:
+            raise ConfigError(
+                f"{path}: expected an ending of {kind}, which the result is; format= chooses another"
+            )
+        target.parent.mkdir(parents=True, exist_ok=True)
+        LocalStore(target.parent).write(target.name, self.data, overwrite=True)
+        return target
+
+
+def process(
+    picture: Picture,
+    actions: Sequence[str] | None = None,
+    *,
+    format: str = "PNG",  # noqa: A002 -- the name that Pillow's users know
+    **settings: Any,
+) -> Result:
+    """Run ``actions``, such as ``["rembg", "upscale"]`` (default: the setting), and score what comes out.
+
+    ``format``: PNG, WEBP, JPEG or TIFF. ``settings``: sections and top-level ones, as in
+    ``upscale={"scale": 2}``. Raises the errors of :mod:`imgpipe.errors`: of the picture
+    (:class:`~imgpipe.errors.ImageError`), of settings and weights.
+    """
+    chosen = settings if actions is None else {**settings, "actions": list(actions)}
+    data, name = _file_of(picture)
+    return _result(process_bytes(data, name, load_settings(chosen), format))
+
+
+@overload
+def matte(
+    picture: str | os.PathLike[str], *, accept_rejected: bool = ..., **settings: Any
+) -> PIL.Image.Image: ...
+@overload
+def matte(picture: Given, *, accept_rejected: bool = ..., **settings: Any) -> Given: ...
+def matte(picture: Picture, *, accept_rejected: bool = False, **settings: Any) -> Any:
+    """The cutout: the picture with the alpha of its subject, of the same kind as ``picture``.
+
+    For a path a PIL image, for bytes those of a PNG. Raises :class:`~imgpipe.errors.ImageRejected` where the
+    matte is not to be trusted, or gives it all the same with ``accept_rejected``.
+    """
+    return _alike(picture, "rembg", settings, accept_rejected=accept_rejected)
+
+
+@overload
+def upscale(
+    picture: str | os.PathLike[str], *, accept_rejected: bool = ..., **settings: Any
+) -> PIL.Image.Image: ...
+@overload
+def upscale(picture: Given, *, accept_rejected: bool = ..., **settings: Any) -> Given: ...
+def upscale(picture: Picture, *, accept_rejected: bool = False, **settings: Any) -> Any:
+    """The enlargement, of the same kind as ``picture``: see :func:`matte`."""
+    return _alike(picture, "upscale", settings, accept_rejected=accept_rejected)
+
+
+def score(source: Picture, result: Picture, **settings: Any) -> dict[str, Any]:
+    """The verdict on ``result``: quality.json's object (imgpipe/quality/quality.schema.json).
+
+    ``result`` may have any size. ``status`` is ``ok`` or ``rejected``, ``reasons`` says why.
+    """
+    return score_pictures(_file_of(source), _file_of(result), _settings_of("quality", settings))[0]
+
+
+def dataset_definitions(
+    settings: Settings | Mapping[str, Any], *, key_prefix: str | None = None
+) -> dagster.Definitions:
+    """The assets, checks, jobs, sensors and schedules of a data set, for another Dagster project.
+
+    ``settings``: a mapping as ``imgpipe.yaml`` has it, or those of :func:`imgpipe.config.load_settings`.
+    ``key_prefix`` (setting ``assets.key_prefix``) stands before every asset's key and every other name, so
+    that several data sets can be merged by ``Definitions.merge``.
+    """
+    from imgpipe.automation.build import dataset_definitions
+
+    given = settings if isinstance(settings, Settings) else load_settings(settings)
+    if key_prefix is not None:
+        given = changed_settings(given, {"assets": {"key_prefix": key_prefix}})
+    return dataset_definitions(given)
+
+
+def _alike(picture: Picture, action: str, settings: Mapping[str, Any], *, accept_rejected: bool) -> Any:
+    data, name = _file_of(picture)
+    chosen = _settings_of(action, {**settings, "actions": [action]})
+    result = _result(process_bytes(data, name, chosen, "PNG"))
+    if result.status is Status.REJECTED and not (accept_rejected and result.data):
+        said = "; ".join(result.reasons)
+        raise ImageRejected(f"{name}: {said}; accept_rejected=True gives it all the same")
+    if isinstance(picture, bytes):
+        return result.data
+    if isinstance(picture, np.ndarray):
+        return result.array()
+    return result.image()
+
+
+def _result(done: Processed) -> Result:
+    row = done.last
+    if row.status is Status.ERROR:
+        raise getattr(errors, row.error_class, ImgpipeError)(row.error_message)
+    fallbacks = [each.model.fallback_reason for each in done.rows.values() if each.model is not None]
+    return Result(
+        status=row.status,
+        data=done.data or done.rejected_data or b"",
+        reasons=row.reasons,
+        notes=(*done.notes, *filter(None, dict.fromkeys(fallbacks))),
+        document=done.document if done.data is not None else {},
+        seconds={name: each for row in done.rows.values() for name, each in row.seconds.items()},
+    )
+
+
+def _settings_of(section: str, given: Mapping[str, Any]) -> Settings:
+    """``given`` with the names of ``section``'s settings taken as that section's."""
+    own = type(Settings.model_fields[section].default).model_fields
+    return load_settings({f"{section}.{key}" if key in own else key: value for key, value in given.items()})
+
+
+def _file_of(picture: Picture) -> tuple[bytes, str]:
+    """A file that holds ``picture``, and what messages call it."""
+    if isinstance(picture, bytes):
+        return picture, _UNNAMED
+    if isinstance(picture, str | os.PathLike):
+        return read_file(Path(picture)), os.fspath(picture)
+    if isinstance(picture, np.ndarray):
+        return _png_of(picture), _UNNAMED
+    import PIL.Image
+
+    if isinstance(picture, PIL.Image.Image):
+        return _lossless(picture), getattr(picture, "filename", "") or _UNNAMED
+    raise ConfigError(f"expected a path, bytes, an array or a PIL image, got {type(picture).__name__}")
+
+
+def _png_of(array: npt.NDArray[Any]) -> bytes:
+    from imgpipe.images.encode import encode
+    from imgpipe.images.image import Image
+
+    planes = array[..., None] if array.ndim == 2 else array
+    try:
+        return encode(Image(np.ascontiguousarray(planes)), effort="fast")
+    except ValueError as exc:
+        raise ConfigError(f"an array as a picture: {exc}; scale floats to 0..255 and convert them") from exc
+
+
+def _lossless(picture: PIL.Image.Image) -> bytes:
+    """TIFF for CMYK, PNG for all else; raises :class:`ConfigError` for modes that neither holds."""
+    kind = "TIFF" if picture.mode == "CMYK" else "PNG"
+    buffer = io.BytesIO()
+    kept = {"icc_profile": picture.info.get("icc_profile"), "exif": picture.getexif()}
+    try:
+        picture.save(buffer, kind, compress_level=1, **kept)  # TIFF has no such option and ignores it
+    except OSError as exc:
+        raise ConfigError(f"a PIL image of mode {picture.mode}: {exc}; convert it to RGB or RGBA") from exc
+    return buffer.getvalue()

@@ -1,0 +1,93 @@
+"""Pixels that were just written are not unpacked by the next step, which gives what it gave without them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import imagecodecs
+import numpy as np
+import pytest
+
+from imgpipe.engines.admission import MemoryBudget
+from imgpipe.engines.kept import KEPT, KeptPixels
+from imgpipe.engines.local import run_items
+from imgpipe.engines.work import ObjectRef
+from imgpipe.images.decode import decode
+from imgpipe.images.encode import encode, without_hidden_colours
+from imgpipe.images.image import Image, Pixels
+from imgpipe.records import Status
+from imgpipe.settings import LimitSettings
+from imgpipe.storage.memory import MemoryStore
+from imgpipe_tests.engines.test_local import Negative, items
+
+
+def pixels(rows: int) -> Pixels:
+    return np.zeros((rows, 10, 1), np.uint8)
+
+
+def test_the_oldest_gives_way_and_each_is_taken_once() -> None:
+    kept = KeptPixels()
+    for name, rows in (("a", 3), ("b", 4), ("c", 5)):
+        kept.keep(name, pixels(rows), 100)
+    assert (kept.take("a"), kept.held_bytes) == (None, 90)
+    assert kept.take("b") is not None
+    assert (kept.take("b"), kept.held_bytes) == (None, 50)
+    kept.keep("large", pixels(11), 100)
+    assert (kept.take("large"), kept.held_bytes) == (None, 0)
+
+
+def test_images_in_flight_come_before_what_is_kept() -> None:
+    KEPT.shrink(0)
+    budget = MemoryBudget(1000)
+    with budget.admit(400, "x"):
+        budget.keep("a", pixels(50))
+        budget.keep("b", pixels(20))
+        assert (KEPT.take("a"), KEPT.held_bytes) == (None, 200)
+    with budget.admit(801, "x"):
+        assert KEPT.held_bytes == 0
+
+
+def test_the_next_step_unpacks_nothing_and_gives_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    KEPT.shrink(0)
+    store, output = MemoryStore(), MemoryStore()
+    work = items(store, 3)
+    written = [row.output_key for row in run_items(Negative(), "x", work, output)]
+    refs = [ObjectRef(output, key, LimitSettings(), own=True) for key in written]
+    following = [replace(item, inputs={"source": ref}) for item, ref in zip(work, refs, strict=True)]
+    with monkeypatch.context() as patched:
+        patched.setattr(imagecodecs, "png_decode", None)
+        taken = run_items(Negative(), "y", following, with_kept := MemoryStore())
+    KEPT.shrink(0)
+    unpacked = run_items(Negative(), "y", following, without := MemoryStore())
+    assert [row.status for row in taken] == [Status.OK] * 3
+    for one, other in zip(taken, unpacked, strict=True):
+        assert replace(one, seconds={}) == replace(other, seconds={})
+        assert with_kept.read(one.output_key) == without.read(other.output_key)
+
+
+def test_a_damaged_file_is_found_all_the_same() -> None:
+    store, output = MemoryStore(), MemoryStore()
+    work = items(store, 1)
+    (row,) = run_items(Negative(), "x", work, output)
+    ref = ObjectRef(output, row.output_key, LimitSettings(), sha256=row.output_sha256, own=True)
+    output.write(row.output_key, encode(Image(pixels(4))), overwrite=True)
+    (after,) = run_items(Negative(), "y", [replace(work[0], inputs={"source": ref})], output)
+    assert after.error_class == "ObjectChanged"
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_a_file_decodes_to_the_pixels_that_it_was_written_from(channels: int, dtype: type) -> None:
+    rng = np.random.default_rng(channels)
+    made: Pixels = rng.integers(0, np.iinfo(dtype).max + 1, (9, 7, channels)).astype(dtype)
+    made[:4, :, -1] = 0
+    written = without_hidden_colours(Image(made, exif=b"II*\0\x08\0\0\0\0\0\0\0\0\0", dpi=(72.0, 72.0)))
+    data = encode(written, zero_transparent=False)
+    plain = decode(data, name="x", limits=LimitSettings())
+    known = decode(data, name="x", limits=LimitSettings(), pixels=written.pixels)
+    assert np.array_equal(plain.pixels, known.pixels)
+    assert _rest(plain) == _rest(known)
+
+
+def _rest(image: Image) -> tuple[object, ...]:
+    return image.icc, image.exif, image.xmp, image.source_format, image.notes, image.dpi

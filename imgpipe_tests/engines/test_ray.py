@@ -1,0 +1,226 @@
+"""The engine `ray` on clusters of this machine: its rows and files are the local engine's, whatever dies."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from imgpipe.config import Settings
+from imgpipe.engines.shard import ShardResult, ignore_row, run_shard
+from imgpipe.engines.stop import STOP, Stopped
+from imgpipe.errors import ClusterUnavailable
+from imgpipe.images.encode import encode
+from imgpipe.images.image import Image
+from imgpipe.records import ImageRow
+from imgpipe.settings import IsolationSettings, RaySettings, RembgSettings
+from imgpipe.stages.build import build_stage
+from imgpipe.stages.chain import steps
+from imgpipe.storage.manifests import plan, seal
+from imgpipe.storage.opening import open_stores
+from imgpipe_tests.engines.test_rounds import facts, pictures
+from imgpipe_tests.matting.graphs import slow, write_graph
+
+# Clusters listen on this machine only, which must be known before Ray is imported.
+os.environ.update(RAY_USAGE_STATS_ENABLED="0", RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER="0")
+ray = pytest.importorskip("ray", reason="the extra `ray` is not installed")
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+COUNT = 200
+_NODE: dict[str, Any] = {"num_cpus": 1, "object_store_memory": 80 * 2**20, "node_ip_address": "127.0.0.1"}
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("ray") / "source"
+    folder.mkdir()
+    drawn = np.random.default_rng(0)
+    for number in range(COUNT):
+        picture = Image(drawn.integers(0, 256, (48, 48, 3), dtype=np.uint8))
+        (folder / f"{number:03}.png").write_bytes(encode(picture))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def local(source: Path) -> Settings:
+    """Matting by a network that takes some 60 ms for a picture."""
+    network = write_graph(source.parent / "slow.onnx", slow(3), 256)
+    return sealed(
+        Settings(
+            source=str(source),
+            output=str(source.parent / "local"),
+            dataset="art",
+            actions=("rembg",),
+            rembg=RembgSettings(model=str(network), alpha_matting=False),
+            isolation=IsolationSettings(mode="none"),
+        )
+    )
+
+
+@pytest.fixture
+def settings(local: Settings, tmp_path: Path) -> Settings:
+    cluster = RaySettings(chunk=8, num_cpus=1, runtime_env={})
+    return sealed(local.model_copy(update={"output": str(tmp_path / "ray"), "engine": "ray", "ray": cluster}))
+
+
+def sealed(settings: Settings, shard_size: int = 1000) -> Settings:
+    stores = open_stores(settings)
+    seal(plan(stores.source, stores.output, dataset="art", shard_size=shard_size), stores.output)
+    return settings
+
+
+@pytest.fixture(scope="module")
+def expected(local: Settings) -> tuple[list[ImageRow], dict[str, str]]:
+    """Rows and pictures of the local engine."""
+    return facts(run(local)), pictures(local.output)
+
+
+def run(
+    settings: Settings, shard: str = "00000", on_row: Callable[..., None] = ignore_row
+) -> list[ShardResult]:
+    stores = open_stores(settings)
+    return [
+        run_shard(step, build_stage(step, settings), settings, stores, shard, on_row=on_row)
+        for step in steps(settings)
+    ]
+
+
+@pytest.fixture
+def cluster() -> Iterator[Any]:
+    """Three nodes of one core each."""
+    from ray.cluster_utils import Cluster
+
+    made: Any = Cluster(initialize_head=True, head_node_args={**_NODE, "include_dashboard": False})
+    try:
+        for _ in range(2):
+            made.add_node(**_NODE)
+        yield made
+    finally:
+        made.shutdown()
+
+
+def on(cluster: Any, settings: Settings) -> Settings:
+    at = settings.ray.model_copy(update={"address": cluster.address})
+    return settings.model_copy(update={"ray": at})
+
+
+def after(count: int, act: Callable[[], object]) -> Callable[..., None]:
+    """A listener that acts once, when so many mattes were computed."""
+    heard = []
+
+    def listen(asset: str, shard: str, row: ImageRow, computed: bool) -> None:
+        if asset == "matted_images" and computed:
+            heard.append(row)
+            if len(heard) == count:
+                act()
+
+    return listen
+
+
+def test_a_node_killed_in_the_middle_changes_nothing(
+    cluster: Any,
+    settings: Settings,
+    expected: tuple[list[ImageRow], dict[str, str]],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    node = next(iter(cluster.worker_nodes))
+    kill = after(1, lambda: cluster.remove_node(node, allow_graceful=False))
+    with caplog.at_level(logging.INFO, "imgpipe.engines"):
+        results = run(on(cluster, settings), on_row=kill)
+    assert "up to 3 workers" in caplog.text
+    assert "workers were lost with" in caplog.text
+    assert [result.counts["n"] for result in results] == [COUNT] * 3
+    rows, files = expected
+    assert facts(results) == rows
+    assert pictures(settings.output) == files
+
+
+def test_two_shards_at_once(cluster: Any, settings: Settings, source: Path, tmp_path: Path) -> None:
+    two = sealed(on(cluster, settings).model_copy(update={"output": str(tmp_path / "two")}), COUNT // 2)
+    with ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(lambda shard: run(two, shard), ("00000", "00001")))
+    assert [[one.counts["n"] for one in results] for results in found] == [[COUNT // 2] * 3] * 2
+    assert len(pictures(two.output)) >= COUNT
+
+
+def test_a_stop_keeps_what_is_done(cluster: Any, settings: Settings) -> None:
+    there = on(cluster, settings)
+    try:
+        with pytest.raises(Stopped):
+            run(there, on_row=after(30, STOP.request))
+    finally:
+        STOP.clear()
+    matted = run(there)[1]
+    assert matted.kept >= 30
+    assert matted.computed == COUNT - matted.kept
+
+
+def test_a_head_that_is_gone_fails_the_run_and_the_next_one_goes_on(
+    cluster: Any, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_gcs_rpc_server_reconnect_timeout_s", "5")  # A minute without it.
+    with pytest.raises(ClusterUnavailable, match="its head has not answered"):
+        run(on(cluster, settings), on_row=after(30, cluster.head_node.kill_gcs_server))
+    alone = settings.ray.model_copy(update={"address": "local"})  # As if the head had been started again.
+    matted = run(settings.model_copy(update={"ray": alone}))[1]
+    assert matted.kept >= 30
+    assert matted.counts["ok"] == COUNT
+
+
+def test_no_cluster_at_the_address(settings: Settings) -> None:
+    nowhere = settings.ray.model_copy(update={"address": "127.0.0.1:9"})
+    with pytest.raises(ClusterUnavailable, match=r"ConnectionRefusedError.*check ray\.address"):
+        run(settings.model_copy(update={"ray": nowhere}))
+
+
+def test_the_command_ends_with_what_it_started_and_no_credential_is_written_down(
+    settings: Settings, tmp_path: Path
+) -> None:
+    logs = Path(tempfile.mkdtemp(prefix="ray"))  # Its sockets have no long names.
+    secret = "canary" * 5
+    environment = {**os.environ, "AWS_SECRET_ACCESS_KEY": secret, "RAY_TMPDIR": str(logs), "COLUMNS": "200"}
+    given = {"engine": "ray", "actions": "[rembg]", "rembg.model": "classical", "ray.chunk": "32"}
+    ended = subprocess.run(
+        [
+            *(sys.executable, "-m", "imgpipe", "run", "--source", settings.source, "--dataset", "art"),
+            *("--output", str(tmp_path / "output")),
+            *(word for name, value in given.items() for word in ("--set", f"{name}={value}")),
+        ],
+        env={**environment, "DAGSTER_HOME": str(tmp_path / "dagster")},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert ended.returncode in (0, 1), ended.stderr
+    assert f"{COUNT} images" in ended.stdout
+    written = [path for path in logs.rglob("*") if path.is_file()]
+    assert any("raylet" in path.name for path in written), written
+    assert not [path for path in written if secret.encode() in path.read_bytes()]
+    deadline = time.monotonic() + 20
+    while any(str(logs).encode() in line for line in processes()):
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    shutil.rmtree(logs)
+
+
+def processes() -> list[bytes]:
+    """Command lines of what runs on this machine."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            found.append(path.read_bytes())
+        except OSError:  # It has ended meanwhile.
+            continue
+    return found
