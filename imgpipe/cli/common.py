@@ -73,7 +73,7 @@ EngineName = Annotated[str | None, typer.Option(help="What runs a stage over a s
 
 
 def exit_code_of(error: ImgpipeError) -> int:
-    """2 for settings and models, 3 for storage, clusters and failing devices, 1 for errors of an image."""
+    """2 for settings and models, 3 for storage, clusters and devices that fail, 1 for errors of an image."""
     if isinstance(error, StorageError | ClusterUnavailable | DeviceFault):
         return EXIT_INFRASTRUCTURE
     return EXIT_USAGE if isinstance(error, ConfigError | ModelError) else EXIT_IMAGES

@@ -35,6 +35,29 @@ def _touches(side: str) -> Metric:
     )
 
 
+def _agreement(kind: str, label: str, other: str) -> tuple[Metric, Metric]:
+    """What matting says of two masks; none where there was no other one. Its own limit is in ``rembg``."""
+    return (
+        Metric(
+            f"matte_{kind}_iou",
+            f"{label}, IoU",
+            f"IoU of the mask and that of {other}",
+            better="higher",
+            sees="what one of them takes for the subject and the other does not",
+            blind_to="what both get wrong",
+        ),
+        Metric(
+            f"matte_{kind}_differing",
+            f"{label}, differing",
+            f"Share of the picture where the mask and that of {other} are more than one half apart",
+            better="lower",
+            sees="as the IoU, by area of the picture",
+            blind_to="small subjects; what both get wrong",
+            digits=4,
+        ),
+    )
+
+
 ROWS: tuple[Metric, ...] = (
     Metric(
         "psnr",
@@ -409,7 +432,7 @@ ROWS: tuple[Metric, ...] = (
                 ".1f",
                 "the matte's border is {} px wide",
                 highest=1000.0,
-                severity="warn",
+                severity="info",
             ),
         ),
     ),
@@ -424,4 +447,193 @@ ROWS: tuple[Metric, ...] = (
         high=None,
         digits=0,
     ),
+    Metric(
+        "matte_hollow",
+        "See-through edges",
+        "Share of the subject's strong edges in see-through parts, beyond what alpha and background explain",
+        better="lower",
+        sees="bodies and clothes made transparent, feathered borders, discs at partial alpha",
+        blind_to="parts without edges of their own; a background as full of edges; what is gone altogether",
+        limits=(
+            at_most(
+                "hollow_max",
+                "matte",
+                0.03,
+                0.03,
+                ".1%",
+                "the subject is see-through where it is solid: {} of its edges",
+            ),
+        ),
+    ),
+    Metric(
+        "matte_halo",
+        "Halo",
+        "Share of the matte's rim that has the colour of the background beside it",
+        better="lower",
+        sees="a matte that is too wide by 2 px or more; a faint seam around the subject; feathering",
+        blind_to="busy backgrounds; subjects of the background's colour; less than 2 px at 1024 px",
+        limits=(
+            at_most(
+                "halo_max", "matte", 0.2, 0.2, ".0%", "a rim of the background came along: {} of the border"
+            ),
+        ),
+    ),
+    Metric(
+        "matte_blind_border",
+        "Border without an edge",
+        "Longest stretch of hard border where the picture has no edge, over the root of its area",
+        better="lower",
+        sees="parts cut off, holes and leftovers whose border runs through plain colour",
+        blind_to="borders that follow an edge of the picture; soft ones",
+        high=None,
+        limits=(
+            at_most(
+                "blind_border_max",
+                "matte",
+                0.04,
+                0.04,
+                ".2f",
+                "the border runs where the picture has none: {} of its size",
+                highest=10.0,
+            ),
+        ),
+    ),
+    Metric(
+        "matte_false_border",
+        "False hole or piece",
+        "Longest closed border, a quarter or more without an edge in the picture, over the root of its area",
+        better="lower",
+        sees="holes in the subject, loose pieces of background",
+        blind_to="holes and pieces whose border is an edge; less than 3% of the size around",
+        high=None,
+        limits=(
+            at_most(
+                "false_border_max",
+                "matte",
+                0.015,
+                0.015,
+                ".2f",
+                "a hole or loose piece has a border that the picture has not: {} of its size",
+                highest=10.0,
+            ),
+        ),
+    ),
+    Metric(
+        "matte_cut",
+        "Straight cut",
+        "Longest straight horizontal or vertical border between the same colours, over the root of the area",
+        better="lower",
+        sees="a part of the subject cut off",
+        blind_to="slanted, curved and soft cuts; cuts along an edge",
+        high=None,
+        limits=(
+            at_most(
+                "cut_max",
+                "matte",
+                0.06,
+                0.06,
+                ".2f",
+                "a straight cut runs through the subject: {} of the picture's size",
+                highest=10.0,
+            ),
+        ),
+    ),
+    Metric(
+        "matte_leftover",
+        "Leftover",
+        "Largest piece apart from the subject with the background's colours, as a share of the subject",
+        better="lower",
+        sees="background objects that were kept apart from the subject",
+        blind_to="what touches the subject; backgrounds of the subject's colours; below 64 px",
+        limits=(
+            at_most(
+                "leftover_max",
+                "matte",
+                0.005,
+                0.005,
+                ".1%",
+                "a piece of the background was kept: {} of the subject",
+            ),
+        ),
+    ),
+    Metric(
+        "matte_frame_background",
+        "Background at the frame",
+        "The background's share of the picture's frame over its share of the picture",
+        better="higher",
+        sees="an inverted matte",
+        blind_to="an inverted matte of a subject that fills the frame",
+        high=None,
+        limits=(
+            at_least(
+                "frame_background_min",
+                "matte",
+                0.7,
+                0.7,
+                ".2f",
+                "the background lies inside the subject, as if the matte were inverted: ratio {}",
+                highest=1.0,
+                calibrated=False,
+            ),
+        ),
+    ),
+    Metric(
+        "matte_regained",
+        "Regained",
+        "Share of the picture where the matte is more opaque than the source was",
+        better="lower",
+        sees="loss of the source's own alpha",
+        blind_to="sources without alpha (not measured)",
+        limits=(
+            at_most(
+                "regained_max",
+                "matte",
+                0.001,
+                0.001,
+                ".1%",
+                "the source's own alpha was lost on {} of the picture",
+                calibrated=False,
+            ),
+        ),
+    ),
+    Metric(
+        "matte_unfollowed",
+        "Alpha without colour",
+        "Area where alpha changes slowly and the colours do not follow, as a share of the subject's",
+        better="lower",
+        sees="haze that fades, bodies that fade",
+        blind_to="level haze; busy pictures; subjects of the background's colour",
+        limits=(
+            at_most(
+                "unfollowed_max",
+                "matte",
+                0.03,
+                0.03,
+                ".1%",
+                "alpha fades where the picture's colours do not: {} of the subject",
+                severity="warn",
+            ),
+        ),
+    ),
+    Metric(
+        "matte_faint_frame",
+        "Faint frame",
+        "Share of the picture's frame with a level alpha between 0.03 and 0.5",
+        better="lower",
+        sees="haze over the whole background",
+        blind_to="haze below 0.03, and where it does not reach the frame",
+        limits=(
+            at_most(
+                "faint_frame_max",
+                "matte",
+                0.6,
+                0.6,
+                ".0%",
+                "a faint haze lies over the background: {} of the frame",
+                severity="warn",
+            ),
+        ),
+    ),
+    *_agreement("second", "Second network", "`rembg.second_model`"),
+    *_agreement("flip", "Mirrored", "the mirrored picture (`rembg.flips`)"),
 )
