@@ -5,9 +5,11 @@ from __future__ import annotations
 import atexit
 import os
 import sys
+from typing import Annotated
 
 import typer
 
+from imgpipe import __version__
 from imgpipe.cli import (
     calibrate,
     demo,
@@ -25,7 +27,8 @@ from imgpipe.cli import (
     status,
     ui,
 )
-from imgpipe.cli.common import over_dataset
+from imgpipe.cli.common import out
+from imgpipe.cli.dataset import over_dataset
 from imgpipe.cli.signals import INTERRUPTED
 
 app = typer.Typer(
@@ -40,6 +43,23 @@ app = typer.Typer(
         "129, 130, 141, 143 interrupted by SIGHUP, Ctrl-C, a closed pipe, SIGTERM."
     ),
 )
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        out.print(f"imgpipe {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
 app.command("demo")(demo.demo)
 app.command("run")(over_dataset(run.run))
 app.command("plan")(over_dataset(plan.plan))
