@@ -6,7 +6,8 @@ import functools
 import inspect
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Concatenate, ParamSpec, TypeVar
 
@@ -68,6 +69,16 @@ SourceMoved = Annotated[
     bool,
     typer.Option("--source-moved", help="The data set's source is the same as before, at another address."),
 ]
+
+
+@contextmanager
+def printing_to_stderr() -> Iterator[None]:
+    """What ``out`` prints goes to stderr; stdout is left for one result that programs read."""
+    out.stderr = True
+    try:
+        yield
+    finally:
+        out.stderr = False
 
 
 def exit_code_of(error: ImgpipeError) -> int:
