@@ -18,6 +18,17 @@ def run(*arguments: str) -> Result:
     return CliRunner().invoke(app, ["run", *arguments], env={"COLUMNS": "80"}, catch_exceptions=False)
 
 
+def test_status_says_unknown_where_it_could_not_compare(tmp_path: Path, instance_home: Path) -> None:
+    write_drawing(tmp_path / "in", "a.png", seed=1)
+    place = (str(tmp_path / "in"), str(tmp_path / "out"))
+    assert run(*place, *LANCZOS).exit_code == 0
+    none = ("--actions", "upscale", "--set", f"model_dir={tmp_path}")
+    for options, state in ((LANCZOS, "complete"), (none, "unknown")):
+        said = CliRunner().invoke(app, ["status", *place, *options], catch_exceptions=False).output
+        (line,) = (line for line in said.splitlines() if line.split()[:1] == ["00000"])
+        assert line.split()[-1] == state, said
+
+
 def test_a_dry_run_writes_nothing_and_a_result_is_json(tmp_path: Path, instance_home: Path) -> None:
     for name in ("a.png", "猫 の/b.png"):
         write_drawing(tmp_path / "my art", name, seed=1)
