@@ -319,7 +319,9 @@ def _where(options: argparse.Namespace) -> str:
 def _write_pictures(folder: Path, count: int, options: argparse.Namespace) -> None:
     folder.mkdir()
     for number in range(count):
-        PIL.Image.fromarray(_pictures(options)[number % 2]).save(folder / f"{number:03d}.png")
+        picture = PIL.Image.fromarray(_pictures(options)[number % 2])
+        # Results that differ in a byte: of equal files only one would be kept for the next step.
+        picture.save(folder / f"{number:03d}.png", dpi=(72 + number, 72 + number))
 
 
 def _pictures(options: argparse.Namespace) -> list[Any]:

@@ -4,7 +4,8 @@
     python benchmarks/quality.py --speed                  4096 x 4096 RGB, beside scikit-image
     python benchmarks/quality.py --correct                60 pairs against scikit-image, 8 and 16 bits
     python benchmarks/quality.py --defects                the defect bench: drawings and real pictures
-    python benchmarks/quality.py                          all three
+    python benchmarks/quality.py --outside                mattes good, soft and damaged: mattes/outside.py
+    python benchmarks/quality.py                          all but --outside
 
 Speed is measured on one core (OpenCV gets one thread, and the process is bound to a core where the system
 can), SSIM also on all that there are, for both sides. Memory is what a fresh process adds to its peak
@@ -29,8 +30,10 @@ import cv2
 import defect_bench
 import machine
 import numpy as np
+from mattes import outside
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
+from imgpipe.host import peak_memory_bytes
 from imgpipe.images.image import Image
 from imgpipe.quality.diff import diff_image
 from imgpipe.quality.psnr import psnr
@@ -60,13 +63,15 @@ def main(arguments: list[str] | None = None) -> int:
         results["correct"] = _correct(options.pairs)
     if options.defects:
         results["defects"] = defect_bench.defect_bench(options)
+    if options.outside:
+        results["outside"] = outside.measure(options)
     machine.keep(results, "quality", machine.slug(machine.cpu_name()), options.output)
     return 0
 
 
 def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    for part in ("speed", "correct", "defects"):
+    for part in ("speed", "correct", "defects", "outside"):
         parser.add_argument(f"--{part}", action="store_true", help="this part only (may be combined)")
     parser.add_argument("--quick", action="store_true", help="small pictures, few of them")
     parser.add_argument("--size", type=int, default=FULL_PX, help="edge of the pictures of --speed, px")
@@ -76,12 +81,14 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--planted", type=int, default=28, help="results per group that defects go into")
     parser.add_argument("--real", type=int, default=99, help="real pictures, each in several crops")
     parser.add_argument("--matte-seeds", type=int, default=3, help="casts of the sample drawings for mattes")
+    parser.add_argument("--mattes", type=Path, help="folder of real mattes for --outside")
+    parser.add_argument("--part", default="both", choices=("seen", "unseen", "both"), help="of --outside")
     parser.add_argument("--kinds", nargs="+", choices=sorted(DEFECTS), help="only these defects")
     parser.add_argument("--keep", type=Path, help="folder for the network's results, to be read next time")
     parser.add_argument("--output", type=Path, help="JSON file; default: benchmarks/results/")
     parser.add_argument("--peak-of", choices=sorted(_PEAKS), help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
-    if not (options.speed or options.correct or options.defects):
+    if not (options.speed or options.correct or options.defects or options.outside):
         options.speed = options.correct = options.defects = True
     if options.quick:
         options.size, options.repeat, options.pairs = QUICK_PX, 1, 10
@@ -230,9 +237,9 @@ def _peak(name: str, size: int) -> dict[str, float]:
     noisy[::2] ^= 1
     small = np.ascontiguousarray(clean[:64, :64])
     _PEAKS[name](small, small ^ np.uint8(1))  # what is loaded and allocated once is no extra
-    before = machine.peak_rss_bytes()
+    before = peak_memory_bytes()
     _PEAKS[name](clean, noisy)
-    return {"extra_mb": (machine.peak_rss_bytes() - before) / 1e6}
+    return {"extra_mb": (peak_memory_bytes() - before) / 1e6}
 
 
 def _pair(size: int) -> tuple[U8, U8]:

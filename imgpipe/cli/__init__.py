@@ -10,6 +10,7 @@ import typer
 
 from imgpipe.cli import (
     calibrate,
+    compare,
     demo,
     doctor,
     export,
@@ -51,6 +52,7 @@ app.command("export")(export.export)
 app.command("fsck")(fsck.fsck)
 app.command("image")(image.image)
 app.command("score")(image.score)
+app.command("compare")(compare.compare)
 app.command("calibrate")(calibrate.calibrate)
 app.add_typer(models.app, name="models")
 app.add_typer(review.app, name="review")

@@ -69,11 +69,11 @@ SourceMoved = Annotated[
     bool,
     typer.Option("--source-moved", help="The data set's source is the same as before, at another address."),
 ]
-EngineName = Annotated[str | None, typer.Option(help="Engine that runs a stage over a shard: local or ray.")]
+EngineName = Annotated[str | None, typer.Option(help="What runs a stage over a shard: local or ray.")]
 
 
 def exit_code_of(error: ImgpipeError) -> int:
-    """2 for settings and models, 3 for storage, clusters and a device that fails, 1 for errors of an image."""
+    """2 for settings and models, 3 for storage, clusters and devices that fail, 1 for errors of an image."""
     if isinstance(error, StorageError | ClusterUnavailable | DeviceFault):
         return EXIT_INFRASTRUCTURE
     return EXIT_USAGE if isinstance(error, ConfigError | ModelError) else EXIT_IMAGES

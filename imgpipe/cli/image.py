@@ -74,9 +74,9 @@ def image(
     if shown:
         data, notes = shown_as(data, encoding, settings, only_mask=only_mask, background=background)
         _print_notes(notes)
-    _write(target, data)
+    write_file(target, data)
     if report is not None:
-        _write(report, (json.dumps(done.document, indent=2) + "\n").encode())
+        write_file(report, (json.dumps(done.document, indent=2) + "\n").encode())
     size = " x ".join(map(str, done.document["dimensions_after"]))
     out.print(f"{escape(str(target))}: {size}, {len(data):,} bytes")
     _print_verdict(done.document)
@@ -98,8 +98,9 @@ def score(
 ) -> None:
     """Score RESULT against SOURCE; exit code 0 ok, 1 rejected.
 
-    With --matte: SAD, MSE, Grad and Conn (Rhemann et al. 2009), IoU and the error along the border. A
-    picture's alpha is its matte; one without alpha is taken as a grey mask.
+    With --matte: S-measure, weighted F, boundary IoU, mean boundary accuracy and pixel accuracy; SAD, MSE,
+    Grad and Conn (Rhemann et al. 2009), IoU and the error along the border. A picture's alpha is its matte;
+    one without alpha is taken as a grey mask.
     """
     settings = _settings(None, assignments, None)
     if matte:
@@ -108,7 +109,7 @@ def score(
     before, after = ((read_file(path), str(path)) for path in (source, result))
     document, heat_map = score_pictures(before, after, settings)
     if diff is not None:
-        _write(diff, heat_map)
+        write_file(diff, heat_map)
     if as_json:
         typer.echo(json.dumps(document, indent=2))
     else:
@@ -152,7 +153,8 @@ def _number(value: float | None) -> str:
     return "not measured" if value is None else f"{value:.4f}"
 
 
-def _write(path: Path, data: bytes) -> None:
+def write_file(path: Path, data: bytes) -> None:
+    """Write it whole, whatever stood there; folders are made."""
     from imgpipe.storage.local import LocalStore
 
     path = path.absolute()

@@ -144,9 +144,10 @@ class MemoryBudget:
                 _give_back()
 
     def keep(self, sha256: str, pixels: Pixels) -> None:
-        """Keep the pixels of a file that was written, where the limit has room for them."""
+        """Keep the pixels of a file that was written: together they have what images in flight leave of
+        the limit, and half of it at most, as other processes go by what is free too."""
         with self._changed:
-            KEPT.keep(sha256, pixels, self.limit_bytes - self._used)
+            KEPT.keep(sha256, pixels, min(self.limit_bytes // 2, self.limit_bytes - self._used))
 
     def _refusal(self, needed: int, name: str) -> LimitExceeded | OutOfMemory:
         said = f"{name}: needs about {needed:,} bytes of memory, expected at most {self.limit_bytes:,}"

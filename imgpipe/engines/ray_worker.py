@@ -9,7 +9,7 @@ from typing import Any
 from imgpipe.engines.local import run_items
 from imgpipe.engines.parcels import Bench, Order
 from imgpipe.engines.rounds import Answer
-from imgpipe.errors import ImgpipeError, StoreUnavailable
+from imgpipe.errors import ClusterUnavailable, ImgpipeError, StoreUnavailable
 from imgpipe.host import take_share
 from imgpipe.records import ImageRow
 from imgpipe.stages.protocol import LoadableStage
@@ -59,6 +59,11 @@ class Worker:
             )
         except ImgpipeError as exc:
             return Answer(tuple(rows), exc)
+        except Exception as exc:  # A defect, or other code here: Ray would drop the chunk and the reason.
+            said = f"{self._order.asset}: a worker failed: {type(exc).__name__}: {exc}"
+            return Answer(
+                tuple(rows), ClusterUnavailable(f"{said}; let the nodes have the same version of imgpipe")
+            )
         return Answer(tuple(rows))
 
     def _opened(self) -> Bench:

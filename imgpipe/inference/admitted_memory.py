@@ -22,8 +22,16 @@ class MoreMemoryNeeded(Exception):
 
 @contextmanager
 def growing_by(grow: Grow) -> Iterator[None]:
-    """:func:`need_extra` asks ``grow`` meanwhile, in this thread."""
-    token = _grow.set(grow)
+    """:func:`need_extra` asks ``grow`` meanwhile, in this thread, for what it was not given before."""
+    given = 0
+
+    def grow_to(extra_bytes: int) -> bool:
+        nonlocal given
+        fits = extra_bytes <= given or grow(extra_bytes - given)
+        given = max(given, extra_bytes) if fits else given
+        return fits
+
+    token = _grow.set(grow_to)
     try:
         yield
     finally:

@@ -10,13 +10,15 @@ import math
 
 _THIN_BYTES, _BYTES_PER_DECADE, _INCOMPLETE_BYTES = 1900, 1800, 1300
 _THIN_PX, _MOST_COMPLETE = 20, 1_000_000
-#: Share of the picture that its band is taken to have before it is known.
-_ASSUMED_SHARE = 1 / 20
+#: What is taken to be solved at once before it is known: this share of the picture, or so many unknowns.
+#: Measured coarse to fine on real masks: 0.3 to 1% of 4 and 16 megapixels. More is asked for.
+_ASSUMED_SHARE, _ASSUMED_LEAST = 1 / 200, 32_768
 
 
 def assumed_band_bytes(pixels: int) -> int:
     """For a picture of so many pixels whose band is not known yet."""
-    return _THIN_BYTES * min(int(_ASSUMED_SHARE * pixels), _MOST_COMPLETE)
+    unknowns = max(int(_ASSUMED_SHARE * pixels), min(pixels, _ASSUMED_LEAST))
+    return _THIN_BYTES * min(unknowns, _MOST_COMPLETE)
 
 
 def band_bytes(unknowns: int, centres: int) -> int:

@@ -71,6 +71,7 @@ def solve_closed_form(
     prior_weight: float = 0.0,
     epsilon: float = EPSILON,
     coarser: Alpha | None = None,
+    admitted_px: int = 0,
 ) -> ClosedForm:
     """Alpha of the unknown pixels of ``trimap``.
 
@@ -80,7 +81,8 @@ def solve_closed_form(
     Without a prior such a band takes its neighbours' value, the energy's minimum. ``prior_weight``: the
     module's ``w``; with 0 the prior is no more than a first guess. ``epsilon``: regularisation of a window's
     colour covariance, on colours in 0..1. ``coarser``: float32 (height, width) 0..1, a solution at a lower
-    resolution: the value of the pixels that are known and the first guess of the others.
+    resolution: the value of the pixels that are known and the first guess of the others. ``admitted_px``: of
+    the picture that memory was admitted for; 0: this one.
     Raises :class:`ConfigError` for a weight below 0, or above 0 without a prior, and
     :class:`~imgpipe.inference.admitted_memory.MoreMemoryNeeded`.
     """
@@ -103,7 +105,7 @@ def solve_closed_form(
     number = np.full(trimap.size, -1, np.int32)
     groups = list(_groups(bands.sizes, mixed))
     largest = max((band_bytes(*map(len, bands.select(members))) for members in groups), default=0)
-    need_extra(largest - assumed_band_bytes(trimap.size))
+    need_extra(largest - assumed_band_bytes(admitted_px or trimap.size))
     for members in groups:
         system = band_system(colour, alpha, number, *bands.select(members), epsilon)
         flat = alpha.reshape(-1)

@@ -11,7 +11,7 @@ fewer pixels are open to regions that the colours do not determine.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar, cast
 
 import cv2
@@ -52,35 +52,53 @@ class CoarseToFine:
     solved_px: tuple[int, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class _Limits:
+    """``half_width_px``: of the band, px of this grid; ``most_px``: to solve on one grid; ``picture_px``: of
+    the finest."""
+
+    half_width_px: float
+    most_px: int
+    picture_px: int
+
+
 def solve_coarse_to_fine(
     colour: Pixels, trimap: Trimap, *, prior: Alpha, prior_weight: float
 ) -> CoarseToFine:
     """Alpha of the unknown pixels of ``trimap``; parameters as :func:`solve_closed_form` has them."""
     most_px = max(int(_MOST_SOLVED * trimap.size), _FEW_PX)
-    return _solve(colour, trimap, prior, prior_weight, (_half_width_px(trimap), most_px))
+    return _solve(colour, trimap, prior, prior_weight, _Limits(_half_width_px(trimap), most_px, trimap.size))
 
 
 def _solve(
-    colour: Pixels, trimap: Trimap, prior: Alpha, prior_weight: float, limits: tuple[float, int]
+    colour: Pixels, trimap: Trimap, prior: Alpha, prior_weight: float, limits: _Limits
 ) -> CoarseToFine:
-    """``limits``: the band's half width, px of this grid, and the most pixels to solve on one grid."""
-    half_width_px, most_px = limits
     unknown = trimap == UNKNOWN
-    narrow = half_width_px <= _NARROW_PX and np.count_nonzero(unknown) <= most_px
+    narrow = limits.half_width_px <= _NARROW_PX and np.count_nonzero(unknown) <= limits.most_px
     if narrow or min(trimap.shape) < 2 * _LEAST_SIDE_PX:
-        solved = solve_closed_form(colour, trimap, prior=prior, prior_weight=prior_weight)
+        solved = solve_closed_form(
+            colour, trimap, prior=prior, prior_weight=prior_weight, admitted_px=limits.picture_px
+        )
         return CoarseToFine(solved, solved.unsolved, (int(np.count_nonzero(unknown)),))
-    coarser = _on_half(colour, trimap, prior, prior_weight, (half_width_px / 2, most_px))
+    halved = replace(limits, half_width_px=limits.half_width_px / 2)
+    coarser = _on_half(colour, trimap, prior, prior_weight, halved)
     alpha = _enlarged(coarser.finest.alpha, trimap)
-    open_pixels = unknown & _steep(alpha, unknown, most_px)
+    open_pixels = unknown & _steep(alpha, unknown, limits.most_px)
     closed = np.where(open_pixels, UNKNOWN, np.where(alpha < 0.5, BACKGROUND, FOREGROUND)).astype(np.uint8)
-    solved = solve_closed_form(colour, closed, prior=prior, prior_weight=prior_weight, coarser=alpha)
+    solved = solve_closed_form(
+        colour,
+        closed,
+        prior=prior,
+        prior_weight=prior_weight,
+        coarser=alpha,
+        admitted_px=limits.picture_px,
+    )
     counts = (*coarser.solved_px, int(np.count_nonzero(open_pixels)))
     return CoarseToFine(solved, coarser.unsolved + solved.unsolved, counts)
 
 
 def _on_half(
-    colour: Pixels, trimap: Trimap, prior: Alpha, prior_weight: float, limits: tuple[float, int]
+    colour: Pixels, trimap: Trimap, prior: Alpha, prior_weight: float, limits: _Limits
 ) -> CoarseToFine:
     half = cast(Pixels, _halved(colour))
     # One pixel stands for four: so does its prior. The Laplacian's energy does not depend on the grid.

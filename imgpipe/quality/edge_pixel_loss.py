@@ -7,9 +7,10 @@ picture
     its gradient: an erased line, a patch gone blank, a heavy blur.
 matte
     A cut that runs inside the subject leaves the subject's own outline outside. Strong source edges are
-    counted 2..6 px outside each object's mask, less what the background's own density (8..16 px outside)
-    explains, as a share of all strong edges from 6 px inside to 6 px outside the border. Per object;
-    the worst object is the score.
+    counted 3..6 px outside each object's mask and 2 px off anything above alpha 0.1, less what the
+    background's own density (8..16 px outside) explains, as a share of all strong edges from 6 px inside to
+    6 px outside the border. A border that is merely tight, by a pixel, loses nothing. Per object; the worst
+    object is the score.
 
 Gradients are Sobel's, scaled to 1/255 per px, the largest of the three channels.
 """
@@ -30,7 +31,9 @@ Bool = npt.NDArray[np.bool_]
 STRONG_GRADIENT = 16.0
 TOLERANCE_PX = 2
 KEPT_SHARE = 0.5
-INNER_PX, OUTER_PX = 2, 6
+INNER_PX, OUTER_PX = 3, 6
+#: No edge is lost this near to anything of more than this alpha.
+_NEAR_PX, _FAINT = 2, 0.1
 BACKGROUND_PX = (8, 16)
 #: With fewer strong edge pixels than this the loss is not judged.
 MIN_EDGE_PX = 64
@@ -119,7 +122,8 @@ def _shares(
     ring = (outside > INNER_PX) & (outside <= OUTER_PX)
     total = count(strong & (outside <= OUTER_PX) & (inside <= OUTER_PX))
     expected = _background_density(strong, outside) * count(ring)
-    lost = np.maximum(count(strong & ring & (alpha < 0.1)) - expected, 0.0)
+    near = cv2.dilate(alpha, np.ones((2 * _NEAR_PX + 1, 2 * _NEAR_PX + 1), np.uint8))
+    lost = np.maximum(count(strong & ring & (near < _FAINT)) - expected, 0.0)
     return np.where(total >= MIN_EDGE_PX, lost / np.maximum(total, 1), np.nan)
 
 

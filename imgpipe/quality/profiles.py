@@ -47,9 +47,18 @@ def _check(metrics: Mapping[str, float], threshold: Threshold) -> CheckResult:
     if value is None:
         message = f"{limit.metric} was not measured"
         return CheckResult(threshold.name, True, threshold.severity, None, threshold.value, message)
-    passed = value >= threshold.value if threshold.direction == "min" else value <= threshold.value
+    passed = not _misses(value, threshold)
     bound = "at least" if threshold.direction == "min" else "at most"
     message = f"{limit.metric} {value:.4g}, {bound} {threshold.value:g}"
     if not passed:
         message = limit.message(value, threshold.value)
     return CheckResult(threshold.name, passed, threshold.severity, value, threshold.value, message)
+
+
+def is_beyond(metric: str, value: float, thresholds: Mapping[str, Threshold]) -> bool:
+    """Whether ``value`` misses a threshold of ``metric``."""
+    return any(_misses(value, one) for one in thresholds.values() if LIMITS[one.name].metric == metric)
+
+
+def _misses(value: float, threshold: Threshold) -> bool:
+    return value < threshold.value if threshold.direction == "min" else value > threshold.value

@@ -23,8 +23,9 @@ from imgpipe.quality.edge_pixel_loss import matte_edge_loss
 from imgpipe.quality.findings import Findings
 from imgpipe.quality.lines import find_lines
 from imgpipe.quality.matte_checks import matte_facts
+from imgpipe.quality.matte_evidence import matte_evidence
 from imgpipe.quality.occupancy import occupancy_ratio
-from imgpipe.quality.profiles import check_all, choose_profile, thresholds_for
+from imgpipe.quality.profiles import check_all, choose_profile, is_beyond, thresholds_for
 from imgpipe.quality.report import EdgeLossReport, QualityReport, Severity, Threshold
 from imgpipe.quality.shown import profile_loss, profile_notes
 from imgpipe.records import ModelUse, Status, TileGrid
@@ -86,7 +87,7 @@ def score(
     with found.timed("occupancy"):
         found.add("occupancy_ratio", occupancy_ratio(reference, result), "nothing is visible")
     del before, after, weight, interior, reference, result, whole  # The matte's planes need the memory.
-    edges = _edges(found, matte, thresholds["edge_pixel_loss_max"].value)
+    edges = _edges(found, matte, thresholds)
     if edges.score is not None:
         found.metrics["edge_pixel_loss"] = edges.score
     return _verdict(found, edges, settings.profile_name or profile, thresholds)
@@ -116,7 +117,9 @@ def _measure_over(
         found.note(f"lines ({lines.mode.replace('_', ' ')}): {lines.note}")
 
 
-def _edges(found: Findings, matte: MatteEvidence | None, threshold: float) -> EdgeLossReport:
+def _edges(
+    found: Findings, matte: MatteEvidence | None, thresholds: Mapping[str, Threshold]
+) -> EdgeLossReport:
     """Both parts of the edge loss, and the facts of the matte where there is one."""
     if matte is None:
         return EdgeLossReport(found.picture_loss, None, found.boxes)
@@ -133,9 +136,14 @@ def _edges(found: Findings, matte: MatteEvidence | None, threshold: float) -> Ed
         alpha = cutout.alpha.astype(np.float32) / np.float32(cutout.max_value)
         for name, value in matte_facts(alpha).items():
             found.add(f"matte_{name}", value, "the subject has no border")
-        loss, boxes = matte_edge_loss(rgb_bands(to_srgb(source), WHITE), alpha, box_above=threshold)
+        limit = thresholds["edge_pixel_loss_max"].value
+        loss, boxes = matte_edge_loss(rgb_bands(to_srgb(source), WHITE), alpha, box_above=limit)
         found.add("matte_edge_loss", loss, "too few edges at the subject's border")
-    return EdgeLossReport(found.picture_loss, loss, (*boxes, *found.boxes))
+        evidence, places = matte_evidence(source, cutout)
+        for name, value in evidence.items():
+            found.add(f"matte_{name}", value)
+    wrong = tuple(box for box in places if is_beyond(f"matte_{box.kind}", box.value, thresholds))
+    return EdgeLossReport(found.picture_loss, loss, (*boxes, *wrong, *found.boxes))
 
 
 def _verdict(

@@ -43,6 +43,9 @@ def test_images_in_flight_come_before_what_is_kept() -> None:
         budget.keep("a", pixels(50))
         budget.keep("b", pixels(20))
         assert (KEPT.take("a"), KEPT.held_bytes) == (None, 200)
+    budget.keep("c", pixels(51))  # Half of the limit at most, however much is free.
+    assert KEPT.held_bytes == 0
+    budget.keep("d", pixels(20))
     with budget.admit(801, "x"):
         assert KEPT.held_bytes == 0
 

@@ -184,6 +184,12 @@ def test_a_worker_that_cannot_do_it_answers_with_the_reason(
     assert said in str(answer.error)
 
 
+def test_a_parcel_that_a_worker_cannot_read_stops_the_run_with_the_reason(settings: Settings) -> None:
+    answer = Worker(order_for(settings), 1).compute(b"of another version")
+    assert isinstance(answer.error, ClusterUnavailable)
+    assert "a worker failed: UnpicklingError" in str(answer.error)
+
+
 def test_a_worker_takes_its_share_of_the_machine(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(8)))
     Worker(order_for(settings), 2)

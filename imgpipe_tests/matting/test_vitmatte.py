@@ -48,7 +48,7 @@ def _scene(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_unknown_pixels_are_the_networks_and_known_ones_are_kept(tmp_path: Path, dtype: type) -> None:
     picture, trimap = _scene(48, 100)
-    colour = picture.astype(dtype) * (257 if dtype is np.uint16 else 1)
+    colour: np.ndarray = picture.astype(dtype) * (257 if dtype is np.uint16 else 1)
     alpha = VitMatte(_graph(tmp_path / "g.onnx", (1, 0, 0, 0)), "cpu", {}).alpha(colour, trimap)
     unknown = trimap == 128
     np.testing.assert_array_equal(alpha[~unknown], trimap[~unknown] / 255)
@@ -64,7 +64,7 @@ def test_it_is_fed_as_rembg_feeds_it(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(matting, "INPUT_SIZE", SIZE)
     monkeypatch.setattr(matting, "_get_session", lambda variant: session)
     monkeypatch.setattr(matting, "trimap_from_mask", lambda *_: PillowImage.fromarray(trimap))
-    theirs = np.asarray(matting.vitmatte_alpha(PillowImage.fromarray(picture), None), np.float32)  # type: ignore[arg-type]
+    theirs = np.asarray(matting.vitmatte_alpha(PillowImage.fromarray(picture), None), np.float32)
     ours = VitMatte(path, "cpu", {}).alpha(picture, trimap) * 255
     unknown = trimap == 128
     assert np.abs(ours - theirs)[unknown].max() <= 1  # rembg cuts to 8 bits

@@ -112,3 +112,10 @@ def test_damage_that_keeps_edges_is_not_counted() -> None:
     source = draw(5, 128, 96, 4)
     for name in ("colour_shift", "gamma"):
         assert present(picture_edge_loss(as_float(source), as_float(present(plant(name, source))))[0]) < 0.001
+
+
+def test_a_matte_that_is_tight_by_a_pixel_loses_nothing() -> None:
+    source, alpha = figure()
+    cross = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
+    tight = np.asarray(cv2.erode(alpha, cross), np.float32)
+    assert present(matte_edge_loss(source, tight)[0]) <= GATE

@@ -270,10 +270,12 @@ def test_no_subject_is_rejected_in_words() -> None:
 
 def test_warnings_do_not_reject() -> None:
     source, cut = matte_pair()
-    specks = cut.pixels.copy()
+    specks, picture = cut.pixels.copy(), source.pixels.copy()
     for n in range(8):
-        specks[5:15, 5 + 20 * n : 15 + 20 * n, 3] = 255
-    matted = Image(specks)
+        square = np.s_[5:15, 5 + 20 * n : 15 + 20 * n]
+        specks[square] = (200, 30, 30, 255)
+        picture[square] = (200, 30, 30)
+    source, matted = image(picture), Image(specks)
     report = score(matted, matted, settings=SETTINGS, matte=MatteEvidence(source, matted))
     assert report.status is Status.OK
     assert report.reasons == ("warning: the matte is in 9 pieces, allowed 6",)
