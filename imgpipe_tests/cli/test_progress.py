@@ -23,7 +23,8 @@ class Clock:
 
 
 def test_a_line_a_minute_with_counts_and_the_time_left() -> None:
-    clock, lines = Clock(), []
+    clock = Clock()
+    lines: list[str] = []
     progress = MinuteLines(("raw", "matted", "scored"), 100, lines.append, clock)
     for asset, seconds, rows in (("raw", 0.1, 100), ("matted", 5.0, 100), ("scored", 1.0, 100)):
         for _ in range(rows):
@@ -41,7 +42,8 @@ def test_a_line_a_minute_with_counts_and_the_time_left() -> None:
 
 
 def test_nothing_is_said_within_a_minute() -> None:
-    clock, lines = Clock(), []
+    clock = Clock()
+    lines: list[str] = []
     progress = MinuteLines(("raw",), 100_000, lines.append, clock)
     for _ in range(59):
         clock.now += 1

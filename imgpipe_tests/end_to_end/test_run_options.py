@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from click.testing import Result
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from imgpipe.cli import app
 from imgpipe_tests.end_to_end.conftest import write_drawing
