@@ -56,8 +56,8 @@ def source_edges(reference: Float) -> Bool:
 def residual_rows(axis: Axis, top: int, bottom: int) -> tuple[Float, Bool]:
     """(r, visible) for result rows top..bottom, the whole width: float32 and bool."""
     smooth = _smooth_rows(axis, top, bottom)
-    np.subtract(_by_rows(axis.result[top:bottom]), smooth, out=smooth)
-    return smooth, ~_near_edges(axis, top, bottom)
+    # Not in place: at the source's own size these are the source's rows themselves.
+    return _by_rows(axis.result[top:bottom]) - smooth, ~_near_edges(axis, top, bottom)
 
 
 def _smooth_rows(axis: Axis, top: int, bottom: int) -> Float:
