@@ -85,17 +85,19 @@ class S3Store:
 
     def read(self, key: str, *, etag: str | None = None) -> bytes:
         condition = {} if etag is None else {"IfMatch": f'"{etag}"'}
+        doubted = False
         for attempt in itertools.count(1):
             try:
                 answer = self._client.get_object(Bucket=self._bucket, Key=self._prefix + key, **condition)
             except REFUSALS as exc:
-                failed = code_of(exc) in PRECONDITION
-                if failed and attempt == 1:  # Seen from servers under load: believed the second time.
-                    _pause(attempt)
-                    continue
-                if failed and etag is not None:
+                failed, last = code_of(exc) in PRECONDITION, attempt == _ATTEMPTS
+                if failed and etag is not None and (doubted or last):
                     raise self._changed(key, etag, "another") from exc
-                raise self._not_read(exc, key) from exc
+                if last or not failed:
+                    raise self._not_read(exc, key) from exc
+                doubted = True  # A condition that failed is believed the second time.
+                _pause(attempt)
+                continue
             with closing(answer["Body"]) as body:
                 found = self._etag(answer)
                 if etag is not None and found != etag:  # a server that ignores If-Match

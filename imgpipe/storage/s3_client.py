@@ -20,6 +20,9 @@ _READ_SECONDS = 60.0
 #: botocore takes the address of another server from these too.
 _ENDPOINT_VARIABLES = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
 
+#: Operations that are sent with a condition: 412 answers no other one.
+_CONDITIONAL = {"GetObject", "PutObject", "CompleteMultipartUpload"}
+
 _clients: dict[S3Settings, Any] = {}
 _clients_lock = threading.Lock()
 
@@ -71,12 +74,13 @@ def _new_client(s3: S3Settings) -> Any:
     return client
 
 
-def _repair(response_dict: dict[str, Any], **_: Any) -> None:
-    """Three answers that botocore fails at by itself."""
+def _repair(response_dict: dict[str, Any], operation_model: Any = None, **_: Any) -> None:
+    """Answers that botocore fails at by itself."""
     status, headers = response_dict["status_code"], response_dict["headers"]
     if status < 300:
         return
-    if status == 429:  # It repeats a request by some codes, and by 503 whatever the code.
+    unasked = status == 412 and getattr(operation_model, "name", "") not in _CONDITIONAL
+    if status == 429 or unasked:  # It repeats a request by some codes, and by 503 whatever the code.
         response_dict["status_code"] = 503
     if not isinstance(response_dict["body"], bytes):  # An error with a checksum was taken for an object.
         response_dict["body"] = b""

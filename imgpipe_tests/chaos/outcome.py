@@ -23,9 +23,10 @@ def rows_of(output: ImageStore) -> Rows:
                 place = (asset, row.source_key)
                 assert place not in rows, place
                 made = "" if row.format == "JSON" else row.output_sha256  # quality.json holds times
-                files, scores = dict(row.files), sorted(row.metrics.items())
+                # The last digit of some scores follows where arrays lie in memory.
+                scores = [f"{name} {value:.9g}" for name, value in sorted(row.metrics.items())]
                 facts = [row.image_id, row.status, row.input_sha256, made, row.stage_hash, row.output_key]
-                rows[place] = [*facts, files, scores, row.reasons, row.error_class]
+                rows[place] = [*facts, dict(row.files), scores, row.reasons, row.error_class]
     return rows
 
 

@@ -40,14 +40,17 @@ def test_a_thousand_objects_in_a_storm(s3: S3Settings, bucket: str, monkeypatch:
 
     codes: list[int] = []
     errors: list[int] = []
+    said: list[str] = []
     with faulty_server(str(s3.endpoint_url)) as server:
         monkeypatch.setenv("IMGPIPE_S3__ENDPOINT_URL", server.url)
         stormy = Workspace(f"s3://{bucket}/source", f"s3://{bucket}/stormy", {})
         output = open_store(stormy.output, s3)
         server.storm(seed=3, share=SHARE)
         while not codes or codes[-1] == 3 or errors[-1]:
-            assert len(codes) < MOST_RUNS, (codes, errors)
-            codes.append(stormy.cli("run", *ARGUMENTS)[0])
+            assert len(codes) < MOST_RUNS, (codes, errors, said)
+            code, text = stormy.cli("run", *ARGUMENTS)
+            codes.append(code)
+            said.append(text.splitlines()[-1][:300] if code == 3 else "")
             rows = rows_of(output)
             errors.append(sum(status is Status.ERROR for _, status, *_ in rows.values()))
         met, seen = dict(server.met), len(server.seen)
