@@ -64,7 +64,7 @@ def _smooth_rows(axis: Axis, top: int, bottom: int) -> Float:
     """Rows of the source enlarged bilinearly; by a whole factor, OpenCV enlarges the rows around alone."""
     height, width = axis.result.shape
     rows = axis.source.shape[0]
-    if height % rows or height == rows:  # A picture of equal size would be given itself, to be written to.
+    if height % rows:
         return enlarged_rows(axis.source, width, height, slice(top, bottom))
     factor = height // rows
     first, stop = max(0, top // factor - 1), min(rows, -(-bottom // factor) + 1)
