@@ -11,7 +11,7 @@ from dataclasses import asdict, replace
 from functools import partial
 
 from imgpipe.engines.work import WorkItem
-from imgpipe.errors import StorageError
+from imgpipe.errors import ObjectUnreadable, StorageError
 from imgpipe.records import ImageRow
 from imgpipe.storage import keys
 from imgpipe.storage.store import ImageStore
@@ -114,7 +114,7 @@ class Journal:
         try:
             lines = self._output.read(key).decode().splitlines()
             rows = [ImageRow.from_dict(json.loads(line)) for line in lines]
-        except (StorageError, ValueError, TypeError, KeyError) as exc:
+        except (ObjectUnreadable, ValueError, TypeError, KeyError) as exc:
             log.warning("%s: not readable, its rows are made again: %s", self._output.uri(key), exc)
             return {}
         return {row.image_id: row for row in rows}

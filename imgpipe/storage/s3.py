@@ -276,7 +276,12 @@ class S3Store:
         A PUT whose answer got lost is repeated by botocore, and the repetition meets its own object.
         """
         metadata: Any = getattr(exc, "response", {}).get("ResponseMetadata", {})
-        return metadata.get("RetryAttempts", 0) > 0 and self.read(key) == data
+        if not metadata.get("RetryAttempts", 0):
+            return False
+        try:
+            return self.read(key) == data
+        except ObjectMissing:
+            return False
 
     def _changed(self, key: str, expected: str | None, found: str) -> ObjectChanged:
         return ObjectChanged(f"{self.uri(key)}: expected etag {expected}, found {found}; plan again")

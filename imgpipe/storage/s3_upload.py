@@ -25,12 +25,12 @@ _LOG = logging.getLogger(__name__)
 def upload(client: Any, place: Mapping[str, str], data: bytes, *, kind: str, overwrite: bool) -> Any:
     """The server's answer, which has the etag. ``place``: bucket and key; ``kind``: the content type.
 
-    Without ``overwrite`` the server refuses where there is an object (``If-None-Match``). Raises what
-    botocore does.
+    Without ``overwrite`` the server refuses where there is an object (``If-None-Match``). That is always one
+    PUT, 5 GB at most: Ceph's server ignores the condition of an upload in parts. Raises what botocore does.
     """
     facts = {"ContentType": kind, "Metadata": {SHA256: hashlib.sha256(data).hexdigest()}}
-    condition = {} if overwrite else {"IfNoneMatch": "*"}
-    if len(data) <= PART_BYTES:
+    if len(data) <= PART_BYTES or not overwrite:
+        condition = {} if overwrite else {"IfNoneMatch": "*"}
         return client.put_object(**place, **facts, **condition, **_body(client, data))
     parts = []
     begun = client.create_multipart_upload(**place, **facts)
@@ -42,7 +42,7 @@ def upload(client: Any, place: Mapping[str, str], data: bytes, *, kind: str, ove
             checksums = {name: value for name, value in answer.items() if name.startswith("Checksum")}
             parts.append({"PartNumber": number, "ETag": answer.get("ETag", ""), **checksums})
         made = {"MultipartUpload": {"Parts": parts}}
-        return client.complete_multipart_upload(**place, **upload_id, **made, **condition)
+        return client.complete_multipart_upload(**place, **upload_id, **made)
     except BaseException:
         _abandon(client, place, upload_id)
         raise
