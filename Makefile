@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 # One thread per test process: the processes share the cores.
 WORKERS ?= 2
-BENCHMARKS := fixing image_codecs matting upscaling cpu_runtimes quality scale overhead host_work end_to_end serving
+BENCHMARKS := fixing image_codecs matting upscaling cpu_runtimes quality scale dagster_load overhead host_work end_to_end serving
 
 comma := ,
 

@@ -19,7 +19,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +76,7 @@ def run_shards(settings: Settings, instance: DagsterInstance, count: int) -> Ite
 
 def queries(instance: DagsterInstance) -> dict[str, float]:
     """Seconds of what the UI and the daemon ask again and again."""
-    asked = {
+    asked: dict[str, Callable[[], object]] = {
         "materialized partitions of an asset": lambda: instance.get_materialized_partitions(
             AssetKey(QUALITY)
         ),

@@ -83,30 +83,5 @@ def median_seconds(call: Callable[[], object], repeat: int) -> float:
     return statistics.median(times)
 
 
-def forget_peak() -> None:
-    """Let :func:`peak_rss_bytes` start anew from what is resident now, where the system can (Linux)."""
-    control = Path("/proc/self/clear_refs")
-    if control.exists():
-        control.write_text("5", encoding="ascii")
-
-
-def peak_rss_bytes() -> int:
-    """The largest resident set that this process has had since it was started, or since
-    :func:`forget_peak`.
-
-    From ``VmHWM`` where there is one: Linux's ``ru_maxrss`` of a new process starts at the peak of the one
-    that started it, so that a large parent would be measured instead of a small child.
-    """
-    status = Path("/proc/self/status")
-    if status.is_file():
-        for line in status.read_text(encoding="ascii", errors="replace").splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024
-    import resource
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
-
-
 if __name__ == "__main__":
     print(json.dumps(describe(), indent=1))

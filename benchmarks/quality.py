@@ -33,6 +33,7 @@ import numpy as np
 from mattes import outside
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
+from imgpipe.host import peak_memory_bytes
 from imgpipe.images.image import Image
 from imgpipe.quality.diff import diff_image
 from imgpipe.quality.psnr import psnr
@@ -236,9 +237,9 @@ def _peak(name: str, size: int) -> dict[str, float]:
     noisy[::2] ^= 1
     small = np.ascontiguousarray(clean[:64, :64])
     _PEAKS[name](small, small ^ np.uint8(1))  # what is loaded and allocated once is no extra
-    before = machine.peak_rss_bytes()
+    before = peak_memory_bytes()
     _PEAKS[name](clean, noisy)
-    return {"extra_mb": (machine.peak_rss_bytes() - before) / 1e6}
+    return {"extra_mb": (peak_memory_bytes() - before) / 1e6}
 
 
 def _pair(size: int) -> tuple[U8, U8]:

@@ -28,14 +28,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from machine import describe, keep, peak_rss_bytes, slug
+from machine import describe, keep, slug
+
+from imgpipe.host import peak_memory_bytes
 
 PARTS = ("plan", "replan", "ticks", "quiet_ticks", "changed_ticks", "status")
 ROOT = Path(__file__).resolve().parent.parent
 #: The command, and what it took.
 _STATUS = (
-    "import sys, machine; from imgpipe.cli import app; code = app(sys.argv[1:], standalone_mode=False); "
-    "print(machine.peak_rss_bytes()); sys.exit(code)"
+    "import sys; from imgpipe import host; from imgpipe.cli import app; "
+    "code = app(sys.argv[1:], standalone_mode=False); print(host.peak_memory_bytes()); sys.exit(code)"
 )
 TARGETS = {"tick_seconds": 60.0, "peak_mb": 500.0, "status_seconds": 5.0}
 
@@ -91,7 +93,7 @@ def _in_a_process(part: str, options: argparse.Namespace, folder: str) -> dict[s
 
 def _measure(part: str, options: argparse.Namespace) -> dict[str, Any]:
     result = MEASURES[part](options)
-    return {"peak_mb": round(peak_rss_bytes() / 1e6, 1), **result}
+    return {"peak_mb": round(peak_memory_bytes() / 1e6, 1), **result}
 
 
 class MadeUpSource:

@@ -52,6 +52,7 @@ from upscaling_contenders import (
     settings,
 )
 
+from imgpipe.host import peak_memory_bytes
 from imgpipe.images.image import Image
 from imgpipe.inference.device import bf16_pays, resolve_device
 from imgpipe.records import ModelUse
@@ -270,7 +271,7 @@ def _memory(path: Path, options: argparse.Namespace) -> dict[str, Any]:
 
 def _report_own_peak(options: argparse.Namespace) -> int:
     pixels = picture(options.memory_size, options.memory_size, ())
-    before = machine.peak_rss_bytes()
+    before = peak_memory_bytes()
     name = "anime-6b" if options.weights.stem == "anime-6b" else "animevideov3"
     if options.peak_of == "ours":
         ours(options.weights, "cpu").upscale(Image(pixels))
@@ -280,7 +281,7 @@ def _report_own_peak(options: argparse.Namespace) -> int:
             print(json.dumps({"skipped": enhance}))
             return 0
         enhance(pixels)
-    peak = machine.peak_rss_bytes()
+    peak = peak_memory_bytes()
     print(json.dumps({"peak_rss_mib": round(peak / 2**20), "before_mib": round(before / 2**20)}))
     return 0
 

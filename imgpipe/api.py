@@ -28,7 +28,7 @@ import numpy.typing as npt
 
 from imgpipe import errors
 from imgpipe.config import Settings, changed_settings, load_settings
-from imgpipe.errors import ConfigError, ImageRejected, ImgpipeError
+from imgpipe.errors import ConfigError, DecodeError, ImageRejected, ImgpipeError
 from imgpipe.records import Status
 from imgpipe.single import FILE_FORMATS, Processed, read_file, score_pictures
 from imgpipe.single import process as process_bytes
@@ -112,13 +112,17 @@ def process(
 ) -> Result:
     """Run ``actions``, such as ``["rembg", "upscale"]`` (default: the setting), and score what comes out.
 
-    ``format``: PNG, WEBP, JPEG or TIFF. ``settings``: sections and top-level ones, as in
+    ``format``: PNG, WEBP, JPEG or TIFF, in any case. ``settings``: sections and top-level ones, as in
     ``upscale={"scale": 2}``. Raises the errors of :mod:`imgpipe.errors`: of the picture
     (:class:`~imgpipe.errors.ImageError`), of settings and weights.
     """
-    chosen = settings if actions is None else {**settings, "actions": list(actions)}
+    kind = FILE_FORMATS.get(f".{format.lower()}")
+    if kind is None:
+        raise ConfigError(f"format: expected PNG, WEBP, JPEG or TIFF, got {format!r}")
+    named = [actions] if isinstance(actions, str) else actions
+    chosen = settings if named is None else {**settings, "actions": list(named)}
     data, name = _file_of(picture)
-    return _result(process_bytes(data, name, load_settings(chosen), format))
+    return _result(process_bytes(data, name, load_settings(chosen), kind))
 
 
 @overload
@@ -129,6 +133,9 @@ def matte(
 def matte(picture: Given, *, accept_rejected: bool = ..., **settings: Any) -> Given: ...
 def matte(picture: Picture, *, accept_rejected: bool = False, **settings: Any) -> Any:
     """The cutout: the picture with the alpha of its subject, of the same kind as ``picture``.
+
+    ``picture``: a path, bytes, an array or a PIL image; ``settings``: those of ``rembg``, and sections, as
+    :mod:`imgpipe.api` says.
 
     For a path a PIL image, for bytes those of a PNG. Raises :class:`~imgpipe.errors.ImageRejected` where the
     matte is not to be trusted, or gives it all the same with ``accept_rejected``.
@@ -202,9 +209,12 @@ def _result(done: Processed) -> Result:
 
 
 def _settings_of(section: str, given: Mapping[str, Any]) -> Settings:
-    """``given`` with the names of ``section``'s settings taken as that section's."""
+    """``given`` with the names of ``section``'s settings, and unknown ones, taken as that section's."""
     own = type(Settings.model_fields[section].default).model_fields
-    return load_settings({f"{section}.{key}" if key in own else key: value for key, value in given.items()})
+    top = Settings.model_fields.keys() - own
+    return load_settings(
+        {key if key.partition(".")[0] in top else f"{section}.{key}": value for key, value in given.items()}
+    )
 
 
 def _file_of(picture: Picture) -> tuple[bytes, str]:
@@ -228,18 +238,35 @@ def _png_of(array: npt.NDArray[Any]) -> bytes:
 
     planes = array[..., None] if array.ndim == 2 else array
     try:
-        return encode(Image(np.ascontiguousarray(planes)), effort="fast")
+        native = np.ascontiguousarray(planes, planes.dtype.newbyteorder("="))
+        return encode(Image(native), effort="fast")
     except ValueError as exc:
-        raise ConfigError(f"an array as a picture: {exc}; scale floats to 0..255 and convert them") from exc
+        hint = "" if array.dtype.kind == "u" else "; scale the values to 0..255 and convert them by astype"
+        raise ConfigError(f"an array as a picture: {exc}{hint}") from exc
 
 
 def _lossless(picture: PIL.Image.Image) -> bytes:
-    """TIFF for CMYK, PNG for all else; raises :class:`ConfigError` for modes that neither holds."""
+    """TIFF for CMYK, PNG for all else.
+
+    Raises :class:`ConfigError` for modes that neither holds and empty or closed pictures, and
+    :class:`DecodeError` where Pillow cannot read the picture's file.
+    """
+    try:
+        picture.load()
+    except (OSError, SyntaxError) as exc:
+        raise DecodeError(f"a PIL image that Pillow cannot read: {exc}; fetch or export it again") from exc
+    except ValueError as exc:
+        raise ConfigError(f"a PIL image: {exc}; open it again") from exc
     kind = "TIFF" if picture.mode == "CMYK" else "PNG"
     buffer = io.BytesIO()
     kept = {"icc_profile": picture.info.get("icc_profile"), "exif": picture.getexif()}
     try:
         picture.save(buffer, kind, compress_level=1, **kept)  # TIFF has no such option and ignores it
     except OSError as exc:
-        raise ConfigError(f"a PIL image of mode {picture.mode}: {exc}; convert it to RGB or RGBA") from exc
+        hint = (
+            "scale it to 0..255 and make it L" if picture.mode in ("I", "F") else "convert it to RGB or RGBA"
+        )
+        raise ConfigError(f"a PIL image of mode {picture.mode}: {exc}; {hint}") from exc
+    except ValueError as exc:
+        raise ConfigError(f"a PIL image of {picture.width}x{picture.height}: {exc}") from exc
     return buffer.getvalue()

@@ -74,7 +74,9 @@ class Settings(Section):
     )
     shard_size: int = Field(1000, ge=1, le=100_000, description="Images per partition.")
     actions: tuple[str, ...] = Field(
-        ("rembg", "upscale"), description="Actions applied to every image, in this order, each at most once."
+        ("rembg", "upscale"),
+        description="Actions applied to every image, in this order, each at most once; also as a text: "
+        "`rembg,upscale`.",
     )
     engine: Literal["local", "ray"] = Field(
         "local",
@@ -120,6 +122,13 @@ class Settings(Section):
             )
         return value
 
+    @field_validator("actions", mode="before")
+    @classmethod
+    def _as_list(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        return [name.strip() for name in value.split(",") if name.strip()]
+
     @field_validator("actions")
     @classmethod
     def _known_and_once(cls, value: tuple[str, ...]) -> tuple[str, ...]:
@@ -144,7 +153,7 @@ class Settings(Section):
             if not getattr(self, name):
                 raise ConfigError(
                     f"{name}: expected a folder or s3://bucket/prefix, got nothing; "
-                    f"give --{name} URL, or set it in imgpipe.yaml or IMGPIPE_{name.upper()}"
+                    f"give SOURCE OUTPUT or --{name} URL, or set it in imgpipe.yaml or IMGPIPE_{name.upper()}"
                 )
         return self
 

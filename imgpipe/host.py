@@ -1,12 +1,14 @@
-"""What this process may use of the machine: its cores and memory, by affinity and by Linux's control groups.
+"""What this process may use of the machine, by affinity and Linux's control groups, and what it has used.
 
-Sources: cgroups(7), sched_setaffinity(2); the kernel's documentation of cgroup v2 (``cpu.max``,
+Sources: cgroups(7), sched_setaffinity(2), proc(5); the kernel's documentation of cgroup v2 (``cpu.max``,
 ``memory.max``) and v1 (``cpu.cfs_quota_us``, ``memory.limit_in_bytes``).
 """
 
 from __future__ import annotations
 
 import os
+import resource
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -57,6 +59,28 @@ def memory_left_bytes(*, proc: Path = PROC, cgroup: Path = CGROUP) -> int | None
     if available := values(proc / "meminfo", ":").get("MemAvailable"):
         amounts.append(int(available.split()[0]) * 1024)
     return max(0, min(amounts)) if amounts else None
+
+
+def forget_peak_memory(*, proc: Path = PROC) -> bool:
+    """Let :func:`peak_memory_bytes` begin anew from what is resident now; whether the system can (Linux)."""
+    control = proc / "self" / "clear_refs"
+    try:
+        control.write_text("5", encoding="ascii")
+    except OSError:
+        return False
+    return True
+
+
+def peak_memory_bytes(*, proc: Path = PROC) -> int:
+    """The largest resident set that this process has had since it was started or :func:`forget_peak_memory`.
+
+    From ``VmHWM`` where there is one: ``ru_maxrss`` of a new process starts at the peak of the one that
+    started it, so that a large parent would be measured instead of a small child.
+    """
+    if found := values(proc / "self" / "status", ":").get("VmHWM"):
+        return int(found.split()[0]) * 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
 
 
 def values(path: Path, separator: str) -> dict[str, str]:

@@ -195,23 +195,15 @@ def shown_as(
 
 
 def matte_errors_of(truth: Path, result: Path, settings: Settings) -> dict[str, float | None]:
-    """The errors of one file's matte against another's, by name."""
-    from imgpipe.quality.matte_error import matte_errors
+    """The errors and scores of one file's matte against another's, by name."""
+    from imgpipe.quality.truth import alpha_of, matte_truth
 
-    alphas = [_matte_in(path, settings) for path in (truth, result)]
-    return matte_errors(*alphas).as_dict()
+    decoder, limits = source_decoder(settings.isolation, 1), settings.limits.for_own_files()
 
+    def alpha(path: Path) -> npt.NDArray[np.float32]:
+        return alpha_of(decoder.decode(read_file(path), name=str(path), limits=limits), str(path))
 
-def _matte_in(path: Path, settings: Settings) -> npt.NDArray[np.float32]:
-    """The alpha of a file, or its grey values where it has none, float32 0..1."""
-    import numpy as np
-
-    decoder = source_decoder(settings.isolation, 1)
-    image = decoder.decode(read_file(path), name=str(path), limits=settings.limits.for_own_files())
-    if image.alpha is None and image.channels != 1:
-        raise ConfigError(f"{path}: expected a picture with alpha or a grey mask, got opaque RGB")
-    plane = image.pixels[..., 0] if image.alpha is None else image.alpha
-    return np.asarray(plane.astype(np.float64) / image.max_value, np.float32)
+    return matte_truth(alpha(truth), alpha(result))
 
 
 def _colour(text: str) -> tuple[int, int, int]:

@@ -128,3 +128,33 @@ def test_the_examples_of_the_docs_run(example: str, drawing: Image, tmp_path: Pa
         assert not any("/" not in key for key in keys)
         jobs = {job.name for job in names["defs"].resolve_all_job_defs()}
         assert {"art_shard_job", "comics_shard_job", "comics_retry_failed_job"} <= jobs
+
+
+def test_errors_name_what_was_given(tmp_path: Path) -> None:
+    cut = io.BytesIO()
+    PIL.Image.radial_gradient("L").save(cut, "JPEG")
+    closed = PIL.Image.open(io.BytesIO(cut.getvalue()))
+    closed.close()
+    for picture, kind, said in (
+        (PIL.Image.open(io.BytesIO(cut.getvalue()[:700])), errors.DecodeError, "truncated"),
+        (closed, errors.ConfigError, "open it again"),
+        (PIL.Image.new("RGB", (0, 5)), errors.ConfigError, "0x5: cannot write empty image"),
+        (PIL.Image.new("F", (5, 5)), errors.ConfigError, "scale it to 0..255"),
+        (np.zeros((8, 8, 5), np.uint8), errors.ConfigError, r"got \(8, 8, 5\)$"),
+        (np.zeros((8, 8, 3), bool), errors.ConfigError, "got bool; scale the values"),
+    ):
+        with pytest.raises(kind, match=said):
+            imgpipe.upscale(picture, **LANCZOS)
+    grey = np.zeros((8, 8), np.uint8)
+    with pytest.raises(errors.ConfigError, match=r"upscale\.modle: unknown key; did you mean 'model'"):
+        imgpipe.upscale(grey, modle="lanczos")
+    with pytest.raises(errors.ConfigError, match="format: expected PNG, WEBP, JPEG or TIFF, got 'gif'"):
+        imgpipe.process(grey, "upscale", format="gif", upscale=LANCZOS)
+
+
+def test_names_of_formats_and_the_order_of_bytes_are_taken_as_they_come() -> None:
+    ramp = np.add.outer(np.arange(24), np.arange(24)).astype(np.uint8) * 4
+    assert imgpipe.process(ramp, "upscale", format="jpg", upscale=LANCZOS).data.startswith(b"\xff\xd8")
+    deep = ramp.astype(np.uint16) * 257
+    swapped = imgpipe.upscale(deep.astype(">u2"), **LANCZOS)
+    assert np.array_equal(swapped, imgpipe.upscale(deep, **LANCZOS))

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from imgpipe.engines.local import run_items
-from imgpipe.host import memory_left_bytes, usable_cores
+from imgpipe.host import forget_peak_memory, memory_left_bytes, peak_memory_bytes, usable_cores
 from imgpipe.images.encode import encode
 from imgpipe.images.image import Image
 from imgpipe.inference.device import available_memory_bytes
@@ -147,3 +147,19 @@ def test_pictures_in_flight_follow_the_cgroup(
     rows = run_items(stage, "x", work, MemoryStore())
     assert {row.status for row in rows} == {Status.OK}
     assert stage.most == expected
+
+
+def test_the_peak_is_what_was_used_since_it_was_forgotten() -> None:
+    if not forget_peak_memory():
+        pytest.skip("this system does not let the peak begin anew")
+    before = peak_memory_bytes()
+    np.ones(64 * MIB, np.uint8)
+    with_64_mib = peak_memory_bytes()
+    forget_peak_memory()
+    assert with_64_mib - before > 48 * MIB
+    assert with_64_mib - peak_memory_bytes() > 48 * MIB
+
+
+def test_where_the_peak_cannot_be_forgotten_it_is_that_of_the_process(tmp_path: Path) -> None:
+    assert not forget_peak_memory(proc=tmp_path)
+    assert peak_memory_bytes(proc=tmp_path) > 10 * MIB

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import machine
 import numpy as np
 
+from imgpipe.host import forget_peak_memory, peak_memory_bytes
 from mattes.cases import Case, make_cases
 from mattes.contenders import OURS, RIVALS, contenders
 
@@ -56,10 +56,10 @@ def report_own_peak(who: str, folder: Path) -> None:
     small[:, 32:] = 255
     cut(small, np.ascontiguousarray(small[..., 0]))  # imports and compiled functions are not the picture's
     picture, mask = np.load(folder / "picture.npy"), np.load(folder / "mask.npy")
-    machine.forget_peak()
-    before = machine.peak_rss_bytes()
+    forget_peak_memory()
+    before = peak_memory_bytes()
     cut(picture, mask)
-    print(json.dumps({"peak_bytes": machine.peak_rss_bytes() - before}))
+    print(json.dumps({"peak_bytes": peak_memory_bytes() - before}))
 
 
 def _times(case: Case, repeat: int) -> dict[str, dict[str, float]]:

@@ -23,7 +23,7 @@ def _disc(radius: int) -> Plane:
 
 
 def _times(alpha: Pixels, factor: Any) -> Pixels:
-    return np.rint(alpha * factor).clip(0, 255).astype(np.uint8)
+    return np.asarray(np.rint(alpha * factor).clip(0, 255), np.uint8)
 
 
 def _size(alpha: Pixels) -> float:
@@ -130,17 +130,18 @@ def feathered(picture: Pixels, alpha: Pixels, level: int, rng: Rng) -> Pixels:
 
 
 def haze(picture: Pixels, alpha: Pixels, level: int, rng: Rng) -> Pixels:
-    return np.maximum(alpha, np.uint8((13, 31, 64)[level]))
+    return np.asarray(np.maximum(alpha, (13, 31, 64)[level]), np.uint8)
 
 
 def fading_haze(picture: Pixels, alpha: Pixels, level: int, rng: Rng) -> Pixels:
     away = cv2.distanceTransform((alpha < 128).astype(np.uint8), cv2.DIST_L2, 5)
     reach = 0.12 * float(np.sqrt(alpha.size))
-    return np.maximum(alpha, np.rint((30, 70, 130)[level] * np.exp(-away / reach)).astype(np.uint8))
+    faint = np.rint((30, 70, 130)[level] * np.exp(-away / reach))
+    return np.asarray(np.maximum(alpha, faint), np.uint8)
 
 
 def inverted(picture: Pixels, alpha: Pixels, level: int, rng: Rng) -> Pixels:
-    return 255 - alpha
+    return np.asarray(255 - alpha, np.uint8)
 
 
 def eroded(picture: Pixels, alpha: Pixels, level: int, rng: Rng) -> Pixels:

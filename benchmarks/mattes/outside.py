@@ -30,6 +30,7 @@ from imgpipe.quality.score import MatteEvidence, score  # noqa: E402
 from imgpipe.records import Status  # noqa: E402
 from imgpipe.samples.drawings import draw_samples  # noqa: E402
 from imgpipe.settings import QualitySettings  # noqa: E402
+from imgpipe_tests.opencv_files import opencv_read  # noqa: E402
 from mattes.cases import DRAWN_CHARACTERS, Pixels, _drawn, make_cases  # noqa: E402
 from mattes.damage import DAMAGE  # noqa: E402
 from mattes.soft import EDGE, _levels, composed, soft_pictures  # noqa: E402
@@ -85,9 +86,13 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
 
 def _row(reports: list[tuple[str, QualityReport]]) -> dict[str, Any]:
     rejected = [name for name, report in reports if report.status is Status.REJECTED]
-    told = [name for name, report in reports if report.failed]
+    told = [
+        name
+        for name, report in reports
+        if any(check.severity is not Severity.INFO for check in report.failed)
+    ]
     checks = Counter(
-        ("" if check.severity is Severity.ERROR else "warn ") + check.name
+        ("" if check.severity is Severity.ERROR else f"{check.severity} ") + check.name
         for _, report in reports
         for check in report.failed
     )
@@ -135,7 +140,8 @@ def exact(quick: bool) -> Iterator[Specimen]:
         for drawing in draw_samples(seed):
             if drawing.image.channels == 3 and drawing.image.pixels.dtype == np.uint8:
                 name = f"{drawing.name} {seed}"
-                yield Specimen("exact", name, name, drawing.image.pixels, drawing.mask)
+                picture = np.asarray(drawing.image.pixels, np.uint8)
+                yield Specimen("exact", name, name, picture, drawing.mask)
     if quick:
         return
     for case in make_cases(448):
@@ -157,8 +163,8 @@ def real(folder: Path | None) -> Iterator[Specimen]:
             places = [DATA / "mattes", DATA / "anime", *([folder] if folder else [])]
             files = [place / f"{name}.png" for place in places if (place / f"{name}.png").is_file()]
             if files and row["picture"] in photographs:
-                stored = cv2.imread(str(files[0]), cv2.IMREAD_UNCHANGED)
-                alpha = stored if stored.ndim == 2 else stored[..., 3]
+                stored = opencv_read(files[0], cv2.IMREAD_UNCHANGED)
+                alpha = np.asarray(stored if stored.ndim == 2 else stored[..., 3], np.uint8)
                 picture = view(photographs[row["picture"]], row["matte"])
                 yield Specimen(f"real {row['label']}", name, row["picture"], picture, alpha)
 
@@ -167,7 +173,7 @@ def photographs_of() -> dict[str, Pixels]:
     """The real pictures by stem, RGB."""
     paths = [path for place in ("real", "anime", "sr") for path in sorted((DATA / place).glob("*"))]
     return {
-        path.stem: cv2.imread(str(path), cv2.IMREAD_COLOR)[..., ::-1]
+        path.stem: np.asarray(opencv_read(path, cv2.IMREAD_COLOR)[..., ::-1], np.uint8)
         for path in paths
         if ".isnet" not in path.name
     }
@@ -176,7 +182,7 @@ def photographs_of() -> dict[str, Pixels]:
 def view(picture: Pixels, name: str) -> Pixels:
     """The part of a picture that a matte of this name in ``labels.csv`` was made for."""
     height, width = (round(0.65 * side) for side in picture.shape[:2])
-    views = {
+    views: dict[str, Any] = {
         "left": np.s_[:, :width],
         "right": np.s_[:, picture.shape[1] - width :],
         "upper": np.s_[:height],

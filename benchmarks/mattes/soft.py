@@ -32,7 +32,9 @@ def _veil(number: int, rng: np.random.Generator, figure: Layer, xs: Float, ys: F
     fold = 0.5 + 0.5 * np.sin(xs * rng.uniform(40, 90) + 6 * ys + 2 * _smooth(rng, 40))
     level = rng.uniform(0.25, 0.7) * (0.7 + 0.3 * fold)
     alpha = np.clip(inside / rng.uniform(1.5, 10), 0, 1) * np.clip((ys - 0.12) * EDGE / 3, 0, 1) * level
-    return _over((alpha.astype(np.float32), colour * (0.8 + 0.2 * fold)[..., None]), figure)
+    return _over(
+        (alpha.astype(np.float32), (colour * (0.8 + 0.2 * fold)[..., None]).astype(np.float32)), figure
+    )
 
 
 def _glow(number: int, rng: np.random.Generator, figure: Layer, xs: Float, ys: Float, colour: Float) -> Layer:
@@ -54,7 +56,8 @@ def _glass(
     rim = np.exp(-((depth / rng.uniform(2, 6)) ** 2))
     shine = np.exp(-30 * (((x + 0.4 * wide) / 0.3) ** 2 + ((y + 0.4 * tall) / 0.67) ** 2) * 20)
     alpha = np.clip(depth + 0.5, 0, 1) * np.clip(rng.uniform(0.12, 0.4) + 0.6 * rim + 0.8 * shine, 0, 0.97)
-    layer = alpha.astype(np.float32), np.clip(colour * (1 - 0.6 * rim)[..., None] + shine[..., None], 0, 1)
+    tint = np.clip(colour * (1 - 0.6 * rim)[..., None] + shine[..., None], 0, 1)
+    layer: Layer = alpha.astype(np.float32), tint.astype(np.float32)
     return _over(layer, figure) if number % 2 else layer
 
 
@@ -69,8 +72,10 @@ def _hair(number: int, rng: np.random.Generator, figure: Layer, xs: Float, ys: F
         bend = along**2 * rng.uniform(-0.15, 0.15) * length
         strand = centre + along * length * out + np.array([-out[1], out[0]]) * bend
         cv2.polylines(big, [strand.astype(np.int32)], False, 255, int(rng.integers(1, 7)), cv2.LINE_AA)
-    alpha = cv2.resize(big, (EDGE, EDGE), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
-    return _over((alpha, np.clip(colour * 0.6 * (1 + 0.25 * _smooth(rng, 3))[..., None], 0, 1)), figure)
+    small = cv2.resize(big, (EDGE, EDGE), interpolation=cv2.INTER_AREA)
+    alpha = np.asarray(small / np.float32(255), np.float32)
+    shade = np.clip(colour * 0.6 * (1 + 0.25 * _smooth(rng, 3))[..., None], 0, 1)
+    return _over((alpha, shade.astype(np.float32)), figure)
 
 
 #: Kind -> function of (number, generator, figure, x and y in 0..1, colour).

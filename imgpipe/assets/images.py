@@ -18,6 +18,7 @@ from imgpipe.partitions import shard_of, shard_partitions
 from imgpipe.resources.naming import asset_key
 from imgpipe.resources.retries import infrastructure_retries
 from imgpipe.resources.stores import opened_stores, stores_key
+from imgpipe.settings.ray import LOCAL
 from imgpipe.stages.build import build_stage
 from imgpipe.stages.catalogue import QUALITY
 from imgpipe.stages.chain import Step, steps
@@ -43,6 +44,12 @@ def uses_gpu(step: Step, settings: Settings) -> bool:
     return step.action.runs_network(settings) and may_use_cuda(settings.device)
 
 
+def _holds_gpu(step: Step, settings: Settings) -> bool:
+    """Whether the step takes a GPU of this machine: on a cluster elsewhere Ray shares them out."""
+    elsewhere = settings.engine == "ray" and settings.ray.cluster != LOCAL
+    return uses_gpu(step, settings) and not elsewhere
+
+
 def _kinds(step: Step, settings: Settings) -> set[str]:
     """What the step runs on and writes to, at most three, as the UI has icons for them."""
     row = step.action
@@ -59,7 +66,7 @@ def _asset_for(step: Step, settings: Settings, on_row: RowListener) -> AssetsDef
         required_resource_keys={stores_key(settings)},
         kinds=_kinds(step, settings),
         description=step.action.description,
-        pool=GPU_POOL if uses_gpu(step, settings) else None,
+        pool=GPU_POOL if _holds_gpu(step, settings) else None,
         metadata={
             "dataset": settings.dataset,
             "source": settings.source,

@@ -5,11 +5,14 @@ from __future__ import annotations
 import atexit
 import os
 import sys
+from typing import Annotated
 
 import typer
 
+from imgpipe import __version__
 from imgpipe.cli import (
     calibrate,
+    compare,
     demo,
     doctor,
     export,
@@ -25,7 +28,8 @@ from imgpipe.cli import (
     status,
     ui,
 )
-from imgpipe.cli.common import over_dataset
+from imgpipe.cli.common import out
+from imgpipe.cli.dataset import over_dataset
 from imgpipe.cli.signals import INTERRUPTED
 
 app = typer.Typer(
@@ -40,17 +44,35 @@ app = typer.Typer(
         "129, 130, 141, 143 interrupted by SIGHUP, Ctrl-C, a closed pipe, SIGTERM."
     ),
 )
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        out.print(f"imgpipe {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
 app.command("demo")(demo.demo)
 app.command("run")(over_dataset(run.run))
 app.command("plan")(over_dataset(plan.plan))
-app.command("status")(over_dataset(status.status))
-app.command("report")(over_dataset(run.report))
-app.command("prune")(over_dataset(prune.prune))
+app.command("status")(over_dataset(status.status, of_last_run=True))
+app.command("report")(over_dataset(run.report, of_last_run=True))
+app.command("prune")(over_dataset(prune.prune, of_last_run=True))
 app.command("files")(files.files)
 app.command("export")(export.export)
 app.command("fsck")(fsck.fsck)
 app.command("image")(image.image)
 app.command("score")(image.score)
+app.command("compare")(compare.compare)
 app.command("calibrate")(calibrate.calibrate)
 app.add_typer(models.app, name="models")
 app.add_typer(review.app, name="review")

@@ -6,7 +6,8 @@ import functools
 import inspect
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Concatenate, ParamSpec, TypeVar
 
@@ -57,7 +58,6 @@ ConfigFile = Annotated[
 DatasetName = Annotated[
     str | None, typer.Option(help="Name of the data set; default: made from the source's name.")
 ]
-ShardSize = Annotated[int | None, typer.Option(help="Images per partition.")]
 AllowDeletions = Annotated[
     bool,
     typer.Option(
@@ -69,7 +69,16 @@ SourceMoved = Annotated[
     bool,
     typer.Option("--source-moved", help="The data set's source is the same as before, at another address."),
 ]
-EngineName = Annotated[str | None, typer.Option(help="What runs a stage over a shard: local or ray.")]
+
+
+@contextmanager
+def printing_to_stderr() -> Iterator[None]:
+    """What ``out`` prints goes to stderr; stdout is left for one result that programs read."""
+    out.stderr = True
+    try:
+        yield
+    finally:
+        out.stderr = False
 
 
 def exit_code_of(error: ImgpipeError) -> int:
@@ -118,11 +127,6 @@ def _set_log_level() -> None:
         logging.getLogger("imgpipe").setLevel(level)
 
 
-def over_dataset(action: Callable[Concatenate[Settings, P], int]) -> Callable[..., None]:
-    """A command over the data set that its options name."""
-    return with_options(_named_dataset, action)
-
-
 def with_options(build: Callable[..., R], action: Callable[Concatenate[R, P], int]) -> Callable[..., None]:
     """A command with the options of ``build``, and those that ``action`` takes beside what that returns.
 
@@ -143,31 +147,32 @@ def with_options(build: Callable[..., R], action: Callable[Concatenate[R, P], in
     return command
 
 
-def _named_dataset(
-    source: SourceUrl = None,
-    output: OutputUrl = None,
-    config: ConfigFile = None,
-    dataset: DatasetName = None,
-    shard_size: ShardSize = None,
-    engine: EngineName = None,
-    assignments: Assignments = None,
-) -> Settings:
-    given = {
-        "source": source,
-        "output": output,
-        "dataset": dataset,
-        "shard_size": shard_size,
-        "engine": engine,
-    }
-    return dataset_settings(given, assignments, config)
-
-
 def dataset_settings(
     given: Mapping[str, Any], assignments: list[str] | None, config: Path | None
 ) -> Settings:
     """Settings from a command's named options (those that were given) and its assignments."""
     overrides: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
-    return settings_from(overrides | parse_assignments(assignments or []), config)
+    assigned = parse_assignments(assignments or [])
+    for key in overrides.keys() & assigned.keys():
+        if overrides[key] != assigned[key]:
+            raise ConfigError(
+                f"{key} and --set {key}: given twice with different values ({overrides[key]!r} and "
+                f"{assigned[key]!r}); keep one"
+            )
+    return settings_from(overrides | assigned, config)
+
+
+def config_or_last_run(
+    given: Mapping[str, Any], assignments: list[str] | None, config: Path | None
+) -> Path | None:
+    """``config``, or the settings of the last run where nothing names an output; says so on stderr."""
+    last = last_settings_file()
+    if config is not None or find_config_file() is not None or not last.is_file():
+        return config
+    if dataset_settings({"output": given.get("output")}, assignments, None).output:
+        return None
+    err.print(f"settings of the last run: {escape(str(last))}")
+    return last
 
 
 def results_settings(
@@ -178,8 +183,7 @@ def results_settings(
     Without an output, a file or IMGPIPE_CONFIG they are those of the last run; the data set is the only one
     there where none is named.
     """
-    if config is None and given.get("output") is None and find_config_file() is None:
-        config = last_settings_file() if last_settings_file().is_file() else None
+    config = config_or_last_run(given, assignments, config)
     settings = dataset_settings(given, assignments, config)
     store = open_store(settings.output, settings.s3)
     if "dataset" not in settings.model_fields_set and not settings.source:

@@ -179,6 +179,12 @@ def _model(settings: Settings, task: str) -> Finding:
         from imgpipe.matting.build import contract_of
 
         what += f", fed as {contract_of(settings.rembg, found).name}"
+        if settings.rembg.second is not None:
+            second = locate(settings.rembg.second.model, "matting", settings.model_dir)
+            if second.weights is not None:
+                check_licence(second.weights, settings.models.allowed_licences)
+            contract = contract_of(settings.rembg.second, second, "rembg.second_contract")
+            what += f"; compared with {second.name} at {second.path}, fed as {contract.name}"
     if task == "upscaling":
         from imgpipe.upscaling.build import backend_for, missing_packages
 

@@ -69,10 +69,15 @@ def export(
         raise ConfigError(f"--format: expected one of {', '.join(EXTENSIONS).lower()}, got {file_format!r}")
     settings, store = results_settings({"output": output, "dataset": dataset}, assignments)
     asset = what or steps(settings)[-2].asset
-    place = open_store(target, settings.s3, create=True)
+    place = open_store(target, settings.s3, create=True, follow_links="always")
     choice = Choice(settings.dataset, asset, only, kind, links, prune)
     with Progress(
-        BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=out, transient=True
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=out,
+        transient=True,
+        disable=not out.is_terminal,
     ) as bars:
         bar = bars.add_task("files", total=None)
         done = export_results(
@@ -86,10 +91,16 @@ def export(
         err.print(f"[red]not exported:[/] {escape(failure)}")
     if len(done.failed) > _LISTED:
         err.print(f"... and {len(done.failed) - _LISTED} more")
+    if done.unfinished:
+        err.print(
+            f"[red]not exported:[/] {len(done.unfinished)} shards without finished results or verdicts "
+            f"({', '.join(done.unfinished[:_LISTED])}): run again"
+            + ("; nothing was removed" if prune else "")
+        )
     for note, count in done.notes.items():
         out.print(f"note: {count} x {escape(note)}")
     said = f"{done.written} written, {done.unchanged} unchanged, {done.left_out} left out"
     out.print(f"{escape(place.url)}: {said}" + (f", {done.removed} removed" if prune else ""))
     if done.outdated:
         out.print(f"{done.outdated} files of earlier exports are not chosen any more: --prune removes them")
-    raise typer.Exit(EXIT_IMAGES if done.failed else EXIT_OK)
+    raise typer.Exit(EXIT_IMAGES if done.failed or done.unfinished else EXIT_OK)

@@ -14,6 +14,7 @@ from imgpipe.cli.common import EXIT_IMAGES, EXIT_OK, Assignments, ConfigFile, da
 from imgpipe.cli.console import escape
 from imgpipe.engines.fsck import REMOVED, Depth, Finding, Kind, ShardCheck, check, mend
 from imgpipe.errors import ConfigError, LeaseHeld
+from imgpipe.storage.manifests import list_datasets
 from imgpipe.storage.opening import open_store
 from imgpipe.storage.store import ImageStore
 
@@ -25,7 +26,7 @@ def fsck(
         typer.Argument(metavar="[OUTPUT]", help="Results: folder or s3://…; default: the settings'."),
     ] = None,
     dataset: Annotated[str, typer.Option(help="Data set to compare; default: all.")] = "",
-    deep: Annotated[bool, typer.Option("--deep", help="Read and hash every file.")] = False,
+    deep: Annotated[bool, typer.Option("--deep", help="Read and hash the files.")] = False,
     sizes: Annotated[
         bool, typer.Option("--sizes", help="Compare names and sizes alone: no request for each file.")
     ] = False,
@@ -57,6 +58,12 @@ def fsck(
         sums["orphan_bytes"] += sum(finding.size_bytes for finding in one.findings)
         for finding in one.findings:
             _say(store, finding, finding in done, as_json)
+    if not sums["shards"]:
+        there = ", ".join(list_datasets(store)) or "none"
+        named = f" {dataset!r}" if dataset else ""
+        raise ConfigError(
+            f"{store.url}: expected results with a data set{named}, nothing was compared; there are: {there}"
+        )
     if as_json:
         _print_json({"sums": sums})
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,7 +12,7 @@ import typer
 
 from imgpipe.cli.common import EXIT_IMAGES, EXIT_OK, Assignments, dataset_settings, exits, out
 from imgpipe.cli.console import escape
-from imgpipe.config import Settings
+from imgpipe.cli.dataset import Actions, Model, Scale, settings_with_model
 from imgpipe.errors import ConfigError
 from imgpipe.records import ImageRow, Status
 from imgpipe.single import (
@@ -30,12 +31,9 @@ def image(
     target: Annotated[
         Path, typer.Argument(metavar="OUT", help="Result file; its extension sets the format.")
     ],
-    actions: Annotated[
-        str | None,
-        typer.Option(
-            help=f"Of {', '.join(Settings.action_names())}: in order, comma-separated. Default: the setting."
-        ),
-    ] = None,
+    actions: Actions = None,
+    model: Model = None,
+    scale: Scale = None,
     assignments: Assignments = None,
     report: Annotated[Path | None, typer.Option(help="File to write quality.json to.")] = None,
     config: Annotated[Path | None, typer.Option(help="YAML file with settings.")] = None,
@@ -48,7 +46,13 @@ def image(
     ] = None,
 ) -> None:
     """Process one picture without Dagster: the same stages, the same scores."""
-    settings = _settings(actions, assignments, config)
+    if source.is_dir():
+        folders = shlex.join((str(source), str(target)))
+        raise ConfigError(
+            f"{source}: expected a picture, it is a folder; for all in it: imgpipe run {folders}"
+        )
+    given = {"actions": actions, "model": model, "scale": scale}
+    settings = settings_with_model(given, assignments, config)
     encoding = FILE_FORMATS.get(target.suffix.lower())
     if encoding is None:
         raise ConfigError(f"{target}: expected an ending of {', '.join(FILE_FORMATS)}, got {target.suffix!r}")
@@ -74,9 +78,9 @@ def image(
     if shown:
         data, notes = shown_as(data, encoding, settings, only_mask=only_mask, background=background)
         _print_notes(notes)
-    _write(target, data)
+    write_file(target, data)
     if report is not None:
-        _write(report, (json.dumps(done.document, indent=2) + "\n").encode())
+        write_file(report, (json.dumps(done.document, indent=2) + "\n").encode())
     size = " x ".join(map(str, done.document["dimensions_after"]))
     out.print(f"{escape(str(target))}: {size}, {len(data):,} bytes")
     _print_verdict(done.document)
@@ -98,17 +102,18 @@ def score(
 ) -> None:
     """Score RESULT against SOURCE; exit code 0 ok, 1 rejected.
 
-    With --matte: SAD, MSE, Grad and Conn (Rhemann et al. 2009), IoU and the error along the border. A
-    picture's alpha is its matte; one without alpha is taken as a grey mask.
+    With --matte: S-measure, weighted F, boundary IoU, mean boundary accuracy and pixel accuracy; SAD, MSE,
+    Grad and Conn (Rhemann et al. 2009), IoU and the error along the border. A picture's alpha is its matte;
+    one without alpha is taken as a grey mask.
     """
-    settings = _settings(None, assignments, None)
+    settings = dataset_settings({}, assignments, None)
     if matte:
         _print_matte_errors(matte_errors_of(source, result, settings), as_json=as_json)
         return
     before, after = ((read_file(path), str(path)) for path in (source, result))
     document, heat_map = score_pictures(before, after, settings)
     if diff is not None:
-        _write(diff, heat_map)
+        write_file(diff, heat_map)
     if as_json:
         typer.echo(json.dumps(document, indent=2))
     else:
@@ -124,11 +129,6 @@ def _print_matte_errors(errors: dict[str, float | None], *, as_json: bool) -> No
         return
     for name, value in errors.items():
         out.print(f"{name:<16} {_number(value)}")
-
-
-def _settings(actions: str | None, assignments: list[str] | None, config: Path | None) -> Settings:
-    named = None if actions is None else [name.strip() for name in actions.split(",") if name.strip()]
-    return dataset_settings({"actions": named}, assignments, config)
 
 
 def _print_notes(notes: Iterable[str]) -> None:
@@ -152,7 +152,8 @@ def _number(value: float | None) -> str:
     return "not measured" if value is None else f"{value:.4f}"
 
 
-def _write(path: Path, data: bytes) -> None:
+def write_file(path: Path, data: bytes) -> None:
+    """Write it whole, whatever stood there; folders are made."""
     from imgpipe.storage.local import LocalStore
 
     path = path.absolute()

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from imgpipe.cli.common import EXIT_OK, AllowDeletions, SourceMoved, out
 from imgpipe.cli.console import escape
+from imgpipe.cli.summary import print_damage, print_not_done
 from imgpipe.config import Settings
+from imgpipe.engines.status import fingerprints, shard_statuses
 from imgpipe.errors import ConfigError
 from imgpipe.storage.comparison import IMAGE_EXTENSIONS
 from imgpipe.storage.deletions import require_plausible
 from imgpipe.storage.lease import PLAN, hold
 from imgpipe.storage.manifests import Plan, seal
 from imgpipe.storage.manifests import plan as make_plan
-from imgpipe.storage.opening import open_stores
+from imgpipe.storage.opening import Stores, open_stores
 from imgpipe.storage.source_record import record_source
 
 
@@ -32,20 +34,40 @@ def seal_plan(settings: Settings, *, allow_deletions: bool, source_moved: bool) 
     """
     stores = open_stores(settings, source_moved=source_moved)
     with hold(stores.output, settings.dataset, PLAN):
-        planned = make_plan(
-            stores.source, stores.output, dataset=settings.dataset, shard_size=settings.shard_size
-        )
-        print_plan(planned)
-        require_images(planned, stores.source.url)
-        require_plausible(
-            planned.deleted,
-            planned.deleted + planned.changed + planned.unchanged,
-            planned.listed,
-            max_share=1.0 if allow_deletions else settings.limits.max_deleted_share,
-            source_url=stores.source.url,
-        )
+        planned = checked_plan(settings, stores, allow_deletions=allow_deletions)
         record_source(stores.output, settings.dataset, stores.source.url, moved=source_moved)
         seal(planned, stores.output)
+
+
+def checked_plan(settings: Settings, stores: Stores, *, allow_deletions: bool) -> Plan:
+    """The plan, printed; nothing is written. Raises as :func:`seal_plan`."""
+    planned = make_plan(
+        stores.source, stores.output, dataset=settings.dataset, shard_size=settings.shard_size
+    )
+    print_plan(planned)
+    require_images(planned, stores.source.url)
+    require_plausible(
+        planned.deleted,
+        planned.deleted + planned.changed + planned.unchanged,
+        planned.listed,
+        max_share=1.0 if allow_deletions else settings.limits.max_deleted_share,
+        source_url=stores.source.url,
+    )
+    return planned
+
+
+def dry_run(settings: Settings, *, allow_deletions: bool, source_moved: bool) -> int:
+    """Print what ``run`` would plan, and how many shards it would do; nothing is written.
+
+    Missing weights are reported as ``run`` does.
+    """
+    wanted = fingerprints(settings)
+    stores = open_stores(settings, source_moved=source_moved, create=False)
+    planned = checked_plan(settings, stores, allow_deletions=allow_deletions)
+    statuses = list(shard_statuses(settings, stores, wanted, outputs=True))
+    due = {status.shard for status in statuses if status.pending} | planned.files.keys()
+    out.print(f"{len(due)} of {len(planned.shards)} shards to do; nothing was written (--dry-run)")
+    return print_not_done(print_damage(statuses), EXIT_OK)
 
 
 def require_images(planned: Plan, source_url: str) -> None:

@@ -46,7 +46,9 @@ Config = Annotated[Path | None, typer.Option(help="YAML file; default: as for `r
 Dataset = Annotated[str | None, typer.Option(help="Name of the data set.")]
 Note = Annotated[str, typer.Option("--note", help="Why; kept in the image's history.")]
 Run = Annotated[bool, typer.Option("--run", help="Run the data set afterwards.")]
-Images = Annotated[list[str], typer.Argument(metavar="IMAGE_ID...", help="As in `review list`.")]
+#: How an image is named.
+_AS_LISTED = "Path below the source, as in `review list`, or image_id."
+Images = Annotated[list[str], typer.Argument(metavar="IMAGE...", help=_AS_LISTED)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +59,8 @@ class _Context:
     output: ImageStore
     assets: tuple[str, ...]
 
-    def find(self, image_id: str) -> QueueItem:
-        return find_image(self.output, self.settings.dataset, self.assets, image_id)
+    def find(self, name: str) -> QueueItem:
+        return find_image(self.output, self.settings.dataset, self.assets, name)
 
     def decider(self) -> Decider:
         settings = self.settings
@@ -90,19 +92,19 @@ def list_queue(
     return EXIT_OK
 
 
-def accept(context: _Context, image_ids: Images, note: Note = "", run: Run = False) -> int:
+def accept(context: _Context, images: Images, note: Note = "", run: Run = False) -> int:
     """Accept the result: the next run continues with it. Valid until the result changes."""
-    return _decide(context, image_ids, lambda who, item: [who.accept(item, note)], run)
+    return _decide(context, images, lambda who, item: [who.accept(item, note)], run)
 
 
-def reject(context: _Context, image_ids: Images, note: Note = "", run: Run = False) -> int:
+def reject(context: _Context, images: Images, note: Note = "", run: Run = False) -> int:
     """Reject the result, also where its scores are good, and remove it from the list."""
-    return _decide(context, image_ids, lambda who, item: [who.reject(item, note)], run)
+    return _decide(context, images, lambda who, item: [who.reject(item, note)], run)
 
 
-def withdraw(context: _Context, image_ids: Images, note: Note = "", run: Run = False) -> int:
+def withdraw(context: _Context, images: Images, note: Note = "", run: Run = False) -> int:
     """Withdraw decisions: the next run processes and judges these images automatically again."""
-    return _decide(context, image_ids, lambda who, item: who.withdraw(item, note), run)
+    return _decide(context, images, lambda who, item: who.withdraw(item, note), run)
 
 
 def _replaceable_asset(folder: str) -> str:
@@ -114,7 +116,7 @@ def _replaceable_asset(folder: str) -> str:
 
 def replace(
     context: _Context,
-    image_id: Annotated[str, typer.Argument(metavar="IMAGE_ID", help="As in `review list`.")],
+    image: Annotated[str, typer.Argument(metavar="IMAGE", help=_AS_LISTED)],
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Corrected picture.")],
     stage: Annotated[
         str | None,
@@ -133,21 +135,21 @@ def replace(
     def put(who: Decider, item: QueueItem) -> list[Decision]:
         return [who.replace(item, data, name=str(file), asset=stage, note=note)]
 
-    return _decide(context, [image_id], put, run)
+    return _decide(context, [image], put, run)
 
 
 def _decide(
     context: _Context,
-    image_ids: list[str],
+    images: list[str],
     decide: Callable[[Decider, QueueItem], list[Decision]],
     run_now: bool,
 ) -> int:
     """Find all images before the first decision is written."""
     who = context.decider()
-    items = [context.find(image_id) for image_id in dict.fromkeys(image_ids)]
-    for item in items:
+    found = [context.find(name) for name in dict.fromkeys(images)]
+    for item in {one.image_id: one for one in found}.values():
         for decision in decide(who, item):
-            out.print(f"{escape(item.image_id)}: {escape(decision.said)} ({decision.asset})")
+            out.print(f"{escape(item.source_key)}: {escape(decision.said)} ({decision.asset})")
     if run_now:
         from imgpipe.cli.run import run
 
@@ -201,7 +203,7 @@ def _print_queue(items: list[QueueItem], dataset: str) -> None:
         elif item.outdated is not None:
             said.append(f"the result has changed since it was {item.outdated.said}")
         table.add_row(
-            escape(item.image_id),
+            escape(item.source_key),
             item.final.status.value,
             item.asset,
             f"[{colours[item.state]}]{item.state.value}[/]",

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import json
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from imgpipe.cli.common import AllowDeletions, SourceMoved, err, out
+from imgpipe.cli.common import AllowDeletions, SourceMoved, err, out, printing_to_stderr
 from imgpipe.cli.console import escape
-from imgpipe.cli.plan import seal_plan
+from imgpipe.cli.plan import dry_run, seal_plan
 from imgpipe.cli.summary import (
     code_unless_damaged,
     exit_code,
+    failed_checks,
     print_checks,
     print_counts,
     print_damage,
     print_not_done,
     print_report_place,
+    report_place,
     row_progress,
 )
 from imgpipe.config import Settings
@@ -54,18 +58,46 @@ def run(
     ] = "",
     allow_deletions: AllowDeletions = False,
     source_moved: SourceMoved = False,
+    dry: Annotated[
+        bool, typer.Option("--dry-run", help="Print what would be planned and done; write nothing.")
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="One JSON object at the end; everything else on stderr.")
+    ] = False,
 ) -> int:
     """Plan, materialize every shard that is missing, out of date or has failed rows, and report."""
     if reason and only is None:
         raise ConfigError("--reason: chooses among failed images; expected --only failed with it")
+    if dry and (only is not None or as_json):
+        raise ConfigError(
+            "--dry-run: plans everything and prints text; expected no --only and no --json with it"
+        )
+    if dry:
+        return dry_run(settings, allow_deletions=allow_deletions, source_moved=source_moved)
     retry = EVERYTHING if only is None else Retry(Mode.FAILED, reason)
-    outcome = materialize_pending(settings, retry, allow_deletions=allow_deletions, source_moved=source_moved)
-    stores = open_stores(settings)
-    print_checks(outcome.evaluations)
-    counts, causes = totals(list(shard_statuses(settings, stores, None)))
-    print_counts(counts, causes)
-    print_report_place(settings, stores)
-    return print_not_done(outcome.stopped, exit_code(counts))
+    with printing_to_stderr() if as_json else nullcontext():
+        outcome = materialize_pending(
+            settings, retry, allow_deletions=allow_deletions, source_moved=source_moved
+        )
+        stores = open_stores(settings)
+        print_checks(outcome.evaluations)
+        counts, causes = totals(list(shard_statuses(settings, stores, None)))
+        print_counts(counts, causes)
+        print_report_place(settings, stores)
+        code = print_not_done(outcome.stopped, exit_code(counts))
+    if as_json:
+        result = {
+            "dataset": settings.dataset,
+            "output": stores.output.url,
+            "report": report_place(settings, stores),
+            "counts": counts,
+            "causes": causes,
+            "failed_checks": failed_checks(outcome.evaluations),
+            "not_done": outcome.stopped,
+            "exit_code": code,
+        }
+        typer.echo(json.dumps(result, indent=2))
+    return code
 
 
 @dataclass(slots=True)

@@ -27,7 +27,7 @@ def status(settings: Settings) -> int:
         wanted = None
         out.print(f"[yellow]settings and models are not compared:[/] {escape(str(exc))}")
     statuses = list(shard_statuses(settings, stores, wanted, outputs=True))
-    print_statuses(settings, statuses)
+    print_statuses(settings, statuses, compared=wanted is not None)
     deleted = sum(status.deleted for status in statuses)
     if deleted:
         out.print(f"{deleted} sources were deleted; their outputs are kept until `imgpipe prune`")
@@ -37,8 +37,11 @@ def status(settings: Settings) -> int:
     return EXIT_INFRASTRUCTURE if stopped else exit_code(counts)
 
 
-def print_statuses(settings: Settings, statuses: Sequence[ShardStatus]) -> None:
-    """One line per shard; assets are named where they are not complete."""
+def print_statuses(settings: Settings, statuses: Sequence[ShardStatus], *, compared: bool) -> None:
+    """One line per shard; assets are named where they are not complete.
+
+    Without ``compared`` to settings and models nothing is complete for certain.
+    """
     table = Table(title=f"data set {settings.dataset}", box=SIMPLE)
     for name in ("shard", "images", *Status):
         table.add_column(str(name), justify="right", no_wrap=True)
@@ -57,7 +60,7 @@ def print_statuses(settings: Settings, statuses: Sequence[ShardStatus]) -> None:
             *(str(status_.counts.get(name.value, "-")) for name in Status),
             (status_.stopped and f"[red]stopped: {escape(status_.stopped)}[/]")
             or ", ".join(unfinished)
-            or "[green]complete[/]",
+            or ("[green]complete[/]" if compared else "[yellow]unknown[/]"),
         )
     out.print(table)
     if not statuses:

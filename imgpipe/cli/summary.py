@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from rich.table import Table
 
 from imgpipe.cli.common import EXIT_IMAGES, EXIT_INFRASTRUCTURE, EXIT_OK, err, out
 from imgpipe.cli.console import escape
+from imgpipe.cli.progress import MinuteLines
 from imgpipe.config import Settings
 from imgpipe.engines.rejections import causes_in_words
 from imgpipe.engines.shard import RowListener
@@ -27,20 +29,30 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def row_progress(settings: Settings, pending: Sequence[ShardStatus]) -> Iterator[RowListener]:
+def row_progress(
+    settings: Settings, pending: Sequence[ShardStatus], clock: Callable[[], float] = time.monotonic
+) -> Iterator[RowListener]:
     """A bar per asset over all images of the pending shards, advanced by the yielded listener.
 
-    Failures are printed as they happen.
+    Where there is no terminal, a line a minute. Failures are printed as they happen.
     """
     total = sum(status.images for status in pending)
+    assets = [step.asset for step in steps(settings)]
     columns = (TextColumn("{task.description:<16}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=out, transient=not out.is_terminal) as progress:
-        bars = {step.asset: progress.add_task(step.asset, total=total) for step in steps(settings)}
+    with Progress(*columns, console=out, disable=not out.is_terminal) as progress:
+        bars = {asset: progress.add_task(asset, total=total) for asset in assets}
+        lines = MinuteLines(assets, total, out.print, clock)
+
+        def advance(asset: str) -> None:
+            if out.is_terminal:
+                progress.advance(bars[asset])
+            else:
+                lines.add(asset)
 
         def show(asset: str, shard: str, row: ImageRow, computed: bool) -> None:
-            progress.advance(bars[asset])
+            advance(asset)
             if computed and row.status in (Status.ERROR, Status.REJECTED):
-                progress.console.print(describe_failure(asset, row))
+                out.print(describe_failure(asset, row))
 
         yield show
 
@@ -98,10 +110,31 @@ def print_counts(counts: Mapping[str, int], causes: Mapping[str, int]) -> None:
     out.print(f"{counts.get('n', 0)} images: {ok}, {rejected}{why} {', '.join(others)}")
 
 
-def print_report_place(settings: Settings, stores: Stores) -> None:
+def failed_checks(evaluations: Sequence[AssetCheckEvaluation]) -> list[dict[str, str]]:
+    """The checks of this run that failed, as JSON objects; ``severity`` is ``WARN`` or ``ERROR``."""
+    return [
+        {
+            "asset": one.asset_key.to_user_string(),
+            "check": one.check_name,
+            "partition": one.partition or "",
+            "severity": one.severity.value,
+            "description": one.description or "",
+        }
+        for one in evaluations
+        if not one.passed
+    ]
+
+
+def report_place(settings: Settings, stores: Stores) -> str | None:
+    """Path or address of the data set's report, where there is one."""
     page = keys.report_key(settings.dataset, "index.html")
-    if stores.output.exists(page):
-        out.print(f"report: {escape(stores.output.uri(page))}")
+    return stores.output.uri(page) if stores.output.exists(page) else None
+
+
+def print_report_place(settings: Settings, stores: Stores) -> None:
+    page = report_place(settings, stores)
+    if page is not None:
+        out.print(f"report: {escape(page)}")
     out.print(f"output: {escape(stores.output.url)}")
 
 

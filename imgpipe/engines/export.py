@@ -1,45 +1,52 @@
 """Results under the names of their sources: a folder tree for people and for training.
 
 What was written is on record in the target (:data:`RECORD`), so that the next export writes only what is new
-or changed, and never replaces a file of somebody else's. All names are known before the first file is
+or changed, and never replaces a file of somebody else's, of another data set, or one that was changed since.
+All names are known before the first file is
 written; they lie in a temporary database.
 """
 
 from __future__ import annotations
 
 import hashlib
-import os
 import posixpath
 import sqlite3
-import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Literal
 
-from imgpipe.errors import ConfigError, ImageError, ObjectDamaged, ObjectExists, ObjectMissing, StorageError
+from imgpipe.errors import (
+    ConfigError,
+    ImageError,
+    ObjectDamaged,
+    ObjectExists,
+    ObjectMissing,
+    ObjectUnreadable,
+)
 from imgpipe.images.encode import EXTENSIONS
 from imgpipe.records import ImageRow, Status
 from imgpipe.review.decisions import verdict_of
 from imgpipe.settings import LimitSettings
-from imgpipe.stages.catalogue import QUALITY
+from imgpipe.stages.catalogue import CATALOGUE, QUALITY
 from imgpipe.storage.local import LocalStore
 from imgpipe.storage.manifests import list_shards
 from imgpipe.storage.parquet import from_parquet, to_parquet
+from imgpipe.storage.source_record import recorded_source
 from imgpipe.storage.store import ImageStore
-from imgpipe.storage.tables import read_standing
+from imgpipe.storage.tables import read_standing, table_exists
 
-#: In the target: name, sha256 of the result that a file was made from, and its size in bytes.
+#: In the target: data set, name, sha256 of the result that a file was made from, and its size in bytes.
 RECORD = ".imgpipe-export.parquet"
 Only = Literal["ok", "accepted", "all"]
 Links = Literal["copy", "hard", "symbolic"]
 _TABLES = """
 CREATE TABLE wanted (name TEXT PRIMARY KEY, source TEXT, key TEXT, made_from TEXT) WITHOUT ROWID;
-CREATE TABLE written (name TEXT PRIMARY KEY, made_from TEXT, size INTEGER) WITHOUT ROWID;
+CREATE TABLE written (name TEXT PRIMARY KEY, made_from TEXT, size INTEGER, dataset TEXT) WITHOUT ROWID;
 CREATE TABLE there (name TEXT PRIMARY KEY, size INTEGER) WITHOUT ROWID;
 """
+_COLUMNS = ("name", "made_from", "size", "dataset")
 _THREADS, _CHUNK = 8, 256
 _NAMED = 5
 
@@ -63,7 +70,10 @@ class Choice:
 
 @dataclass
 class Exported:
-    """Counts of files, and in words what was not exported (``failed``) or changed on the way (``notes``)."""
+    """Counts of files, and in words what was not exported (``failed``) or changed on the way (``notes``).
+
+    ``unfinished``: shards without rows or verdicts; nothing is pruned while there are some.
+    """
 
     written: int = 0
     unchanged: int = 0
@@ -71,6 +81,7 @@ class Exported:
     outdated: int = 0
     left_out: int = 0
     failed: list[str] = field(default_factory=list)
+    unfinished: list[str] = field(default_factory=list)
     notes: dict[str, int] = field(default_factory=dict)
 
 
@@ -83,9 +94,11 @@ def export(
 ) -> Exported:
     """Bring ``target`` up to date; ``on_file`` hears how many of how many files are done.
 
-    Raises :class:`ConfigError`, before anything is written, where two results would have one name or links
-    are asked for between stores that have none.
+    Raises :class:`ConfigError`, before anything is written, where two results would have one name, the data
+    set has nothing of ``asset``, ``target`` lies in the output or in the source, or links are asked for
+    between stores that have none.
     """
+    _require_apart(output, target, choice.dataset)
     if choice.links != "copy" and not (isinstance(output, LocalStore) and isinstance(target, LocalStore)):
         raise ConfigError("--links: expected two folders for links, one of them is a bucket; take copies")
     if choice.links != "copy" and choice.format:
@@ -96,7 +109,7 @@ def export(
         names.execute("BEGIN")
         _choose(names, output, choice, done)
         rows = _recorded(target)
-        names.executemany("INSERT INTO written VALUES (?, ?, ?)", rows)
+        names.executemany("INSERT INTO written VALUES (?, ?, ?, ?)", rows)
         names.executemany(
             "INSERT INTO there VALUES (?, ?)", ((found.key, found.size_bytes) for found in target.list())
         )
@@ -106,6 +119,16 @@ def export(
         finally:  # What was written is on record, however it ends.
             _keep_record(names, target)
     return done
+
+
+def _require_apart(output: ImageStore, target: ImageStore, dataset: str) -> None:
+    """Where sources lie, exported files would be the next run's sources; where results lie, their files."""
+    for kind, url in (("results", output.url), ("source", recorded_source(output, dataset))):
+        if url and f"{target.url.rstrip('/')}/".startswith(f"{url.rstrip('/')}/"):
+            raise ConfigError(
+                f"{target.url}: expected a target outside of the data set's {kind} {url}; "
+                "choose another folder"
+            )
 
 
 def _choose(names: sqlite3.Connection, output: ImageStore, choice: Choice, done: Exported) -> None:
@@ -129,14 +152,37 @@ def _choose(names: sqlite3.Connection, output: ImageStore, choice: Choice, done:
 
 def _results(output: ImageStore, choice: Choice, done: Exported) -> Iterator[ImageRow]:
     """The rows of ``choice.asset`` that are wanted."""
-    for shard in list_shards(output, choice.dataset):
+    shards = list_shards(output, choice.dataset)
+    some = False
+    for shard in shards:
         tables = read_standing(output, (choice.asset, QUALITY), choice.dataset, shard)
         judged = tables.get(QUALITY, {})
-        for row in tables.get(choice.asset, {}).values():
+        some |= choice.asset in tables
+        if choice.asset not in tables or (QUALITY not in tables and choice.only != "all"):
+            done.unfinished.append(shard)
+            continue
+        for row in tables[choice.asset].values():
             if row.output_key and _is_wanted(judged.get(row.image_id), choice.only):
                 yield row
             else:
                 done.left_out += 1
+    if not some:
+        raise ConfigError(
+            f"data set {choice.dataset!r} in {output.url} has no {choice.asset}; "
+            f"{_there(output, choice.dataset, shards)}"
+        )
+
+
+def _there(output: ImageStore, dataset: str, shards: list[str]) -> str:
+    """In words, what can be exported."""
+    assets = {action.folder: action.asset for action in CATALOGUE.values() if action.replaceable}
+    found = (
+        name
+        for name, asset in assets.items()
+        if any(table_exists(output, asset, dataset, shard) for shard in shards)
+    )
+    named = ", ".join(found)
+    return f"--what: {named}" if named else "it has no results: check --dataset, or run first"
 
 
 def _is_wanted(verdict: ImageRow | None, only: Only) -> bool:
@@ -151,20 +197,20 @@ def _name(row: ImageRow, kind: str) -> str:
     return posixpath.splitext(row.source_key)[0] + ending
 
 
-def _recorded(target: ImageStore) -> list[tuple[str, str, int]]:
+def _recorded(target: ImageStore) -> list[tuple[str, str, int, str]]:
     try:
         table, _ = from_parquet(target.read(RECORD), target.uri(RECORD))
     except ObjectMissing:
         return []
-    return [(row["name"], row["made_from"], row["size"]) for row in table.to_pylist()]
+    return [tuple(row[column] for column in _COLUMNS) for row in table.to_pylist()]
 
 
 def _keep_record(names: sqlite3.Connection, target: ImageStore) -> None:
     import pyarrow as pa
 
-    rows = names.execute("SELECT name, made_from, size FROM written ORDER BY name").fetchall()
-    columns = list(zip(*rows, strict=True)) or [(), (), ()]
-    table = pa.table(dict(zip(("name", "made_from", "size"), columns, strict=True)))
+    rows = names.execute("SELECT name, made_from, size, dataset FROM written ORDER BY name").fetchall()
+    columns = list(zip(*rows, strict=True)) or [()] * len(_COLUMNS)
+    table = pa.table(dict(zip(_COLUMNS, columns, strict=True)))
     target.write(RECORD, to_parquet(table), overwrite=True)
 
 
@@ -174,17 +220,21 @@ def _write_new(
     (total,) = names.execute("SELECT count(*) FROM wanted").fetchone()
     names.execute(
         "CREATE TABLE due AS SELECT wanted.name, source, key, wanted.made_from, "
-        "written.name IS NOT NULL, there.name IS NOT NULL "
+        # As an export left it: not of others, of another data set, or changed by hand.
+        "written.dataset IS ? AND coalesce(there.size = written.size, TRUE) AS ours "
         "FROM wanted LEFT JOIN written USING (name) LEFT JOIN there USING (name) "
-        "WHERE written.made_from IS NOT wanted.made_from OR there.size IS NOT written.size ORDER BY name"
+        "WHERE NOT ours OR there.name IS NULL OR written.made_from IS NOT wanted.made_from ORDER BY name",
+        (copier.choice.dataset,),
     )
     (count,) = names.execute("SELECT count(*) FROM due").fetchone()
     done.unchanged = total - count
     on_file(done.unchanged, total)
     due = names.execute("SELECT * FROM due")
-    with ThreadPoolExecutor(_THREADS, "imgpipe-export") as pool:
+    dataset = copier.choice.dataset
+    pool = ThreadPoolExecutor(_THREADS, "imgpipe-export")
+    try:
         while chunk := due.fetchmany(_CHUNK):
-            for (name, source, _, made_from, *_), made in zip(chunk, pool.map(copier, chunk), strict=True):
+            for (name, source, _, made_from, _), made in zip(chunk, pool.map(copier, chunk), strict=True):
                 if isinstance(made, str):
                     done.failed.append(f"{source}: {made}")
                     continue
@@ -192,17 +242,22 @@ def _write_new(
                 done.written += 1
                 for note in notes:
                     done.notes[note] = done.notes.get(note, 0) + 1
-                names.execute("INSERT OR REPLACE INTO written VALUES (?, ?, ?)", (name, made_from, size))
+                names.execute(
+                    "INSERT OR REPLACE INTO written VALUES (?, ?, ?, ?)", (name, made_from, size, dataset)
+                )
                 on_file(done.unchanged + done.written, total)
+    finally:  # Ctrl-C and a full disk wait for the files in hand alone.
+        pool.shutdown(cancel_futures=True)
 
 
 def _remove_old(names: sqlite3.Connection, target: ImageStore, choice: Choice, done: Exported) -> None:
-    """Files of earlier exports that are as they were written and not wanted any more."""
+    """Files of earlier exports as they were written, or links to nothing, that are not wanted any more."""
     old = names.execute(
-        "SELECT written.name FROM written LEFT JOIN wanted USING (name) JOIN there USING (name) "
-        "WHERE wanted.name IS NULL AND there.size = written.size"
+        "SELECT written.name FROM written LEFT JOIN wanted USING (name) LEFT JOIN there USING (name) "
+        "WHERE wanted.name IS NULL AND coalesce(there.size = written.size, TRUE) AND written.dataset = ?",
+        (choice.dataset,),
     ).fetchall()
-    if not choice.prune:
+    if not choice.prune or done.unfinished:
         done.outdated = len(old)
         return
     for (name,) in old:
@@ -220,8 +275,8 @@ class _Copier:
     choice: Choice
     limits: LimitSettings
 
-    def __call__(self, due: tuple[str, str, str, str, bool, bool]) -> tuple[int, tuple[str, ...]] | str:
-        name, _, key, made_from, ours, there = due
+    def __call__(self, due: tuple[str, str, str, str, bool]) -> tuple[int, tuple[str, ...]] | str:
+        name, _, key, made_from, ours = due
         try:
             data = self.output.read(key)
             if hashlib.sha256(data).hexdigest() != made_from[:64]:
@@ -229,17 +284,24 @@ class _Copier:
             notes: tuple[str, ...] = ()
             if self.choice.format:
                 data, notes = self._encoded(data)
-            if there and not ours and self.target.read(name) != data:
-                raise ObjectExists(
-                    f"{self.target.uri(name)} exists and is no export's; move it, or export elsewhere"
-                )
-            if self.choice.links == "copy":
-                self.target.write(name, data, overwrite=True)
-            else:
-                _link(Path(self.output.uri(key)), Path(self.target.uri(name)), self.choice.links)
+            try:
+                self._place(name, key, data, overwrite=ours)
+            except ObjectExists as exc:
+                if self.target.read(name) != data:
+                    raise ObjectExists(
+                        f"{self.target.uri(name)} is not as an export of this data set left it; move it, or "
+                        "export elsewhere"
+                    ) from exc
             return len(data), notes
-        except (ImageError, ObjectMissing, ObjectDamaged, ObjectExists) as exc:
+        except (ImageError, ObjectMissing, ObjectUnreadable, ObjectExists) as exc:
             return str(exc)
+
+    def _place(self, name: str, key: str, data: bytes, *, overwrite: bool) -> None:
+        if self.choice.links == "copy":
+            self.target.write(name, data, overwrite=overwrite)
+        elif isinstance(self.output, LocalStore) and isinstance(self.target, LocalStore):
+            symbolic = self.choice.links == "symbolic"
+            self.target.link(name, self.output.path(key), symbolic=symbolic, overwrite=overwrite)
 
     def _encoded(self, data: bytes) -> tuple[bytes, tuple[str, ...]]:
         from imgpipe.images.decode import decode
@@ -247,15 +309,3 @@ class _Copier:
 
         picture = decode(data, name="the result", limits=self.limits.for_own_files())
         return encode_fitting(picture, self.choice.format)
-
-
-def _link(file: Path, place: Path, kind: Links) -> None:
-    place.parent.mkdir(parents=True, exist_ok=True)
-    temporary = place.with_name(f".{uuid.uuid4().hex}")
-    try:
-        (os.link if kind == "hard" else os.symlink)(file, temporary)
-        temporary.replace(place)
-    except OSError as exc:
-        raise StorageError(f"{place}: no {kind} link to {file}: {exc.strerror}; take copies") from exc
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -12,6 +12,7 @@ from imgpipe.stages.catalogue import CATALOGUE, RAW, kind_of
 from imgpipe.stages.chain import Step
 from imgpipe.storage import keys
 from imgpipe.storage.manifests import list_datasets, list_shards, read_manifest
+from imgpipe.storage.source_names import SourceName, not_found
 from imgpipe.storage.store import ImageStore
 from imgpipe.storage.tables import read_files, read_standing
 
@@ -31,26 +32,35 @@ class ImageFile:
     name: str = "source"
 
 
-def image_files(output: ImageStore, image_id: str, dataset: str | None = None) -> list[ImageFile]:
+def image_files(output: ImageStore, name: str, dataset: str | None = None) -> list[ImageFile]:
     """The files of an image in the order in which they are made.
 
-    ``dataset``: where to look; all data sets of the output without it. Raises :class:`ConfigError` where no
-    shard has the image.
+    ``name``: as a person gives it, see :mod:`imgpipe.storage.source_names`. ``dataset``: where to look; all
+    data sets of the output without it. Raises :class:`ConfigError` where no shard, or where several data
+    sets, have the image.
     """
+    found: dict[str, tuple[str, str]] = {}
+    similar: list[str] = []
     unreadable: list[str] = []
-    for name in [dataset] if dataset else list_datasets(output):
-        for shard in list_shards(output, name):
+    for each in [dataset] if dataset else list_datasets(output):
+        wanted = SourceName(output, each, name)
+        for shard in list_shards(output, each):
             try:
-                members = {entry.image_id for entry in read_manifest(output, name, shard).entries}
+                entries = read_manifest(output, each, shard).entries
             except ObjectUnreadable as exc:
                 unreadable.append(f"; {exc}")
                 continue
-            if image_id in members:
-                return list(files_of(output, name, shard, image_id))
-    raise ConfigError(
-        f"{image_id}: no shard in {output.url} has this image; expected an image_id as tables and the "
-        f"report name it, such as girl-0123456789{''.join(unreadable)}"
-    )
+            image_id = wanted.find((entry.image_id, entry.source_key) for entry in entries)
+            if image_id is not None:
+                found[each] = (shard, image_id)
+                break
+        similar += wanted.similar
+    if not found:
+        raise not_found(name, f"no shard in {output.url}{''.join(unreadable)}", dict.fromkeys(similar))
+    if len(found) > 1:
+        raise ConfigError(f"{name}: several data sets have it: {', '.join(found)}; choose by --dataset")
+    ((each, (shard, image_id)),) = found.items()
+    return list(files_of(output, each, shard, image_id))
 
 
 def files_by_kind(rows: Sequence[ImageRow]) -> dict[str, int]:

@@ -150,6 +150,10 @@ class _Comparison:
         for action in CATALOGUE.values():
             if action.asset in objects.tables:
                 self._compare_table(action, members)
+            elif objects.manifest and action.folder and (files := self._of_folder(action.folder)):
+                key = keys.table_key(action.asset, objects.dataset, objects.shard)
+                said = f"the table is gone, {len(files)} files of its stage are there"
+                self._add(Kind.TABLE, said, asset=action.asset, key=key)
         self._find_orphans()
         return self._result
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from imgpipe.errors import ConfigError, WeightsMissing, WeightsRefused
@@ -16,6 +19,7 @@ from imgpipe.settings import RembgSettings
 from imgpipe.settings.contracts import CONTRACTS, Contract, named_contract, rembg_statistics
 
 if TYPE_CHECKING:
+    from imgpipe.matting.onnx_model import OnnxMatter, Step
     from imgpipe.matting.vitmatte import VitMatte
 
 #: Increment when the same settings and model make other mattes.
@@ -50,7 +54,7 @@ def build_matter(settings: RembgSettings, *, model_dir: Path, device: str = "aut
             raise
         what = str(exc).partition(";")[0]  # What is wrong; what to do is for the error alone.
         return _classical(settings, f"{settings.model} was asked for and is not used: {what}", refiner)
-    return _network(settings, located, device, refiner)
+    return _network(settings, located, model_dir, device, refiner)
 
 
 def fingerprint(settings: RembgSettings, model_dir: Path) -> str:
@@ -70,16 +74,28 @@ def fingerprint(settings: RembgSettings, model_dir: Path) -> str:
             raise
         return fingerprint_of(settings, CLASSICAL, "", refiner)
     backend = f"onnx:{contract_of(settings, located).model_dump_json()}"
+    if settings.second is not None:
+        second = locate(settings.second.model, "matting", model_dir)
+        contract = contract_of(settings.second, second, "rembg.second_contract")
+        backend += f" beside {second.sha256}:{contract.model_dump_json()}"
     return fingerprint_of(settings, backend, located.sha256, refiner)
 
 
 def fingerprint_of(settings: RembgSettings, backend: str, sha256: str, refiner_sha256: str = "") -> str:
     """sha256 (hex) over what changes the mattes: settings, backend, weights, the refiner's weights, code."""
-    others = {"model", "fallback", "contract", "vitmatte_model"}
+    others = {"model", "fallback", "contract", "second_model", "second_contract", "vitmatte_model"}
     chosen = settings.model_dump(mode="json", exclude=others)
-    unused = ["preprocess", "subject_minimum"] if backend == CLASSICAL else ["confidence_minimum"]
+    classical, fills = backend == CLASSICAL, backend != CLASSICAL and settings.fill == "solid"
+    unused = {"preprocess", "subject_minimum", "flips"} if classical else {"confidence_minimum"}
+    if not fills:
+        unused.add("fill")
+    if not settings.flips:
+        unused.add("flips")
+    if classical or not (settings.flips or settings.second):
+        unused.add("agreement_minimum")
     if settings.alpha_matting == "off":
-        unused += ["foreground_threshold", "background_threshold", "erode_size", "guard_iou"]
+        unused |= {"erode_size", "guard_iou"}
+        unused |= set() if fills else {"foreground_threshold", "background_threshold"}
     for name in unused:
         del chosen[name]
     if refiner_sha256:
@@ -106,31 +122,52 @@ def _classical(settings: RembgSettings, fallback_reason: str, refiner: VitMatte 
 
 
 def _network(
-    settings: RembgSettings, located: LocatedWeights, device: str, refiner: VitMatte | None
+    settings: RembgSettings, located: LocatedWeights, model_dir: Path, device: str, refiner: VitMatte | None
 ) -> Matter:
-    contract = contract_of(settings, located)
+    from imgpipe.matting.fill import fill_solid
+    from imgpipe.matting.second_opinion import SecondOpinion
+
+    steps: dict[str, Step] = {}
+    if settings.second is not None:
+        key, other = "rembg.second_contract", locate(settings.second.model, "matting", model_dir)
+        second = _matter(settings.second, other, contract_of(settings.second, other, key), device)
+        steps["second_network"] = SecondOpinion(second, located.name, settings.agreement_minimum)
+    if settings.fill == "solid":
+        steps["fill"] = partial(fill_solid, settings=settings)
+    return _matter(settings, located, contract_of(settings, located), device, refiner, steps)
+
+
+def _matter(
+    settings: RembgSettings,
+    located: LocatedWeights,
+    contract: Contract,
+    device: str,
+    refiner: VitMatte | None = None,
+    steps: Mapping[str, Step] = MappingProxyType({}),
+) -> OnnxMatter:
     from imgpipe.matting.onnx_model import OnnxMatter, OnnxNetwork
 
     network = OnnxNetwork(located.path, contract, device=device)
     model = ModelUse(located.name, network.runtime, located.sha256, "fp32", network.device)
-    return OnnxMatter(network, settings, model, licence=located.licence, refiner=refiner)
+    return OnnxMatter(network, settings, model, licence=located.licence, refiner=refiner, steps=steps)
 
 
-def contract_of(settings: RembgSettings, located: LocatedWeights) -> Contract:
-    """How this file is fed: by its digest, ``rembg.contract`` or its own metadata, in this order.
+def contract_of(settings: RembgSettings, located: LocatedWeights, key: str = "rembg.contract") -> Contract:
+    """How this file is fed: by its digest, ``contract`` of the settings (which the user knows as ``key``) or
+    its own metadata, in this order.
 
     Raises :class:`ConfigError` where none of them says it, the setting contradicts the digest, or rembg's way
     is asked for and it has none, and :class:`WeightsRefused` for metadata that is no contract and for a file
     that is no network.
     """
-    contract = _contract(settings, located)
+    contract = _contract(settings, located, key)
     if settings.preprocess == "rembg":
         rembg_statistics(contract)
     return contract
 
 
-def _contract(settings: RembgSettings, located: LocatedWeights) -> Contract:
-    given, key = settings.contract, "rembg.contract"
+def _contract(settings: RembgSettings, located: LocatedWeights, key: str) -> Contract:
+    given = settings.contract
     if located.weights is not None:
         known = located.weights.contract
         if given is not None and given != CONTRACTS[known]:

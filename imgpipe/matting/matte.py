@@ -52,7 +52,7 @@ class CoarseMatte:
 
     ``alpha``: float32 (height, width) 0..1. ``refusal``: the evidence that there is no subject; empty where
     there is one. ``distrust``: why the cutout is made but not trusted; empty where it is. ``final``: the
-    alpha is exact already, as a source's own is, and must not be refined.
+    alpha is exact already, as a source's own is, and must not be refined. ``metrics``: the backend's own.
     """
 
     alpha: Alpha
@@ -62,6 +62,7 @@ class CoarseMatte:
     distrust: str = ""
     final: bool = False
     reasons: tuple[str, ...] = ()
+    metrics: Mapping[str, float] = field(default_factory=dict)
     details: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 from scipy.special import expit
@@ -14,6 +15,7 @@ from imgpipe.errors import InferenceError, ModelMismatch
 from imgpipe.images.image import Image
 from imgpipe.inference.batch_queue import BatchQueue
 from imgpipe.inference.onnx_file import OpenedOnnx, open_onnx
+from imgpipe.matting.agreement import agreement_of, judged
 from imgpipe.matting.letterbox import Placement, Size
 from imgpipe.matting.matte import CoarseMatte, Matte
 from imgpipe.matting.preprocess import Tensor, author_input, rembg_alpha, rembg_input
@@ -33,11 +35,22 @@ _FILLING_PIXELS = 2**20
 @dataclass(frozen=True, slots=True, eq=False)
 class Answer:
     """``raw``: the network's probabilities, float32 (rows, columns); ``placement``: where the picture lies in
-    it; ``None`` in rembg's way of feeding. ``waited``: seconds before the network was free for it."""
+    it; ``None`` in rembg's way of feeding. ``waited``: seconds before the network was free for it.
+    ``flipped``: with ``flips``, the probabilities of the mirrored input, mirrored back; ``raw`` is then those
+    of the input as it is, and :attr:`mean` what counts."""
 
     raw: Tensor
     waited: float
     placement: Placement | None
+    flipped: Tensor | None = None
+
+    @property
+    def mean(self) -> Tensor:
+        return self.raw if self.flipped is None else (self.raw + self.flipped) * np.float32(0.5)
+
+    def inner(self, values: Tensor) -> Tensor:
+        """The picture's part of the network's answer."""
+        return values if self.placement is None else self.placement.inner(values)
 
 
 class OnnxNetwork:
@@ -86,8 +99,13 @@ class OnnxNetwork:
         return expit(raw) if logits else raw
 
 
+#: What is done to a mask with its subject before it is refined.
+Step = Callable[[Image, CoarseMatte], CoarseMatte]
+
+
 class OnnxMatter:
-    """Matting by a network. ``preprocess`` of the settings says how it is fed."""
+    """Matting by a network. ``preprocess`` of the settings says how it is fed; ``steps``: name, as among the
+    seconds, -> what follows the network."""
 
     def __init__(
         self,
@@ -97,9 +115,12 @@ class OnnxMatter:
         *,
         licence: str = "unknown",
         refiner: VitMatte | None = None,
+        steps: Mapping[str, Step] = MappingProxyType({}),
     ) -> None:
         self._refiner = refiner
         self.model = model
+        self.notes = network.notes
+        self._steps = steps
         self._network = network
         self._settings = settings
         self._queue = BatchQueue(network.run, network.most_together)
@@ -111,16 +132,28 @@ class OnnxMatter:
         started = time.perf_counter()
         answer = self.answer(image)
         seconds = {"network": time.perf_counter() - started - answer.waited, "network_wait": answer.waited}
-        matte = finish(image, self.coarse(image, answer), self._settings, seconds, self._refiner)
-        return replace(matte, reasons=(*matte.reasons, *self._network.notes))
+        coarse = self.coarse(image, answer)
+        for name, step in self._steps.items():
+            if not coarse.refusal:
+                started = time.perf_counter()
+                coarse = step(image, coarse)
+                seconds[name] = time.perf_counter() - started
+        matte = finish(image, coarse, self._settings, seconds, self._refiner)
+        return replace(matte, reasons=(*matte.reasons, *self.notes))
 
     def answer(self, image: Image) -> Answer:
         """The network's raw probabilities. Threads take turns at the network, or share its batches."""
         contract, frame = self._network.contract, self._network.frame
+        placement: Placement | None = None
         if self._settings.preprocess == "rembg":
-            return Answer(*self._queue(rembg_input(image, contract, frame)), None)
-        fed, placement = author_input(image, contract, frame)
-        return Answer(*self._queue(fed), placement)
+            fed = rembg_input(image, contract, frame)
+        else:
+            fed, placement = author_input(image, contract, frame)
+        raw, waited = self._queue(fed)
+        if not self._settings.flips:
+            return Answer(raw, waited, placement)
+        mirrored, longer = self._queue(np.ascontiguousarray(fed[..., ::-1]))
+        return Answer(raw, waited + longer, placement, mirrored[..., ::-1])
 
     def coarse(self, image: Image, answer: Answer) -> CoarseMatte:
         """The raw answer as an alpha of the picture's size, with its evidence.
@@ -129,12 +162,13 @@ class OnnxMatter:
         ``subject_minimum`` of the settings is "no subject", however the mask would look when stretched.
         """
         height, width = image.height, image.width
+        mean = answer.mean
+        inside = answer.inner(mean)
+        note = "" if answer.placement is None else answer.placement.note
         if answer.placement is None:
-            inside, note = answer.raw, ""
-            alpha = rembg_alpha(answer.raw, height, width)
+            alpha = rembg_alpha(mean, height, width)
         else:
-            inside, note = answer.placement.inner(answer.raw), answer.placement.note
-            alpha = np.clip(answer.placement.take(answer.raw), 0.0, 1.0)
+            alpha = np.clip(answer.placement.take(mean), 0.0, 1.0)
         evidence, minimum = float(inside.max()), self._settings.subject_minimum
         refusal = ""
         if evidence < minimum:
@@ -143,7 +177,7 @@ class OnnxMatter:
             refusal = f"the network answered {evidence:.4f} everywhere, no min-max exists"
         if alpha is None:
             alpha = np.zeros((height, width), np.float32)
-        return CoarseMatte(
+        coarse = CoarseMatte(
             alpha=alpha,
             evidence=evidence,
             confidence=0.0 if refusal else _decisiveness(inside),
@@ -151,6 +185,11 @@ class OnnxMatter:
             reasons=(note,) if note else (),
             details={"raw_minimum": float(inside.min()), "raw_mean": float(inside.mean()), **self._facts},
         )
+        if answer.flipped is None:
+            return coarse
+        agreement = agreement_of(answer.inner(answer.raw), answer.inner(answer.flipped), height, width)
+        who = "the network's masks of the picture and of its mirror image"
+        return judged(coarse, "flip", agreement, agreement.complaint(who, self._settings.agreement_minimum))
 
 
 def _decisiveness(raw: Tensor) -> float:
@@ -165,10 +204,12 @@ def _read_frame(path: Path, opened: OpenedOnnx, contract: Contract) -> Size | No
     if len(shape) != 4 or shape[1] not in (3, None) or opened.input_dtype not in (np.float32, np.float16):
         raise ModelMismatch(
             f"{path.name}: expected a float32 or float16 input of shape (batch, 3, height, width), got "
-            f"{opened.input_dtype} {shape}"
+            f"{opened.input_dtype} {shape}; a network that takes more than a picture cannot be rembg.model"
         )
     if shape[0] is not None and shape[0] > 1:
-        raise ModelMismatch(f"{path.name}: expected batch 1 or a free batch, the graph says {shape[0]}")
+        raise ModelMismatch(
+            f"{path.name}: expected batch 1 or a free batch, the graph says {shape[0]}; export it with one"
+        )
     height, width = shape[2:]
     if contract.fit == "multiple":
         if height is not None or width is not None:

@@ -198,4 +198,5 @@ def _metrics(alpha: Alpha, coarse: CoarseMatte) -> dict[str, float]:
         "foreground_share": float(alpha.mean(dtype=np.float64)),
         "soft_share": float(np.mean((alpha > 0) & (alpha < 1))),
         "opaque_share": float(np.mean(alpha >= 1)),
+        **coarse.metrics,
     }

@@ -35,6 +35,29 @@ def _touches(side: str) -> Metric:
     )
 
 
+def _agreement(kind: str, label: str, other: str) -> tuple[Metric, Metric]:
+    """What matting says of two masks; none where there was no other one. Its own limit is in ``rembg``."""
+    return (
+        Metric(
+            f"matte_{kind}_iou",
+            f"{label}, IoU",
+            f"IoU of the mask and that of {other}",
+            better="higher",
+            sees="what one of them takes for the subject and the other does not",
+            blind_to="what both get wrong",
+        ),
+        Metric(
+            f"matte_{kind}_differing",
+            f"{label}, differing",
+            f"Share of the picture where the mask and that of {other} are more than one half apart",
+            better="lower",
+            sees="as the IoU, by area of the picture",
+            blind_to="small subjects; what both get wrong",
+            digits=4,
+        ),
+    )
+
+
 ROWS: tuple[Metric, ...] = (
     Metric(
         "psnr",
@@ -611,4 +634,6 @@ ROWS: tuple[Metric, ...] = (
             ),
         ),
     ),
+    *_agreement("second", "Second network", "`rembg.second_model`"),
+    *_agreement("flip", "Mirrored", "the mirrored picture (`rembg.flips`)"),
 )

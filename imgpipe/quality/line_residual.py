@@ -55,9 +55,9 @@ def source_edges(reference: Float) -> Bool:
 
 def residual_rows(axis: Axis, top: int, bottom: int) -> tuple[Float, Bool]:
     """(r, visible) for result rows top..bottom, the whole width: float32 and bool."""
-    smooth = _smooth_rows(axis, top, bottom)
-    np.subtract(_by_rows(axis.result[top:bottom]), smooth, out=smooth)
-    return smooth, ~_near_edges(axis, top, bottom)
+    # Not in place: at a factor of 1 the smooth rows are the source's own.
+    residual = np.subtract(_by_rows(axis.result[top:bottom]), _smooth_rows(axis, top, bottom))
+    return residual, ~_near_edges(axis, top, bottom)
 
 
 def _smooth_rows(axis: Axis, top: int, bottom: int) -> Float:

@@ -74,7 +74,7 @@ def matte_errors(
     ``trimap``: uint8 (height, width), 128 where SAD, MSE, Grad and Conn are counted; with no such pixel
     they are 0. Raises :class:`ConfigError` for shapes that differ and values outside 0..1.
     """
-    _check(truth_alpha, result_alpha, trimap)
+    check_alphas(truth_alpha, result_alpha, trimap)
     truth, result = np.asarray(truth_alpha, np.float32), np.asarray(result_alpha, np.float32)
     counted = np.ones(truth.shape, bool) if trimap is None else trimap == UNKNOWN
     difference = np.abs(result.astype(np.float64) - truth)
@@ -122,7 +122,8 @@ def contour_distance_px(truth: Float, result: Float) -> float | None:
     return float(there.mean() + back.mean()) / 2
 
 
-def _check(truth: Float, result: Float, trimap: npt.NDArray[np.uint8] | None) -> None:
+def check_alphas(truth: Float, result: Float, trimap: npt.NDArray[np.uint8] | None = None) -> None:
+    """Raise :class:`ConfigError` for shapes that differ and values outside 0..1."""
     if truth.ndim != 2 or truth.shape != result.shape or not truth.size:
         raise ConfigError(
             f"expected two alphas of one shape (height, width), got {truth.shape} and {result.shape}; "

@@ -75,7 +75,7 @@ def _hollow(view: MatteView) -> Evidence:
     background = alpha < ABSENT
     if background.mean() < 0.01:
         background = alpha < 0.5
-    allowed = STRONG + 255 * grown(cv2.magnitude(x, y), 2)
+    allowed = STRONG + 255 * grown(np.hypot(x, y), 2)
     allowed += (1 - alpha) * _contrast_behind(view, background)
     near_opaque = grown((alpha > OPAQUE).astype(np.float32), 3) > 0
     unexplained = (gradient > allowed) & (alpha >= PRESENT) & (alpha <= OPAQUE) & ~near_opaque
@@ -114,7 +114,7 @@ def _halo(view: MatteView) -> Evidence:
     ring = ((distance >= 2) & (distance <= 6) & (view.alpha < 0.1)).astype(np.float32)
     seen = mean_around(ring, 17)
     outside = mean_around(view.colour * ring[..., None], 17) / np.maximum(seen, 1e-4)[..., None]
-    apart = largest(cv2.absdiff(view.colour, outside))
+    apart = largest(np.abs(view.colour - outside))
     rim = inside & (depth >= 1) & (depth <= 2.5) & (seen >= 0.02)
     if np.count_nonzero(rim) < _MIN_EDGE_PX:
         return {}, ()

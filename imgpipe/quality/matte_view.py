@@ -50,7 +50,7 @@ class MatteView:
     def gradient(self) -> Float:
         """Largest channel's gradient, 1/255 per px."""
         x, y = self.slopes
-        return largest(cv2.sqrt(cv2.add(cv2.multiply(x, x), cv2.multiply(y, y))))
+        return largest(np.sqrt(x * x + y * y))
 
     def share_of_side(self, divisor: float, least: int = 3) -> int:
         """An odd window of ``side / divisor`` px."""
@@ -61,8 +61,8 @@ class MatteView:
         left, top, width, height = cv2.boundingRect(where.view(np.uint8))
         if not width:
             return ()
-        place = (round(edge * self.scale) for edge in (left, top, width, height))
-        return (EdgeBox(*place, kind, float(value)),)
+        x, y, across, down = (round(edge * self.scale) for edge in (left, top, width, height))
+        return (EdgeBox(x, y, across, down, kind, float(value)),)
 
 
 def view_of(source: Image, cutout: Image) -> MatteView:
@@ -95,7 +95,7 @@ def largest(planes: Float) -> Float:
 
 
 def mean_around(plane: Float | Mask, window: int) -> Float:
-    values = plane.astype(np.float32) if plane.dtype == np.bool_ else plane
+    values = np.asarray(plane, np.float32)
     return np.asarray(cv2.blur(values, (window, window), borderType=cv2.BORDER_REPLICATE), np.float32)
 
 

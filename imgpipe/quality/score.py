@@ -7,7 +7,7 @@ is taken on both, and the worse value counts; pixels are weighted by the larger 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
@@ -36,10 +36,12 @@ WHITE = (255, 255, 255)
 
 @dataclass(frozen=True, slots=True)
 class MatteEvidence:
-    """The picture before matting and the cutout after it, of one size; the cutout has alpha."""
+    """The picture before matting and the cutout after it, of one size; the cutout has alpha. ``said``: what
+    matting measured itself, of which the metrics of the table count."""
 
     source: Image
     cutout: Image
+    said: Mapping[str, float] = field(default_factory=dict)
 
 
 def score(
@@ -129,6 +131,7 @@ def _edges(
             f"matte: expected source and cutout of one size, got {source.width}x{source.height} "
             f"and {cutout.width}x{cutout.height}"
         )
+    found.metrics.update((name, value) for name, value in matte.said.items() if name in METRICS)
     with found.timed("matte"):
         alpha = cutout.alpha.astype(np.float32) / np.float32(cutout.max_value)
         for name, value in matte_facts(alpha).items():

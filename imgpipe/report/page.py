@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+from collections.abc import Mapping, Sequence
 from html import escape
 from importlib import resources
 
@@ -20,17 +21,13 @@ from imgpipe.report.reasons import reasons
 
 _TOKEN = re.compile(r"\{\{(\w+)\}\}")
 #: Parts of the page's script, in the order in which they stand there.
-_SCRIPTS = ("core", "compare", "gallery", "table", "detail", "duplicates", "start")
+_SCRIPTS = ("dom", "core", "slider", "compare", "gallery", "table", "detail", "duplicates", "start")
 
 
 def render_page(content: PageContent) -> str:
     """The whole document as text, to be stored as UTF-8."""
-    style, script = _resource("page.css"), _script()
     values = {
         "title": escape(f"{content.dataset}: dataset report"),
-        "policy": escape(_policy(style, script), quote=True),
-        "style": style,
-        "script": script,
         "data": to_script_json(build_payload(content)),
         "header": sections.header(content),
         "models": sections.models(content),
@@ -40,8 +37,16 @@ def render_page(content: PageContent) -> str:
         "shards": sections.shards(content),
         "about": sections.about(content),
     }
+    return fill_page("page.html", ("page.css",), _SCRIPTS, values)
+
+
+def fill_page(page: str, styles: Sequence[str], scripts: Sequence[str], values: Mapping[str, str]) -> str:
+    """A page of ``web/`` with its styles, scripts (names without ``.js``), security policy and ``values``,
+    which are HTML or JSON already."""
+    style, script = "".join(map(_resource, styles)), _script(scripts)
+    known = {"policy": escape(_policy(style, script), quote=True), "style": style, "script": script, **values}
     # One pass: inserted text is not searched for tokens.
-    return _TOKEN.sub(lambda token: values[token.group(1)], _resource("page.html"))
+    return _TOKEN.sub(lambda token: known[token.group(1)], _resource(page))
 
 
 def _policy(style: str, script: str) -> str:
@@ -56,9 +61,9 @@ def _source_hash(text: str) -> str:
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
-def _script() -> str:
+def _script(names: Sequence[str]) -> str:
     """The parts of the script in one block in strict mode, so that their names are not global."""
-    parts = "\n".join(_resource(f"{name}.js") for name in _SCRIPTS)
+    parts = "\n".join(_resource(f"{name}.js") for name in names)
     return f'"use strict";\n{{\n{parts}}}\n'
 
 

@@ -50,7 +50,7 @@ class Decider:
         """Accept the result; raises :class:`ConfigError` where the image ended in an error."""
         if item.final.status is Status.ERROR:
             raise ConfigError(
-                f"{item.image_id}: {item.asset} ended in an error, so there is no result to accept "
+                f"{item.source_key}: {item.asset} ended in an error, so there is no result to accept "
                 f"({'; '.join(item.reasons)}); provide a picture with `imgpipe review replace`, repair the "
                 "source, or take it off the list with `imgpipe review reject`"
             )
@@ -65,7 +65,7 @@ class Decider:
         holding = [asset for asset in item.rows if item.holding(asset)]
         if not holding:
             raise ConfigError(
-                f"{item.image_id}: no decision is in force for its current result; nothing to withdraw"
+                f"{item.source_key}: no decision is in force for its current result; nothing to withdraw"
             )
         return [self._record(item, asset, Verdict.WITHDRAWN, note) for asset in holding]
 
@@ -95,7 +95,7 @@ class Decider:
     def _decide(self, item: QueueItem, verdict: Verdict, note: str) -> Decision:
         if item.final.status is Status.SKIPPED or not item.subject(item.asset):
             raise ConfigError(
-                f"{item.image_id}: {item.asset} has no result here (status {item.final.status.value}); "
+                f"{item.source_key}: {item.asset} has no result here (status {item.final.status.value}); "
                 "only results and errors can be decided about"
             )
         return self._record(item, item.asset, verdict, note)
@@ -106,20 +106,20 @@ class Decider:
             return item.asset
         if item.asset != list(item.rows)[-1] or not possible:
             raise ConfigError(
-                f"{item.image_id}: it was stopped at {item.asset}, whose output cannot be replaced "
-                f"({'; '.join(item.reasons)}); repair the source {item.final.source_key} instead"
+                f"{item.source_key}: it was stopped at {item.asset}, whose output cannot be replaced "
+                f"({'; '.join(item.reasons)}); repair the source {item.source_key} instead"
             )
         return possible[-1]
 
     def _input_of(self, item: QueueItem, asset: str) -> ImageRow:
         if asset not in item.rows or asset not in self.places:
             possible = ", ".join(name for name in item.rows if name in self.places)
-            raise ConfigError(f"{item.image_id}: {asset} cannot be replaced; possible here: {possible}")
+            raise ConfigError(f"{item.source_key}: {asset} cannot be replaced; possible here: {possible}")
         before = item.before(asset)
         if before is None or before.status is not Status.OK:
             why = "is missing" if before is None else f"is {before.status.value}"
             raise ConfigError(
-                f"{item.image_id}: a replacement for {asset} would not be used, because its input {why}; "
+                f"{item.source_key}: a replacement for {asset} would not be used, because its input {why}; "
                 f"decide about the earlier stage first"
             )
         return before

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from imgpipe.errors import ConfigError, ObjectUnreadable
+from imgpipe.errors import ObjectUnreadable
 from imgpipe.records import ImageRow, Status
 from imgpipe.review.book import Decisions, decision_digests, read_decisions
 from imgpipe.review.decisions import (
@@ -22,6 +22,7 @@ from imgpipe.review.decisions import (
     verdict_on,
 )
 from imgpipe.storage.manifests import list_shards
+from imgpipe.storage.source_names import SourceName, not_found
 from imgpipe.storage.store import ImageStore
 from imgpipe.storage.tables import read_meta, read_standing
 
@@ -58,6 +59,10 @@ class QueueItem:
     @property
     def image_id(self) -> str:
         return self.final.image_id
+
+    @property
+    def source_key(self) -> str:
+        return self.final.source_key
 
     @property
     def asset(self) -> str:
@@ -178,17 +183,20 @@ def read_queue(
                 yield item
 
 
-def find_image(output: ImageStore, dataset: str, assets: Sequence[str], image_id: str) -> QueueItem:
-    """One image, also one that is good; raises :class:`ConfigError` where no table has it."""
+def find_image(output: ImageStore, dataset: str, assets: Sequence[str], name: str) -> QueueItem:
+    """One image, also one that is good; raises :class:`ConfigError` where no table has it.
+
+    ``name``: as a person gives it, see :mod:`imgpipe.storage.source_names`.
+    """
+    wanted = SourceName(output, dataset, name)
     for shard in list_shards(output, dataset):
         tables = read_standing(output, assets, dataset, shard)
-        if tables and image_id in next(iter(tables.values())):
+        first = next(iter(tables.values()), {})
+        image_id = wanted.find((row.image_id, row.source_key) for row in first.values())
+        if image_id is not None:
             decided = {asset: read_decisions(output, dataset, asset, shard) for asset in assets}
             return _item(dataset, shard, image_id, tables, decided)
-    raise ConfigError(
-        f"{image_id}: no table of data set {dataset!r} in {output.url} has this image; expected an image_id "
-        "as `imgpipe review list` and the report name it, such as girl-0123456789"
-    )
+    raise not_found(name, f"no table of data set {dataset!r} in {output.url}", wanted.similar)
 
 
 def _all_good(output: ImageStore, dataset: str, shard: str, asset: str) -> bool:

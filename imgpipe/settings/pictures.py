@@ -39,15 +39,20 @@ def _upscaling_model(value: str) -> str:
     return _PUBLISHED.get(value, value)
 
 
-def _switch(value: object) -> object:
-    """``auto`` or ``off`` for what means true or false, in YAML and in the environment's text."""
-    try:
-        return "auto" if TypeAdapter(bool).validate_python(value) else "off"
-    except ValidationError:
-        return value
+def _switch(on: str) -> BeforeValidator:
+    """``on`` or ``off`` for what means true or false, in YAML and in the environment's text."""
+
+    def switched(value: object) -> object:
+        try:
+            return on if TypeAdapter(bool).validate_python(value) else "off"
+        except ValidationError:
+            return value
+
+    return BeforeValidator(switched)
 
 
-AlphaMatting = Annotated[Literal["auto", "closed_form", "vitmatte", "off"], BeforeValidator(_switch)]
+AlphaMatting = Annotated[Literal["auto", "closed_form", "vitmatte", "off"], _switch("auto")]
+Fill = Annotated[Literal["off", "solid"], _switch("solid")]
 UpscalingModel = Annotated[str, Field(min_length=1), AfterValidator(_upscaling_model)]
 Side = Annotated[int, Field(ge=1, le=65535)]
 
@@ -81,6 +86,30 @@ class RembgSettings(ActionSection):
         min_length=1,
         description="Refiner of `alpha_matting: vitmatte`: a name (`imgpipe models list`), or the path of an "
         ".onnx file.",
+    )
+    fill: Fill = Field(
+        "off",
+        description="`solid` closes holes inside the subject of a network's mask that show no background and "
+        "are not translucent, by their colours; what lies above `foreground_threshold` encloses them.",
+    )
+    flips: bool = Field(
+        False,
+        description="Average the network's answer with that on the mirrored picture; takes it twice as long.",
+    )
+    second_model: str | None = Field(
+        None,
+        min_length=1,
+        description="A second network, name or path, whose mask must agree with that of `model`; null: none.",
+    )
+    second_contract: GivenContract = Field(
+        None, description="As `contract`, for a `second_model` given by its path."
+    )
+    agreement_minimum: float = Field(
+        0.9,
+        ge=0.0,
+        le=1.0,
+        description="Mattes are rejected where two masks, of `second_model` or of the mirrored picture "
+        "(`flips`), overlap by less than this IoU (0..1).",
     )
     foreground_threshold: int = Field(
         240, ge=0, le=254, description="Mask values above this are certainly subject (0..254)."
@@ -120,6 +149,26 @@ class RembgSettings(ActionSection):
     @property
     def runs_network(self) -> bool:
         return self.model != "classical"
+
+    @model_validator(mode="after")
+    def _second_of_two_networks(self) -> Self:
+        if self.second_model is None and self.second_contract is not None:
+            raise ValueError("second_contract is given, but no second_model")
+        if self.second_model is not None and "classical" in (self.model, self.second_model):
+            raise ValueError(
+                f"second_model compares two networks, got model {self.model!r} and second_model "
+                f"{self.second_model!r}; `classical` is none"
+            )
+        return self
+
+    @property
+    def second(self) -> Self | None:
+        """The settings of the second network, as if it were the only one."""
+        if self.second_model is None:
+            return None
+        changes = {"model": self.second_model, "contract": self.second_contract}
+        alone = {"second_model": None, "second_contract": None, "flips": False, "fill": "off"}
+        return self.model_copy(update=changes | alone)
 
     @model_validator(mode="after")
     def _thresholds_in_order(self) -> Self:

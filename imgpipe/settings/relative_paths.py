@@ -38,7 +38,7 @@ def _path(key: str, value: object, folder: Path) -> Path | None:
     if not isinstance(value, str | Path) or not str(value) or "://" in str(value):
         return None
     path = Path(value).expanduser()
-    a_file = key == "model" or (key == "profile" and value not in ("auto", *PROFILES))
+    a_file = key in ("model", "second_model") or (key == "profile" and value not in ("auto", *PROFILES))
     return (
         path if key in ("source", "output", "model_dir") or (a_file and (folder / path).is_file()) else None
     )

@@ -31,6 +31,8 @@ def build_stage(step: Step, settings: Settings) -> Stage:
     names = [getattr(settings, step.action.name).model] if step.action.runs_network(settings) else []
     if step.action.name == "rembg" and settings.rembg.alpha_matting == "vitmatte":
         names.append(settings.rembg.vitmatte_model)
+    if step.action.name == "rembg" and settings.rembg.second_model is not None:
+        names.append(settings.rembg.second_model)
     for name in names:
         weights = registered_as(name)
         if weights is not None:

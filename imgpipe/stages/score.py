@@ -19,7 +19,7 @@ from imgpipe.stages.fingerprint import fingerprint
 from imgpipe.stages.protocol import FIXED_BYTES, PictureSize, StageResult
 
 #: Increment when the same pictures get other scores, another verdict or another quality.json.
-CODE_VERSION = 4
+CODE_VERSION = 5
 
 #: Measured with alpha and a matte: planes of the compared size, and the RGB of both where it is kept.
 _BYTES_PER_PIXEL, _KEPT_BYTES_PER_PIXEL = 34, 24
@@ -73,7 +73,13 @@ class ScoreStage:
         reference, result = inputs["reference"], inputs["result"]
         upscaled = rows.get(UPSCALED)
         grid = _grid_on(reference, upscaled) if upscaled else None
-        matte = MatteEvidence(inputs["matte_source"], inputs["cutout"]) if "cutout" in inputs else None
+        raw, last = rows[RAW], list(rows.values())[-1]
+        matted, fixed = rows.get(MATTED), rows.get(FIXED)
+        matte = None
+        if "cutout" in inputs:
+            matte = MatteEvidence(
+                inputs["matte_source"], inputs["cutout"], {} if matted is None else matted.metrics
+            )
         report = score(
             reference,
             result,
@@ -82,8 +88,6 @@ class ScoreStage:
             matte=matte,
             model=upscaled.model if upscaled else None,
         )
-        raw, last = rows[RAW], list(rows.values())[-1]
-        matted, fixed = rows.get(MATTED), rows.get(FIXED)
         document = build_document(
             report,
             self._subject(raw),

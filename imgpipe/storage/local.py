@@ -25,7 +25,9 @@ import logging
 import os
 import stat
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from imgpipe.errors import (
@@ -64,7 +66,7 @@ class LocalStore:
         return f"{str(self._root).rstrip('/')}/{key}"
 
     def read(self, key: str, *, etag: str | None = None) -> bytes:
-        path = self._path(key)
+        path = self.path(key)
         try:
             self._require_inside(key, path)
             # Non-blocking, or opening a named pipe would wait for a writer for ever.
@@ -86,20 +88,26 @@ class LocalStore:
         return data
 
     def write(self, key: str, data: bytes, *, overwrite: bool = False) -> None:
-        path = self._path(key)
+        settle = _replace if overwrite else _claim
+        self._put(key, lambda temporary: temporary.write_bytes(data), settle)
+
+    def link(self, key: str, file: Path, *, symbolic: bool, overwrite: bool = False) -> None:
+        """A link to ``file`` in place of a copy; raises as :meth:`write`."""
+        make = partial(os.symlink if symbolic else os.link, file)
+        self._put(key, make, Path.replace if overwrite else lambda _, path: make(path))
+
+    def _put(self, key: str, make: Callable[[Path], object], settle: Callable[[Path, Path], object]) -> None:
+        """Make a temporary file beside the key's, and give it its name."""
+        path = self.path(key)
         temporary = path.with_name(f"{_TEMPORARY}{uuid.uuid4().hex}")
         try:
             self._require_folder_inside(path.parent)
             try:
-                temporary.write_bytes(data)
+                make(temporary)
             except FileNotFoundError:
                 path.parent.mkdir(parents=True, exist_ok=True)
-                temporary.write_bytes(data)
-            if overwrite:
-                _make_newer(temporary, path)
-                temporary.replace(path)
-            else:
-                _claim(temporary, path)
+                make(temporary)
+            settle(temporary, path)
         except FileExistsError as exc:
             raise ObjectExists(f"{self.uri(key)}: exists already; overwriting was not asked for") from exc
         except OSError as exc:
@@ -111,7 +119,7 @@ class LocalStore:
         return None
 
     def exists(self, key: str) -> bool:
-        path = self._path(key)
+        path = self.path(key)
         try:
             info = path.lstat()
             if stat.S_ISLNK(info.st_mode):
@@ -153,7 +161,7 @@ class LocalStore:
         return next((found.key for found in self.list()), None)
 
     def delete(self, key: str) -> None:
-        path = self._path(key)
+        path = self.path(key)
         try:
             self._require_folder_inside(path.parent)
             path.unlink(missing_ok=True)
@@ -162,7 +170,8 @@ class LocalStore:
         except OSError as exc:
             raise translated(exc, self._root, self.uri(key), writing=True) from exc
 
-    def _path(self, key: str) -> Path:
+    def path(self, key: str) -> Path:
+        """The file of a key, whether it is there or not."""
         return self._root.joinpath(*(file_name(part) for part in check_key(key)))
 
     def _follow(self, link: Path) -> Target:
@@ -171,7 +180,7 @@ class LocalStore:
     def _is_listed_folder(self, folder: str) -> bool:
         """Whether listing from the root would come to this folder (``""``, or ending in ``/``)."""
         try:
-            path = self._path(folder.removesuffix("/")) if folder else self._root
+            path = self.path(folder.removesuffix("/")) if folder else self._root
             if is_hidden(folder) or path.resolve() == path:
                 return not is_hidden(folder)
             above = reversed([path, *path.parents])
@@ -182,7 +191,7 @@ class LocalStore:
 
     def _entries(self, folder: str, prefix: str, out: LeftOut) -> Entries:
         """(key, entry) of a folder in the order of **complete** keys: folders count with their slash."""
-        path = self._path(folder.removesuffix("/")) if folder else self._root
+        path = self.path(folder.removesuffix("/")) if folder else self._root
         try:
             with os.scandir(path) as entries:
                 by_name = sorted(entries, key=lambda entry: entry.name)
@@ -255,15 +264,13 @@ def _all_before(folder: str, start_after: str | None) -> bool:
     return start_after is not None and start_after > folder and not start_after.startswith(folder)
 
 
-def _make_newer(temporary: Path, path: Path) -> None:
+def _replace(temporary: Path, path: Path) -> None:
     """Two writes within one tick of the clock must still differ in their etags."""
-    try:
-        old = path.stat()
-    except OSError:
-        return  # nothing to be newer than; replacing it tells what is wrong
-    new = temporary.stat()
-    if new.st_mtime_ns <= old.st_mtime_ns:
-        os.utime(temporary, ns=(new.st_atime_ns, old.st_mtime_ns + 1))
+    with suppress(OSError):  # Nothing to be newer than; replacing it tells what is wrong.
+        old, new = path.stat(), temporary.stat()
+        if new.st_mtime_ns <= old.st_mtime_ns:
+            os.utime(temporary, ns=(new.st_atime_ns, old.st_mtime_ns + 1))
+    temporary.replace(path)
 
 
 def _claim(temporary: Path, path: Path) -> None:

@@ -15,6 +15,7 @@ _STORE_FAULTS = {
     errno.ENOSPC: "free some space or choose another folder",
     errno.EDQUOT: "the disk quota is used up: free some space or choose another folder",
     errno.EROFS: "the file system is read-only: choose another folder",
+    errno.EXDEV: "a hard link leads to the same disk only: take copies or symbolic links",
     errno.EMFILE: "raise the limit of open files (ulimit -n) or lower `workers`",
     errno.ENFILE: "the system has no file handles left: close other programs",
     errno.ESTALE: "the network share has gone: mount it again",

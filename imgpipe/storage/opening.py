@@ -13,6 +13,7 @@ from imgpipe.errors import ConfigError, StoreUnavailable
 from imgpipe.settings import S3Settings
 from imgpipe.storage.links import FollowLinks
 from imgpipe.storage.local import LocalStore
+from imgpipe.storage.memory import MemoryStore
 from imgpipe.storage.source_record import require_source
 from imgpipe.storage.store import ImageStore
 
@@ -28,18 +29,23 @@ class Stores:
     output: ImageStore
 
 
-def open_stores(settings: Settings, *, client: Any = None, source_moved: bool = False) -> Stores:
+def open_stores(
+    settings: Settings, *, client: Any = None, source_moved: bool = False, create: bool = True
+) -> Stores:
     """Source and output of a data set; raises as :func:`open_store`, whose ``client`` it takes.
 
-    Raises :class:`ConfigError` too where one of them is not set, and, unless ``source_moved``, where the data
-    set was made from another source.
+    Without ``create`` an output folder that is not there is not made: an empty store stands for it. Raises
+    :class:`ConfigError` too where one of them is not set, and, unless ``source_moved``, where the data set
+    was made from another source.
     """
     settings.require_source_and_output()
     links = settings.intake.follow_links
-    stores = Stores(
-        source=open_store(settings.source, settings.s3, client=client, follow_links=links),
-        output=open_store(settings.output, settings.s3, create=True, client=client),
-    )
+    source = open_store(settings.source, settings.s3, client=client, follow_links=links)
+    if create or "://" in settings.output or Path(settings.output).expanduser().exists():
+        output = open_store(settings.output, settings.s3, create=create, client=client)
+    else:
+        output = MemoryStore()
+    stores = Stores(source, output)
     if not source_moved:
         require_source(stores.output, settings.dataset, stores.source.url)
     return stores

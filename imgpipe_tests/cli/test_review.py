@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +21,7 @@ from imgpipe.images.image import Image
 from imgpipe.images.isolation import process
 from imgpipe.records import Status
 from imgpipe.settings import LimitSettings
+from imgpipe.storage.source_record import record_source
 from imgpipe_tests.end_to_end.conftest import flat_drawing, write_drawing
 from imgpipe_tests.images.isolation.test_isolation import MISBEHAVING
 from imgpipe_tests.quality.documents import validate
@@ -94,7 +96,27 @@ def test_the_list_names_image_stage_and_reason(rejected: Space) -> None:
     assert listed(rejected, "--reason", "no such reason") == {}
     assert listed(rejected, "--status", "error") == {}
     assert set(listed(rejected, "--reason", "PSNR")) == set(found)
-    assert "3 waiting, 0 decided" in review(rejected, "list")[1]
+    _, text = review(rejected, "list")
+    assert "3 waiting, 0 decided" in text
+    (line,) = (line for line in text.splitlines() if " 0.png " in line)
+    assert line.split()[:2] == ["0.png", "rejected"]
+    assert found["0.png"]["image_id"] not in text
+
+
+def test_an_image_is_named_by_its_path(rejected: Space) -> None:
+    record_source(rejected.stores.output, "art", rejected.source)
+    code, text = review(
+        rejected, "reject", "0.png", f"{rejected.source}/1.png", image_id(rejected, "0.png"), *BY
+    )
+    first, second, then = text.splitlines()
+    assert re.fullmatch(r"0\.png: rejected by ann on [\d-]{10} \(quality_reports\)", first)
+    assert (code, second) == (0, first.replace("0.png", "1.png"))
+    assert then == "takes effect with the next `imgpipe run`, for these images only"
+    assert {key: item["state"] for key, item in listed(rejected).items()} == {
+        "0.png": "pending",
+        "1.png": "pending",
+        "2.png": "waiting",
+    }
 
 
 def test_accepting_computes_nothing_and_survives_every_later_run(rejected: Space) -> None:
@@ -320,7 +342,7 @@ def test_run_now_and_the_last_runs_settings(space: Space) -> None:
     strict = "--set=quality.thresholds={psnr_y_min_db: 90}"
     invoke = CliRunner().invoke
     assert invoke(app, ["run", *place, *settings, strict], catch_exceptions=False).exit_code == 1
-    found = json.loads(invoke(app, ["review", "list", "--json"], catch_exceptions=False).output)
+    found = json.loads(invoke(app, ["review", "list", "--json"], catch_exceptions=False).stdout)
     names = [item["image_id"] for item in found]
     assert len(names) == 2
     done = invoke(app, ["review", "accept", *names, "--run", *BY], catch_exceptions=False)

@@ -6,6 +6,7 @@ import json
 import re
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +19,6 @@ from imgpipe.images.colour_description import SRGB_PRIMARIES, profile
 from imgpipe.images.encode import encode
 from imgpipe.images.image import Image
 from imgpipe.images.metadata import exif_of_dpi
-from imgpipe.settings import LimitSettings
 from imgpipe_tests.end_to_end.conftest import write_drawing
 from imgpipe_tests.enhancement.pictures import waves
 from imgpipe_tests.images import profiles
@@ -272,8 +272,9 @@ def test_score_matte_prints_zero_for_the_truth_and_the_share_that_is_wrong(tmp_p
     assert errors["sad"] == pytest.approx(200 / 1000)
     assert errors["mse"] == pytest.approx(200 / 2000 * 1000)
     assert errors["iou"] == pytest.approx(400 / 600)
+    assert errors["pixel_accuracy"] == pytest.approx((1 - 16 * 6 / 600) ** 2)
     assert "boundary_mae" in imgpipe("score", "--matte", "truth.png", "wrong.png")[1]
-    PillowImage.fromarray(np.zeros((40, 50, 3), np.uint8)).save(tmp_path / "opaque.png")
+    PillowImage.new("RGB", (50, 40), (0, 0, 9)).save(tmp_path / "opaque.png")
     code, text = imgpipe("score", "--matte", "truth.png", "opaque.png")
     assert code == 2
     assert "alpha" in text
@@ -369,9 +370,9 @@ def test_bytes_of_others_are_decoded_in_a_worker_alone(
     here: list[bytes] = []
     in_process = decode_module.decode
 
-    def watched(data: bytes, *, name: str, limits: LimitSettings) -> Image:
+    def watched(data: bytes, **options: Any) -> Image:
         here.append(data)
-        return in_process(data, name=name, limits=limits)
+        return in_process(data, **options)
 
     monkeypatch.setattr(decode_module, "decode", watched)
     write_drawing(tmp_path, "in.png", seed=1)

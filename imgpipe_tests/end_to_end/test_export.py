@@ -11,6 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from imgpipe.cli import app
+from imgpipe.storage.source_record import record_source
 from imgpipe_tests.end_to_end.conftest import write_drawing
 from imgpipe_tests.review.space import Space
 
@@ -98,9 +99,51 @@ def test_files_of_others_stay(space: Space, tmp_path: Path) -> None:
     mine.write_bytes(b"mine")
     code, said = export(space, tmp_path / "target")
     assert code == 1
-    assert "is no export's" in said
+    assert "is not as an export of this data set left it" in said
     assert mine.read_bytes() == b"mine"
     assert len(tree(tmp_path / "target")) == 3
+    edited = tmp_path / "target" / "comic" / "b.png"
+    edited.write_bytes(b"edited by hand")
+    assert "is not as an export of this data set left it" in export(space, tmp_path / "target")[1]
+    assert edited.read_bytes() == b"edited by hand"
+
+
+def test_a_target_among_the_sources_or_results_is_refused(space: Space, tmp_path: Path) -> None:
+    record_source(space.stores.output, "art", space.stores.source.url)
+    before = tree(tmp_path / "in")
+    for place in (tmp_path / "in", tmp_path / "in" / "made", tmp_path / "out", tmp_path / "out" / "made"):
+        code, said = export(space, place)
+        assert (code, "expected a target outside of" in said) == (2, True), said
+    assert tree(tmp_path / "in") == before
+
+
+def test_nothing_is_pruned_for_what_cannot_be_told(space: Space, tmp_path: Path) -> None:
+    target = tmp_path / "target"
+    assert export(space, target)[0] == 0
+    before = tree(target)
+    code, said = export(space, target, "--prune", "--what", "fixed")
+    assert (code, "--what: matted, upscaled" in said) == (2, True), said
+    code, said = export(space, target, "--prune", "--dataset", "typo")
+    assert (code, "check --dataset" in said) == (2, True), said
+    next((tmp_path / "out" / "tables" / "quality_reports").rglob("*.parquet")).unlink()
+    code, said = export(space, target, "--prune")
+    assert (code, "1 shards without finished results" in said) == (1, True), said
+    assert tree(target) == before
+
+
+def test_data_sets_in_one_target_leave_each_others_files(space: Space, tmp_path: Path) -> None:
+    write_drawing(tmp_path / "in2", "comic/b.png", 5)
+    write_drawing(tmp_path / "in2", "mine.png", 6)
+    other = Space(str(tmp_path / "in2"), str(tmp_path / "out2"), {"dataset": "other"})
+    other.run()
+    target = tmp_path / "target"
+    assert export(space, target)[0] == 0
+    before = tree(target)
+    done = CliRunner().invoke(app, ["export", other.output, str(target), "--prune"], env={"COLUMNS": "200"})
+    assert "comic/b.png is not as an export of this data set" in done.output
+    assert {name: data for name, data in tree(target).items() if name != "mine.png"} == before
+    assert "0 removed" in export(space, target, "--prune")[1]
+    assert "mine.png" in tree(target)
 
 
 def test_another_format_and_stage(space: Space, tmp_path: Path) -> None:
@@ -115,6 +158,29 @@ def test_another_format_and_stage(space: Space, tmp_path: Path) -> None:
     assert said.count("not exported") == 3
     assert tree(tmp_path / "jpeg") == {}
     assert export(space, tmp_path / "x", "--format", "gif")[0] == 2
+
+
+def test_symbolic_links_are_seen_and_others_links_stay(space: Space, tmp_path: Path) -> None:
+    target = tmp_path / "target"
+    target.mkdir()
+    (target / "Обложка.png").symlink_to("nowhere")
+    assert "2 written" in export(space, target, "--links", "symbolic")[1]
+    assert (target / "Обложка.png").readlink() == Path("nowhere")
+    (target / "Обложка.png").unlink()
+    assert "1 written, 2 unchanged" in export(space, target, "--links", "symbolic")[1]
+    times = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*.png")}
+    broken = target / "comic" / "b.png"
+    broken.unlink()
+    broken.symlink_to("gone")  # as where the result has moved
+    assert "1 written, 2 unchanged" in export(space, target, "--links", "symbolic")[1]
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*.png")} == times
+
+
+def test_a_folder_in_a_files_place_costs_that_file(space: Space, tmp_path: Path) -> None:
+    (tmp_path / "target" / "Обложка.png").mkdir(parents=True)
+    (tmp_path / "target" / "comic").write_bytes(b"")
+    code, said = export(space, tmp_path / "target")
+    assert (code, said.count("not exported"), "1 written" in said) == (1, 2, True), said
 
 
 def test_links_are_the_results_themselves(space: Space, tmp_path: Path) -> None:

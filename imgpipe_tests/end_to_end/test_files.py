@@ -44,6 +44,24 @@ def test_all_kinds_of_files_are_listed_and_exist(workspace: Workspace) -> None:
     assert found["source_enhanced"].endswith(f"{row.image_id}/source_enhanced.png")
 
 
+def test_an_image_is_named_by_its_path_also_without_its_output(workspace: Workspace) -> None:
+    """The output is then the last run's."""
+    path = write_drawing(workspace.source, "my art/a.png", seed=1)
+    assert workspace.cli("run", *CLASSICAL)[0] == 0
+    code, found = files_of(workspace.output, "my art/a.png")
+    assert (code, found["source"]) == (0, "my art/a.png")
+    for arguments in (["files", str(path)], ["status"], ["report"], ["prune"]):
+        result = CliRunner().invoke(app, arguments, catch_exceptions=False)
+        assert result.exit_code == 0, result.output
+        assert result.stderr.startswith("settings of the last run: "), arguments
+    copied = CliRunner().invoke(app, ["plan", workspace.source, workspace.output, "--dataset", "other"])
+    assert copied.exit_code == 0
+    code, _ = files_of(workspace.output, "my art/a.png")
+    several = CliRunner().invoke(app, ["files", "my art/a.png"])
+    said = "my art/a.png: several data sets have it: art, other; choose by --dataset"
+    assert (several.exit_code, said in several.output) == (2, True), several.output
+
+
 def test_an_unknown_image_is_wrong_use(workspace: Workspace) -> None:
     write_drawing(workspace.source, "a.png", seed=1)
     assert workspace.cli("plan", *CLASSICAL)[0] == 0

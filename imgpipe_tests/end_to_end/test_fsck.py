@@ -47,3 +47,6 @@ def test_found_repaired_and_made_again(workspace: Workspace) -> None:
     code, text = fsck(workspace, "--deep")
     assert code == 0, text
     assert fsck(workspace, "--deep", "--sizes")[0] == 2
+    for arguments in (("--dataset", "typo"), ("--set", f"output={workspace.source}")):
+        code, text = fsck(workspace, *arguments)
+        assert (code, "nothing was compared" in text) == (2, True), text

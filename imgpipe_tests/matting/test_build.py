@@ -10,7 +10,7 @@ import pytest
 from imgpipe.errors import ConfigError, WeightsMissing
 from imgpipe.matting.build import build_matter, fingerprint, fingerprint_of
 from imgpipe.settings import RembgSettings
-from imgpipe_tests.matting.graphs import sigmoid_of, write_graph
+from imgpipe_tests.matting.graphs import TINY, sigmoid_of, write_graph
 
 
 def test_missing_weights_pass_through(tmp_path: Path) -> None:
@@ -62,6 +62,19 @@ def test_fingerprints_follow_what_matters(tmp_path: Path) -> None:
     ]
     assert len(set(different)) == len(different)
     assert of(alpha_matting=False) == of(alpha_matting="off", erode_size=9)
+    more = [
+        of(),
+        of(fill="solid"),
+        of(fill="solid", alpha_matting="off"),
+        of(fill="solid", alpha_matting="off", foreground_threshold=200),
+        of(flips=True),
+        of(flips=True, agreement_minimum=0.8),
+        of(second_model="u2net"),
+        of(second_model="u2net", agreement_minimum=0.8),
+    ]
+    assert len(set(more)) == len(more)
+    assert of() == of(agreement_minimum=0.8)
+    assert of(backend="classical") == of(backend="classical", fill="solid", flips=True)
     assert of() == of(alpha_matting=True) == of(alpha_matting="auto")
     assert of(alpha_matting=False) == of(alpha_matting=False, guard_iou=0.7)
     assert of(backend="classical") == of(backend="classical", preprocess="rembg")
@@ -79,6 +92,27 @@ def test_the_fingerprint_follows_the_file_or_the_fallback(tmp_path: Path) -> Non
     assert len(found | {classical}) == 3
     with pytest.raises(WeightsMissing):
         fingerprint(RembgSettings(), tmp_path)
+
+
+def test_the_fingerprint_follows_the_second_network_and_its_contract(tmp_path: Path) -> None:
+    first = write_graph(tmp_path / "first.onnx", sigmoid_of(1, 1, 1), 32)
+    second = write_graph(tmp_path / "second.onnx", sigmoid_of(1, 1, 2), 32)
+
+    def of(**changes: object) -> str:
+        return fingerprint(RembgSettings.model_validate({"model": str(first), **changes}), tmp_path)
+
+    prints = [
+        of(),
+        of(second_model=str(second)),
+        of(second_model=str(first)),
+        of(second_model=str(second), second_contract={**TINY, "order": "BGR"}),
+    ]
+    assert len(set(prints)) == len(prints)
+    bare = write_graph(tmp_path / "bare.onnx", sigmoid_of(1, 1, 1), 32, stated=None)
+    with pytest.raises(ConfigError, match=r"rembg\.second_contract: .*bare\.onnx is not registered"):
+        of(second_model=str(bare))
+    with pytest.raises(WeightsMissing, match="u2net"):
+        of(second_model="u2net", fallback="classical")
 
 
 def test_importing_the_door_loads_nothing_heavy() -> None:

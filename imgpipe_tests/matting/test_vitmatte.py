@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
@@ -49,7 +48,7 @@ def _scene(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_unknown_pixels_are_the_networks_and_known_ones_are_kept(tmp_path: Path, dtype: type) -> None:
     picture, trimap = _scene(48, 100)
-    colour: Any = picture.astype(dtype) * (257 if dtype is np.uint16 else 1)
+    colour: np.ndarray = picture.astype(dtype) * (257 if dtype is np.uint16 else 1)
     alpha = VitMatte(_graph(tmp_path / "g.onnx", (1, 0, 0, 0)), "cpu", {}).alpha(colour, trimap)
     unknown = trimap == 128
     np.testing.assert_array_equal(alpha[~unknown], trimap[~unknown] / 255)

@@ -102,3 +102,15 @@ def test_what_cannot_be_tested_says_so() -> None:
     assert find(small, small).mode == "not_applicable"
     big = draw(0, 200, 200, 1)
     assert find(big, area(big, 2)).note == "the result is smaller than its source"
+
+
+@pytest.mark.parametrize("grid", [None, GRID])
+@pytest.mark.parametrize("factor", [1, 2])
+def test_the_planes_stay_as_they_are(factor: int, grid: TileGrid | None) -> None:
+    source = luma(area(draw(1)).astype(np.float32))
+    result = source.repeat(factor, axis=0).repeat(factor, axis=1)
+    before = source.copy(), result.copy()
+    report = find_lines(source, result, grid)
+    assert np.array_equal(source, before[0])
+    assert np.array_equal(result, before[1])
+    assert factor > 1 or report.score == 0.0  # A picture has no lines that it lacks.

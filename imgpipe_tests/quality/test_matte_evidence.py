@@ -88,9 +88,11 @@ def test_damage_is_seen_and_the_exact_matte_passes(name: str) -> None:
 
 def test_the_place_of_a_hole_is_told_in_px_of_the_source() -> None:
     """A picture larger than the working size."""
-    picture, alpha = (cv2.resize(plane, (1280, 960), interpolation=cv2.INTER_CUBIC) for plane in figure())
+    picture, alpha = (
+        np.asarray(cv2.resize(plane, (1280, 960), interpolation=cv2.INTER_CUBIC)) for plane in figure()
+    )
     holed = alpha * (1 - cv2.resize(disc(160, 136, 11), (1280, 960)))
-    _, boxes = matte_evidence(Image(picture), cutout_of(picture, holed))
+    _, boxes = matte_evidence(Image(picture.astype(np.uint8)), cutout_of(picture, holed))
     (place,) = [box for box in boxes if box.kind == "false_border"]
     assert (place.x, place.y) == pytest.approx((149 * 4, 125 * 4), abs=12)
     assert (place.width, place.height) == pytest.approx((22 * 4, 22 * 4), abs=24)

@@ -1,5 +1,4 @@
-// Rows are numbers 0..n-1 into the columns of `rows`. Text goes into the page as text nodes only, so
-// nothing in a file name is ever read as markup.
+// Rows are numbers 0..n-1 into the columns of `rows`.
 const data = JSON.parse(document.getElementById("data").textContent);
 const rows = data.rows;
 const count = rows.id.length;
@@ -7,24 +6,10 @@ const metricByName = new Map(data.metrics.map((metric) => [metric.name, metric])
 for (const name of Object.keys(rows.values)) {
   rows.values[name] = rows.values[name].map((v) => (v === "inf" ? Infinity : v === "-inf" ? -Infinity : v));
 }
-const $ = (id) => document.getElementById(id);
 const text = (index) => data.texts[index];
 const statusOf = (row) => data.statuses[rows.status[row]];
 const failedOf = (row) => rows.failed[row] || [];
 const thumbsOf = (row) => data.thumbs[row] || {};
-const plural = (n, what) => `${n.toLocaleString("en")} ${what}${n === 1 ? "" : "s"}`;
-
-/** An element with attributes and children; strings become text nodes. */
-function make(tag, attributes = {}, ...children) {
-  const element = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) {
-    if (value === false || value === null || value === undefined) continue;
-    if (name === "onclick") element.addEventListener("click", value);
-    else element.setAttribute(name, value === true ? "" : value);
-  }
-  element.append(...children.filter((child) => child !== null && child !== undefined));
-  return element;
-}
 
 function shown(metric, value) {
   if (value === null || value === undefined) return "–";
