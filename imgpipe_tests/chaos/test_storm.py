@@ -18,7 +18,7 @@ from imgpipe_tests.storage.faulty_server import STORM, faulty_server
 
 pytestmark = [pytest.mark.chaos, pytest.mark.server, pytest.mark.timeout(1800)]
 
-OBJECTS, SHARE, MOST_RUNS = 1000, 0.05, 20
+OBJECTS, SHARE, MOST_RUNS = 1000, 0.05, 12
 ARGUMENTS = [
     *("--shard-size", "250", "--set", "actions=[rembg]", "--set", "rembg.model=classical"),
     *("--set", "isolation.mode=none", "--set", "quality.diff=false", "--set", "workers=8"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 from typer.testing import CliRunner
@@ -47,6 +48,7 @@ def test_found_repaired_and_made_again(workspace: Workspace) -> None:
     code, text = fsck(workspace, "--deep")
     assert code == 0, text
     assert fsck(workspace, "--deep", "--sizes")[0] == 2
-    for arguments in (("--dataset", "typo"), ("--set", f"output={workspace.source}")):
-        code, text = fsck(workspace, *arguments)
+    without = replace(workspace, output=workspace.source)
+    for place, arguments in ((workspace, ("--dataset", "typo")), (without, ())):
+        code, text = fsck(place, *arguments)
         assert (code, "nothing was compared" in text) == (2, True), text
