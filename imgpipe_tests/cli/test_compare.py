@@ -27,6 +27,7 @@ def _data(page: str) -> Any:
     return json.loads(text.partition('type="application/json">')[2].partition("</script>")[0])
 
 
+@pytest.mark.slow
 def test_mattes_on_a_folder_with_a_broken_picture_and_a_broken_model(tmp_path: Path) -> None:
     write_drawing(tmp_path / "絵", "少女.png", seed=1)
     good = Path("絵/少女.png").read_bytes()

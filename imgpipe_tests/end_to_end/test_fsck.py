@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from typer.testing import CliRunner
 
 from imgpipe.cli import app
@@ -19,6 +20,7 @@ def fsck(workspace: Workspace, *arguments: str) -> tuple[int, str]:
     return result.exit_code, result.output
 
 
+@pytest.mark.slow
 def test_found_repaired_and_made_again(workspace: Workspace) -> None:
     for number in range(3):
         write_drawing(workspace.source, f"{number}.png", seed=number)
