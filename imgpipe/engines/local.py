@@ -301,7 +301,7 @@ def _save(row: ImageRow, item: WorkItem, result: StageResult, tools: _Tools, clo
             tools.output.write(files[kind], data, overwrite=True)
         if kind == main:
             digest = hashlib.sha256(data).hexdigest()
-            if pixels is not None:
+            if pixels is not None and result.status is Status.OK:  # No step reads a rejected one.
                 tools.memory.keep(digest, pixels)
             row = replace(
                 row,

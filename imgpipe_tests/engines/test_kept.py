@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import imagecodecs
@@ -15,8 +16,9 @@ from imgpipe.engines.work import ObjectRef
 from imgpipe.images.decode import decode
 from imgpipe.images.encode import encode, without_hidden_colours
 from imgpipe.images.image import Image, Pixels
-from imgpipe.records import Status
+from imgpipe.records import ImageRow, Status
 from imgpipe.settings import LimitSettings
+from imgpipe.stages.protocol import StageResult
 from imgpipe.storage.memory import MemoryStore
 from imgpipe_tests.engines.test_local import Negative, items
 
@@ -66,6 +68,20 @@ def test_the_next_step_unpacks_nothing_and_gives_the_same(monkeypatch: pytest.Mo
     for one, other in zip(taken, unpacked, strict=True):
         assert replace(one, seconds={}) == replace(other, seconds={})
         assert with_kept.read(one.output_key) == without.read(other.output_key)
+
+
+def test_a_rejected_picture_is_not_kept() -> None:
+    """No step reads it, so that it would stay for the life of the process."""
+
+    class Doubtful(Negative):
+        def run(self, inputs: Mapping[str, Image], rows: Mapping[str, ImageRow]) -> StageResult:
+            return replace(super().run(inputs, rows), status=Status.REJECTED)
+
+    KEPT.shrink(0)
+    store, output = MemoryStore(), MemoryStore()
+    (row,) = run_items(Doubtful(), "x", items(store, 1), output)
+    assert (row.status, output.exists(row.output_key)) == (Status.REJECTED, True)
+    assert KEPT.held_bytes == 0
 
 
 def test_a_damaged_file_is_found_all_the_same() -> None:
