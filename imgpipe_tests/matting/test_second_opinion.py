@@ -136,6 +136,8 @@ def test_agreement_in_px_of_the_picture() -> None:
     one[2:4, 5:6] = 0.6
     found = agreement_of(one, other, 100, 100)
     assert found == Agreement(2 / 11, 9 / 200, Box(30, 20, 20, 20))
+    one[8, 19] = 0.45  # farther apart than one half
+    assert agreement_of(one, other, 100, 100).differing_share == 9 / 200
 
 
 @pytest.mark.parametrize(

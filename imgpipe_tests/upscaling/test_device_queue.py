@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -19,12 +19,13 @@ from imgpipe.inference.copies import Copies, Mark, Ring
 from imgpipe.inference.memory_model import MemoryModel
 from imgpipe.inference.torch_network import TorchNetwork
 from imgpipe.upscaling.device_network import TorchDeviceNetwork
+from imgpipe.upscaling.device_queue import _Job
 from imgpipe.upscaling.finish import Finisher
 from imgpipe.upscaling.network import Answer, LoadedNetwork, ReceptiveField
 from imgpipe.upscaling.network_input import ColourInput
 from imgpipe.upscaling.network_queue import NetworkQueue
 from imgpipe.upscaling.tile_planner import TilePlanner
-from imgpipe.upscaling.tile_runner import Enlarged
+from imgpipe.upscaling.tile_runner import Enlarged, Tile
 from imgpipe_tests.upscaling.whole import enlarge
 
 SCALE = 2
@@ -232,3 +233,21 @@ def test_damaged_weights_are_an_error_of_fp32(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(_Repeat, "forward", lambda _, pixels: pixels.repeat(1, 1, 2, 2) * torch.nan)
     with pytest.raises(InferenceError, match="fp32 too"):
         _finished(queue, 5)
+
+
+def test_what_comes_for_a_picture_that_nobody_waits_for_is_released() -> None:
+    class Counted:
+        released = 0
+
+        def read(self) -> Answer:
+            raise AssertionError("nobody reads it")
+
+        def release(self) -> None:
+            self.released += 1
+
+    before, after = Counted(), Counted()
+    job, tile = _Job(None, (EDGE, EDGE), None), cast(Tile, None)
+    job.put((tile, before))
+    job.abandon()
+    job.put((tile, after))
+    assert (before.released, after.released) == (1, 1)
