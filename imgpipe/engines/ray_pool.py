@@ -4,9 +4,8 @@ The data set has a row for each chunk: keys, and the rows of the tables before, 
 actor of the pool) builds the stage once, reads, computes and writes what it is given as the local engine
 does, and answers with rows. Ray places workers on nodes and GPUs, starts more while there is work and room,
 and holds chunks back (two for each worker). It restarts no worker and repeats no chunk by itself: that is
-left to
-:mod:`~imgpipe.engines.rounds`, since a worker that waits for a node that never comes back holds up the chunks
-it has, and since an image that ends its process would do so again.
+left to :mod:`~imgpipe.engines.rounds`, since a worker that waits for a node that never comes back holds up
+the chunks it has, and since an image that ends its process would do so again.
 """
 
 from __future__ import annotations
@@ -145,10 +144,8 @@ class _Driver:
                 code = self._process.wait()
                 said = ClusterUnavailable(
                     f"the connection to the Ray cluster {self._settings.cluster} ended (exit code {code}): "
-                    "its head "
-                    "has not answered for a minute, or has refused; what was finished is kept, run again "
-                    "when it is "
-                    "there"
+                    "its head has not answered for a minute, or has refused; what was finished is kept, run "
+                    "again when it is there"
                 )
             self.heard.put(said)
             if isinstance(said, BaseException):

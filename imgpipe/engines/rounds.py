@@ -77,14 +77,13 @@ def _give_up(
     if not rows and len(left) > 1:
         raise ClusterUnavailable(
             f"{asset}: {len(left)} images were given to workers, each alone in the end, and every worker was "
-            "lost; "
-            "look for the reason in the logs of Ray's workers (/tmp/ray/session_latest/logs on the nodes)"
+            "lost; look for the reason in the logs of Ray's workers "
+            "(/tmp/ray/session_latest/logs on the nodes)"
         )
     for item in left:
         lost = WorkerLost(
             f"{item.base.source_key}: the worker process that computed it alone ended without an answer: "
-            "killed, out "
-            "of memory or crashed; look in the logs of Ray's workers, or exclude the image"
+            "killed, out of memory or crashed; look in the logs of Ray's workers, or exclude the image"
         )
         rows[item.base.image_id] = row = error_row(item.base, asset, lost)
         on_row(row)

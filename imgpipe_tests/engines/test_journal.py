@@ -19,7 +19,7 @@ def row_of(number: int) -> ImageRow:
 
 def test_rows_of_several_objects_are_all_found_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(journal, "_SEGMENT_ROWS", 3)
-    output, expected = MemoryStore(), {}
+    output, expected = MemoryStore(), dict[str, ImageRow]()
     for begin in (0, 8):  # the second attempt goes on behind the first one's
         log = Journal(output, "matted_images", "art", "00000")
         assert log.rows == expected
