@@ -161,6 +161,13 @@ class ImageRow:
         files: Mapping[str, str] = self.details.get("files", {})
         return files
 
+    @property
+    def digests(self) -> Mapping[str, str]:
+        """kind -> sha256 (hex) of :attr:`files`; rows of earlier versions have the main file's alone."""
+        beside: Mapping[str, str] = self.details.get("sha256", {})
+        main = {kind: self.output_sha256 for kind, key in self.files.items() if key == self.output_key}
+        return {**beside, **main}
+
 
 def count_statuses(rows: Iterable[ImageRow]) -> dict[str, int]:
     """Rows by status, all four always present, plus their number as ``n``."""

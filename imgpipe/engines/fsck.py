@@ -202,9 +202,9 @@ class _Comparison:
 
     def _compare_files(self, asset: str, rows: list[ImageRow]) -> None:
         there: Mapping[str, int] = self._objects.files
-        to_verify = []
+        to_verify: list[tuple[dict[str, str], str]] = []
         for row in rows:
-            for key in row.files.values():
+            for kind, key in row.files.items():
                 self._result.files += 1
                 size = there.get(key)
                 where = {"asset": asset, "key": key, "image_id": row.image_id}
@@ -213,23 +213,23 @@ class _Comparison:
                 elif size == 0 or (key == row.output_key and size != row.size_bytes):
                     expected = f"{row.size_bytes:,}" if key == row.output_key else "some"
                     self._add(Kind.SIZE, f"expected {expected} bytes, found {size:,}", **where)
-                elif key == row.output_key and self._depth is not Depth.SIZES:
-                    to_verify.append(row)
-        for row, digest in zip(to_verify, self._pool.map(self._digest, to_verify), strict=True):
-            where = {"asset": asset, "key": row.output_key, "image_id": row.image_id}
+                elif kind in row.digests and self._depth is not Depth.SIZES:
+                    to_verify.append((where, row.digests[kind]))
+        found = self._pool.map(self._digest, [where["key"] for where, _ in to_verify])
+        for (where, expected), digest in zip(to_verify, found, strict=True):
             self._result.verified += digest is not None
             if digest == "":
                 self._add(Kind.MISSING, "its row names it, it cannot be read", **where)
-            elif digest is not None and digest != row.output_sha256:
-                said = f"expected sha256 {row.output_sha256[:12]}…, found {digest[:12]}…"
+            elif digest is not None and digest != expected:
+                said = f"expected sha256 {expected[:12]}…, found {digest[:12]}…"
                 self._add(Kind.CHECKSUM, said, **where)
 
-    def _digest(self, row: ImageRow) -> str | None:
+    def _digest(self, key: str) -> str | None:
         """``None`` where the store keeps none, empty where the file is not to be had."""
         try:
             if self._depth is Depth.KEPT:
-                return self._output.stored_sha256(row.output_key)
-            return hashlib.sha256(self._output.read(row.output_key)).hexdigest()
+                return self._output.stored_sha256(key)
+            return hashlib.sha256(self._output.read(key)).hexdigest()
         except (ObjectMissing, ObjectUnreadable):
             return ""
 

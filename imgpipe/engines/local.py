@@ -289,6 +289,7 @@ def _save(row: ImageRow, item: WorkItem, result: StageResult, tools: _Tools, clo
 
     main = next(iter(result.outputs))
     files: dict[str, str] = {}
+    beside: dict[str, str] = {}
     for kind, value in result.outputs.items():
         with clock.step("encode"):
             if isinstance(value, Image):
@@ -299,8 +300,8 @@ def _save(row: ImageRow, item: WorkItem, result: StageResult, tools: _Tools, clo
         files[kind] = keys.placed_key(item.key_of(kind), rejected=result.status is Status.REJECTED)
         with clock.step("write"):
             tools.output.write(files[kind], data, overwrite=True)
+        digest = hashlib.sha256(data).hexdigest()
         if kind == main:
-            digest = hashlib.sha256(data).hexdigest()
             if pixels is not None and result.status is Status.OK:  # No step reads a rejected one.
                 tools.memory.keep(digest, pixels)
             row = replace(
@@ -309,13 +310,15 @@ def _save(row: ImageRow, item: WorkItem, result: StageResult, tools: _Tools, clo
                 output_sha256=digest,
                 size_bytes=len(data),
             )
+        else:
+            beside[kind] = digest
     value = result.outputs[main]
     picture, name = (value, "PNG") if isinstance(value, Image) else (result.main_image, result.main_format)
     if picture is not None:
         row = replace(
             row, width=picture.width, height=picture.height, bit_depth=picture.bit_depth, format=name
         )
-    return replace(row, details={**row.details, "files": files})
+    return replace(row, details={**row.details, "files": files, **({"sha256": beside} if beside else {})})
 
 
 def error_row(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 from typer.testing import CliRunner
@@ -42,6 +43,11 @@ def test_all_kinds_of_files_are_listed_and_exist(workspace: Workspace) -> None:
     assert found.pop("source") == "a.png"
     assert all(Path(place).is_file() for place in found.values())
     assert found["source_enhanced"].endswith(f"{row.image_id}/source_enhanced.png")
+    scored = workspace.rows("quality_reports")["a.png"]
+    assert scored.digests == {
+        kind: hashlib.sha256(Path(found[kind]).read_bytes()).hexdigest()
+        for kind in ("quality.json", "diff.png")
+    }
 
 
 def test_an_image_is_named_by_its_path_also_without_its_output(workspace: Workspace) -> None:

@@ -65,8 +65,9 @@ def row_of(
         else:
             files[name] = keys.file_key("quality", "art", shard, image_id, name)
         store.write(files[name], f"{name} of {image_id}".encode(), overwrite=True)
-    main = next(iter(files))
+    main, *others = files
     data = store.read(files[main])
+    beside = {name: hashlib.sha256(store.read(files[name])).hexdigest() for name in others}
     row = ImageRow(
         source_key="k",
         image_id=image_id,
@@ -75,7 +76,7 @@ def row_of(
         output_key=files[main],
         output_sha256=hashlib.sha256(data).hexdigest(),
         size_bytes=len(data),
-        details={"files": files},
+        details={"files": files, "sha256": beside},
     )
     return replace(row, **changed)
 
@@ -101,8 +102,8 @@ def test_what_a_run_leaves_is_clean(store: ImageStore, depth: Depth) -> None:
     assert [(one.dataset, one.shard, one.rows, one.files) for one in checks] == [
         ("art", shard, 2 * IMAGES, 3 * IMAGES) for shard in SHARDS
     ]
-    kept = {Depth.SIZES: 0, Depth.KEPT: 0 if isinstance(store, LocalStore) else 2 * IMAGES}
-    assert {one.verified for one in checks} == {kept.get(depth, 2 * IMAGES)}
+    kept = {Depth.SIZES: 0, Depth.KEPT: 0 if isinstance(store, LocalStore) else 3 * IMAGES}
+    assert {one.verified for one in checks} == {kept.get(depth, 3 * IMAGES)}
 
 
 def test_damage_is_found_both_ways_and_made_again(store: ImageStore) -> None:
@@ -111,6 +112,8 @@ def test_damage_is_found_both_ways_and_made_again(store: ImageStore) -> None:
     store.write(second.output_key, b"cut", overwrite=True)
     store.write(third.output_key, b"x" * third.size_bytes, overwrite=True)
     store.delete(keys.file_key("quality", "art", "00000", fourth.image_id, "diff.png"))
+    heat_map = keys.file_key("quality", "art", "00000", third.image_id, "diff.png")
+    store.write(heat_map, b"y" * len(store.read(heat_map)), overwrite=True)
     orphan = keys.image_key("matted", "art", "00001", f"nobody-{'0' * 20}", "png")
     store.write(orphan, b"orphan")
     rejected = keys.placed_key(fourth.output_key, rejected=True)  # a copy that a crash left
@@ -119,6 +122,7 @@ def test_damage_is_found_both_ways_and_made_again(store: ImageStore) -> None:
         ("missing", "00000", first.output_key),
         ("size", "00000", second.output_key),
         ("checksum", "00000", third.output_key),
+        ("checksum", "00000", heat_map),
         ("missing", "00000", keys.file_key("quality", "art", "00000", fourth.image_id, "diff.png")),
         ("orphan", "00000", rejected),
         ("orphan", "00001", orphan),
