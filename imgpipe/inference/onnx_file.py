@@ -86,7 +86,7 @@ def _chosen(output: int | str | None, names: list[str], path: Path) -> int:
     asked = "none is named" if output is None else f"{output!r} is asked for"
     raise ModelMismatch(
         f"{path}: the graph has {len(names)} outputs ({', '.join(names)}), {asked}; give the number or name "
-        "of the one that is the mask: which_output of rembg.contract"
+        "of the one that is the mask: which_output of its contract (rembg.contract, rembg.second_contract)"
     )
 
 

@@ -218,7 +218,10 @@ def _read_frame(path: Path, opened: OpenedOnnx, contract: Contract) -> Size | No
             )
         return None
     if contract.size_px is None and (height is None or width is None):
-        raise ModelMismatch(f"{path.name}: the graph leaves its size free; give size in rembg.contract, px")
+        raise ModelMismatch(
+            f"{path.name}: the graph leaves its size free; give size in its contract (rembg.contract, "
+            "rembg.second_contract), px"
+        )
     stated = contract.size_px or (height or 0, width or 0)
     if any(side not in (None, wanted) for side, wanted in zip((height, width), stated, strict=True)):
         raise ModelMismatch(
