@@ -40,8 +40,11 @@ REVIEW_QUEUE = "review_queue"
 _LISTED = 50
 
 
-def build_report_asset(settings: Settings) -> AssetsDefinition:
-    """``dataset_report``: images.parquet and index.html of the whole data set."""
+def build_report_asset(settings: Settings, say: Callable[[str], None] | None = None) -> AssetsDefinition:
+    """``dataset_report``: images.parquet and index.html of the whole data set.
+
+    ``say``: is told every minute how far it has come; without it, the run's log.
+    """
 
     @_over_all_shards(
         settings,
@@ -58,7 +61,14 @@ def build_report_asset(settings: Settings) -> AssetsDefinition:
         reader = PictureReader.of(settings, opened)
         with hold(opened.output, settings.dataset, REPORT_LEASE, sleep=STOP.sleep):
             shards, unreadable = finished_shards(settings, opened)
-            result = build_report(settings.dataset, shards, reader, matte_asset=MATTED, problems=unreadable)
+            result = build_report(
+                settings.dataset,
+                shards,
+                reader,
+                matte_asset=MATTED,
+                problems=unreadable,
+                say=say or context.log.info,
+            )
         context.log.info("report: %s", result.page_url)
         return MaterializeResult(metadata=_report_metadata(result, settings, opened))
 
