@@ -100,4 +100,4 @@ WORKDIR /dagster
 EXPOSE 3000
 # No entry point: Dagster's launchers and the services of a deployment give whole commands.
 ENTRYPOINT []
-CMD ["dagster-webserver", "--host", "0.0.0.0", "--port", "3000", "--module-name", "imgpipe.definitions"]
+CMD ["python", "-m", "imgpipe.webserver", "--host", "0.0.0.0", "--port", "3000", "--module-name", "imgpipe.definitions"]

@@ -130,7 +130,7 @@ class Launcher:
     Runs work in a thread of their own. So the calling thread hears signals: Dagster itself, in a main thread,
     holds them back while it waits for a slot of a pool. An exception that is raised in the calling thread
     stops the run (:data:`~imgpipe.engines.stop.STOP`), marks it as canceled and is raised again. ``say``
-    is told what a run waits for.
+    is told what a run waits for, and how far a report has come.
     """
 
     def __init__(
@@ -142,7 +142,7 @@ class Launcher:
     ) -> None:
         self._settings = settings
         self._instance = instance
-        self._definitions: Definitions = build_definitions(settings, on_row)
+        self._definitions: Definitions = build_definitions(settings, on_row, say)
         self._say = say
         self._said = ""
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from dagster import MetadataValue
 
-from imgpipe.assets.links import browser_link, code_cell, link_metadata, plain_cell
+from imgpipe.assets.links import browser_link, code_cell, plain_cell, report_link, served_link
 from imgpipe.assets.small_pictures import NOTHING, SmallPictures, small_pictures
 from imgpipe.config import Settings
 from imgpipe.pictures.picture_set import find_pictures
@@ -23,7 +23,6 @@ from imgpipe.pictures.reader import OpenPictures, PictureReader, for_each_image
 from imgpipe.records import ImageRow, Status
 from imgpipe.stages.catalogue import MATTED, RAW
 from imgpipe.stages.chain import steps
-from imgpipe.storage import keys
 from imgpipe.storage.opening import Stores
 from imgpipe.storage.tables import read_standing
 
@@ -64,55 +63,43 @@ class Gallery:
     def markdown(self, shown: Sequence[Shown], *, of: int = 0) -> str:
         """A table of source, result, difference and reason; the first :data:`MAX_IMAGES` images.
 
-        Files have a column of links where a browser can follow them (S3); the paths of a folder stand
-        below, since the UI takes the target off ``file://`` links. ``of``: how many images share the budget,
-        where this is one of several tables.
+        ``of``: how many images share the budget, where this is one of several tables.
         """
         chosen = shown[:MAX_IMAGES]
         if not chosen:
             return ""
         self._make([one.image_id for one in chosen])
         links = [self._links(one.image_id) for one in chosen]
-        linked = any(links)
-        columns = ("image", "source", "result", "difference", "why", *(("files",) if linked else ()))
+        columns = ("image", "source", "result", "difference", "why", "files")
         more = len(shown) - len(chosen)
         after = [f"and {more} more; the report shows them"] if more else []
-        if not linked:
-            listed = (code_cell(key) for one in chosen for _, key in self._own_files(one.image_id))
-            after += [
-                f"Files, below {code_cell(self._stores.output.url)}:",
-                "\n".join(f"- {cell}" for cell in listed),
-            ]
         words = [(code_cell(one.image_id), plain_cell(one.why[:_WHY_LENGTH])) for one in chosen]
         text_bytes = len("".join([*links, *after, *(part for pair in words for part in pair)]).encode())
         budget = _picture_budget(len(chosen), max(len(chosen), of), text_bytes)
         lines = [f"| {' | '.join(columns)} |", f"|{'---|' * len(columns)}"]
         for one, (name, why), found in zip(chosen, words, links, strict=True):
             cells = self._made[one.image_id].markdown(budget)
-            lines.append(f"| {' | '.join((name, *cells, why, *((found,) if linked else ())))} |")
+            lines.append(f"| {' | '.join((name, *cells, why, found))} |")
         return "\n\n".join(["\n".join(lines), *after])
 
     def metadata(self, name: str, shown: Sequence[Shown]) -> dict[str, MetadataValue[Any]]:
         """``name``: the table as Markdown, and ``report``: where the page with all images lies."""
-        key = keys.report_key(self._settings.dataset, "index.html")
         return {
             name: MetadataValue.md(self.markdown(shown)),
-            "report": link_metadata(self._stores.output.uri(key), self._settings.s3),
+            "report": MetadataValue.url(report_link(self._settings)),
         }
 
     def _links(self, image_id: str) -> str:
-        """Links to the source and to every file of this image; empty where a browser cannot follow them."""
-        source = self._tables.get(RAW, {}).get(image_id)
-        found = [] if source is None else [("source", self._stores.source.uri(source.source_key))]
-        found += [(name, self._stores.output.uri(key)) for name, key in self._own_files(image_id)]
-        links = ((name, browser_link(uri, self._settings.s3)) for name, uri in found)
-        return " ".join(f"[{name}](<{link}>)" for name, link in links if link is not None)
-
-    def _own_files(self, image_id: str) -> Iterable[tuple[str, str]]:
-        """(kind, key in the output) of every file that the rows of this image name."""
-        for rows in self._tables.values():
+        """Links to a source on S3, and to every file that the rows of this image name."""
+        found = {}
+        for asset, rows in self._tables.items():
+            if image_id in rows and asset == RAW:
+                uri = self._stores.source.uri(rows[image_id].source_key)
+                found["source"] = browser_link(uri, self._settings.s3)
             if image_id in rows:
-                yield from rows[image_id].files.items()
+                files = rows[image_id].files
+                found |= {name: served_link(self._settings, key) for name, key in files.items()}
+        return " ".join(f"[{name}](<{link}>)" for name, link in found.items() if link is not None)
 
     @cached_property
     def _tables(self) -> dict[str, dict[str, ImageRow]]:

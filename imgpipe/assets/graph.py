@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from dagster import AssetSelection, Definitions, define_asset_job, in_process_executor
 
 from imgpipe.assets.checks import build_checks
@@ -17,16 +19,18 @@ SHARD_JOB = "shard_job"
 REPORT_JOB = "report_job"
 
 
-def build_definitions(settings: Settings, on_row: RowListener = ignore_row) -> Definitions:
+def build_definitions(
+    settings: Settings, on_row: RowListener = ignore_row, say: Callable[[str], None] | None = None
+) -> Definitions:
     """The asset graph that follows from ``settings.actions``, with checks, two jobs and the stores.
 
-    ``on_row`` hears of every row that runs in this process finish.
+    ``on_row`` hears of every row that runs in this process finish, ``say`` how far a report has come.
     """
     image_assets = [asset_key(settings, step.asset) for step in steps(settings)]
     return Definitions(
         assets=[
             *build_image_assets(settings, on_row),
-            build_report_asset(settings),
+            build_report_asset(settings, say),
             build_queue_asset(settings),
         ],
         asset_checks=build_checks(settings),

@@ -15,7 +15,7 @@ from imgpipe.engines.shard import RowListener, ShardResult, ignore_row, run_shar
 from imgpipe.inference.cuda import release_caches
 from imgpipe.inference.device import may_use_cuda
 from imgpipe.partitions import shard_of, shard_partitions
-from imgpipe.resources.naming import asset_key
+from imgpipe.resources.naming import asset_key, named
 from imgpipe.resources.retries import infrastructure_retries
 from imgpipe.resources.stores import opened_stores, stores_key
 from imgpipe.settings.ray import LOCAL
@@ -62,7 +62,7 @@ def _asset_for(step: Step, settings: Settings, on_row: RowListener) -> AssetsDef
         key=asset_key(settings, step.asset),
         partitions_def=shard_partitions(settings),
         deps=[asset_key(settings, name) for name in step.upstream],
-        group_name="images",
+        group_name=named(settings, "images"),
         required_resource_keys={stores_key(settings)},
         kinds=_kinds(step, settings),
         description=step.action.description,

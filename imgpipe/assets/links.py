@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import base64
-from pathlib import Path
 from urllib.parse import quote, urlencode
 
-from dagster import MetadataValue, TextMetadataValue, UrlMetadataValue
-
+from imgpipe.config import Settings
+from imgpipe.resources.naming import asset_key
 from imgpipe.settings import S3Settings
+from imgpipe.stages.chain import REPORT
+from imgpipe.storage import keys
+
+#: Where :mod:`imgpipe.webserver` serves the files of reports.
+SERVED = "/imgpipe"
 
 
 def browser_link(uri: str, s3: S3Settings) -> str | None:
@@ -27,12 +31,14 @@ def browser_link(uri: str, s3: S3Settings) -> str | None:
     return f"https://s3.console.aws.amazon.com/s3/object/{bucket}?{urlencode(facts)}"
 
 
-def link_metadata(uri: str, s3: S3Settings) -> UrlMetadataValue | TextMetadataValue:
-    """A metadata entry that can be clicked or copied: an address, a file:// URL, or the plain name."""
-    found = browser_link(uri, s3)
-    if found is not None:
-        return MetadataValue.url(found)
-    return MetadataValue.url(Path(uri).as_uri()) if uri.startswith("/") else MetadataValue.text(uri)
+def served_link(settings: Settings, key: str) -> str:
+    """The address of a file of the output at the webserver that shows the link (:mod:`imgpipe.webserver`)."""
+    return quote("/".join((SERVED, *asset_key(settings, REPORT).path, key)))
+
+
+def report_link(settings: Settings) -> str:
+    """:func:`served_link` of the data set's report."""
+    return served_link(settings, keys.report_key(settings.dataset, "index.html"))
 
 
 def data_address(media_type: str, data: bytes) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from dagster import AssetExecutionContext, AssetsDefinition, MaterializeResult, MetadataValue, asset
 
 from imgpipe.assets.gallery import MAX_IMAGES, Gallery, Shown
-from imgpipe.assets.links import link_metadata
+from imgpipe.assets.links import report_link
 from imgpipe.assets.metadata import PLOTTED_SCORES, failing_table
 from imgpipe.assets.overview import as_markdown, overview_svg
 from imgpipe.assets.presentation import code_references, freshness, owners
@@ -19,7 +19,7 @@ from imgpipe.config import Settings
 from imgpipe.engines.stop import STOP
 from imgpipe.errors import ObjectMissing, ObjectUnreadable
 from imgpipe.pictures.reader import PictureReader
-from imgpipe.resources.naming import asset_key
+from imgpipe.resources.naming import asset_key, named
 from imgpipe.resources.stores import opened_stores, stores_key
 from imgpipe.review.queue import QueueItem, State, read_queue
 from imgpipe.stages.catalogue import MATTED, QUALITY
@@ -40,8 +40,11 @@ REVIEW_QUEUE = "review_queue"
 _LISTED = 50
 
 
-def build_report_asset(settings: Settings) -> AssetsDefinition:
-    """``dataset_report``: images.parquet and index.html of the whole data set."""
+def build_report_asset(settings: Settings, say: Callable[[str], None] | None = None) -> AssetsDefinition:
+    """``dataset_report``: images.parquet and index.html of the whole data set.
+
+    ``say``: is told every minute how far it has come; without it, the run's log.
+    """
 
     @_over_all_shards(
         settings,
@@ -58,7 +61,14 @@ def build_report_asset(settings: Settings) -> AssetsDefinition:
         reader = PictureReader.of(settings, opened)
         with hold(opened.output, settings.dataset, REPORT_LEASE, sleep=STOP.sleep):
             shards, unreadable = finished_shards(settings, opened)
-            result = build_report(settings.dataset, shards, reader, matte_asset=MATTED, problems=unreadable)
+            result = build_report(
+                settings.dataset,
+                shards,
+                reader,
+                matte_asset=MATTED,
+                problems=unreadable,
+                say=say or context.log.info,
+            )
         context.log.info("report: %s", result.page_url)
         return MaterializeResult(metadata=_report_metadata(result, settings, opened))
 
@@ -101,7 +111,7 @@ def _over_all_shards(
     return asset(
         key=asset_key(settings, name),
         deps=[asset_key(settings, QUALITY)],
-        group_name="images",
+        group_name=named(settings, "images"),
         required_resource_keys={stores_key(settings)},
         kinds={"python", kind},
         owners=owners(settings),
@@ -110,6 +120,7 @@ def _over_all_shards(
         metadata={
             "dataset": settings.dataset,
             "output": settings.output,
+            "s3": settings.s3.model_dump(mode="json"),
             **code_references(settings, *code),
         },
     )
@@ -137,13 +148,13 @@ def finished_shards(settings: Settings, stores: Stores) -> tuple[list["ShardRows
 
 def _report_metadata(result: "ReportResult", settings: Settings, stores: Stores) -> dict[str, Any]:
     return {
+        "report": MetadataValue.url(report_link(settings)),
         "images": result.counts["n"],
         **{name: n for name, n in result.counts.items() if name != "n"},
         **_score_metadata(result.metrics),
         "near_duplicate_groups": result.near_duplicate_groups,
         "problems": list(result.problems),
         "page": result.page_url,
-        "report": link_metadata(result.page_url, settings.s3),
         "table": result.table_url,
         **_overview(settings, stores),
     }

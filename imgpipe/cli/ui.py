@@ -31,7 +31,7 @@ def ui(
         out.print(f"settings: {escape(str(settings))}")
     out.print(f"Dagster UI on http://127.0.0.1:{port}, instance {escape(str(home))}; stop it with Ctrl-C")
     _leave_folder()
-    arguments = f"-P -m dagster dev -m imgpipe.definitions -h 127.0.0.1 -p {port}".split()
+    arguments = f"-P -m imgpipe.webserver dev -m imgpipe.definitions -h 127.0.0.1 -p {port}".split()
     sys.stdout.flush()
     os.execv(sys.executable, [sys.executable, *arguments])  # noqa: S606
 

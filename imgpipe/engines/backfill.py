@@ -55,7 +55,7 @@ def candidates(
             if not images and why is State.FAILED:
                 continue
             estimate = None if rate is None else images * rate
-            yield Candidate(status.shard, why, images, estimate, _signature(status, wanted))
+            yield Candidate(status.shard, why, images, estimate, signature(status, wanted))
 
 
 def within_budget(
@@ -99,6 +99,7 @@ def _seconds_per_image(statuses: Sequence[ShardStatus], gpu_assets: Collection[s
     return total
 
 
-def _signature(status: ShardStatus, wanted: Mapping[str, str]) -> str:
+def signature(status: ShardStatus, wanted: Mapping[str, str]) -> str:
+    """A hash of manifest, settings, models and code; ``wanted``: fingerprint by asset."""
     text = json.dumps([status.shard, status.digest, sorted(wanted.items())])
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import TYPE_CHECKING, Self, TypeVar
 
 from imgpipe.config import Settings
@@ -92,13 +93,22 @@ def read_own_file(output: ImageStore, key: str, limits: LimitSettings) -> Image:
     return decode(output.read(key), name=output.uri(key), limits=limits.for_own_files())
 
 
-def for_each_image(job: Callable[[PictureSet], Made], wanted: Mapping[Key, PictureSet]) -> dict[Key, Made]:
-    """Key -> what ``job`` makes of the image.
+def for_each_image(
+    job: Callable[[PictureSet], Made],
+    wanted: Mapping[Key, PictureSet],
+    each: Callable[[], None] = lambda: None,
+) -> dict[Key, Made]:
+    """Key -> what ``job`` makes of the image; ``each`` is called after every one.
 
     Images of small pictures are worked on by several threads, then those above :data:`LARGE_PX` one after
     another, which bounds the memory.
     """
     small = [key for key, pictures in wanted.items() if pictures.pixels <= LARGE_PX]
+    large = [key for key, pictures in wanted.items() if pictures.pixels > LARGE_PX]
+    done: dict[Key, Made] = {}
     with ThreadPoolExecutor(min(_THREADS, usable_cores()), "imgpipe-pictures") as pool:
-        done = dict(zip(small, pool.map(job, (wanted[key] for key in small)), strict=True))
-    return done | {key: job(wanted[key]) for key in wanted if key not in done}
+        made = chain(pool.map(job, (wanted[key] for key in small)), (job(wanted[key]) for key in large))
+        for key, one in zip((*small, *large), made, strict=True):
+            done[key] = one
+            each()
+    return done

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -29,6 +29,7 @@ from imgpipe.report.metrics import in_reading_order
 from imgpipe.report.page import render_page
 from imgpipe.report.payload import counts_by_status
 from imgpipe.report.pictures import FOLDER, KINDS, ThumbnailMaker, Thumbnails
+from imgpipe.report.progress import Progress
 from imgpipe.report.selection import choose_images, worst_per_check
 from imgpipe.storage import keys
 from imgpipe.storage.parquet import printable
@@ -60,22 +61,33 @@ class ReportResult:
     problems: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How much is decoded for one report at most.
+
+    ``thumbnails``: images that get thumbnails (up to six small files each). ``hashes``: sources that are
+    decoded to find near-duplicates; hashes of the previous report are kept, so that later reports cover more.
+    """
+
+    thumbnails: int = 400
+    hashes: int = 2000
+
+
 def build_report(
     dataset: str,
     shards: Iterable[ShardRows],
     reader: PictureReader,
     *,
     matte_asset: str,
-    max_thumbnails: int = 400,
-    max_hashes: int = 2000,
+    bounds: Bounds = Bounds(),
     problems: Sequence[str] = (),
+    say: Callable[[str], None] = lambda line: None,
 ) -> ReportResult:
     """Write the report of a data set; the previous one stays complete until the last write.
 
     ``reader``: opens the pictures; the report is written to its output. ``matte_asset``: the asset whose main
-    pictures are cutouts. ``max_thumbnails``: images that get thumbnails (up to six small files each).
-    ``max_hashes``: sources that are decoded to find near-duplicates, at most; hashes of the previous report
-    are kept, so that later reports cover more. ``problems``: what was left out of ``shards``, for the page.
+    pictures are cutouts. ``problems``: what was left out of ``shards``, for the page.
+    ``say``: is told every minute how far the pictures have come.
 
     Raises :class:`ConfigError` for a shard without tables, and StoreUnavailable.
     """
@@ -87,11 +99,11 @@ def build_report(
     before = _read_previous(output, dataset, said)
     facts = _facts(frame, metrics, before)
     worst = worst_per_check(checks, WORST_PER_CHECK)
-    chosen = choose_images(frame, worst, max_thumbnails)
+    chosen = choose_images(frame, worst, bounds.thumbnails)
     maker = ThumbnailMaker(dataset, reader, _existing(output, dataset))
     pictures = [find_pictures(line.assets, line.stages, matte_asset) for line in lines]
     hashes = _kept_hashes(frame, before)
-    made, groups = _make_pictures(maker, pictures, chosen, hashes, max_hashes)
+    made, groups = _make_pictures(maker, pictures, chosen, hashes, bounds.hashes, say)
     said += _problems(lines, made)
     frame = _with_pictures(frame, made, hashes, groups)
     content = PageContent(dataset, frame, checks, lines, metrics, worst, chosen, facts, tuple(said))
@@ -170,15 +182,21 @@ def _make_pictures(
     chosen: Sequence[int],
     hashes: dict[int, str],
     max_hashes: int,
+    say: Callable[[str], None],
 ) -> tuple[dict[int, Thumbnails], pd.Series]:
     """Thumbnails by line, and the groups of near-duplicates; new hashes are added to ``hashes``."""
-    made = for_each_image(maker.make, {i: pictures[i] for i in chosen})
+    made = for_each_image(
+        maker.make, {i: pictures[i] for i in chosen}, Progress("images with thumbnails", len(chosen), say)
+    )
     _take_hashes(made, hashes)
     failed = {i for i, each in made.items() if each.problem}
     sources = [PictureSet(each.source) for each in pictures]
     unknown = [i for i, each in enumerate(sources) if each.source and i not in hashes and i not in failed]
     places = max(max_hashes - len(hashes), 0)
-    hashed = for_each_image(maker.hash_source, {i: sources[i] for i in unknown[:places]})
+    sought = {i: sources[i] for i in unknown[:places]}
+    hashed = for_each_image(
+        maker.hash_source, sought, Progress("sources compared with each other", len(sought), say)
+    )
     _take_hashes(hashed, hashes)
     made |= {i: each for i, each in hashed.items() if each.problem}
     groups = _group(hashes, len(pictures))

@@ -21,7 +21,18 @@ from imgpipe.report.reasons import reasons
 
 _TOKEN = re.compile(r"\{\{(\w+)\}\}")
 #: Parts of the page's script, in the order in which they stand there.
-_SCRIPTS = ("dom", "core", "slider", "compare", "gallery", "table", "detail", "duplicates", "start")
+_SCRIPTS = (
+    "dom",
+    "core",
+    "slider",
+    "compare",
+    "gallery",
+    "table",
+    "detail",
+    "duplicates",
+    "address",
+    "start",
+)
 
 
 def render_page(content: PageContent) -> str:

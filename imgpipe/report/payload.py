@@ -42,6 +42,7 @@ def build_payload(content: PageContent) -> dict[str, Any]:
     exact = _exact_groups(frame)
     same_bytes = [set(group) for group in exact]
     return {
+        "dataset": content.dataset,
         "statuses": _STATUSES,
         "metrics": [_metric(name) for name in metrics],
         "checks": [

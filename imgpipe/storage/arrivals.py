@@ -75,8 +75,9 @@ class Cursor:
 class Scan:
     """Result of one scan. ``touched``: shard -> manifest digest, new ones included, in shard order.
 
-    ``compared``: number of sources listed; ``ended``: the round is complete, the next scan begins again;
-    ``warnings``: what is not as it should be, and what to do.
+    ``compared``: number of images listed. ``waiting``: those that no shard holds yet; ``waits_until``: when a
+    shard of them is sealed although it is not full. ``ended``: the round is complete, the next scan begins
+    again. ``warnings``: what is not as it should be, and what to do.
     """
 
     cursor: str
@@ -88,15 +89,18 @@ class Scan:
     returned: int
     deleted: int
     waiting: int
+    waits_until: datetime | None
     left_out: LeftOut
     ended: bool
     warnings: tuple[str, ...] = ()
 
     def describe(self) -> str:
         """One line for people."""
+        until = f" for a full shard, until {self.waits_until:%F %H:%M %Z}" if self.waits_until else ""
         return (
-            f"{self.compared} sources compared: {self.new} new, {self.changed} changed, {self.returned} "
-            f"returned, {self.deleted} deleted; {len(self.sealed)} shards sealed, {self.waiting} sources wait"
+            f"{self.compared} images compared: {self.new} new, {self.changed} changed, {self.returned} "
+            f"returned, {self.deleted} deleted; {len(self.sealed)} shards sealed, {self.waiting} images wait"
+            + until
             + "".join(f"; {line}" for line in (*self.left_out.describe(), *self.warnings))
         )
 
@@ -123,13 +127,13 @@ def scan(
     check = DeletionCheck(source)
     comparison = Comparison(sealed, walk.left_out, own_prefix=own_prefix, confirm=check)
     start = _start(before, walk)
-    position, compared, new = _compare(walk, start, comparison, waiting, settings, now)
+    position, listed, new = _compare(walk, start, comparison, waiting, settings, now)
     earlier = 0 if start in (None, Position()) else before.deleted
     require_plausible(
         earlier + comparison.deleted + check.unchecked,
         earlier + sealed.present,
         # An empty source is listed in one scan: one that goes on, or went on, has seen sources.
-        compared if start == Position() and position is None else 1,
+        listed if start == Position() and position is None else 1,
         max_share=settings.limits.max_deleted_share,
         source_url=source.url,
     )
@@ -139,7 +143,7 @@ def scan(
     after = Cursor(max(before.tick, waiting.tick) + 1, walk.identity, position, deleted)
     if plan.files or waiting.seen != noted:
         record_source(output, dataset, source.url)
-        _write(output, plan, waiting.seen, left, after.tick, sealed.next_index)
+        _write(output, plan, waiting.seen, left.seen, after.tick, sealed.next_index)
     digests = {shard: sealed.facts[shard].digest for shard in recovered}
     for shard, data in plan.files.items():
         digests[shard] = facts_from_bytes(data, shard, dataset, shard).digest
@@ -147,12 +151,13 @@ def scan(
         cursor=after.to_json(),
         touched={shard: digests[shard] for shard in sorted(digests, key=keys.shard_index)},
         sealed=plan.new_shards,
-        compared=compared,
+        compared=comparison.new + comparison.unchanged + plan.changed + plan.returned,
         new=new,
         changed=plan.changed,
         returned=plan.returned,
         deleted=plan.deleted,
-        waiting=len(left),
+        waiting=len(left.seen),
+        waits_until=left.due(settings.automation.max_wait_seconds),
         left_out=plan.left_out,
         ended=position is None,
         warnings=tuple(_warnings(source, check)),
@@ -194,9 +199,9 @@ def _compare(
 ) -> tuple[Position | None, int, int]:
     """Walk on from ``start``; new sources join ``waiting``, those that are gone again leave it.
 
-    Returns where to go on, the number of sources listed, and of those seen for the first time.
+    Returns where to go on, the number of objects listed, and of those seen for the first time.
     """
-    position, compared, new = start, 0, 0
+    position, listed, new = start, 0, 0
     earlier = tuple(waiting.seen)
     for window in walk.windows(start, settings.automation.objects_per_tick) if start else ():
         found = comparison.window(window)
@@ -206,9 +211,9 @@ def _compare(
             waiting.remove(key for key in earlier if window.covers(key) and key not in fresh)
         for item in found:
             waiting.add(item, now)
-        compared += len(window.listed)
+        listed += len(window.listed)
         position = window.next
-    return position, compared, new
+    return position, listed, new
 
 
 def _recover(
@@ -226,16 +231,15 @@ def _recover(
     return tuple(shard for shard in waiting.touched if shard in sealed.facts)
 
 
-def _split(
-    waiting: Waiting, settings: Settings, now: datetime
-) -> tuple[list[list[SourceObject]], dict[str, tuple[SourceObject, datetime]]]:
+def _split(waiting: Waiting, settings: Settings, now: datetime) -> tuple[list[list[SourceObject]], Waiting]:
     """The members of the shards that are full or due, and the sources that go on waiting."""
     rest = Waiting(dict(waiting.seen))
-    due = rest.overdue(now, settings.automation.max_wait_seconds)
+    until = rest.due(settings.automation.max_wait_seconds)
+    due = until is not None and until <= now
     shards = []
     while len(rest.seen) >= settings.shard_size or (due and rest.seen):
         shards.append(rest.take(settings.shard_size))
-    return shards, rest.seen
+    return shards, rest
 
 
 def _write(

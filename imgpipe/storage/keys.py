@@ -156,6 +156,12 @@ def place_of(key: str) -> tuple[str, str] | None:
     return found["dataset"] or found["dataset_"], found["shard"] or found["shard_"]
 
 
+def is_in_report(key: str, dataset: str) -> bool:
+    """Whether it is a file of the data set's report, or a stage's, to which a report links."""
+    found = _PLACE.fullmatch(key)
+    return key.startswith(report_prefix(dataset)) or (found is not None and found["dataset"] == dataset)
+
+
 def place_prefixes(
     assets: Iterable[str], stage_folders: Iterable[str], dataset: str = "", shard: str = ""
 ) -> list[str]:

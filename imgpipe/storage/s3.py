@@ -33,7 +33,7 @@ from imgpipe.storage.s3_errors import (
 )
 from imgpipe.storage.s3_listing import in_key_order, lists_by_key
 from imgpipe.storage.s3_upload import SHA256, upload
-from imgpipe.storage.store import LeftOut, check_key, is_hidden, why_hidden
+from imgpipe.storage.store import LeftOut, check_key, content_type, is_hidden, why_hidden
 
 # For what botocore does not repeat itself: broken bodies, pages without sense, conflicts between writers.
 _ATTEMPTS = 4
@@ -42,20 +42,6 @@ _PAUSE_SECONDS = 0.1
 _FAILURES_IN_A_ROW = 20
 #: Buckets with this ending are S3 Express One Zone's: they list by hash.
 _DIRECTORY_BUCKET = "--x-s3"
-#: Content types of the files that imgpipe writes, for browsers.
-_CONTENT_TYPES = {
-    "png": "image/png",
-    "jpg": "image/jpeg",
-    "jpeg": "image/jpeg",
-    "webp": "image/webp",
-    "tif": "image/tiff",
-    "tiff": "image/tiff",
-    "avif": "image/avif",
-    "jxl": "image/jxl",
-    "json": "application/json",
-    "html": "text/html; charset=utf-8",
-    "parquet": "application/vnd.apache.parquet",
-}
 
 
 class S3Store:
@@ -117,7 +103,7 @@ class S3Store:
     def write(self, key: str, data: bytes, *, overwrite: bool = False) -> None:
         check_key(key)
         place = {"Bucket": self._bucket, "Key": self._prefix + key}
-        kind = _CONTENT_TYPES.get(key.rpartition(".")[2].lower(), "application/octet-stream")
+        kind = content_type(key)
         for attempt in itertools.count(1):
             try:
                 self._etag(upload(self._client, place, data, kind=kind, overwrite=overwrite))

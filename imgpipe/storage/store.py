@@ -15,6 +15,20 @@ from imgpipe.records import SourceObject
 
 HIDDEN = "hidden names (a part begins with a dot)"
 DOTTED = "names with a part . or .."
+#: Content types of the files that imgpipe writes, for browsers.
+_CONTENT_TYPES = {
+    "png": "image/png",
+    "jpg": "image/jpeg",
+    "jpeg": "image/jpeg",
+    "webp": "image/webp",
+    "tif": "image/tiff",
+    "tiff": "image/tiff",
+    "avif": "image/avif",
+    "jxl": "image/jxl",
+    "json": "application/json",
+    "html": "text/html; charset=utf-8",
+    "parquet": "application/vnd.apache.parquet",
+}
 #: Names of each kind that are kept for people to see.
 _MAX_NAMES = 20
 
@@ -111,6 +125,11 @@ def check_key(key: str) -> tuple[str, ...]:
             f"{key!r}: expected /-separated names without empty, '.' and '..' parts; rename this object"
         )
     return parts
+
+
+def content_type(key: str) -> str:
+    """The media type of a file that imgpipe writes, by its ending."""
+    return _CONTENT_TYPES.get(key.rpartition(".")[2].lower(), "application/octet-stream")
 
 
 def why_hidden(key: str) -> str:

@@ -6,7 +6,7 @@ import json
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from imgpipe.errors import ObjectDamaged, ObjectMissing, ObjectUnreadable
 from imgpipe.records import SourceObject
@@ -40,9 +40,10 @@ class Waiting:
         for name in list(names):
             self.seen.pop(name, None)
 
-    def overdue(self, now: datetime, max_wait_seconds: float) -> bool:
-        """Whether one of them has waited long enough."""
-        return any((now - since).total_seconds() >= max_wait_seconds for _, since in self.seen.values())
+    def due(self, max_wait_seconds: float) -> datetime | None:
+        """When the first of them has waited long enough; ``None`` where none waits."""
+        first = min((since for _, since in self.seen.values()), default=None)
+        return None if first is None else first + timedelta(seconds=max_wait_seconds)
 
     def take(self, count: int) -> list[SourceObject]:
         """Remove the ``count`` sources that have waited longest; returns them in key order."""

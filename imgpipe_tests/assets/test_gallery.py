@@ -55,9 +55,9 @@ def test_source_result_and_difference_of_the_stored_files_are_shown(space: Space
     assert np.ptp(corner.mean(axis=1)) > 20
     assert np.abs(corner - corner.mean(axis=1, keepdims=True)).max() < 12
     (line,) = [line for line in text.splitlines() if row.image_id in line and "data:image" in line]
-    assert len(re.findall(r"(?<!\\)\|", line)) == 6
+    assert len(re.findall(r"(?<!\\)\|", line)) == 7
     assert r"psnr\|low \<b\>\`x\`\</b\>" in line
-    assert f"- `{row.output_key}`" in text
+    assert f"[quality.json](</imgpipe/dataset_report/{row.output_key}>)" in line
 
 
 def test_a_thin_seam_stays_visible_in_the_difference(space: Space, tmp_path: Path) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from imgpipe.assets.links import browser_link, code_cell, link_metadata, plain_cell
+from imgpipe.assets.links import browser_link, code_cell, plain_cell, report_link, served_link
+from imgpipe.config import load_settings
 from imgpipe.settings import S3Settings
 
 
@@ -32,11 +33,12 @@ def test_a_browser_is_led_to_s3_and_not_into_folders(
     assert browser_link(uri, settings) == expected
 
 
-def test_an_entry_can_be_clicked_or_copied() -> None:
-    assert link_metadata("/data/a b/index.html", S3Settings()).value == "file:///data/a%20b/index.html"
-    s3 = S3Settings(endpoint_url="http://host")
-    assert link_metadata("s3://art/index.html", s3).value == "http://host/art/index.html"
-    assert link_metadata("memory://out/index.html", S3Settings()).value == "memory://out/index.html"
+def test_files_have_an_address_at_the_webserver() -> None:
+    settings = load_settings({"dataset": "art"})
+    assert report_link(settings) == "/imgpipe/dataset_report/reports/art/index.html"
+    prefixed = load_settings({"dataset": "art", "assets.key_prefix": "set"})
+    link = served_link(prefixed, "matted/art/00000/\u9752?-0.png")
+    assert link == "/imgpipe/set/dataset_report/matted/art/00000/%E9%9D%92%3F-0.png"
 
 
 def test_cells_stay_one_cell() -> None:

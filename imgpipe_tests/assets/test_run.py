@@ -11,7 +11,9 @@ import pytest
 from dagster import AssetCheckSeverity, AssetKey, DagsterInstance, Definitions, ExecuteInProcessResult
 
 import imgpipe
+from imgpipe import webserver
 from imgpipe.assets.graph import REPORT_JOB, SHARD_JOB, build_definitions
+from imgpipe.assets.report import build_report_asset
 from imgpipe.config import Settings, load_settings
 from imgpipe.partitions import add_partitions, shard_partitions
 from imgpipe.resources.stores import SharedS3
@@ -21,7 +23,8 @@ from imgpipe_tests.assets.test_gallery import pictures
 from imgpipe_tests.end_to_end.conftest import write_drawing
 from imgpipe_tests.review.space import Space
 
-LINK = re.compile(r"\]\(<(http[^>]+)>\)")
+LINK = re.compile(r"\]\(<([^>]+)>\)")
+SERVED = "/imgpipe/dataset_report/"
 
 
 def execute(settings: Settings) -> tuple[ExecuteInProcessResult, ExecuteInProcessResult]:
@@ -103,16 +106,22 @@ def test_a_run_on_s3(
     assert len(pictures(shown)) == 6
     assert psnr.metadata["images_failed"].value == 2
     page = str(psnr.metadata["report"].value)
-    assert page == f"{settings.s3.endpoint_url}/{s3_url[5:]}/results/reports/art/index.html"
+    assert page == f"{SERVED}reports/art/index.html"
 
     overview = metadata(report, "dataset_report")
     assert overview["report"] == page
     assert "data:image/svg+xml;base64," in overview["overview"]
     links = LINK.findall(shown)
     assert len(links) == 2 * 5  # Source, cutout, enlargement, quality.json and diff.png of two images.
+    (facts,) = build_report_asset(settings).metadata_by_key.values()
     for link in (*links, page):
-        bucket, _, key = urllib.parse.unquote(urllib.parse.urlsplit(link).path).lstrip("/").partition("/")
-        assert clients[0].head_object(Bucket=bucket, Key=key)["ContentLength"] > 0, link
+        key = urllib.parse.unquote(urllib.parse.urlsplit(link).path).removeprefix(SERVED)
+        if link.startswith(SERVED):
+            assert webserver.answer(facts, key).body, link
+        else:
+            bucket, _, key = key.lstrip("/").partition("/")
+            assert clients[0].head_object(Bucket=bucket, Key=key)["ContentLength"] > 0, link
+    assert sum(link.startswith(SERVED) for link in links) == 2 * 4
 
     waiting = metadata(report, "review_queue")
     assert (waiting["waiting"], waiting["pending"], waiting["decided"]) == (2, 0, 0)

@@ -26,6 +26,7 @@ from imgpipe.assets.graph import build_definitions
 from imgpipe.automation.arrival import ARRIVAL_SENSOR
 from imgpipe.automation.backfill import BACKFILL_SCHEDULE
 from imgpipe.automation.build import automated
+from imgpipe.automation.retry import RETRY_FAILED_SENSOR
 from imgpipe.config import Settings, load_settings
 from imgpipe.engines.shard import RowListener, ignore_row
 from imgpipe.partitions import add_partitions
@@ -113,6 +114,18 @@ class Site:
         for request in result.dynamic_partitions_requests or ():
             self.instance.add_dynamic_partitions(request.partitions_def_name, list(request.partition_keys))
         self.cursor = result.cursor
+        return result
+
+    def sense_retries(self) -> list[RunRequest]:
+        """One tick of the sensor that retries failed images; empty where it requests nothing."""
+        sensor = self._repository.get_sensor_def(RETRY_FAILED_SENSOR)
+        with build_sensor_context(
+            instance=self.instance, repository_def=self._repository, resources=self._resources()
+        ) as context:
+            result = sensor(context)
+        if isinstance(result, SkipReason):
+            return []
+        assert isinstance(result, list)
         return result
 
     def schedule(self) -> list[RunRequest] | SkipReason:

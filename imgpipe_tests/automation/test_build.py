@@ -6,7 +6,8 @@ import pytest
 from dagster import AssetKey, Definitions
 
 from imgpipe.assets.graph import build_definitions
-from imgpipe.automation.build import RETRY_FAILED_JOB, automated
+from imgpipe.automation.build import automated
+from imgpipe.automation.retry import RETRY_FAILED_JOB
 from imgpipe.config import load_settings
 from imgpipe.engines.retry import Mode, Retry
 from imgpipe.errors import ConfigError
@@ -22,9 +23,9 @@ def made(mode: str) -> Definitions:
 @pytest.mark.parametrize(
     ("mode", "sensors", "schedules", "conditioned"),
     [
-        ("schedule", {"arrival_sensor", "dead_runs_sensor"}, {"backfill_schedule", "report_schedule"}, False),
-        ("conditions", {"arrival_sensor", "conditions_sensor", "dead_runs_sensor"}, set(), True),
-        ("off", {"dead_runs_sensor"}, set(), False),
+        ("schedule", {"arrival_sensor"}, {"backfill_schedule", "report_schedule"}, False),
+        ("conditions", {"arrival_sensor", "conditions_sensor"}, set(), True),
+        ("off", set(), set(), False),
     ],
 )
 def test_each_mode_adds_what_it_says(
@@ -32,7 +33,8 @@ def test_each_mode_adds_what_it_says(
 ) -> None:
     definitions = made(mode)
     repository = definitions.get_repository_def()
-    assert {one.name for one in repository.sensor_defs} == sensors
+    always = {"dead_runs_sensor", "retry_failed_sensor"}
+    assert {one.name for one in repository.sensor_defs} == sensors | always
     assert {one.name for one in repository.schedule_defs} == schedules
     assert {"shard_job", "report_job", RETRY_FAILED_JOB} <= set(repository.job_names)
     graph = definitions.resolve_asset_graph()

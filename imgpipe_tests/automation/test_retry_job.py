@@ -36,6 +36,26 @@ def test_the_retry_job_tries_failed_images_only(sealed: Site) -> None:
     assert sealed.rows("raw_images")["bad.png"].attempts == 2
 
 
+def test_the_sensor_requests_what_has_failed_images_once_for_each_state(sealed: Site) -> None:
+    put(sealed.source, "z.png")
+    stores = sealed.stores
+    seal(plan(stores.source, stores.output, dataset="art", shard_size=3), stores.output)
+    assert sealed.sense_retries() == []
+    sealed.materialize_all()
+    (request,) = sealed.sense_retries()
+    assert request.partition_key == "art-00000"
+    assert request.tags["imgpipe/trigger"] == "retry"
+    done = sealed.run("retry_failed_job", str(request.partition_key), request.tags)
+    assert done.dagster_run.tags["imgpipe/retry"] == "failed"
+    assert [again.run_key for again in sealed.sense_retries()] == [request.run_key]
+    sealed.configure(**{"upscale.scale": 3})
+    assert [again.run_key for again in sealed.sense_retries()] != [request.run_key]
+    put(sealed.source, "bad.png")
+    seal(plan(stores.source, stores.output, dataset="art", shard_size=3), stores.output)
+    sealed.materialize_all()
+    assert sealed.sense_retries() == []
+
+
 def test_a_store_that_comes_back_costs_a_retry(sealed: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retries, "FIRST_WAIT_SECONDS", 0.01)
     original, failures = LocalStore.write, 2

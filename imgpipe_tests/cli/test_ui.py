@@ -35,7 +35,7 @@ def test_nothing_in_the_working_folder_is_run(tmp_path: Path, monkeypatch: pytes
         environment, folder = dict(os.environ), Path.cwd()
     ((python, *arguments),) = started
     assert python == sys.executable
-    flags = arguments[: arguments.index("dagster") + 1]
+    flags = arguments[: arguments.index("imgpipe.webserver") + 1]
     # What the UI's processes import, and the settings that they read; `dagster dev` itself takes much longer.
     for command in (
         [*flags, "--version"],

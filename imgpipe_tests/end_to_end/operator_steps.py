@@ -46,6 +46,15 @@ return found.map(i => ({label: i.alt, width: i.naturalWidth, height: i.naturalHe
 """
 
 
+def see(browser: Browser, *texts: str) -> None:
+    """Wait until the page shows all of them."""
+    try:
+        browser.wait(_HAS_TEXT, *texts, seconds=40)
+    except RuntimeError as exc:
+        shown = browser.run("return location.pathname + location.search + document.body.innerText")
+        raise AssertionError(f"not seen: {texts}; the page shows:\n{shown[-3000:]}") from exc
+
+
 @dataclass
 class Operator:
     """``browser``: an open one. ``server``: the UI on the incident's instance."""
@@ -67,9 +76,7 @@ class Operator:
         self.see_the_plots()
 
     def arrive(self) -> None:
-        """The UI, without its invitation to a community and with the navigation folded away."""
-        self.browser.open(f"{self.server.url}/server_info")
-        self.browser.run("localStorage.setItem('communityNux', '\"1\"')")
+        """The UI, with the navigation folded away; no invitation lies over it."""
         self._open("/asset-groups")
         self._press("Hide navigation")
 
@@ -176,11 +183,7 @@ class Operator:
         self.browser.open(self.server.url + path)
 
     def _see(self, *texts: str) -> None:
-        try:
-            self.browser.wait(_HAS_TEXT, *texts, seconds=40)
-        except RuntimeError as exc:
-            shown = self.browser.run("return location.pathname + location.search + document.body.innerText")
-            raise AssertionError(f"not seen: {texts}; the page shows:\n{shown[-3000:]}") from exc
+        see(self.browser, *texts)
 
     def _press(self, text: str, *, dialog: bool = False) -> None:
         self.browser.wait(_MARK, text, dialog, seconds=40)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shutil
 import sys
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -82,6 +84,12 @@ def test_the_ui_shows_partitions_checks_and_launches_a_run(server: Server, produ
         assert {one["evaluation"]["partition"] for one in executions} == {"art-00000", "art-00001"}, name
         assert all(one["status"] == "SUCCEEDED" for one in executions), (name, executions)
     assert len(materializations(server, "dataset_report")) == 1
+
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(f"{server.url}/imgpipe/dataset_report/reports/art/index.html") as report:
+        assert b"art: dataset report" in report.read()
+    with pytest.raises(urllib.error.HTTPError, match="404"):
+        opener.open(f"{server.url}/imgpipe/dataset_report/shards/art/00000.parquet")
 
     write_drawing(produced.source, "2.png", seed=77)
     assert produced.cli("plan", *CLASSICAL)[0] == 0

@@ -66,6 +66,17 @@ class Browser:
         self.run("document.querySelector(arguments[0]).scrollIntoView({block: 'center'})", css)
         self._call("POST", f"{self._session}/element/{self._find(css)}/click", {})
 
+    def follow(self, css: str) -> None:
+        """Click on a link that opens a window of its own, and go on there."""
+        before = self._call("GET", f"{self._session}/window/handles")
+        self.click(css)
+        end = time.monotonic() + 10
+        while not (new := set(self._call("GET", f"{self._session}/window/handles")) - set(before)):
+            if time.monotonic() > end:
+                raise RuntimeError(f"{css}: no window was opened")
+            time.sleep(0.05)
+        self._call("POST", f"{self._session}/window", {"handle": new.pop()})
+
     def type(self, css: str, text: str) -> None:
         self._call("POST", f"{self._session}/element/{self._find(css)}/value", {"text": text})
 

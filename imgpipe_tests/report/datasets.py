@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from imgpipe.pictures.reader import PictureReader
 from imgpipe.records import ImageRow, ModelUse, Status
-from imgpipe.report.build import ReportResult, build_report
+from imgpipe.report.build import Bounds, ReportResult, build_report
 from imgpipe.report.frame import ShardRows
 from imgpipe.settings import IsolationSettings, LimitSettings
 from imgpipe.storage import keys
@@ -130,9 +130,16 @@ class DatasetBuilder:
         isolation = isolation or IsolationSettings(mode="none")
         return PictureReader(self.source, self.output, LimitSettings(), isolation)
 
-    def report(self, *, isolation: IsolationSettings | None = None, **options: Any) -> ReportResult:
-        reader = self.reader(isolation)
-        return build_report(DATASET, self.shards(), reader, matte_asset=ASSETS[1], **options)
+    def report(
+        self,
+        *,
+        isolation: IsolationSettings | None = None,
+        max_thumbnails: int = 400,
+        max_hashes: int = 2000,
+        **options: Any,
+    ) -> ReportResult:
+        reader, bounds = self.reader(isolation), Bounds(max_thumbnails, max_hashes)
+        return build_report(DATASET, self.shards(), reader, matte_asset=ASSETS[1], bounds=bounds, **options)
 
     def add_image(
         self,

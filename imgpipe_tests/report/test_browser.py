@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import http.server
+import shlex
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -192,16 +193,19 @@ def test_pictures_are_fetched_only_when_they_come_into_sight(small: Browser) -> 
 
 def test_the_gallery_shows_the_worst_first_and_changes_with_its_tabs(small: Browser) -> None:
     tabs = small.run("return [...document.querySelectorAll('#gallery-tabs button')].map(b => b.textContent)")
-    assert tabs[0] == "PSNR, luma ↓3"
-    assert tabs[-3:] == ["Rejected", "Errors", "Good ones"]
+    assert tabs[:3] == ["Rejected6", "Errors1", "PSNR, luma ↓3"]
+    assert tabs[-1] == "Good ones"
+    shown = small.run("return [...document.querySelectorAll('.card .tag')].map(e => e.textContent)")
+    assert shown == ["rejected"] * 6
+    small.click("#gallery-tab-2")
     cards = small.run("return [...document.querySelectorAll('.card .name')].map(e => e.textContent)")
     assert [name.rsplit("-", 1)[0] for name in cards[:3]] == ["bad_0", "bad_1", "bad_2"]
     assert "26.00 dB" in small.text(".card .line")
-    small.click("#gallery-tab-1")
+    small.click("#gallery-tab-3")
     assert small.run("return document.querySelector('.card .line').textContent").find("4.50") > 0
     # With the keyboard: the arrow moves the selection and the focus.
-    small.type("#gallery-tab-1", "\ue014")
-    assert small.run("return document.activeElement.id") == "gallery-tab-2"
+    small.type("#gallery-tab-3", "\ue014")
+    assert small.run("return document.activeElement.id") == "gallery-tab-4"
     assert small.run("return document.activeElement.getAttribute('aria-selected')") == "true"
 
 
@@ -263,6 +267,47 @@ def test_status_reason_and_range_filter_the_table(small: Browser) -> None:
     small.run(f"{bar}.dispatchEvent(new MouseEvent('click', {{bubbles: true}}))")
     told = small.run(f"return {bar}.querySelector('title').textContent")
     assert _status(small).startswith(told.split(": ")[1].split(" ")[0] + " of")
+
+
+def test_filters_stand_in_the_address_and_the_back_button_takes_them_back(
+    browser: Browser, site: _Site
+) -> None:
+    page = f"{site.address}/small/reports/{DATASET}/index.html"
+    _opened(browser, f"{page}#state=rejected&reason=check:psnr_y_min_db&tab=ok")
+    assert _status(browser) == "3 of 20 images"
+    assert browser.run("return document.getElementById('reason-filter').value") == "check:psnr_y_min_db"
+    assert browser.text("[role=tab][aria-selected=true]") == "Good ones"
+    browser.click("#clear-filters")
+    assert _status(browser) == "20 of 20 images"
+    browser.click("[data-pill=error]")
+    browser.click("nav a[href='#gallery']")
+    browser.click("#gallery-tab-2")
+    assert "state=error&tab=psnr_y_min_db" in browser.run("return location.hash")
+    for status in ("1 of 20", "1 of 20", "20 of 20", "3 of 20"):
+        browser.run("history.back()")
+        browser.wait(
+            "return document.getElementById('table-status').textContent.startsWith(arguments[0])", status
+        )
+    assert browser.text("[role=tab][aria-selected=true]") == "Good ones"
+    browser.type("#text-filter", "bad")
+    browser.wait("return location.hash.includes('text=bad')")
+    assert _status(browser) == "3 of 20 images"
+    # A reason and a score that this report does not have.
+    _opened(browser, f"{page}#reason=text:<img src=x onerror=window.hacked=1>&score=none&low=x&state=none")
+    assert _status(browser) == "0 of 20 images"
+    assert browser.run("return window.hacked ?? null") is None
+
+
+def test_the_review_command_is_copied_as_a_shell_takes_it(small: Browser) -> None:
+    small.type("#text-filter", "script")
+    small.wait("return document.getElementById('table-status').textContent.startsWith('1 of')")
+    small.run("document.querySelector('#table tbody tr:not(.spacer)').click()")
+    small.click("#detail .copy")
+    assert small.text("#detail .copy") == "Copied"
+    command = small.text("#detail .facts dd > code:has(+ .copy)")
+    assert shlex.split(command) == ["imgpipe", "review", "accept", "--dataset", DATASET, HOSTILE]
+    assert small.run("return getSelection().toString()") == command
+    small.run("document.getElementById('detail').close()")
 
 
 def test_one_image_in_full(small: Browser, site: _Site) -> None:

@@ -13,6 +13,20 @@ function scoreTable(row) {
   return make("table", { class: "plain" }, make("thead", {}, make("tr", {}, make("th", {}, "Score"), make("th", { class: "num" }, "Value"), make("th", { class: "num" }, "Allowed"), make("th", {}, ""))), body);
 }
 
+/** The command that overrules the checks, and a button that copies it. */
+function reviewCommand(row) {
+  const verb = { rejected: "accept", ok: "reject" }[statusOf(row)];
+  if (!verb) return [];
+  const quoted = `'${rows.source[row].replaceAll("'", "'\\''")}'`;
+  const command = make("code", {}, `imgpipe review ${verb} --dataset ${data.dataset} ${rows.source[row].startsWith("-") ? "-- " : ""}${quoted}`);
+  const copy = make("button", { type: "button", class: "copy", onclick: () => {
+    getSelection().selectAllChildren(command);
+    // Not navigator.clipboard: it is refused to a page of http://, and to a sandboxed one.
+    copy.textContent = document.execCommand("copy") ? "Copied" : "Press Ctrl+C";
+  } }, "Copy");
+  return [command, " ", copy];
+}
+
 function facts(row) {
   const list = make("dl");
   const fact = (name, ...value) => list.append(make("dt", {}, name), make("dd", {}, ...value));
@@ -24,6 +38,8 @@ function facts(row) {
   if (rows.why[row]) fact("Why", text(rows.why[row]));
   if (rows.notes[row]) fact("Notes", text(rows.notes[row]));
   if (rows.fallback[row]) fact("Fallback", text(rows.fallback[row]));
+  const command = reviewCommand(row);
+  if (command.length) fact("Overrule", ...command);
   const files = rows.files[row].map((index) => text(index).split("\u0000").join(rows.id[row]));
   if (files.length) fact("Files", ...files.flatMap((key) => [make("a", { href: stored(key), target: "_blank", rel: "noopener" }, key), make("br")]));
   return list;

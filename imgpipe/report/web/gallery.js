@@ -1,8 +1,12 @@
-// The worst images of every check, one tab each.
+// What failed, and the worst images of every check, one tab each.
+let galleryTab = "";
+let showTab = () => {};
+
 function galleryTabs() {
   const tabs = data.checks
     .filter((check) => data.worst[check.name])
     .map((check) => ({
+      key: check.name,
       label: metricByName.get(check.metric) ? metricByName.get(check.metric).label + (check.upper ? " ↑" : " ↓") : check.name,
       hint: checkLabel(check),
       failures: countFailed(check),
@@ -12,16 +16,17 @@ function galleryTabs() {
   tabs.sort((a, b) => b.failures - a.failures);
   const withThumbs = Object.keys(data.thumbs).map(Number);
   const byStatus = (name) => withThumbs.filter((row) => statusOf(row) === name).slice(0, 48);
+  const withStatus = (name) => rows.status.filter((index) => data.statuses[index] === name).length;
   const errors = [];
   for (let row = 0; row < count && errors.length < 48; row++) if (statusOf(row) === "error") errors.push(row);
   const ranked = new Set(tabs.flatMap((tab) => tab.members));
   const good = byStatus("ok").filter((row) => !ranked.has(row)).slice(0, 24);
-  const extra = [
-    { label: "Rejected", hint: "Rejected images", members: byStatus("rejected") },
-    { label: "Errors", hint: "Images that could not be finished", members: errors },
-    { label: "Good ones", hint: "A sample of images without a fault", members: good.length ? good : byStatus("ok").slice(0, 24) },
-  ];
-  return [...tabs, ...extra.filter((tab) => tab.members.length)];
+  return [
+    { key: "rejected", label: "Rejected", hint: "Rejected images", failures: withStatus("rejected"), members: byStatus("rejected") },
+    { key: "error", label: "Errors", hint: "Images that could not be finished", failures: withStatus("error"), members: errors },
+    ...tabs,
+    { key: "ok", label: "Good ones", hint: "A sample of images without a fault", members: good.length ? good : byStatus("ok").slice(0, 24) },
+  ].filter((tab) => tab.members.length);
 }
 
 function countFailed(check) {
@@ -60,13 +65,14 @@ function buildGallery() {
       button.tabIndex = i === index ? 0 : -1;
     });
     if (focus) bar.children[index].focus();
+    galleryTab = index ? tabs[index].key : "";
     panel.setAttribute("aria-labelledby", `gallery-tab-${index}`);
     const cards = make("div", { class: "cards" });
     panel.replaceChildren(make("p", { class: "hint" }, tabs[index].check ? `${tabs[index].hint}: the ${tabs[index].members.length} worst, worst first; ${plural(tabs[index].failures, "image")} failed it.` : `${tabs[index].hint}.`), cards);
     for (const row of tabs[index].members) cards.append(card(row, tabs[index].check));
   };
   tabs.forEach((tab, index) => {
-    const button = make("button", { type: "button", role: "tab", id: `gallery-tab-${index}`, "aria-controls": "gallery-panel", title: tab.hint, onclick: () => select(index, false) }, tab.label);
+    const button = make("button", { type: "button", role: "tab", id: `gallery-tab-${index}`, "aria-controls": "gallery-panel", title: tab.hint, onclick: () => { select(index, false); writeAddress(); } }, tab.label);
     if (tab.failures) button.append(make("small", {}, tab.failures.toLocaleString("en")));
     bar.append(button);
   });
@@ -76,6 +82,7 @@ function buildGallery() {
     if (next === undefined) return;
     event.preventDefault();
     select((next + tabs.length) % tabs.length, true);
+    writeAddress();
   });
-  select(0, false);
+  showTab = (key) => select(Math.max(0, tabs.findIndex((tab) => tab.key === key)), false);
 }

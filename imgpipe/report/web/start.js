@@ -4,5 +4,5 @@ buildFilters();
 buildTable();
 buildLinks();
 buildDuplicates();
-refresh();
+readAddress();
 document.documentElement.dataset.ready = "true";

@@ -1,8 +1,9 @@
 // All images: filters, sorting, and only the rows in sight as elements.
 const ROW = 44;
 const DEFAULT_COLUMNS = ["psnr_y", "ssim_y", "worst_window", "color_shift_255", "detail_ratio", "edge_pixel_loss", "seconds_total"];
+const unfiltered = () => ({ statuses: new Set(data.statuses), reason: "", shard: "", words: [], metric: "", low: null, high: null });
 const state = {
-  statuses: new Set(data.statuses), reason: "", shard: "", words: [], metric: "", low: null, high: null,
+  ...unfiltered(),
   sort: "", descending: false, columns: data.metrics.map((m) => m.name).filter((name) => DEFAULT_COLUMNS.includes(name)),
 };
 let view = [];
@@ -42,6 +43,7 @@ function sortKey(name) {
 }
 
 function refresh() {
+  writeAddress();
   view = [];
   for (let row = 0; row < count; row++) if (matches(row)) view.push(row);
   if (state.sort) {
@@ -172,17 +174,16 @@ function buildFilters() {
   options($("reason-filter"), reasons);
   options($("shard-filter"), [["", "all"], ...[...new Set(rows.shard)].map((index) => [text(index), text(index)])]);
   options($("range-metric"), [["", "any score"], ...data.metrics.map((metric) => [metric.name, metric.label])]);
-  const number = (input) => (input.value === "" || !Number.isFinite(input.valueAsNumber) ? null : input.valueAsNumber);
   $("reason-filter").addEventListener("change", (event) => { state.reason = event.target.value; refresh(); });
   $("shard-filter").addEventListener("change", (event) => { state.shard = event.target.value; refresh(); });
-  const range = () => { [state.metric, state.low, state.high] = [$("range-metric").value, number($("range-low")), number($("range-high"))]; refresh(); };
+  const range = () => { [state.metric, state.low, state.high] = [$("range-metric").value, numberOrNull($("range-low").value), numberOrNull($("range-high").value)]; refresh(); };
   for (const id of ["range-metric", "range-low", "range-high"]) $(id).addEventListener("input", range);
   let timer = 0;
   $("text-filter").addEventListener("input", (event) => {
     clearTimeout(timer);
     timer = setTimeout(() => { state.words = event.target.value.toLowerCase().split(/\s+/).filter(Boolean); refresh(); }, 80);
   });
-  $("clear-filters").addEventListener("click", () => { clearFilters(); refresh(); });
+  $("clear-filters").addEventListener("click", () => setFilters({}));
   for (const metric of data.metrics) {
     const box = make("input", { type: "checkbox", checked: state.columns.includes(metric.name) });
     box.addEventListener("change", () => {
@@ -207,38 +208,33 @@ function toggleStatus(status) {
   refresh();
 }
 
-function clearFilters() {
-  Object.assign(state, { statuses: new Set(data.statuses), reason: "", shard: "", words: [], metric: "", low: null, high: null });
-  for (const id of ["reason-filter", "shard-filter", "text-filter", "range-metric", "range-low", "range-high"]) $(id).value = "";
-  pressPills();
-}
-
-function showInTable(change) {
-  clearFilters();
-  change();
+/** These filters and no others, in the controls too. */
+function setFilters(filters) {
+  Object.assign(state, unfiltered(), filters);
+  const { reason, shard, words, metric, low, high } = state;
+  const select = $("reason-filter");
+  if (![...select.options].some((option) => option.value === reason)) select.append(make("option", { value: reason }, reason.slice(reason.indexOf(":") + 1)));
+  const values = { "reason-filter": reason, "shard-filter": shard, "text-filter": words.join(" "), "range-metric": metric, "range-low": low ?? "", "range-high": high ?? "" };
+  for (const [id, value] of Object.entries(values)) $(id).value = value;
   pressPills();
   refresh();
+}
+
+function showInTable(filters) {
+  setFilters(filters);
   $("images").scrollIntoView();
   $("table-scroll").focus({ preventScroll: true });
 }
 
 function buildLinks() {
   for (const button of document.querySelectorAll("button[data-reason]")) {
-    const reason = button.dataset.reason;
-    button.addEventListener("click", () => showInTable(() => {
-      const select = $("reason-filter");
-      if (![...select.options].some((option) => option.value === reason)) select.append(make("option", { value: reason }, reason.slice(reason.indexOf(":") + 1)));
-      [state.reason, select.value] = [reason, reason];
-    }));
+    button.addEventListener("click", () => showInTable({ reason: button.dataset.reason }));
   }
   for (const tile of document.querySelectorAll(".tile[data-status]")) {
-    tile.addEventListener("click", () => showInTable(() => { state.statuses = new Set([tile.dataset.status]); }));
+    tile.addEventListener("click", () => showInTable({ statuses: new Set([tile.dataset.status]) }));
   }
   for (const bar of document.querySelectorAll(".bar[data-metric]")) {
-    bar.addEventListener("click", () => showInTable(() => {
-      const [low, high] = [bar.dataset.low, bar.dataset.high];
-      Object.assign(state, { metric: bar.dataset.metric, low: low === undefined ? null : Number(low), high: high === undefined ? null : Number(high) });
-      [$("range-metric").value, $("range-low").value, $("range-high").value] = [state.metric, low ?? "", high ?? ""];
-    }));
+    const { metric, low, high } = bar.dataset;
+    bar.addEventListener("click", () => showInTable({ metric, low: numberOrNull(low), high: numberOrNull(high) }));
   }
 }
