@@ -29,8 +29,9 @@ import numpy.typing as npt
 from imgpipe import errors
 from imgpipe.config import Settings, changed_settings, load_settings
 from imgpipe.errors import ConfigError, DecodeError, ImageRejected, ImgpipeError
+from imgpipe.images.file_formats import FILE_FORMATS, format_named
 from imgpipe.records import Status
-from imgpipe.single import FILE_FORMATS, Processed, read_file, score_pictures
+from imgpipe.single import Processed, read_file, score_pictures
 from imgpipe.single import process as process_bytes
 
 if TYPE_CHECKING:
@@ -112,13 +113,11 @@ def process(
 ) -> Result:
     """Run ``actions``, such as ``["rembg", "upscale"]`` (default: the setting), and score what comes out.
 
-    ``format``: PNG, WEBP, JPEG or TIFF, in any case. ``settings``: sections and top-level ones, as in
+    ``format``: png, webp, jpeg, tiff or jxl, in any case. ``settings``: sections and top-level ones, as in
     ``upscale={"scale": 2}``. Raises the errors of :mod:`imgpipe.errors`: of the picture
     (:class:`~imgpipe.errors.ImageError`), of settings and weights.
     """
-    kind = FILE_FORMATS.get(f".{format.lower()}")
-    if kind is None:
-        raise ConfigError(f"format: expected PNG, WEBP, JPEG or TIFF, got {format!r}")
+    kind = format_named(format)
     named = [actions] if isinstance(actions, str) else actions
     chosen = settings if named is None else {**settings, "actions": list(named)}
     data, name = _file_of(picture)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal, Self, cast, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsError
 
 from imgpipe.errors import ConfigError
@@ -27,6 +27,7 @@ from imgpipe.settings import (
     AutomationSettings,
     CostSettings,
     EnhanceSettings,
+    FileSettings,
     FixSettings,
     IntakeSettings,
     IsolationSettings,
@@ -94,6 +95,7 @@ class Settings(Section):
     upscale: UpscaleSettings = UpscaleSettings()
     fix_artifacts: FixSettings = FixSettings()
     enhance: EnhanceSettings = EnhanceSettings()
+    files: FileSettings = FileSettings()
     quality: QualitySettings = QualitySettings()
     limits: LimitSettings = LimitSettings()
     intake: IntakeSettings = IntakeSettings()
@@ -140,6 +142,16 @@ class Settings(Section):
             raise ValueError("at least one action is needed, as in [rembg, upscale]")
         if len(set(value)) != len(value):
             raise ValueError(f"each action may be listed only once, got {list(value)}")
+        return value
+
+    @field_validator("files")
+    @classmethod
+    def _no_cutouts_as_jpeg(cls, value: FileSettings, info: ValidationInfo) -> FileSettings:
+        if value.format == "JPEG" and "rembg" in info.data.get("actions", ()):
+            raise ValueError(
+                "expected format PNG, WEBP or JXL with rembg among the actions: a cutout has transparency, "
+                "which JPEG has not"
+            )
         return value
 
     @field_validator("model_dir")

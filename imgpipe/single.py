@@ -34,16 +34,6 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-#: What a result may be written as, by its file's ending.
-FILE_FORMATS = {
-    ".png": "PNG",
-    ".webp": "WEBP",
-    ".jpg": "JPEG",
-    ".jpeg": "JPEG",
-    ".tif": "TIFF",
-    ".tiff": "TIFF",
-}
-
 
 @dataclass(frozen=True, slots=True)
 class Processed:
@@ -88,7 +78,7 @@ def process(
 ) -> Processed:
     """Run the configured actions on the file of a picture; score and review what is returned.
 
-    ``name``: what messages and quality.json call it. ``encoding``: PNG, WEBP, JPEG or TIFF, in which the
+    ``name``: what messages and quality.json call it. ``encoding``: a format that can be written, in which the
     result is scored and returned; without one as the last action wrote it. An error of ``on_row`` ends it.
     """
     require_reviewer(settings.review)

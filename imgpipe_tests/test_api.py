@@ -148,7 +148,7 @@ def test_errors_name_what_was_given(tmp_path: Path) -> None:
     grey = np.zeros((8, 8), np.uint8)
     with pytest.raises(errors.ConfigError, match=r"upscale\.modle: unknown key; did you mean 'model'"):
         imgpipe.upscale(grey, modle="lanczos")
-    with pytest.raises(errors.ConfigError, match="format: expected PNG, WEBP, JPEG or TIFF, got 'gif'"):
+    with pytest.raises(errors.ConfigError, match="expected one of png, webp, jpeg, tiff, jxl, got 'gif'"):
         imgpipe.process(grey, "upscale", format="gif", upscale=LANCZOS)
 
 

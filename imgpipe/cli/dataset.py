@@ -33,6 +33,10 @@ Model = Annotated[
     typer.Option(help="Model of the only action that has one, else of upscale: a name or a file."),
 ]
 Scale = Annotated[float | None, typer.Option(help="Output size / input size, as in upscale.scale.")]
+FileFormat = Annotated[
+    str | None,
+    typer.Option("--format", help="Of cutouts and enlargements: png, webp, jxl or jpeg (files.format)."),
+]
 
 
 def over_dataset(
@@ -61,6 +65,7 @@ def _named(
     actions: Actions = None,
     model: Model = None,
     scale: Scale = None,
+    file_format: FileFormat = None,
     config: ConfigFile = None,
     dataset: DatasetName = None,
     shard_size: Annotated[int | None, typer.Option(help="Images per partition.")] = None,
@@ -73,6 +78,7 @@ def _named(
         "actions": actions,
         "model": model,
         "scale": scale,
+        "files.format": file_format,
         "dataset": dataset,
         "shard_size": shard_size,
         "engine": engine,

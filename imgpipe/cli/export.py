@@ -20,8 +20,7 @@ from imgpipe.cli.common import (
 from imgpipe.cli.console import escape
 from imgpipe.engines.export import Choice, Links, Only
 from imgpipe.engines.export import export as export_results
-from imgpipe.errors import ConfigError
-from imgpipe.images.encode import EXTENSIONS
+from imgpipe.images.file_formats import format_named
 from imgpipe.stages.catalogue import CATALOGUE
 from imgpipe.stages.chain import steps
 from imgpipe.storage.opening import open_store
@@ -64,9 +63,7 @@ def export(
 
     Only what is new or changed since the last export is written; files of others are never replaced.
     """
-    kind = file_format.upper().replace("JPG", "JPEG")
-    if kind and kind not in EXTENSIONS:
-        raise ConfigError(f"--format: expected one of {', '.join(EXTENSIONS).lower()}, got {file_format!r}")
+    kind = format_named(file_format) if file_format else ""
     settings, store = results_settings({"output": output, "dataset": dataset}, assignments)
     asset = what or steps(settings)[-2].asset
     place = open_store(target, settings.s3, create=True, follow_links="always")

@@ -13,10 +13,11 @@ import typer
 from imgpipe.cli.common import EXIT_IMAGES, EXIT_OK, Assignments, dataset_settings, exits, out
 from imgpipe.cli.console import escape
 from imgpipe.cli.dataset import Actions, Model, Scale, settings_with_model
+from imgpipe.config import Settings
 from imgpipe.errors import ConfigError
+from imgpipe.images.file_formats import EXTENSIONS, FILE_FORMATS, format_named
 from imgpipe.records import ImageRow, Status
 from imgpipe.single import (
-    FILE_FORMATS,
     matte_errors_of,
     process_file,
     read_file,
@@ -29,11 +30,15 @@ from imgpipe.single import (
 def image(
     source: Annotated[Path, typer.Argument(metavar="IN", help="Picture to process.")],
     target: Annotated[
-        Path, typer.Argument(metavar="OUT", help="Result file; its extension sets the format.")
+        Path,
+        typer.Argument(metavar="OUT", help="Result file, whose ending sets the format; or a folder."),
     ],
     actions: Actions = None,
     model: Model = None,
     scale: Scale = None,
+    file_format: Annotated[
+        str, typer.Option("--format", help="Format in a folder: png, webp, jpeg, tiff or jxl.")
+    ] = "",
     assignments: Assignments = None,
     report: Annotated[Path | None, typer.Option(help="File to write quality.json to.")] = None,
     config: Annotated[Path | None, typer.Option(help="YAML file with settings.")] = None,
@@ -53,9 +58,7 @@ def image(
         )
     given = {"actions": actions, "model": model, "scale": scale}
     settings = settings_with_model(given, assignments, config)
-    encoding = FILE_FORMATS.get(target.suffix.lower())
-    if encoding is None:
-        raise ConfigError(f"{target}: expected an ending of {', '.join(FILE_FORMATS)}, got {target.suffix!r}")
+    target, encoding = _target(source, target, file_format, settings)
     for path in (target, report):
         if path is not None and path.exists() and not overwrite:
             raise ConfigError(f"{path} exists; choose another name or give --overwrite")
@@ -85,6 +88,21 @@ def image(
     out.print(f"{escape(str(target))}: {size}, {len(data):,} bytes")
     _print_verdict(done.document)
     raise typer.Exit(EXIT_OK if done.last.status is Status.OK else EXIT_IMAGES)
+
+
+def _target(source: Path, target: Path, file_format: str, settings: Settings) -> tuple[Path, str]:
+    """The result's file and its format; ``target`` may be a folder. Raises :class:`ConfigError` where it is
+    the source itself, and where its ending means no format or another one than ``file_format``."""
+    asked = format_named(file_format) if file_format else ""
+    if target.is_dir():
+        target = target / f"{source.stem}.{EXTENSIONS[asked or settings.files.format]}"
+    found = FILE_FORMATS.get(target.suffix.lower())
+    if found is None or asked not in ("", found):
+        expected = f".{EXTENSIONS[asked]}" if asked else ", ".join(FILE_FORMATS)
+        raise ConfigError(f"{target}: expected an ending of {expected}, got {target.suffix!r}")
+    if target.resolve() == source.resolve():
+        raise ConfigError(f"{target}: expected another place than the source; choose another OUT")
+    return target, found
 
 
 @exits

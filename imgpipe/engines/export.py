@@ -25,7 +25,7 @@ from imgpipe.errors import (
     ObjectMissing,
     ObjectUnreadable,
 )
-from imgpipe.images.encode import EXTENSIONS
+from imgpipe.images.file_formats import EXTENSIONS
 from imgpipe.records import ImageRow, Status
 from imgpipe.review.decisions import verdict_of
 from imgpipe.settings import LimitSettings

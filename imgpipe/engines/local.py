@@ -27,6 +27,7 @@ from imgpipe.engines.work import ObjectRef, WorkItem
 from imgpipe.errors import PER_IMAGE_ERRORS, ImgpipeError, LimitExceeded, ObjectChanged
 from imgpipe.host import usable_cores
 from imgpipe.images.decoder import Decoder, InProcessDecoder, source_decoder
+from imgpipe.images.file_formats import EXTENSIONS
 from imgpipe.images.image import Image
 from imgpipe.inference.admitted_memory import MoreMemoryNeeded, growing_by
 from imgpipe.inference.threads import bound_pools
@@ -285,39 +286,43 @@ def _describe_input(
 
 
 def _save(row: ImageRow, item: WorkItem, result: StageResult, tools: _Tools, clock: _Clock) -> ImageRow:
-    from imgpipe.images.encode import encode, without_hidden_colours
+    from imgpipe.images.encode import encode_or_png, without_hidden_colours
 
     main = next(iter(result.outputs))
     files: dict[str, str] = {}
     beside: dict[str, str] = {}
     for kind, value in result.outputs.items():
+        written, pixels = result.main_format if kind == main else "PNG", None
+        notes: tuple[str, ...] = ()
         with clock.step("encode"):
             if isinstance(value, Image):
                 shown = without_hidden_colours(value)
-                data, pixels = encode(shown, zero_transparent=False), shown.pixels
+                data, written, notes = encode_or_png(shown, written)
+                pixels = shown.pixels if written == "PNG" else None  # Others may come back as RGB for grey.
             else:
-                data, pixels = value, None
-        files[kind] = keys.placed_key(item.key_of(kind), rejected=result.status is Status.REJECTED)
+                data = value
+        key = item.key_of(kind, EXTENSIONS.get(written, ""))
+        files[kind] = keys.placed_key(key, rejected=result.status is Status.REJECTED)
         with clock.step("write"):
             tools.output.write(files[kind], data, overwrite=True)
         digest = hashlib.sha256(data).hexdigest()
-        if kind == main:
-            if pixels is not None and result.status is Status.OK:  # No step reads a rejected one.
-                tools.memory.keep(digest, pixels)
-            row = replace(
-                row,
-                output_key=files[kind],
-                output_sha256=digest,
-                size_bytes=len(data),
-            )
-        else:
+        if kind != main:
             beside[kind] = digest
-    value = result.outputs[main]
-    picture, name = (value, "PNG") if isinstance(value, Image) else (result.main_image, result.main_format)
-    if picture is not None:
+            continue
+        if pixels is not None and result.status is Status.OK:  # No step reads a rejected one.
+            tools.memory.keep(digest, pixels)
         row = replace(
-            row, width=picture.width, height=picture.height, bit_depth=picture.bit_depth, format=name
+            row,
+            output_key=files[kind],
+            output_sha256=digest,
+            size_bytes=len(data),
+            reasons=row.reasons + notes,
         )
+        picture = value if isinstance(value, Image) else result.main_image
+        if picture is not None:
+            row = replace(
+                row, width=picture.width, height=picture.height, bit_depth=picture.bit_depth, format=written
+            )
     return replace(row, details={**row.details, "files": files, **({"sha256": beside} if beside else {})})
 
 

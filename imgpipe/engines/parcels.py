@@ -101,7 +101,7 @@ class Order:
 
     def equip(self, stage: Stage) -> Stage:
         """The stage as images are computed with it."""
-        return equipped(stage, self.step, self.settings.dataset, self.shard, replaceable=self.replaceable)
+        return equipped(stage, self.step, self.settings, self.shard, replaceable=self.replaceable)
 
     @property
     def workers(self) -> int:
@@ -109,8 +109,8 @@ class Order:
         return self.settings.workers or usable_cores() + 2
 
 
-def equipped(stage: Stage, step: Step, dataset: str, shard: str, *, replaceable: bool) -> Stage:
+def equipped(stage: Stage, step: Step, settings: Settings, shard: str, *, replaceable: bool) -> Stage:
     """The stage for the images of a shard: it knows the place, and takes pictures that persons made."""
     if isinstance(stage, ScoreStage):
-        stage = stage.for_shard(dataset, shard)
-    return ReplaceableStage(stage, step.action) if replaceable else stage
+        stage = stage.for_shard(settings.dataset, shard)
+    return ReplaceableStage(stage, step.action, settings.files.format) if replaceable else stage

@@ -36,7 +36,8 @@ def tell_nobody(row: ImageRow) -> None:
 
 @dataclass(frozen=True, slots=True)
 class WorkItem:
-    """One image to compute: ``base`` is the row to be filled in, ``key_of`` names its files by kind.
+    """One image to compute: ``base`` is the row to be filled in, ``key_of`` names its files by kind
+    and extension.
 
     ``stage_hash_of``: the row's ``stage_hash``, of the digests by role and the main picture's format.
     ``begin`` is called before anything is done with it, ``end`` with its row, by the thread that made it and
@@ -47,7 +48,7 @@ class WorkItem:
     base: ImageRow
     inputs: Mapping[str, ObjectRef]
     rows: Mapping[str, ImageRow]
-    key_of: Callable[[str], str]
+    key_of: Callable[[str, str], str]
     stage_hash_of: Callable[[Mapping[str, str], str], str]
     begin: Callable[[], None] = nothing
     end: Callable[[ImageRow], None] = tell_nobody

@@ -10,7 +10,7 @@ from imgpipe.enhancement.largest_file import least_long_side, reach
 from imgpipe.enhancement.least_file import grow
 from imgpipe.enhancement.workbench import Attempt, Candidate, Workbench
 from imgpipe.errors import EncodeError
-from imgpipe.images.encode import EXTENSIONS
+from imgpipe.images.file_formats import EXTENSIONS
 from imgpipe.images.image import Image
 from imgpipe.settings import EnhanceSettings, LimitSettings
 

@@ -12,6 +12,7 @@ import PIL.Image
 
 from imgpipe.errors import EncodeError
 from imgpipe.images.colour import to_8_bit, to_srgb
+from imgpipe.images.file_formats import EXTENSIONS
 from imgpipe.images.formats import jpeg, plugin, png
 from imgpipe.images.formats.png_write import Effort, write_png
 from imgpipe.images.formats.tiff_write import write_tiff
@@ -25,10 +26,7 @@ from imgpipe.images.metadata import (
 )
 from imgpipe.images.srgb import srgb_profile
 
-__all__ = ["EXTENSIONS", "MAX_SIDES", "Effort", "encode", "encode_fitting", "without_hidden_colours"]
-
-#: Formats that can be written, and the usual ending of their files.
-EXTENSIONS = {"PNG": "png", "WEBP": "webp", "JPEG": "jpg", "TIFF": "tif", "JXL": "jxl"}
+__all__ = ["MAX_SIDES", "Effort", "encode", "encode_fitting", "encode_or_png", "without_hidden_colours"]
 
 _ZLIB_LEVELS: dict[Effort, int] = {"stored": 0, "loose": 1, "fast": 1, "balanced": 6, "small": 9}
 #: libjxl's effort 1..9.
@@ -86,6 +84,19 @@ def encode(
             f"{format}: the encoder refused {image.width}x{image.height} px of {image.channels} channels "
             f"({exc}); write PNG"
         ) from exc
+
+
+def encode_or_png(image: Image, format: str) -> tuple[bytes, str, tuple[str, ...]]:  # noqa: A002
+    """The file, its format and notes: a PNG, with the reason, where ``format`` cannot hold the whole picture.
+
+    Colours under alpha 0 are written as they are.
+    """
+    try:
+        return encode(image, format=format, zero_transparent=False), format, ()
+    except EncodeError as exc:
+        reason = str(exc).partition(";")[0]
+        data = encode(image, zero_transparent=False)
+        return data, "PNG", (f"written as PNG: {reason}",)
 
 
 def without_hidden_colours(image: Image) -> Image:
@@ -167,9 +178,10 @@ def _encode_jpeg(image: Image, quality: int) -> bytes:
 
 def _encode_jxl(image: Image, effort: Effort) -> bytes:
     _refuse_unfit(image, "JXL", "JPEG XL")
-    if image.icc is not None and image.icc != srgb_profile():
+    picture = _pillow_image(image)
+    if image.icc not in (None, srgb_profile()) and image.icc != plugin.jxl_srgb_profile(picture.mode):
         raise EncodeError("JPEG XL: expected no profile or sRGB's own; write PNG, WEBP or TIFF to keep it")
-    return plugin.write_jxl(_pillow_image(image), _JXL_EFFORTS.get(effort, 1), image.exif, image.xmp)
+    return plugin.write_jxl(picture, _JXL_EFFORTS.get(effort, 1), image.exif, image.xmp)
 
 
 def _zeroed(pixels: Pixels) -> Pixels:
@@ -220,7 +232,7 @@ def encode_fitting(picture: Image, encoding: str) -> tuple[bytes, tuple[str, ...
             if had and not kept:
                 notes = (*notes, f"{name} of {len(had)} bytes left out: JPEG holds {JPEG_SEGMENT_BYTES}")
         picture = replace(picture, exif=exif, xmp=xmp)
-    if encoding in ("JPEG", "WEBP") and picture.bit_depth > 8:
+    if encoding in ("JPEG", "WEBP", "JXL") and picture.bit_depth > 8:
         picture = replace(picture, pixels=to_8_bit(picture.pixels))
         reduced = f"16 bits per channel reduced to 8: {encoding} has no more; write PNG or TIFF to keep them"
         notes = (*notes, reduced)

@@ -35,7 +35,13 @@ _CHUNK_BYTES = 2**18
 _RETRY_SECONDS = "5"
 _LOOK_SECONDS = 0.05
 #: Everything else is sent as bytes of no kind, and all of it as a file to be saved.
-_TYPES = {"png": "image/png", "webp": "image/webp", "jpg": "image/jpeg", "json": "application/json"}
+_TYPES = {
+    "png": "image/png",
+    "webp": "image/webp",
+    "jpg": "image/jpeg",
+    "jxl": "image/jxl",
+    "json": "application/json",
+}
 _STATUS = {LimitExceeded: 413, ObjectMissing: 404, StoreUnavailable: 503}
 _BODY = {
     "required": True,

@@ -12,7 +12,8 @@ import numpy as np
 import PIL.Image
 
 from imgpipe.errors import ConfigError, StorageError
-from imgpipe.images.encode import EXTENSIONS, encode
+from imgpipe.images.encode import encode
+from imgpipe.images.file_formats import EXTENSIONS
 from imgpipe.images.image import Image, Pixels
 from imgpipe.samples.drawings import Drawing, draw_samples, exif_block
 from imgpipe.storage.local import LocalStore

@@ -7,7 +7,13 @@ from imgpipe.settings.operations import (
     JobSettings,
     ModelSettings,
 )
-from imgpipe.settings.pictures import EnhanceSettings, FixSettings, RembgSettings, UpscaleSettings
+from imgpipe.settings.pictures import (
+    EnhanceSettings,
+    FileSettings,
+    FixSettings,
+    RembgSettings,
+    UpscaleSettings,
+)
 from imgpipe.settings.quality import QualitySettings
 from imgpipe.settings.ray import RaySettings
 from imgpipe.settings.review import ReviewSettings
@@ -20,6 +26,7 @@ __all__ = [
     "AutomationSettings",
     "CostSettings",
     "EnhanceSettings",
+    "FileSettings",
     "FixSettings",
     "IntakeSettings",
     "IsolationSettings",

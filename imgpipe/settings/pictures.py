@@ -17,7 +17,7 @@ from pydantic import (
 )
 
 from imgpipe.settings.contracts import GivenContract
-from imgpipe.settings.section import ActionSection
+from imgpipe.settings.section import ActionSection, Section
 
 Fallback = Literal["fail", "classical"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
@@ -51,10 +51,27 @@ def _switch(on: str) -> BeforeValidator:
     return BeforeValidator(switched)
 
 
+def _format_name(value: object) -> object:
+    """``jpg`` -> ``JPEG``; anything but a text as it is."""
+    return value.upper().replace("JPG", "JPEG") if isinstance(value, str) else value
+
+
+#: As :func:`~imgpipe.images.encode.encode` names them, in any case.
+FileFormat = Annotated[Literal["PNG", "WEBP", "JPEG", "JXL"], BeforeValidator(_format_name)]
 AlphaMatting = Annotated[Literal["auto", "closed_form", "vitmatte", "off"], _switch("auto")]
 Fill = Annotated[Literal["off", "solid"], _switch("solid")]
 UpscalingModel = Annotated[str, Field(min_length=1), AfterValidator(_upscaling_model)]
 Side = Annotated[int, Field(ge=1, le=65535)]
+
+
+class FileSettings(Section):
+    """The files of cutouts, fixed pictures and enlargements; `enhance` has rules of its own."""
+
+    format: FileFormat = Field(
+        "PNG",
+        description="Their format: PNG, WEBP and JXL (needs its plugin) lossless, JPEG at quality 95, not "
+        "for cutouts. A picture that it cannot hold whole is written as PNG, with the reason.",
+    )
 
 
 class RembgSettings(ActionSection):
@@ -311,7 +328,7 @@ class EnhanceSettings(ActionSection):
         "lanczos",
         description="What enlarges: all that `upscale.model` takes; Lanczos, recorded, where it is missing.",
     )
-    save_format_priority: tuple[Literal["PNG", "WEBP", "JPEG", "JXL"], ...] = Field(
+    save_format_priority: tuple[FileFormat, ...] = Field(
         ("PNG", "WEBP", "JPEG"),
         description="Formats in the order they are tried; JXL (lossless) needs its plugin.",
     )

@@ -9,6 +9,7 @@ from pydantic_core import to_json
 
 from imgpipe.config import Settings
 from imgpipe.errors import ImgpipeError
+from imgpipe.images.file_formats import require_writable
 from imgpipe.inference.weights import check_licence, registered_as
 from imgpipe.stages.chain import Step, steps
 from imgpipe.stages.protocol import LoadableStage, Stage
@@ -26,8 +27,10 @@ _lock = threading.Lock()
 def build_stage(step: Step, settings: Settings) -> Stage:
     """The stage for ``step``; where the settings that it reads are the same, the same object as before.
 
-    Raises :class:`ConfigError` where the licence of its weights is not among ``models.allowed_licences``.
+    Raises :class:`ConfigError` where the licence of its weights is not among ``models.allowed_licences``, and
+    where ``files.format`` cannot be written here.
     """
+    require_writable(settings.files.format)
     names = [getattr(settings, step.action.name).model] if step.action.runs_network(settings) else []
     if step.action.name == "rembg" and settings.rembg.alpha_matting == "vitmatte":
         names.append(settings.rembg.vitmatte_model)

@@ -28,11 +28,11 @@ class Step:
     def asset(self) -> str:
         return self.action.asset
 
-    def key(self, dataset: str, shard: str, image_id: str, kind: str) -> str:
-        """Key of a file of this kind of one image; kinds of several files are file names."""
+    def key(self, dataset: str, shard: str, image_id: str, kind: str, extension: str = "png") -> str:
+        """Key of a file of this kind of one image; kinds of several files are whole file names."""
         if self.action.own_folder:
             return keys.file_key(self.action.folder, dataset, shard, image_id, kind)
-        return keys.image_key(self.action.folder, dataset, shard, image_id, "png")
+        return keys.image_key(self.action.folder, dataset, shard, image_id, extension)
 
 
 def steps(settings: Settings) -> tuple[Step, ...]:

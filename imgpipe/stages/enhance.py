@@ -14,7 +14,7 @@ from imgpipe.inference.device import DeviceSetting
 from imgpipe.records import ImageRow
 from imgpipe.settings import EnhanceSettings, LimitSettings, UpscaleSettings
 from imgpipe.stages.fingerprint import fingerprint
-from imgpipe.stages.protocol import FIXED_BYTES, PictureSize, StageResult
+from imgpipe.stages.protocol import FIXED_BYTES, PictureSize, StageResult, encoder_bytes
 from imgpipe.stages.upscale import UpscaleStage
 
 if TYPE_CHECKING:
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 #: Increment when the same settings make other pictures or files.
 CODE_VERSION = 3
-#: The feed and its file; and what WebP's and JPEG's encoders take at most, their file included.
-_FEED_BYTES_PER_PIXEL, _ENCODER_BYTES_PER_PIXEL = 6, 32
+#: The feed and its file.
+_FEED_BYTES_PER_PIXEL = 6
 
 
 class EnhanceStage:
@@ -68,7 +68,7 @@ class EnhanceStage:
         largest = PictureSize(*largest_size(width, height, wanted, self._limits), source.bit_depth)
         needed = FIXED_BYTES + 2 * largest.bytes + _FEED_BYTES_PER_PIXEL * largest.pixels
         if wanted.save_format_priority[0] != "PNG" or wanted.min_bytes or wanted.max_bytes:
-            needed += planned.bytes + _ENCODER_BYTES_PER_PIXEL * largest.pixels
+            needed += planned.bytes + encoder_bytes("", largest.pixels)
         return needed + self._upscaling.network_bytes(source, largest)
 
     def run(self, inputs: Mapping[str, Image], rows: Mapping[str, ImageRow]) -> StageResult:

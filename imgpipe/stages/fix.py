@@ -13,8 +13,8 @@ from imgpipe.images.image import Image
 from imgpipe.inference.device import DeviceSetting
 from imgpipe.records import ImageRow, ModelUse
 from imgpipe.settings import FixSettings, UpscaleSettings
-from imgpipe.stages.fingerprint import fingerprint
-from imgpipe.stages.protocol import FIXED_BYTES, PictureSize, StageResult
+from imgpipe.stages.fingerprint import fingerprint, saved_as
+from imgpipe.stages.protocol import FIXED_BYTES, PictureSize, StageResult, encoder_bytes
 from imgpipe.stages.upscale import UpscaleStage
 
 if TYPE_CHECKING:
@@ -28,9 +28,15 @@ class FixStage:
     """What is found is fixed; a network, where one is set, does what upscaling does, by a factor of 1."""
 
     def __init__(
-        self, fix_artifacts: FixSettings, model_dir: Path, device: DeviceSetting, max_output_pixels: int
+        self,
+        fix_artifacts: FixSettings,
+        model_dir: Path,
+        device: DeviceSetting,
+        max_output_pixels: int,
+        format: str = "PNG",  # noqa: A002 -- as encode calls it
     ) -> None:
         self._settings = fix_artifacts
+        self._format = format
         self._network: UpscaleStage | None = None
         if fix_artifacts.runs_network:
             network = UpscaleSettings(model=str(fix_artifacts.model), scale=1.0)
@@ -40,7 +46,7 @@ class FixStage:
     def fingerprint(self) -> str:
         network = self._network and self._network.fingerprint
         facts = {"strength": self._settings.denoise_strength, "network": network}
-        return fingerprint("fix_artifacts", CODE_VERSION, facts)
+        return saved_as(fingerprint("fix_artifacts", CODE_VERSION, facts), self._format)
 
     @property
     def concurrency(self) -> int:
@@ -63,7 +69,7 @@ class FixStage:
         from imgpipe.fixing.pieces import PIECE_BYTES
 
         source = inputs["source"]
-        needed = FIXED_BYTES + PIECE_BYTES + 2 * source.bytes
+        needed = FIXED_BYTES + PIECE_BYTES + 2 * source.bytes + encoder_bytes(self._format, source.pixels)
         if self._network is not None:
             self.load()
             needed += self._network.needed_bytes(inputs)
@@ -87,6 +93,7 @@ class FixStage:
                 **({"network": {**by_network.details}} if by_network else {}),
             },
             seconds={**fixed.seconds, **(by_network.seconds if by_network else {})},
+            main_format=self._format,
         )
 
 

@@ -13,8 +13,9 @@ from imgpipe.matting.band_memory import assumed_band_bytes
 from imgpipe.matting.build import fingerprint
 from imgpipe.records import ImageRow
 from imgpipe.settings import RembgSettings
+from imgpipe.stages.fingerprint import saved_as
 from imgpipe.stages.loaded import Loaded
-from imgpipe.stages.protocol import FIXED_BYTES, PictureSize, StageResult
+from imgpipe.stages.protocol import FIXED_BYTES, PictureSize, StageResult, encoder_bytes
 
 if TYPE_CHECKING:
     from imgpipe.matting.matte import Matter
@@ -28,15 +29,22 @@ _BYTES_PER_PIXEL, _SOLVING_BYTES_PER_PIXEL = 40, 30
 class MatteStage:
     """The configured matting model, loaded with the first image."""
 
-    def __init__(self, rembg: RembgSettings, model_dir: Path, device: str) -> None:
+    def __init__(
+        self,
+        rembg: RembgSettings,
+        model_dir: Path,
+        device: str,
+        format: str = "PNG",  # noqa: A002 -- as encode calls it
+    ) -> None:
         self._settings = rembg
+        self._format = format
         self._model_dir = model_dir
         self._device = device
         self._matter = Loaded(self._build)
 
     @cached_property
     def fingerprint(self) -> str:
-        return fingerprint(self._settings, self._model_dir)
+        return saved_as(fingerprint(self._settings, self._model_dir), self._format)
 
     @property
     def concurrency(self) -> int:
@@ -54,7 +62,8 @@ class MatteStage:
         cutout = PictureSize(source.width, source.height, source.fed_depth)
         solving = _SOLVING_BYTES_PER_PIXEL * source.pixels + assumed_band_bytes(source.pixels)
         planes = max(_BYTES_PER_PIXEL * source.pixels, solving)
-        return FIXED_BYTES + cutout.bytes + source.srgb_view_bytes + planes
+        written = encoder_bytes(self._format, source.pixels)
+        return FIXED_BYTES + cutout.bytes + source.srgb_view_bytes + planes + written
 
     def run(self, inputs: Mapping[str, Image], rows: Mapping[str, ImageRow]) -> StageResult:
         from imgpipe.inference.srgb_view import srgb_view
@@ -70,6 +79,7 @@ class MatteStage:
             metrics=matte.metrics,
             details={**matte.details, **view.details(), "model_load_seconds": self._matter.seconds},
             seconds=matte.seconds,
+            main_format=self._format,
         )
 
     def _build(self) -> Matter:

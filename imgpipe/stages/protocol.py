@@ -17,7 +17,8 @@ class StageResult:
     ``outputs``: kind -> picture (encoded by the engine) or finished bytes. The first kind is the
     stage's main output, the one that the row and the next stage refer to.
     ``reasons``: why the status is what it is, in words; with ``status=ok`` they are warnings.
-    ``main_image``, ``main_format``: what the main output holds where it comes as finished bytes.
+    ``main_format``: what the main output is written as, PNG where that cannot hold the picture; of finished
+    bytes, the format that they have. ``main_image``: what finished bytes hold.
     """
 
     outputs: Mapping[str, Image | bytes] = field(default_factory=dict)
@@ -28,7 +29,7 @@ class StageResult:
     details: Mapping[str, Any] = field(default_factory=dict)
     seconds: Mapping[str, float] = field(default_factory=dict)
     main_image: Image | None = None
-    main_format: str = ""
+    main_format: str = "PNG"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,13 @@ class PictureSize:
 
 #: Beside what grows with the picture: strips, workspaces of threads, the encoder's blocks.
 FIXED_BYTES = 2**28
+#: What the encoders of other formats than PNG take at most, their file included.
+_ENCODER_BYTES_PER_PIXEL = 32
+
+
+def encoder_bytes(format: str, pixels: int) -> int:  # noqa: A002 -- as encode calls it
+    """What writing a picture takes beside twice its pixels; PNG is written strip by strip."""
+    return 0 if format == "PNG" else _ENCODER_BYTES_PER_PIXEL * pixels
 
 
 class Stage(Protocol):

@@ -19,10 +19,12 @@ REPLACED_BY_HAND = ModelUse("replaced by hand", "review")
 
 @dataclass(frozen=True, slots=True)
 class ReplaceableStage:
-    """The stage itself, unless a replacement is among the inputs: then that picture, as it is."""
+    """The stage itself, unless a replacement is among the inputs: then that picture as it is."""
 
     stage: Stage
     action: Action
+    #: What pictures are written as.
+    format: str = "PNG"
 
     @property
     def fingerprint(self) -> str:
@@ -49,4 +51,5 @@ class ReplaceableStage:
             reasons=picture.notes,
             model=REPLACED_BY_HAND,
             details=details,
+            main_format=self.format,
         )

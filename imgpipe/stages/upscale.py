@@ -12,8 +12,9 @@ from imgpipe.images.image import Image
 from imgpipe.inference.device import DeviceSetting, resolve_device
 from imgpipe.records import ImageRow
 from imgpipe.settings import LimitSettings, UpscaleSettings
+from imgpipe.stages.fingerprint import saved_as
 from imgpipe.stages.loaded import Loaded
-from imgpipe.stages.protocol import FIXED_BYTES, PictureSize, StageResult
+from imgpipe.stages.protocol import FIXED_BYTES, PictureSize, StageResult, encoder_bytes
 from imgpipe.upscaling.build import fingerprint
 from imgpipe.upscaling.upscaler import TargetSize
 
@@ -32,9 +33,15 @@ class UpscaleStage:
     """The configured upscaler, loaded with the first image."""
 
     def __init__(
-        self, upscale: UpscaleSettings, model_dir: Path, device: DeviceSetting, max_output_pixels: int
+        self,
+        upscale: UpscaleSettings,
+        model_dir: Path,
+        device: DeviceSetting,
+        max_output_pixels: int,
+        format: str = "PNG",  # noqa: A002 -- as encode calls it
     ) -> None:
         self._settings = upscale
+        self._format = format
         self._model_dir = model_dir
         self._device = device
         self._limits = LimitSettings(max_output_pixels=max_output_pixels)
@@ -42,7 +49,7 @@ class UpscaleStage:
 
     @cached_property
     def fingerprint(self) -> str:
-        return fingerprint(self._settings, self._model_dir, self._device)
+        return saved_as(fingerprint(self._settings, self._model_dir, self._device), self._format)
 
     @property
     def concurrency(self) -> int:
@@ -66,7 +73,8 @@ class UpscaleStage:
         result = PictureSize(*target.size(source.width, source.height), source.bit_depth)
         if result.pixels > self._limits.max_output_pixels:
             return 0  # It is refused before anything is made.
-        return FIXED_BYTES + 2 * result.bytes + self.network_bytes(source, result)
+        written = 2 * result.bytes + encoder_bytes(self._format, result.pixels)
+        return FIXED_BYTES + written + self.network_bytes(source, result)
 
     def network_bytes(self, source: PictureSize, result: PictureSize) -> int:
         """What a network takes beside both pictures; 0 without one."""
@@ -97,6 +105,7 @@ class UpscaleStage:
                 "model_load_seconds": self.load_seconds,
             },
             seconds=upscaled.seconds,
+            main_format=self._format,
         )
 
     def _build(self) -> Upscaler:

@@ -78,7 +78,7 @@ def main(folder: str, action: str, files: str, options: str) -> None:
     store, limits = LocalStore(folder), settings.limits.for_own_files()
     base = ImageRow("a.png", "a", "", Status.OK)
     inputs = {role: ObjectRef(store, name, limits, own=True) for role, name in json.loads(files).items()}
-    item = WorkItem(base, inputs, {RAW: base}, lambda kind: f"out/{action}/{kind}", lambda digests, _: "")
+    item = WorkItem(base, inputs, {RAW: base}, lambda *kind: f"out/{action}/{kind[0]}", lambda digests, _: "")
     Path("/proc/self/clear_refs").write_text("5")  # The peak begins again.
     start = _status("VmRSS")
     (made,) = local.run_items(stage, row.asset, [item], LocalStore(folder), workers=1)

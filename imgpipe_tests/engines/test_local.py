@@ -64,7 +64,7 @@ def items(store: MemoryStore, count: int) -> list[WorkItem]:
                 base=ImageRow(f"{level}.png", f"id{level}", "", Status.OK, attempts=1),
                 inputs={"source": ObjectRef(store, f"{level}.png", LIMITS)},
                 rows={},
-                key_of=lambda kind, level=level: f"out/{level}.{kind}",  # type: ignore[misc]
+                key_of=lambda kind, ending, level=level: f"out/{level}.{kind}",  # type: ignore[misc]
                 stage_hash_of=lambda digests, _: "h:" + digests["source"][:8],
             )
         )

@@ -5,6 +5,7 @@ The plugins hand out 8 bits; deeper pictures are refused rather than cut.
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.util
 import io
@@ -35,6 +36,14 @@ def _too_deep(fmt: str, depth: int, name: str) -> UnsupportedFormat:
         f"{name}: expected a {fmt} of 8 bits per channel, got {depth}, which the plugin would cut to 8; "
         "convert it to PNG or TIFF with 16 bits"
     )
+
+
+@functools.cache
+def jxl_srgb_profile(mode: str) -> bytes | None:
+    """The profile that a JPEG XL in sRGB, and one of ours therefore, comes with; ``mode``: Pillow's."""
+    written = write_jxl(PIL.Image.new(mode, (1, 1)), 1, None, None)
+    profile: bytes | None = open_image("JXL", written, 8, "a pixel").info.get("icc_profile")
+    return profile
 
 
 def write_jxl(picture: PIL.Image.Image, effort: int, exif: bytes | None, xmp: bytes | None) -> bytes:
