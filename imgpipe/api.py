@@ -153,12 +153,13 @@ def upscale(picture: Picture, *, accept_rejected: bool = False, **settings: Any)
     return _alike(picture, "upscale", settings, accept_rejected=accept_rejected)
 
 
-def score(source: Picture, result: Picture, **settings: Any) -> dict[str, Any]:
+def score(source: Picture, result: Picture, *, model: str = "", **settings: Any) -> dict[str, Any]:
     """The verdict on ``result``: quality.json's object (imgpipe/quality/quality.schema.json).
 
-    ``result`` may have any size. ``status`` is ``ok`` or ``rejected``, ``reasons`` says why.
+    ``result`` may have any size. ``status`` is ``ok`` or ``rejected``, ``reasons`` says why. ``model``: what
+    made the result; without it what its file says, else a guess. ``profile_reason`` says which.
     """
-    return score_pictures(_file_of(source), _file_of(result), _settings_of("quality", settings))[0]
+    return score_pictures(_file_of(source), _file_of(result), _settings_of("quality", settings), model)[0]
 
 
 def dataset_definitions(

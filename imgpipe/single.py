@@ -131,18 +131,23 @@ def process_file(path: Path, settings: Settings, encoding: str, *, shown: bool =
 
 
 def score_pictures(
-    source: tuple[bytes, str], result: tuple[bytes, str], settings: Settings
+    source: tuple[bytes, str], result: tuple[bytes, str], settings: Settings, model: str = ""
 ) -> tuple[dict[str, Any], bytes]:
-    """quality.json's object and the encoded heat map for two files that exist already, each with its name."""
+    """quality.json's object and the encoded heat map for two files that exist already, each with its name.
+
+    ``model``: what made the result, where that is known.
+    """
     from imgpipe.images.encode import encode
     from imgpipe.quality.diff import diff_image
     from imgpipe.quality.document import Making, StoredPicture, Subject, build_document
+    from imgpipe.quality.made_by import profile_of_files
     from imgpipe.quality.score import score
 
     decoder = source_decoder(settings.isolation, 1)
     before = decoder.decode(source[0], name=source[1], limits=settings.limits)
     after = decoder.decode(result[0], name=result[1], limits=settings.limits.for_own_files())
-    report = score(before, after, settings=settings.quality)
+    profile, why = profile_of_files(before, after, settings.quality, model)
+    report = score(before, after, settings=settings.quality.model_copy(update={"profile": profile}))
     stored = [
         StoredPicture(len(data), (picture.width, picture.height), hashlib.sha256(data).hexdigest())
         for (data, _), picture in ((source, before), (result, after))
@@ -154,7 +159,7 @@ def score_pictures(
         Subject(source[1], notes=notes),
         stored[0],
         stored[1],
-        Making(reference="source", config_hash=config_hash),
+        Making(reference="source", config_hash=config_hash, profile_reason=why),
     )
     return document, encode(diff_image(before, after, report.differences))
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 import yaml
-from rich.box import SIMPLE
+from rich.console import JustifyMethod
 from rich.table import Table
 
 from imgpipe.cli.common import (
@@ -28,6 +28,7 @@ from imgpipe.config import Settings
 from imgpipe.errors import ConfigError
 from imgpipe.metrics import PROFILES
 from imgpipe.quality.profiles import thresholds_for
+from imgpipe.quality.report import Severity
 from imgpipe.records import ImageRow, Status
 from imgpipe.stages.catalogue import QUALITY
 from imgpipe.storage.manifests import list_shards
@@ -67,7 +68,7 @@ def calibrate(
     rows = _scored_rows(store, name)
     base, thresholds = _in_force(rows, settings)
     found = propose([row.metrics for row in rows], thresholds, reject_rate=reject_rate)
-    _print_table(found, name, base, reject_rate)
+    _print_table(found, name, base)
     _print_histograms(found, rows)
     if write is not None:
         _write(write, _profile_text(found, profile_name or name, base, settings))
@@ -109,13 +110,13 @@ def _in_force(rows: list[ImageRow], settings: Settings) -> tuple[str, dict[str, 
     }
 
 
-def _print_table(found: Calibration, dataset: str, base: str, reject_rate: float) -> None:
-    title = (
-        f"data set {dataset}: {found.images} images, from profile {base}, target {reject_rate:.2%} rejected"
-    )
-    table = Table(title=title, box=SIMPLE)
-    for name in ("threshold", "severity", "now", "proposed", "images", "fail now", "fail then", "from"):
-        table.add_column(name, justify="left" if name in ("threshold", "severity", "from") else "right")
+def _print_table(found: Calibration, dataset: str, base: str) -> None:
+    target = f"target {found.reject_rate:.2%} rejected"
+    out.print(f"data set {escape(dataset)}: {found.images} images, from profile {base}, {target}")
+    table = Table(box=None, padding=(0, 1, 0, 0))
+    for name in ("threshold", "severity", "now", "proposed", "images", "fail", "then", "from"):
+        justify: JustifyMethod = "left" if name in ("threshold", "severity", "from") else "right"
+        table.add_column(name, justify=justify, overflow="fold")
     for one in found.proposals:
         changed = one.proposed != one.current
         shown = f"[bold]{one.proposed:g}[/]" if changed else f"{one.proposed:g}"
@@ -123,6 +124,22 @@ def _print_table(found: Calibration, dataset: str, base: str, reject_rate: float
         table.add_row(one.name, one.severity.value, f"{one.current:g}", shown, *numbers, one.method)
     out.print(table)
     out.print(f"rejected now: {found.rejected_now} of {found.images}; then: {found.rejected_then}")
+    if found.above_target:
+        _print_misses(found)
+
+
+def _print_misses(found: Calibration) -> None:
+    """Which thresholds reject more than the target."""
+    misses = [one for one in found.proposals if one.fail_then and one.severity is Severity.ERROR]
+    named = ", ".join(f"{one.name} {one.fail_then}" for one in sorted(misses, key=lambda one: -one.fail_then))
+    share = found.rejected_then / found.images
+    out.print(
+        f"[yellow]the target is not kept:[/] {share:.2%} rejected, {found.reject_rate:.2%} wanted: {named}"
+    )
+    out.print(
+        "These images lie far from the others, or their threshold is kept as it is. Look at them in the "
+        "report: damaged ones are rejected rightly; for good ones set quality.thresholds by hand"
+    )
 
 
 def _print_histograms(found: Calibration, rows: list[ImageRow]) -> None:

@@ -113,6 +113,12 @@ def score(
     diff: Annotated[
         Path | None, typer.Option(help="PNG file to write the heat map of differences to.")
     ] = None,
+    model: Annotated[
+        str, typer.Option(help="What made RESULT, which decides the profile; default: what its XMP says.")
+    ] = "",
+    profile: Annotated[
+        str | None, typer.Option(help="Set of thresholds: classical, realesrgan, or a profile's file.")
+    ] = None,
     assignments: Assignments = None,
     matte: Annotated[
         bool, typer.Option("--matte", help="SOURCE is the true matte: print the errors of RESULT's alpha.")
@@ -124,17 +130,22 @@ def score(
     Grad and Conn (Rhemann et al. 2009), IoU and the error along the border. A picture's alpha is its matte;
     one without alpha is taken as a grey mask.
     """
-    settings = dataset_settings({}, assignments, None)
+    settings = dataset_settings({"quality.profile": profile}, assignments, None)
+    if model and settings.quality.profile != "auto":
+        raise ConfigError(
+            f"--model: the profile is {settings.quality.profile} as configured; give one of both"
+        )
     if matte:
         _print_matte_errors(matte_errors_of(source, result, settings), as_json=as_json)
         return
     before, after = ((read_file(path), str(path)) for path in (source, result))
-    document, heat_map = score_pictures(before, after, settings)
+    document, heat_map = score_pictures(before, after, settings, model)
     if diff is not None:
         write_file(diff, heat_map)
     if as_json:
         typer.echo(json.dumps(document, indent=2))
     else:
+        out.print(f"profile {escape(document['profile'])}: {escape(document['profile_reason'])}")
         _print_verdict(document)
         for note in document["notes"]:
             out.print(f"note: {escape(note)}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 import struct
 
@@ -11,6 +12,13 @@ from imgpipe.images.directories import Field, Kind, Tag, TiffBytes, pack_directo
 #: Larger blocks are left out, with a note: they would be written again beside every output.
 MAX_BLOCK_BYTES = 4 * 1024 * 1024
 
+#: The name of what enlarged a picture, in a description of its own (XMP, ISO 16684-1).
+_XMP_UPSCALER = re.compile(rb"(\bimgpipe:upscaler=\")([^\"]{1,200})(?=\")")
+_XMP_PACKET = (
+    '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?><x:xmpmeta xmlns:x="adobe:ns:meta/">'
+    '<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"></rdf:RDF></x:xmpmeta>'
+    '<?xpacket end="r"?>'
+)
 _XMP_ORIENTATION = re.compile(rb"(tiff:Orientation\s*(?:=\s*[\"']|>)\s*)[2-8](?=\s*[\"'<])")
 
 
@@ -166,6 +174,20 @@ def without_xmp_thumbnails(xmp: bytes | None) -> bytes | None:
         while xmp and (start := xmp.find(opening)) >= 0 and (end := xmp.find(closing, start)) >= 0:
             xmp = xmp[:start] + xmp[end + len(closing) :]
     return xmp
+
+
+def with_upscaler(xmp: bytes | None, name: str) -> bytes:
+    """The same packet, or a new one, that names what enlarged the picture; one that is no RDF stays."""
+    value = html.escape(name).encode()
+    packet, known = _XMP_UPSCALER.subn(lambda found: found[1] + value, xmp or _XMP_PACKET.encode())
+    said = b'<rdf:Description rdf:about="" xmlns:imgpipe="ns:imgpipe/" imgpipe:upscaler="%b"/>' % value
+    return packet if known else packet.replace(b"</rdf:RDF>", said + b"</rdf:RDF>", 1)
+
+
+def upscaler_of(xmp: bytes | None) -> str:
+    """What :func:`with_upscaler` wrote into the packet, or ``""``."""
+    found = _XMP_UPSCALER.search(xmp or b"")
+    return html.unescape(found[2].decode(errors="replace")) if found else ""
 
 
 def exif_of_dpi(dpi: tuple[float, float]) -> bytes:

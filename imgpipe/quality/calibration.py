@@ -8,6 +8,9 @@ the larger of 1.4826 times that side's median absolute deviation and the distanc
 1.2816, and an exponential one through its 25% and 10% quantiles, for skewed scores. Damaged images hardly
 change either, as long as they are fewer than a tenth.
 
+No threshold is moved to let single images pass that lie far from the others: where more are rejected than the
+target, :attr:`Calibration.above_target` says so.
+
 A score without spread (a coherence that is 0 on every image) keeps its threshold, and so does one whose limit
 is a definition (the subject's share).
 """
@@ -56,12 +59,21 @@ class Proposal:
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """All proposals, and how many of ``images`` the checks of severity error reject, now and with them."""
+    """All proposals, and how many of ``images`` the checks of severity error reject, now and with them.
+
+    ``reject_rate``: the target, as a share.
+    """
 
     proposals: tuple[Proposal, ...]
     images: int
+    reject_rate: float
     rejected_now: int
     rejected_then: int
+
+    @property
+    def above_target(self) -> bool:
+        """Whether the proposals reject more images than the target, by more than one image's rounding."""
+        return self.rejected_then > max(1.0, self.reject_rate * self.images)
 
     def thresholds(self) -> dict[str, float]:
         """The proposed values that differ from those in force."""
@@ -95,6 +107,7 @@ def calibrate(
     return Calibration(
         proposals,
         len(images),
+        reject_rate,
         _rejected([(columns[one.name], one.direction, one.current) for one in errors]),
         _rejected([(columns[one.name], one.direction, one.proposed) for one in errors]),
     )

@@ -62,11 +62,12 @@ class Making:
     ``matting_metrics``: what the matting stage said of itself. ``fixing``: what fixing found and did.
     ``enhancement``: the limits of the enhanced file in bytes, whether they are met, and why not.
     ``timings_seconds``: asset -> seconds, the scoring's own aside. ``model_load_seconds``: what
-    loading models took, once in the process.
+    loading models took, once in the process. ``profile_reason``: why the profile is this one.
     """
 
     reference: str
     config_hash: str
+    profile_reason: str = ""
     model: ModelUse | None = None
     tile_grid: TileGrid | None = None
     matting_model: ModelUse | None = None
@@ -114,6 +115,7 @@ def build_document(
         },
         "checks": [_check(check) for check in report.checks],
         "profile": report.profile,
+        "profile_reason": making.profile_reason,
         "matte": _matte(scores, making),
         **({} if making.fixing is None else {"fix_artifacts": dict(making.fixing)}),
         "enhancement": None if making.enhancement is None else dict(making.enhancement),

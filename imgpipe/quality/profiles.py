@@ -22,6 +22,13 @@ def choose_profile(settings: QualitySettings, model: ModelUse | None) -> str:
     return "realesrgan"
 
 
+def why_profile(settings: QualitySettings, model: ModelUse | None, known_from: str) -> str:
+    """Why :func:`choose_profile` chooses what it does; ``known_from``: what names the model."""
+    if settings.profile != "auto":
+        return "as configured"
+    return "nothing enlarged it" if model is None else f"{known_from} names its maker, {model.name}"
+
+
 def thresholds_for(profile: str, settings: QualitySettings) -> dict[str, Threshold]:
     """Thresholds in force by name: the profile's, with what is configured in its place."""
     values, severities = settings.thresholds, settings.severity

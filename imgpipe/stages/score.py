@@ -11,7 +11,7 @@ from typing import Any
 from imgpipe.host import usable_cores
 from imgpipe.images.image import Image
 from imgpipe.quality.document import Making, StoredPicture, Subject, build_document
-from imgpipe.records import ImageRow, TileGrid
+from imgpipe.records import ImageRow, ModelUse, TileGrid
 from imgpipe.settings import QualitySettings
 from imgpipe.stages.catalogue import ENHANCED, FIXED, MATTED, RAW, UPSCALED
 from imgpipe.stages.chain import chain_of
@@ -19,7 +19,7 @@ from imgpipe.stages.fingerprint import fingerprint
 from imgpipe.stages.protocol import FIXED_BYTES, PictureSize, StageResult
 
 #: Increment when the same pictures get other scores, another verdict or another quality.json.
-CODE_VERSION = 5
+CODE_VERSION = 6
 
 #: Measured with alpha and a matte: planes of the compared size, and the RGB of both where it is kept.
 _BYTES_PER_PIXEL, _KEPT_BYTES_PER_PIXEL = 34, 24
@@ -68,6 +68,7 @@ class ScoreStage:
 
     def run(self, inputs: Mapping[str, Image], rows: Mapping[str, ImageRow]) -> StageResult:
         from imgpipe.quality.diff import diff_image
+        from imgpipe.quality.profiles import why_profile
         from imgpipe.quality.score import MatteEvidence, score
 
         reference, result = inputs["reference"], inputs["result"]
@@ -80,13 +81,14 @@ class ScoreStage:
             matte = MatteEvidence(
                 inputs["matte_source"], inputs["cutout"], {} if matted is None else matted.metrics
             )
+        maker = _maker(rows)
         report = score(
             reference,
             result,
             settings=self._settings,
             tile_grid=grid,
             matte=matte,
-            model=upscaled.model if upscaled else None,
+            model=maker,
         )
         document = build_document(
             report,
@@ -96,6 +98,7 @@ class ScoreStage:
             Making(
                 reference=self._reference,
                 config_hash=self.fingerprint,
+                profile_reason=why_profile(self._settings, maker, "its row"),
                 model=last.model if upscaled is None else upscaled.model,
                 tile_grid=grid,
                 matting_model=matted.model if matted else None,
@@ -145,6 +148,15 @@ def _enhancement(row: ImageRow | None) -> dict[str, Any] | None:
         return None
     names = ("min_bytes", "min_bytes_met", "max_bytes", "max_bytes_met")
     return {**{name: row.details.get(name) for name in names}, "reasons": list(row.reasons)}
+
+
+def _maker(rows: Mapping[str, ImageRow]) -> ModelUse | None:
+    """What drew the result's detail: the upscaler, else a network of another stage."""
+    for asset in (UPSCALED, ENHANCED, FIXED):
+        row = rows.get(asset)
+        if row is not None and (asset == UPSCALED or "network" in row.details):
+            return row.model
+    return None
 
 
 def _grid_on(reference: Image, upscaled: ImageRow) -> TileGrid:

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 _CLASSICAL: Mapping[str, Kernel] = {"lanczos": "lanczos", "bicubic": "bicubic"}
 _FALLBACK: Kernel = "lanczos"
 
-#: Increment when the same settings and weights make other pictures.
-CODE_VERSION = 7
+#: Increment when the same settings and weights make other files.
+CODE_VERSION = 8
 
 Backend = Literal["spandrel", "realesrgan", "dnn_superres", "onnx"]
 

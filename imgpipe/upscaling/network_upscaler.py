@@ -12,6 +12,7 @@ import numpy as np
 
 from imgpipe.errors import OutOfMemory
 from imgpipe.images.image import Image, Pixels
+from imgpipe.images.metadata import with_upscaler
 from imgpipe.inference.srgb_view import srgb_view
 from imgpipe.inference.weights import LocatedWeights
 from imgpipe.pixels.alpha import resize_alpha
@@ -91,6 +92,7 @@ class NetworkUpscaler:
         """
         target = self._target if size is None else replace(self._target, exact=size)
         target.check(image.width, image.height, self._limits)
+        image = replace(image, xmp=with_upscaler(image.xmp, self.model.name))
         try:
             return self._in_srgb(image, target)
         except MemoryError as exc:

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from imgpipe.errors import OutOfMemory
 from imgpipe.images.image import Image
+from imgpipe.images.metadata import with_upscaler
 from imgpipe.pixels.resize import Kernel, resize
 from imgpipe.records import ModelUse, TileGrid
 from imgpipe.settings import LimitSettings
@@ -64,7 +65,7 @@ class ResampleUpscaler:
                 f"memory; lower {target.setting} or run fewer workers"
             ) from exc
         return Upscaled(
-            image=resized,
+            image=replace(resized, xmp=with_upscaler(resized.xmp, self.model.name)),
             tile_grid=TileGrid(scale=target.factor(image.width, image.height)),
             model=self.model,
             seconds={"resample": time.perf_counter() - begin},

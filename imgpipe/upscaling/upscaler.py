@@ -16,9 +16,10 @@ from imgpipe.settings import LimitSettings, UpscaleSettings
 class Upscaled:
     """One enlarged picture and how it came about.
 
-    ``image``: the source's channels, bit depth, profile and metadata at the new size. ``tile_grid``:
-    interior cuts in source px. ``metrics``: numbers for the row's columns. ``details``: facts for its JSON
-    (tile, halo, retries). ``seconds``: time by step. ``reasons``: warnings in words.
+    ``image``: the source's channels, bit depth, profile and metadata at the new size; its XMP also names the
+    model. ``tile_grid``: interior cuts in source px. ``metrics``: numbers for the row's columns.
+    ``details``: facts for its JSON (tile, halo, retries). ``seconds``: time by step. ``reasons``: warnings in
+    words.
     """
 
     image: Image

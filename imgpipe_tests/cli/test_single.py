@@ -108,6 +108,25 @@ def test_score_accepts_a_faithful_enlargement_and_rejects_a_shifted_colour(tmp_p
     assert PillowImage.open("diff.png").format == "PNG"
 
 
+def test_score_says_first_which_profile_judges_and_why(tmp_path: Path) -> None:
+    write_drawing(tmp_path, "in.png", seed=3)
+    assert imgpipe("image", "in.png", "out.webp", "--actions", "upscale", *FAST)[0] == 0
+
+    def first(*options: str) -> str:
+        return imgpipe("score", "in.png", *options)[1].splitlines()[0]
+
+    assert first("out.webp") == "profile classical: its XMP names its maker, lanczos"
+    with_model = first("out.webp", "--model", "realesrgan-anime-6b")
+    assert with_model == "profile realesrgan: what was given names its maker, realesrgan-anime-6b"
+    assert first("out.webp", "--profile", "realesrgan") == "profile realesrgan: as configured"
+    PillowImage.open("out.webp").save("bare.png")
+    assert first("bare.png").startswith("profile classical: guessed")
+    document = json.loads(imgpipe("score", "in.png", "bare.png", "--json")[1])
+    assert document["profile_reason"].startswith("guessed")
+    code, text = imgpipe("score", "in.png", "out.webp", "--profile", "classical", "--model", "x")
+    assert (code, "give one of both" in text) == (2, True)
+
+
 def test_score_says_on_the_console_that_a_profile_was_lost_or_converted(tmp_path: Path) -> None:
     write_drawing(tmp_path, "in.png", seed=3)
     shown = PillowImage.open("in.png").convert("RGB")

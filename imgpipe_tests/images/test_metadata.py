@@ -6,6 +6,7 @@ import io
 import struct
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree as ET
 
 import numpy as np
 import PIL.ExifTags
@@ -18,6 +19,8 @@ from imgpipe.images.image import Image
 from imgpipe.images.metadata import (
     exif_fault,
     reset_exif_orientation,
+    upscaler_of,
+    with_upscaler,
     without_exif_thumbnail,
     without_xmp_thumbnails,
 )
@@ -194,3 +197,27 @@ def test_a_quarter_turn_exchanges_the_resolutions(orientation: int, order: str) 
     turned.load(b"Exif\0\0" + (reset_exif_orientation(exif.tobytes()[6:]) or b""))
     wanted = (200, 300) if orientation >= 5 else (300, 200)
     assert (turned[274], turned[282], turned[283]) == (1, *wanted)
+
+
+_RDF = (
+    b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+    b'<rdf:Description rdf:about="" xmlns:dc="http://purl.org/dc/elements/1.1/" dc:rights="mine"/>'
+    b"</rdf:RDF></x:xmpmeta>"
+)
+
+
+@pytest.mark.parametrize("before", [None, _RDF])
+@pytest.mark.parametrize("fmt", FORMATS)
+def test_what_enlarged_a_picture_is_read_from_its_file_again(before: bytes | None, fmt: str) -> None:
+    packet = with_upscaler(with_upscaler(before, "bicubic"), 'R&D "x4"')
+    written = _read(encode(Image(np.zeros((8, 9, 3), np.uint8), xmp=packet), format=fmt)).xmp
+    assert written is not None
+    assert upscaler_of(written) == 'R&D "x4"'
+    descriptions = ET.fromstring(written).findall(".//{*}Description")  # noqa: S314 -- ours
+    assert len(descriptions) == (1 if before is None else 2)
+    assert before is None or b'dc:rights="mine"' in written
+
+
+def test_a_packet_without_rdf_stays_as_it_is() -> None:
+    assert with_upscaler(b"<x/>", "lanczos") == b"<x/>"
+    assert upscaler_of(b"<x/>") == upscaler_of(None) == ""

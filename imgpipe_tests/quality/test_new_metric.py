@@ -17,6 +17,7 @@ from imgpipe.assets.findings import evaluate
 from imgpipe.metrics import LIMITS, METRICS, Metric
 from imgpipe.metrics.metric import at_most
 from imgpipe.pictures.reader import PictureReader
+from imgpipe.quality.calibration import calibrate
 from imgpipe.quality.comparison import MEASURES, Pair
 from imgpipe.quality.document import Making, StoredPicture, Subject, build_document
 from imgpipe.quality.findings import Findings
@@ -100,6 +101,11 @@ def test_a_row_and_a_function_are_enough() -> None:
         assert '"name":"toy_gap_255","label":"Toy gap","unit":"of 255","digits":1,"better":-1' in page
         assert '{"name":"toy_gap_max","metric":"toy_gap_255","upper":true}' in page
         assert "Toy gap too high" in page
+
+        gaps = [{"toy_gap_255": 2 + shift} for shift in np.linspace(-1, 1, 40)]
+        learnt = calibrate(gaps, report.thresholds).thresholds()
+        assert 3 < learnt.pop("toy_gap_max") < 4
+        assert not learnt
 
         pages = write_docs().quality((ROOT / "docs" / "quality.md").read_text())
         assert "| `toy_gap_max` | 5 | 6 | error | `toy_gap_255` ≤ |" in pages

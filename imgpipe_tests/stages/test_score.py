@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from imgpipe.images.image import Image
-from imgpipe.records import ImageRow, Status, TileGrid
+from imgpipe.records import ImageRow, ModelUse, Status, TileGrid
 from imgpipe.settings import QualitySettings
 from imgpipe.stages.catalogue import ENHANCED, FIXED, MATTED, RAW, UPSCALED
 from imgpipe.stages.chain import chain_of
@@ -149,3 +149,21 @@ def test_a_fixed_picture_that_a_person_replaced_is_scored_without_a_record_of_fi
     document = document_of(stage.run({"reference": picture, "result": picture}, rows))
     validate(document)
     assert "fix_artifacts" not in document
+
+
+@pytest.mark.parametrize(
+    ("details", "profile", "why"),
+    [
+        ({"network": {}}, "realesrgan", "its row names its maker, a network"),
+        ({}, "classical", "nothing enlarged it"),
+    ],
+)
+def test_an_enhanced_picture_is_judged_as_what_enlarged_it(
+    details: dict[str, Any], profile: str, why: str
+) -> None:
+    picture = image(draw(3, 32, 24, 2))
+    enhanced = replace(row(picture, **details), model=ModelUse("a network", "spandrel"))
+    stage = ScoreStage(QualitySettings(), ("enhance",))
+    made = stage.run({"reference": picture, "result": picture}, {RAW: row(picture), ENHANCED: enhanced})
+    document = document_of(made)
+    assert (document["profile"], document["profile_reason"]) == (profile, why)
