@@ -15,7 +15,9 @@ CLEAN_SHARE = 0.6
 
 
 def degrade(picture: Plane, scale: int, rng: Rng) -> Plane:
-    """(h, w, 3) uint8 -> (h / scale, w / scale, 3) uint8."""
+    """(h, w, 3) uint8 -> (h / scale, w / scale, 3) uint8. At scale 1 the damage is what is to be removed."""
+    if scale == 1:
+        return damage(picture, rng)
     small = reduce(picture, scale, rng)
     if rng.random() < CLEAN_SHARE:
         return small
@@ -28,6 +30,27 @@ def degrade(picture: Plane, scale: int, rng: Rng) -> Plane:
     if rng.random() < 0.15:
         small = compress(small, rng)
     return small
+
+
+def damage(picture: Plane, rng: Rng) -> Plane:
+    """Strong compression on a grid of any phase, banding or noise; a sixth is left as it is."""
+    top, left = rng.integers(0, 16, 2)
+    padded = np.pad(picture, ((top, 0), (left, 0), (0, 0)), "edge")
+    return np.ascontiguousarray(_damage(padded, rng)[top:, left:])
+
+
+def _damage(picture: Plane, rng: Rng) -> Plane:
+    kind = rng.choice(["none", "jpeg", "webp", "bands", "noise"], p=[0.16, 0.54, 0.08, 0.1, 0.12])
+    if kind == "none":
+        return picture
+    if kind == "bands":
+        step = float(rng.integers(3, 13))
+        return np.clip(np.rint(picture / step) * step, 0, 255).astype(np.uint8)
+    if kind == "noise":
+        picture = add_noise(picture, rng.uniform(1.0, 12.0), rng)
+        return compress(picture, rng) if rng.random() < 0.4 else picture
+    picture = compress(picture, rng, 15, jpeg=kind == "jpeg")
+    return compress(picture, rng) if rng.random() < 0.15 else picture
 
 
 def reduce(picture: Plane, scale: int, rng: Rng) -> Plane:
@@ -47,12 +70,12 @@ def add_noise(picture: Plane, sigma: float, rng: Rng) -> Plane:
     return np.clip(np.rint(picture + noise), 0, 255).astype(np.uint8)
 
 
-def compress(picture: Plane, rng: Rng) -> Plane:
-    """Through JPEG of quality 60..98, with or without reduced chroma, or WebP of 60..95."""
+def compress(picture: Plane, rng: Rng, least: int = 60, *, jpeg: bool | None = None) -> Plane:
+    """Through JPEG of quality ``least``..98, its chroma halved or not, or WebP of up to 95."""
     file = io.BytesIO()
     image = PIL.Image.fromarray(picture)
-    if rng.random() < 0.85:
-        image.save(file, "JPEG", quality=int(rng.integers(60, 99)), subsampling=int(rng.choice([0, 2])))
+    if rng.random() < 0.85 if jpeg is None else jpeg:
+        image.save(file, "JPEG", quality=int(rng.integers(least, 99)), subsampling=int(rng.choice([0, 2])))
     else:
-        image.save(file, "WEBP", quality=int(rng.integers(60, 96)), method=2)
+        image.save(file, "WEBP", quality=int(rng.integers(least, 96)), method=2)
     return np.array(PIL.Image.open(file).convert("RGB"))

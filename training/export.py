@@ -25,7 +25,10 @@ def write_files(weights: dict[str, Tensor], stem: Path, metadata: dict[str, str]
 
 
 def graph(weights: dict[str, Tensor]) -> onnx.ModelProto:
-    """One input ``input`` (n, 3, h, w) float32, RGB in 0..1; one output ``output`` (n, 3, h * s, w * s)."""
+    """One input ``input`` (n, 3, h, w) float32, RGB in 0..1; one output ``output`` (n, 3, h * s, w * s).
+
+    At scale 1 a fourth channel of the input is the strength, 0..1: 0 leaves the picture as it is, exactly.
+    """
     nodes, stored = [], []
 
     def constant(name: str) -> str:
@@ -37,7 +40,11 @@ def graph(weights: dict[str, Tensor]) -> onnx.ModelProto:
         return f"{name}.fp32"
 
     layers = sorted({int(name.split(".")[1]) for name in weights})
-    value = "input"
+    scale = math.isqrt(weights[f"body.{layers[-1]}.bias"].numel() // 3)
+    value = "input" if scale > 1 else "picture"
+    if scale == 1:
+        stored.append(numpy_helper.from_array(np.array([3, 1]), "channels"))
+        nodes.append(helper.make_node("Split", ["input", "channels"], ["picture", "strength"], axis=1))
     for number in layers:
         name = f"body.{number}"
         if _is_slope(weights, f"{name}.weight"):
@@ -46,20 +53,22 @@ def graph(weights: dict[str, Tensor]) -> onnx.ModelProto:
             inputs = [value, constant(f"{name}.weight"), constant(f"{name}.bias")]
             nodes.append(helper.make_node("Conv", inputs, [name], kernel_shape=[3, 3], pads=[1, 1, 1, 1]))
         value = name
-    scale = math.isqrt(weights[f"body.{layers[-1]}.bias"].numel() // 3)
-    stored.append(numpy_helper.from_array(np.array([1, 1, scale, scale], np.float32), "scales"))
-    nodes += [
-        helper.make_node("DepthToSpace", [value], ["detail"], blocksize=scale, mode="CRD"),
-        helper.make_node(
-            "Resize", ["input", "", "scales"], ["base"], mode="nearest",
-            coordinate_transformation_mode="asymmetric", nearest_mode="floor",
-        ),
-        helper.make_node("Add", ["detail", "base"], ["output"]),
-    ]  # fmt: skip
+    if scale == 1:
+        nodes.append(helper.make_node("Mul", [value, "strength"], ["detail"]))
+    else:
+        stored.append(numpy_helper.from_array(np.array([1, 1, scale, scale], np.float32), "scales"))
+        nodes += [
+            helper.make_node("DepthToSpace", [value], ["detail"], blocksize=scale, mode="CRD"),
+            helper.make_node(
+                "Resize", ["input", "", "scales"], ["base"], mode="nearest",
+                coordinate_transformation_mode="asymmetric", nearest_mode="floor",
+            ),
+        ]  # fmt: skip
+    nodes.append(helper.make_node("Add", ["base" if scale > 1 else "picture", "detail"], ["output"]))
     made = helper.make_graph(
         nodes,
         "imgpipe",
-        [helper.make_tensor_value_info("input", TensorProto.FLOAT, ["n", 3, "h", "w"])],
+        [helper.make_tensor_value_info("input", TensorProto.FLOAT, ["n", 3 + (scale == 1), "h", "w"])],
         [helper.make_tensor_value_info("output", TensorProto.FLOAT, ["n", 3, "out_h", "out_w"])],
         stored,
     )

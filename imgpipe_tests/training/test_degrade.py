@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from training.degrade import CLEAN_SHARE, add_noise, compress, degrade, reduce
+from training.degrade import CLEAN_SHARE, add_noise, compress, damage, degrade, reduce
 
 
 @pytest.fixture(scope="module")
@@ -36,3 +36,9 @@ def test_compression_changes_little(gradient: np.ndarray) -> None:
     for seed in range(8):
         error = np.abs(compress(gradient, np.random.default_rng(seed)).astype(int) - gradient)
         assert 0 < error.mean() < 4
+
+
+def test_damage_keeps_size_and_leaves_some_pictures_alone(gradient: np.ndarray) -> None:
+    damaged = [damage(gradient, np.random.default_rng(seed)) for seed in range(40)]
+    assert {each.shape for each in damaged} == {gradient.shape}
+    assert 0.02 < np.mean([np.array_equal(each, gradient) for each in damaged]) < 0.4

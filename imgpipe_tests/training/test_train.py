@@ -68,6 +68,18 @@ def test_the_files_compute_what_was_trained(tmp_path: Path) -> None:
     assert not network.body(small).any()
 
 
+def test_cleaning_at_strength_0_is_the_identity_exactly(tmp_path: Path) -> None:
+    network = Compact(1, features=8, depth=2)
+    write_files(network.weights(), tmp_path / "net", {})
+    picture = torch.rand(1, 3, 9, 7)
+    session = onnxruntime.InferenceSession(tmp_path / "net.onnx")
+    for strength in (0.0, 0.5, 1.0):
+        plane = torch.full((1, 1, 9, 7), strength)
+        made = session.run(None, {"input": torch.cat([picture, plane], dim=1).numpy()})[0]
+        wanted = picture + strength * network.body(picture).detach()
+        np.testing.assert_allclose(made, wanted, atol=2e-3 * strength, rtol=0)
+
+
 def test_the_learning_rate_rises_then_falls() -> None:
     settings = Settings(steps=1000, warmup=100)
     rates = [settings.rate_at(step) for step in range(1000)]
