@@ -9,7 +9,7 @@ BENCHMARKS := fixing image_codecs matting upscaling cpu_runtimes quality scale d
 comma := ,
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test slow chaos test-avx2 ui check image-check bench gpu format fuzz clean
+.PHONY: help demo test slow chaos test-avx2 ui check image-check bench gpu format fuzz train clean
 
 help: ## what there is to make
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | sort
@@ -56,6 +56,12 @@ gpu: $(VENV)/bin/python ## the first hour with a GPU: what loads, tests, speed, 
 
 fuzz: $(VENV)/.dev ## ten minutes of damaged files through the decoder
 	$(BIN)/python scripts/fuzz_decode.py --seconds 600
+
+train: $(VENV)/.dev ## our own networks from drawings: two hours at most for each on two cores; stopped, it resumes
+	$(BIN)/python -m training.train --output training/work/x4
+	$(BIN)/python -m training.train --scale 2 --steps 8000 --start training/work/x4/imgpipe-lite-x4.safetensors \
+	  --output training/work/x2
+	$(BIN)/python -m training.train --scale 1 --patch 64 --output training/work/x1
 
 clean: ## remove what demo, tests and compiled loops made
 	rm -rf demo-output .imgpipe .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

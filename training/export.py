@@ -1,0 +1,82 @@
+"""The network's two files: fp16 safetensors, and an ONNX graph with fp16 weights that computes in fp32."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import onnx
+import safetensors.torch
+from onnx import TensorProto, helper, numpy_helper
+from torch import Tensor
+
+_OPSET = 13
+
+
+def write_files(weights: dict[str, Tensor], stem: Path, metadata: dict[str, str]) -> None:
+    """Write ``stem``.safetensors and ``stem``.onnx from SRVGGNetCompact's ``weights``."""
+    halves = {name: value.half().contiguous() for name, value in weights.items()}
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    safetensors.torch.save_file(halves, stem.with_name(stem.name + ".safetensors"), metadata)
+    model = graph(halves)
+    helper.set_model_props(model, metadata)
+    onnx.save(model, stem.with_name(stem.name + ".onnx"))
+
+
+def graph(weights: dict[str, Tensor]) -> onnx.ModelProto:
+    """One input ``input`` (n, 3, h, w) float32, RGB in 0..1; one output ``output`` (n, 3, h * s, w * s).
+
+    At scale 1 a fourth channel of the input is the strength, 0..1: 0 leaves the picture as it is, exactly.
+    """
+    nodes, stored = [], []
+
+    def constant(name: str) -> str:
+        values = weights[name].numpy()
+        stored.append(
+            numpy_helper.from_array(values[:, None, None] if _is_slope(weights, name) else values, name)
+        )
+        nodes.append(helper.make_node("Cast", [name], [f"{name}.fp32"], to=TensorProto.FLOAT))
+        return f"{name}.fp32"
+
+    layers = sorted({int(name.split(".")[1]) for name in weights})
+    scale = math.isqrt(weights[f"body.{layers[-1]}.bias"].numel() // 3)
+    value = "input" if scale > 1 else "picture"
+    if scale == 1:
+        stored.append(numpy_helper.from_array(np.array([3, 1]), "channels"))
+        nodes.append(helper.make_node("Split", ["input", "channels"], ["picture", "strength"], axis=1))
+    for number in layers:
+        name = f"body.{number}"
+        if _is_slope(weights, f"{name}.weight"):
+            nodes.append(helper.make_node("PRelu", [value, constant(f"{name}.weight")], [name]))
+        else:
+            inputs = [value, constant(f"{name}.weight"), constant(f"{name}.bias")]
+            nodes.append(helper.make_node("Conv", inputs, [name], kernel_shape=[3, 3], pads=[1, 1, 1, 1]))
+        value = name
+    if scale == 1:
+        nodes.append(helper.make_node("Mul", [value, "strength"], ["detail"]))
+    else:
+        stored.append(numpy_helper.from_array(np.array([1, 1, scale, scale], np.float32), "scales"))
+        nodes += [
+            helper.make_node("DepthToSpace", [value], ["detail"], blocksize=scale, mode="CRD"),
+            helper.make_node(
+                "Resize", ["input", "", "scales"], ["base"], mode="nearest",
+                coordinate_transformation_mode="asymmetric", nearest_mode="floor",
+            ),
+        ]  # fmt: skip
+    nodes.append(helper.make_node("Add", ["base" if scale > 1 else "picture", "detail"], ["output"]))
+    made = helper.make_graph(
+        nodes,
+        "imgpipe",
+        [helper.make_tensor_value_info("input", TensorProto.FLOAT, ["n", 3 + (scale == 1), "h", "w"])],
+        [helper.make_tensor_value_info("output", TensorProto.FLOAT, ["n", 3, "out_h", "out_w"])],
+        stored,
+    )
+    model = helper.make_model(made, opset_imports=[helper.make_opsetid("", _OPSET)], producer_name="imgpipe")
+    model.ir_version = 8
+    onnx.checker.check_model(model, full_check=True)
+    return model
+
+
+def _is_slope(weights: dict[str, Tensor], name: str) -> bool:
+    return weights[name].ndim == 1 and name.endswith(".weight")
