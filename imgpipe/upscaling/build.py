@@ -39,7 +39,7 @@ _NEEDED_PACKAGES: Mapping[Backend, tuple[str, ...]] = {
     "onnx": (),
 }
 _INSTALL: Mapping[Backend, str] = {
-    "spandrel": "install imgpipe[cpu] or imgpipe[gpu]",
+    "spandrel": "install imgpipe[networks] or imgpipe[gpu]",
     "realesrgan": "install imgpipe[realesrgan], then `pip install --no-deps realesrgan basicsr`",
     "dnn_superres": "install opencv-contrib-python-headless",
     "onnx": "install imgpipe anew",
