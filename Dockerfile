@@ -28,9 +28,9 @@ ENV PATH=/opt/imgpipe/bin:$PATH \
 
 FROM system AS packages
 WORKDIR /build
-COPY requirements.lock ./
+COPY requirements.lock requirements-networks.lock ./
 RUN python3 -m venv /opt/imgpipe \
-    && pip install --no-deps --require-hashes --requirement requirements.lock
+    && pip install --no-deps --require-hashes --requirement requirements.lock --requirement requirements-networks.lock
 ARG DEVICE=gpu
 COPY deploy/locks/gpu.lock ./
 RUN case "${DEVICE}" in \

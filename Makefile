@@ -71,7 +71,7 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 # Installs the locks with their hashes, then the project alone. Elsewhere than where the locks are for: their
-# versions without the hashes. $(1): locks, $(2): extras.
+# versions without the hashes. $(1): locks, $(2): extras in brackets.
 PLATFORM = import platform, sys; print(platform.system(), platform.machine(), *sys.version_info[:2])
 define install
 if [ "$$($(BIN)/python -c '$(PLATFORM)')" = "Linux x86_64 3 11" ]; then \
@@ -81,14 +81,14 @@ if [ "$$($(BIN)/python -c '$(PLATFORM)')" = "Linux x86_64 3 11" ]; then \
 else \
   echo "the locks are for Linux x86_64, Python 3.11: their versions are taken here, hashes are not checked" >&2; \
   sed 's/ --hash=.*//' $(1) > $(VENV)/versions.txt && \
-  $(BIN)/python -m pip install --quiet --constraint $(VENV)/versions.txt --editable '.[$(2)]'; \
+  $(BIN)/python -m pip install --quiet --constraint $(VENV)/versions.txt --editable '.$(2)'; \
 fi
 endef
 
 $(VENV)/.runtime: pyproject.toml requirements.lock | $(VENV)/bin/python
-	$(call install,requirements.lock,cpu)
+	$(call install,requirements.lock)
 	touch $@
 
-$(VENV)/.dev: $(VENV)/.runtime requirements-dev.lock
-	$(call install,requirements.lock requirements-dev.lock,cpu$(comma)dev)
+$(VENV)/.dev: $(VENV)/.runtime requirements-networks.lock requirements-dev.lock
+	$(call install,requirements.lock requirements-networks.lock requirements-dev.lock,[networks$(comma)dev])
 	touch $@

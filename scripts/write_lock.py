@@ -26,20 +26,25 @@ HOW = "# Written by scripts/write_lock.py. Installed by {}, with --no-deps --req
 
 @dataclass(frozen=True, slots=True)
 class Lock:
-    """What the extras need beyond the first lock; of the first, all that they need."""
+    """What the extras need beyond the locks of :data:`BELOW`; of those, beyond the ones before."""
 
     file: str
     extras: str
     installed_by: str
 
 
+#: Installed under all others: what runs without torch, then torch.
+BELOW = (
+    Lock("requirements.lock", "", "`make` and the Dockerfile"),
+    Lock("requirements-networks.lock", "networks", "`make test` and the Dockerfile"),
+)
 LOCKS = (
-    Lock("requirements.lock", "cpu", "`make` and the Dockerfile"),
-    Lock("requirements-dev.lock", "cpu,dev", "`make`"),
-    Lock("deploy/locks/gpu.lock", "cpu,gpu", "the Dockerfile"),
-    Lock("deploy/locks/dagster.lock", "cpu,kubernetes,postgres,review", "the Dockerfile"),
-    Lock("deploy/locks/runpod.lock", "cpu,review,worker", "the Dockerfile"),
-    Lock("deploy/locks/serve.lock", "cpu,review,serve", "the Dockerfile"),
+    *BELOW,
+    Lock("requirements-dev.lock", "networks,dev", "`make test`"),
+    Lock("deploy/locks/gpu.lock", "networks,gpu", "the Dockerfile"),
+    Lock("deploy/locks/dagster.lock", "networks,kubernetes,postgres,review", "the Dockerfile"),
+    Lock("deploy/locks/runpod.lock", "networks,review,worker", "the Dockerfile"),
+    Lock("deploy/locks/serve.lock", "networks,review,serve", "the Dockerfile"),
 )
 
 
@@ -73,23 +78,25 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--constraint", help="file of versions to keep")
-    extras = sorted({extra for lock in LOCKS for extra in lock.extras.split(",")})
+    extras = sorted({extra for lock in LOCKS for extra in lock.extras.split(",") if extra})
     everything = resolved([f".[{','.join(extras)}]", *BUILD], parser.parse_args().constraint)
     where = f"Linux {platform.machine()}, Python {'.'.join(platform.python_version_tuple()[:2])}"
-    first: dict[str, str] = {}
+    installed: dict[str, str] = {}
+    files: list[str] = []
     with tempfile.NamedTemporaryFile("w", suffix=".txt") as versions:
         # One version of everything, so that any locks can be installed together.
         versions.writelines(f"{entry.split()[0]}\n" for entry in everything.values())
         versions.flush()
         for lock in LOCKS:
-            entries = resolved([f".[{lock.extras}]", *BUILD], versions.name)
-            first = first or entries
-            beyond = (
-                f" needs beyond {LOCKS[0].file}" if lock is not LOCKS[0] else " runs on and is built with"
-            )
-            lines = [f"# What imgpipe[{lock.extras}]{beyond}: {where}.", HOW.format(lock.installed_by)]
-            lines += [entries[key] for key in sorted(entries) if lock is LOCKS[0] or key not in first]
+            extra = f"[{lock.extras}]" if lock.extras else ""
+            entries = resolved([f".{extra}", *BUILD], versions.name)
+            beyond = f"needs beyond {' and '.join(files)}" if files else "runs on and is built with"
+            lines = [f"# What imgpipe{extra} {beyond}: {where}.", HOW.format(lock.installed_by)]
+            lines += [entries[key] for key in sorted(entries) if key not in installed]
             (ROOT / lock.file).write_text("\n".join(lines) + "\n")
+            if lock in BELOW:
+                installed |= entries
+                files.append(lock.file)
 
 
 if __name__ == "__main__":

@@ -51,8 +51,9 @@ def list_models(
     field = "size_bytes" if sort is Order.SIZE else sort.value
     in_order = sorted(REGISTRY.values(), key=attrgetter(field))
     for weights in sorted(in_order, key=lambda one: sort is Order.LICENCE and not one.commercial):
-        path = folder / weights.filename
-        state = "[green]present[/]" if path.is_file() else "[yellow]missing[/]"
+        path = weights.path(folder)
+        present = "in the package:" if weights.shipped else "present"
+        state = f"[green]{present}[/]" if path.is_file() else "[yellow]missing[/]"
         out.print(f"[bold]{weights.name}[/] ({weights.task}, {weights.network})")
         use = "commercial use free" if weights.commercial else "[red]no free commercial use[/]"
         out.print(f"  {weights.licence} ({use}), {escape(weights.authors)}")
@@ -89,7 +90,8 @@ def pull(
                 on_progress=partial(_advance, progress, bar),
             )
             progress.update(bar, completed=weights.size_bytes)
-            progress.console.print(f"{name}: verified, {escape(str(path))}")
+            where = "in the package, " if weights.shipped else ""
+            progress.console.print(f"{name}: verified, {where}{escape(str(path))}")
 
 
 def _advance(progress: Progress, bar: TaskID, done: int, total: int) -> None:

@@ -22,7 +22,7 @@ from typing import BinaryIO, Literal
 
 from imgpipe.errors import ConfigError, ModelError, WeightsCorrupt, WeightsMissing
 from imgpipe.inference.digests import digest_of, remember_sha256, sha256_of
-from imgpipe.inference.weights import REGISTRY, Weights, check_digest
+from imgpipe.inference.weights import REGISTRY, Weights, check_digest, locate
 
 _LOG = logging.getLogger(__name__)
 
@@ -55,7 +55,7 @@ class _Interrupted(Exception):
 def pull(
     weights: Weights, model_dir: Path, *, on_progress: Progress | None = None, url: str | None = None
 ) -> Path:
-    """Fetch a registered file into ``model_dir``; returns its path at once where it is already there.
+    """Fetch a registered file into ``model_dir``; returns its path at once where it is there, or shipped.
 
     The bytes go to ``<filename>.part``, resumed by ``Range`` after a break (in this call or an earlier one)
     and restarted where the server does not offer that. Size and sha256 are checked before the file gets its
@@ -66,6 +66,8 @@ def pull(
     than registered, there or here), :class:`ModelError` (the folder cannot be written),
     :class:`ConfigError` (no http address).
     """
+    if weights.shipped:
+        return locate(weights.name, weights.task, model_dir).path
     address = weights.url if url is None else url
     if not address.lower().startswith(("https://", "http://")):
         raise ConfigError(f"url: expected an http or https address, got {address!r}")
@@ -95,8 +97,8 @@ def pull(
 
 
 def verify(model_dir: Path) -> list[WeightsState]:
-    """The state of every registered file in ``model_dir``, in registry order; every byte is hashed."""
-    return [_state_of(weights, model_dir / weights.filename) for weights in REGISTRY.values()]
+    """The state of every registered file, in registry order; every byte is hashed."""
+    return [_state_of(weights, weights.path(model_dir)) for weights in REGISTRY.values()]
 
 
 def _state_of(weights: Weights, path: Path) -> WeightsState:
@@ -108,7 +110,9 @@ def _state_of(weights: Weights, path: Path) -> WeightsState:
         check_digest(weights, path, path.stat().st_size, sha256_of(path))
     except ModelError as exc:
         return WeightsState(weights.name, path, "corrupt", str(exc))
-    return WeightsState(weights.name, path, "ok", f"{path.stat().st_size:,} bytes, sha256 {weights.sha256}")
+    where = ", in the package" if weights.shipped else ""
+    detail = f"{path.stat().st_size:,} bytes, sha256 {weights.sha256}{where}"
+    return WeightsState(weights.name, path, "ok", detail)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Every published weights file that may be asked for by name: the rows of ``registry.csv``.
+"""Every weights file that may be asked for by name: the rows of ``registry.csv``.
 
 No imports but the standard library's.
 """
@@ -8,16 +8,18 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from importlib import resources
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
 Task = Literal["matting", "upscaling", "refining"]
 
+_PACKAGE = Path(__file__).parents[1]
+
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """One published weights file.
+    """One weights file.
 
     ``licence``: SPDX identifier under which its authors publish it; ``commercial``: whether it allows
     commercial use without a fee. ``scale``: enlargement factor of an upscaling network, ``None`` for matting.
@@ -25,7 +27,8 @@ class Weights:
 
     ``md5`` is set where it is all that rembg's source has: size and sha256 are then those of public copies of
     the file, and a download must have both digests. ``size_bytes`` is 0 where no source states it; such a
-    file is known by its sha256 alone, and fetched by hand.
+    file is known by its sha256 alone, and fetched by hand. ``url`` is where it is published, or the place in
+    this package of a file that comes with it.
     """
 
     name: str
@@ -48,13 +51,22 @@ class Weights:
         return self.url.rpartition("/")[2]
 
     @property
+    def shipped(self) -> bool:
+        """Whether the file is in this package."""
+        return "://" not in self.url
+
+    def path(self, model_dir: Path) -> Path:
+        """Where it lies: in this package, or in the model folder."""
+        return _PACKAGE / self.url if self.shipped else model_dir / self.filename
+
+    @property
     def digests(self) -> str:
         """The digests that a download must have, as text."""
         return f"sha256 {self.sha256}, md5 {self.md5}" if self.md5 else f"sha256 {self.sha256}"
 
 
 def _rows() -> Iterator[Weights]:
-    text = resources.files(__package__).joinpath("registry.csv").read_text(encoding="utf-8")
+    text = Path(__file__).with_name("registry.csv").read_text(encoding="utf-8")
     for row in csv.DictReader(text.splitlines()):
         values: dict[str, Any] = {
             **row,

@@ -31,7 +31,7 @@ CLASSICAL_NAMES: Mapping[Task, tuple[str, ...]] = {
 #: Of each task: the setting that names its model, and the one that does without weights.
 _SETTINGS: Mapping[Task, tuple[str, str]] = {
     "matting": ("rembg.model", "rembg.fallback=classical"),
-    "upscaling": ("upscale.model", "upscale.fallback=classical"),
+    "upscaling": ("upscale.model", "upscale.fallback=lite"),
     "refining": ("rembg.vitmatte_model", "rembg.alpha_matting=auto"),
 }
 
@@ -116,16 +116,20 @@ def check_digest(weights: Weights, path: Path, size_bytes: int, sha256: str) -> 
     """Raise :class:`WeightsCorrupt` unless size and digest are the registered ones."""
     if weights.size_bytes in (size_bytes, 0) and sha256 == weights.sha256:
         return
+    again = f"delete the file and run `imgpipe models pull {weights.name}`"
+    renew = "install imgpipe anew" if weights.shipped else again
     raise WeightsCorrupt(
         f"{path}: not the registered {weights.name}: expected {weights.size_bytes:,} bytes, sha256 "
-        f"{weights.sha256}, got {size_bytes:,} bytes, sha256 {sha256}; delete the file and run "
-        f"`imgpipe models pull {weights.name}`, or give this file by its path if it is wanted as it is"
+        f"{weights.sha256}, got {size_bytes:,} bytes, sha256 {sha256}; {renew}, or give this file by its "
+        "path if it is wanted as it is"
     )
 
 
 def _locate_registered(weights: Weights, model_dir: Path) -> LocatedWeights:
-    path = model_dir / weights.filename
+    path = weights.path(model_dir)
     if not path.is_file():
+        if weights.shipped:
+            raise WeightsMissing(f"{weights.name}: {path} of this package is missing; install imgpipe anew")
         pull = f"run `imgpipe models pull {weights.name}`, or " if weights.size_bytes else ""
         size = f" ({weights.size_bytes:,} bytes)" if weights.size_bytes else ""
         raise WeightsMissing(

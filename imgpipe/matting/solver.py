@@ -30,15 +30,13 @@ _MAX_REFINEMENTS = 50
 #: Ties modes that no known pixel determines to the guess, without moving the others by 1/1000 of a level.
 _TIE = 1e-11
 
-#: The incomplete factorisation drops entries below the first; the shifts, tried in turn, are added to its
-#: diagonal and lie above that, since dropped entries make nearly singular pivots negative.
-_DROP = 1e-3
-_SHIFTS = (5e-3, 1e-1, 1.0)
+#: The incomplete factorisation drops entries below the first share of their column, and the smallest of those
+#: beyond so many times the matrix's entries; soft bands need 4 to 5 times. The share of its diagonal that is
+#: added to it lies above that: dropped entries make nearly singular pivots negative.
+_DROP, _FILL, _SHIFT = 1e-5, 12, 1e-4
 
-#: Room for the incomplete factor, times the matrix's entries; unused pages take no memory.
-_FILL = 8
-
-Preconditioner = Callable[[Float], Float]
+#: SuperLU with minimum degree ordering; symmetric mode keeps the diagonal as pivots.
+_ORDERING, _MODE = "MMD_AT_PLUS_A", {"SymmetricMode": True}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,17 +59,7 @@ def solve_band(system: BandSystem, guess: Float) -> BandSolution:
 
 def solve_single(system: BandSystem, guess: Float) -> BandSolution:
     """Conjugate gradients in double precision on a complete factor in single precision."""
-    try:
-        factor = _factor(system.matrix.astype(np.float32))
-    except RuntimeError:  # singular in single precision: reported as converged=False
-        return BandSolution(guess, 0, converged=False)
-
-    def precondition(residual: Float) -> Float:
-        # Scaled to its own size: late residuals are below what single precision can hold.
-        size = float(np.abs(residual).max()) or 1.0
-        return np.asarray(factor.solve((residual / size).astype(np.float32)), np.float64) * size
-
-    return _iterate(system, guess, precondition, _MAX_REFINEMENTS)
+    return _iterate(system, guess, _factor, _MAX_REFINEMENTS)
 
 
 def solve_double(system: BandSystem, guess: Float) -> BandSolution:
@@ -88,45 +76,51 @@ def solve_double(system: BandSystem, guess: Float) -> BandSolution:
 
 
 def solve_incomplete(system: BandSystem, guess: Float) -> BandSolution:
-    """Conjugate gradients on an incomplete Cholesky factor (pymatting's)."""
-    from pymatting.preconditioner.ichol import ichol
-
-    matrix = system.matrix
-    try:
-        factor = ichol(matrix, discard_threshold=_DROP, shifts=_SHIFTS, max_nnz=_FILL * matrix.nnz)
-    except ValueError:  # no incomplete factor exists: reported as converged=False
-        return BandSolution(guess, 0, converged=False)
-    return _iterate(system, guess, factor, MAX_ITERATIONS)
+    """Conjugate gradients in double precision on an incomplete factor in single precision."""
+    return _iterate(system, guess, _incomplete_factor, MAX_ITERATIONS)
 
 
 def _factor(matrix: Any) -> Any:
-    """SuperLU with minimum degree ordering; symmetric mode keeps the diagonal as pivots."""
     from scipy.sparse.linalg import splu
 
-    options = {"SymmetricMode": True}
     sizes = {"relax": 16, "panel_size": 8}  # a third faster than the defaults on 175,000 unknowns
-    return splu(matrix.tocsc(), "MMD_AT_PLUS_A", 0.0, options=options, **sizes)
+    return splu(matrix.tocsc(), _ORDERING, 0.0, options=_MODE, **sizes)
 
 
-def _iterate(system: BandSystem, guess: Float, precondition: Preconditioner, most: int) -> BandSolution:
-    from pymatting.solver.cg import cg
+def _incomplete_factor(matrix: Any) -> Any:
+    from scipy.sparse import diags
+    from scipy.sparse.linalg import spilu
 
-    steps = 0
+    shifted = (matrix + diags(np.float32(_SHIFT) * matrix.diagonal())).tocsc()
+    return spilu(shifted, _DROP, _FILL, permc_spec=_ORDERING, diag_pivot_thresh=0.0, options=_MODE)
 
-    def count(*_: object) -> None:
+
+def _iterate(system: BandSystem, guess: Float, factorise: Callable[[Any], Any], most: int) -> BandSolution:
+    from scipy.sparse.linalg import LinearOperator, cg
+
+    matrix, steps = system.matrix, 0
+    try:
+        factor = factorise(matrix.astype(np.float32))
+    except RuntimeError:  # singular in single precision: reported as converged=False
+        return BandSolution(guess, 0, converged=False)
+
+    def precondition(residual: Float) -> Float:
+        # Scaled to its own size: late residuals are below what single precision can hold.
+        size = float(np.abs(residual).max()) or 1.0
+        return np.asarray(factor.solve((residual / size).astype(np.float32)), np.float64) * size
+
+    def count(_: Float) -> None:
         nonlocal steps
         steps += 1
 
-    try:
-        values = cg(
-            system.matrix,
-            system.right_side,
-            x0=guess,
-            M=precondition,
-            rtol=TOLERANCE,
-            maxiter=most,
-            callback=count,
-        )
-    except ValueError:  # not within ``most`` steps: reported as converged=False
-        return BandSolution(guess, steps, converged=False)
-    return BandSolution(np.asarray(values, np.float64), steps, converged=True)
+    values, unfinished = cg(
+        matrix,
+        system.right_side,
+        x0=guess,
+        rtol=TOLERANCE,
+        maxiter=most,
+        M=LinearOperator(matrix.shape, precondition, dtype=np.float64),
+        callback=count,
+    )
+    converged = unfinished == 0 and bool(np.isfinite(values).all())
+    return BandSolution(np.asarray(values, np.float64) if converged else guess, steps, converged)

@@ -20,6 +20,7 @@ from imgpipe.settings.contracts import GivenContract
 from imgpipe.settings.section import ActionSection, Section
 
 Fallback = Literal["fail", "classical"]
+UpscaleFallback = Literal["fail", "lite", "classical"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 UpscaleBackend = Literal["auto", "spandrel", "realesrgan", "dnn_superres", "onnx"]
 #: Levels as waifu2x has them -> strength.
@@ -241,9 +242,12 @@ class UpscaleSettings(ActionSection):
     batch_size: Literal["auto"] | Annotated[int, Field(ge=1, le=64)] = Field(
         "auto", description="Tiles computed at once (1..64), or `auto`: 1 on a CPU, by memory on a GPU."
     )
-    fallback: Fallback = Field(
+    fallback: UpscaleFallback = Field(
         "fail",
-        description="Where the weights are missing: stop (`fail`) or use `lanczos` (`classical`), recorded.",
+        description=(
+            "Where the weights, or the packages that run them, are missing: stop (`fail`), or use "
+            "`imgpipe-lite` (`lite`) or `lanczos` (`classical`), recorded in every row."
+        ),
     )
 
     @property

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from imgpipe.errors import ConfigError, PackagesMissing, WeightsMissing
 from imgpipe.inference.device import DeviceSetting, resolve_device, resolve_precision, why_cpu
-from imgpipe.inference.weights import LocatedWeights, locate
+from imgpipe.inference.weights import REGISTRY, LocatedWeights, locate
 from imgpipe.settings import LimitSettings, UpscaleSettings
 from imgpipe.upscaling.upscaler import TargetSize, Upscaler
 
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from imgpipe.upscaling.network import LoadedNetwork
 
 _CLASSICAL: Mapping[str, Kernel] = {"lanczos": "lanczos", "bicubic": "bicubic"}
-_FALLBACK: Kernel = "lanczos"
+#: ``upscale.fallback`` -> the model that is used in place of one that is not there.
+_FALLBACKS: Mapping[str, str] = {"lite": "imgpipe-lite", "classical": "lanczos"}
 
 #: Increment when the same settings and weights make other files.
 CODE_VERSION = 8
@@ -39,7 +40,7 @@ _NEEDED_PACKAGES: Mapping[Backend, tuple[str, ...]] = {
     "onnx": (),
 }
 _INSTALL: Mapping[Backend, str] = {
-    "spandrel": "install imgpipe[cpu] or imgpipe[gpu]",
+    "spandrel": "install imgpipe[networks] or imgpipe[gpu]",
     "realesrgan": "install imgpipe[realesrgan], then `pip install --no-deps realesrgan basicsr`",
     "dnn_superres": "install opencv-contrib-python-headless",
     "onnx": "install imgpipe anew",
@@ -56,20 +57,19 @@ def build_upscaler(
     """The upscaler that ``settings.model`` names, loaded and checked.
 
     ``lanczos`` and ``bicubic`` are classical. Where a network's weights (or the packages that run it) are
-    missing, ``settings.fallback`` decides: ``classical`` gives Lanczos with the reason recorded in
-    ``model.fallback_reason``, ``fail`` raises. Raises :class:`imgpipe.errors.ConfigError` and the
-    :class:`ModelError` family.
+    missing, ``settings.fallback`` decides: ``lite`` gives the network of this package, ``classical`` Lanczos,
+    with the reason recorded in ``model.fallback_reason``; ``fail`` raises. Raises
+    :class:`imgpipe.errors.ConfigError` and the :class:`ModelError` family.
     """
-    kernel = _CLASSICAL.get(settings.model)
-    if kernel is not None:
-        return _classical(settings, kernel, "", limits)
-    try:
-        return _network(settings, model_dir, device, limits)
-    except (WeightsMissing, PackagesMissing) as exc:
-        if settings.fallback == "fail":
-            raise
-        what = str(exc).partition(";")[0]  # What is wrong; what to do is for the error alone.
-        return _classical(settings, _FALLBACK, what, limits)
+    settings, located, fallback_reason = _resolved(settings, model_dir)
+    if located is None:
+        kernel = _CLASSICAL[settings.model]
+        from imgpipe.upscaling.resample import ResampleUpscaler
+
+        return ResampleUpscaler(
+            TargetSize.of(settings), kernel, fallback_reason=fallback_reason, limits=limits
+        )
+    return _network(settings, located, device, fallback_reason, limits)
 
 
 def fingerprint(settings: UpscaleSettings, model_dir: Path, device: str = "auto") -> str:
@@ -81,20 +81,14 @@ def fingerprint(settings: UpscaleSettings, model_dir: Path, device: str = "auto"
     """
     size = settings.model_dump(include={"scale", "target_size", "min_dimensions"})
     facts: dict[str, Any] = {"code": CODE_VERSION, **size}
-    kernel = _CLASSICAL.get(settings.model)
-    try:
-        if kernel is None:
-            located = locate(settings.model, "upscaling", model_dir)
-            facts |= settings.model_dump(include={"halo", "color_match", "alpha", "tta"})
-            backend = backend_for(settings, located.path)
-            precision = _precision(settings, backend, device)
-            facts |= {"sha256": located.sha256, "backend": backend, "precision": precision}
-    except WeightsMissing:
-        if settings.fallback == "fail":
-            raise
-        kernel = _FALLBACK
-    if kernel is not None:
-        facts = {"code": CODE_VERSION, **size, "kernel": kernel}
+    settings, located, _ = _resolved(settings, model_dir)
+    if located is None:
+        facts["kernel"] = _CLASSICAL[settings.model]
+    else:
+        facts |= settings.model_dump(include={"halo", "color_match", "alpha", "tta"})
+        backend = backend_for(settings, located.path)
+        precision = _precision(settings, backend, device)
+        facts |= {"sha256": located.sha256, "backend": backend, "precision": precision}
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
@@ -108,15 +102,6 @@ def _precision(settings: UpscaleSettings, backend: Backend, device: str) -> str:
     if backend == "realesrgan":
         return "fp32" if resolved == "cpu" else "fp16"
     return resolve_precision("auto", resolved)
-
-
-def _classical(
-    settings: UpscaleSettings, kernel: Kernel, fallback_reason: str, limits: LimitSettings | None
-) -> Upscaler:
-    from imgpipe.upscaling.resample import ResampleUpscaler
-
-    target = TargetSize.of(settings)
-    return ResampleUpscaler(target, kernel, fallback_reason=fallback_reason, limits=limits)
 
 
 def backend_for(settings: UpscaleSettings, path: Path) -> Backend:
@@ -141,21 +126,53 @@ def missing_packages(backend: Backend) -> str:
     return f"{backend} needs {', '.join(missing)}; {_INSTALL[backend]}" if missing else ""
 
 
+def _resolved(
+    settings: UpscaleSettings, model_dir: Path
+) -> tuple[UpscaleSettings, LocatedWeights | None, str]:
+    """The settings with the model that is used, its file (``None``: a classical one), and why it is not the
+    one that was asked for."""
+    if settings.model in _CLASSICAL:
+        return settings, None, ""
+    try:
+        located = locate(_network_of(settings), "upscaling", model_dir)
+        if settings.fallback != "fail":  # Who only plans needs no packages.
+            _check_packages(settings, located)
+    except (WeightsMissing, PackagesMissing) as exc:
+        if settings.fallback == "fail":
+            raise
+        used = {"model": _FALLBACKS[settings.fallback], "backend": "auto", "fallback": "fail"}
+        other, located, _ = _resolved(settings.model_copy(update=used), model_dir)
+        return other, located, str(exc).partition(";")[0]  # What is wrong; what to do is for the error alone.
+    return settings, located, ""
+
+
+def _network_of(settings: UpscaleSettings) -> str:
+    """``settings.model``, or its network for a scale of at most 2 where that is enough and registered."""
+    half = f"{settings.model}-x2"
+    enough = settings.scale <= 2 and settings.target_size is None and settings.min_dimensions is None
+    return half if enough and half in REGISTRY else settings.model
+
+
+def _check_packages(settings: UpscaleSettings, located: LocatedWeights) -> None:
+    if missing := missing_packages(backend_for(settings, located.path)):
+        raise PackagesMissing(f"upscale.model={settings.model}: {missing}, or use upscale.model=imgpipe-lite")
+
+
 def _network(
-    settings: UpscaleSettings, model_dir: Path, device: str, limits: LimitSettings | None
+    settings: UpscaleSettings,
+    located: LocatedWeights,
+    device: str,
+    fallback_reason: str,
+    limits: LimitSettings | None,
 ) -> Upscaler:
-    located = locate(settings.model, "upscaling", model_dir)
-    backend = backend_for(settings, located.path)
-    missing = missing_packages(backend)
-    if missing:
-        raise PackagesMissing(f"upscale.model={settings.model}: {missing}, or use upscale.model=lanczos")
+    _check_packages(settings, located)
     from imgpipe.upscaling.network_upscaler import NetworkUpscaler
     from imgpipe.upscaling.self_ensemble import SelfEnsemble
 
-    loaded = _load(backend, located, settings, device)
+    loaded = _load(backend_for(settings, located.path), located, settings, device)
     if settings.tta:
         loaded = replace(loaded, network=SelfEnsemble(loaded.network))
-    return NetworkUpscaler(loaded, settings, located, limits=limits)
+    return NetworkUpscaler(loaded, settings, located, fallback_reason=fallback_reason, limits=limits)
 
 
 def _load(backend: Backend, located: LocatedWeights, settings: UpscaleSettings, device: str) -> LoadedNetwork:

@@ -48,6 +48,7 @@ class NetworkUpscaler:
         settings: UpscaleSettings,
         located: LocatedWeights,
         *,
+        fallback_reason: str = "",
         limits: LimitSettings | None = None,
     ) -> None:
         self._loaded = loaded
@@ -62,6 +63,7 @@ class NetworkUpscaler:
             sha256=located.sha256,
             precision=network.precision,
             device=network.device,
+            fallback_reason=fallback_reason,
         )
         field = loaded.receptive_field
         self.halo_px = field.radius_px if settings.halo == "auto" else settings.halo

@@ -127,7 +127,7 @@ def test_what_is_copied_is_there_and_sent(stages: dict[str, Stage], root: Path) 
                 assert origin[1] in stages
             else:
                 copied.update(sources)
-    assert {"requirements.lock", "imgpipe", "deploy/locks/gpu.lock"} <= copied
+    assert {"requirements.lock", "requirements-networks.lock", "imgpipe", "deploy/locks/gpu.lock"} <= copied
     for source in copied:
         assert (root / source).exists(), source
         inside = "imgpipe/cli/serve.py" if source == "imgpipe" else source
@@ -155,7 +155,8 @@ def test_packages_come_from_locks_with_hashes(stages: dict[str, Stage], root: Pa
                     if files
                     else "--no-build-isolation" in install or ("--no-index" in install)
                 )
-    locks = [root / "requirements.lock", *sorted((root / "deploy" / "locks").glob("*.lock"))]
+    runtime = [root / "requirements.lock", root / "requirements-networks.lock"]
+    locks = [*runtime, *sorted((root / "deploy" / "locks").glob("*.lock"))]
     assert used == {lock.name for lock in locks}
     versions: dict[str, str] = {}
     for lock in [*locks, root / "requirements-dev.lock"]:
@@ -168,7 +169,9 @@ def test_packages_come_from_locks_with_hashes(stages: dict[str, Stage], root: Pa
 
 
 def test_the_cuda_libraries_are_of_one_major_version(root: Path) -> None:
-    text = (root / "requirements.lock").read_text() + (root / "deploy" / "locks" / "gpu.lock").read_text()
+    text = "".join(
+        (root / name).read_text() for name in ("requirements-networks.lock", "deploy/locks/gpu.lock")
+    )
     major = re.search(r"^cuda-toolkit==(\d+)\.", text, re.MULTILINE)
     assert major
     assert set(re.findall(r"^nvidia-\w+-cu(\d+)==", text, re.MULTILINE)) == {major[1]}

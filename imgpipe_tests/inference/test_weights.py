@@ -45,14 +45,17 @@ def test_registry_entries_are_well_formed() -> None:
         f"birefnet-{kind}" for kind in ("general", "general-lite", "portrait", "dis", "hrsod", "massive")
     }
     assert set(names_for("matting")) == rembgs | birefnets | {"ben2"}
-    assert set(names_for("upscaling")) == {"realesrgan-anime-6b", "realesr-animevideov3"}
+    ours = {"imgpipe-lite", "imgpipe-lite-x2"}
+    assert set(names_for("upscaling")) == {"realesrgan-anime-6b", "realesr-animevideov3"} | ours
+    assert {name for name, entry in REGISTRY.items() if entry.shipped} == ours
     for name, entry in REGISTRY.items():
         assert entry.name == name
         assert re.fullmatch(r"[0-9a-f]{64}", entry.sha256), name
-        assert entry.size_bytes > 1_000_000 or (entry.size_bytes == 0 and entry.task == "refining"), name
-        assert entry.url.startswith(("https://github.com/", "https://huggingface.co/PramaLLC/")), name
+        if name not in ours:
+            assert entry.size_bytes > 1_000_000 or (entry.size_bytes == 0 and entry.task == "refining"), name
+            assert entry.url.startswith(("https://github.com/", "https://huggingface.co/PramaLLC/")), name
         assert (entry.licence in ModelSettings().allowed_licences) is entry.commercial, name
-        assert (entry.scale == 4) is (entry.task == "upscaling"), name
+        assert entry.scale == ((2 if name.endswith("x2") else 4) if entry.task == "upscaling" else None), name
         assert entry.authors
         assert entry.network
         assert entry.notes
@@ -133,8 +136,11 @@ def test_other_bytes_under_a_registered_name_are_refused(
     assert "imgpipe models pull isnet-anime" in message
 
 
-@pytest.mark.parametrize(("name", "section"), [("u2net", "rembg"), ("realesr-animevideov3", "upscale")])
-def test_a_missing_file_says_everything_one_needs(name: str, section: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "other"),
+    [("u2net", "rembg.fallback=classical"), ("realesr-animevideov3", "upscale.fallback=lite")],
+)
+def test_a_missing_file_says_everything_one_needs(name: str, other: str, tmp_path: Path) -> None:
     entry = REGISTRY[name]
     with pytest.raises(WeightsMissing) as caught:
         locate(name, entry.task, tmp_path)
@@ -143,7 +149,7 @@ def test_a_missing_file_says_everything_one_needs(name: str, section: str, tmp_p
         str(tmp_path / entry.filename),
         entry.url,
         f"imgpipe models pull {name}",
-        f"{section}.fallback=classical",
+        other,
     ):
         assert part in message, message
 
@@ -154,7 +160,7 @@ def test_an_unknown_name_gets_a_suggestion_and_the_valid_names() -> None:
     for name in (*names_for("matting"), "classical"):
         assert name in str(caught.value)
     assert "realesr" not in str(caught.value)
-    with pytest.raises(ConfigError, match="valid names: realesrgan-anime-6b"):
+    with pytest.raises(ConfigError, match="valid names: imgpipe-lite"):
         locate("zzzz", "upscaling", Path("none"))
     with pytest.raises(ConfigError, match="did you mean 'u2net'"):
         registered("u2nett")
@@ -162,7 +168,7 @@ def test_an_unknown_name_gets_a_suggestion_and_the_valid_names() -> None:
 
 
 def test_a_model_for_the_other_task_is_refused(small: Weights, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="for matting; valid names: realesrgan"):
+    with pytest.raises(ConfigError, match="for matting; valid names: imgpipe-lite"):
         locate("u2net", "upscaling", tmp_path)
     path = tmp_path / "renamed.onnx"
     path.write_bytes(CONTENT)

@@ -42,7 +42,7 @@ def test_missing_packages_are_named_or_fall_back(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr("imgpipe.upscaling.build._NEEDED_PACKAGES", {"spandrel": ("a_package_nobody_has",)})
     settings = UpscaleSettings(model=str(path), fallback="classical")
     assert "a_package_nobody_has" in build_upscaler(settings, model_dir=tmp_path).model.fallback_reason
-    with pytest.raises(Exception, match=r"install imgpipe\[cpu\]"):
+    with pytest.raises(Exception, match=r"install imgpipe\[networks\]"):
         build_upscaler(UpscaleSettings(model=str(path)), model_dir=tmp_path)
 
 
