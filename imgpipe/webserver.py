@@ -37,7 +37,9 @@ from imgpipe.storage.store import content_type
 
 _MODULE = "imgpipe.webserver"
 _HEADERS = {
-    "Content-Security-Policy": "sandbox allow-scripts allow-popups allow-downloads",
+    # What is opened from it has a sandbox of its own, or is Dagster's UI.
+    "Content-Security-Policy": "sandbox allow-scripts allow-popups allow-popups-to-escape-sandbox "
+    "allow-downloads",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-cache",
@@ -48,7 +50,8 @@ class ReportingWebserver(DagsterWebserver[Any, Any]):
     """``/imgpipe/<key of dataset_report>/<key in the output>``, before all that Dagster serves."""
 
     def build_routes(self) -> list[BaseRoute]:
-        return [Route(f"{self._app_path_prefix}{SERVED}/{{path:path}}", self.file), *super().build_routes()]
+        own = Route(f"{self._app_path_prefix}{SERVED}/{{path:path}}", self.file)
+        return [own, *super().build_routes()]  # type: ignore[no-untyped-call]
 
     def file(self, request: Request) -> Response:
         """A file of a report's data set; 404 for whatever a report does not show, 503 without its store."""
@@ -75,13 +78,14 @@ def answer(facts: Mapping[str, Any], key: str) -> Response:
 
 def main() -> None:
     """Run the command that the arguments name, ``dev`` or the webserver."""
-    if sys.argv[1:2] != ["dev"]:
-        dagster_webserver.app.DagsterWebserver = ReportingWebserver  # type: ignore[misc]
-        webserver_main()
-    warnings.simplefilter("ignore", SupersessionWarning)
-    # It has no setting for the module that it starts as the webserver.
-    dev.open_ipc_subprocess = partial(_start, dev.open_ipc_subprocess)
-    dev.dev_command(sys.argv[2:], auto_envvar_prefix="DAGSTER_CLI_DEV")
+    if sys.argv[1:2] == ["dev"]:
+        warnings.simplefilter("ignore", SupersessionWarning)
+        # It has no setting for the module that it starts as the webserver.
+        dev.open_ipc_subprocess = partial(_start, dev.open_ipc_subprocess)  # type: ignore[attr-defined]
+        dev.dev_command(sys.argv[2:], auto_envvar_prefix="DAGSTER_CLI_DEV")
+    else:
+        dagster_webserver.app.DagsterWebserver = ReportingWebserver  # type: ignore[attr-defined]
+        webserver_main()  # type: ignore[no-untyped-call]
 
 
 def _start(start: Any, parts: list[str], **options: Any) -> Any:
