@@ -27,6 +27,7 @@ from imgpipe.cli.console import escape
 from imgpipe.config import Settings
 from imgpipe.errors import ConfigError
 from imgpipe.metrics import PROFILES
+from imgpipe.names import counted
 from imgpipe.quality.profiles import thresholds_for
 from imgpipe.records import ImageRow, Status
 from imgpipe.stages.catalogue import QUALITY
@@ -110,9 +111,8 @@ def _in_force(rows: list[ImageRow], settings: Settings) -> tuple[str, dict[str, 
 
 
 def _print_table(found: Calibration, dataset: str, base: str, reject_rate: float) -> None:
-    title = (
-        f"data set {dataset}: {found.images} images, from profile {base}, target {reject_rate:.2%} rejected"
-    )
+    images = counted(found.images, "image")
+    title = f"data set {dataset}: {images}, from profile {base}, target {reject_rate:.2%} rejected"
     table = Table(title=title, box=SIMPLE)
     for name in ("threshold", "severity", "now", "proposed", "images", "fail now", "fail then", "from"):
         table.add_column(name, justify="left" if name in ("threshold", "severity", "from") else "right")
@@ -150,7 +150,7 @@ def _profile_text(found: Calibration, name: str, base: str, settings: Settings) 
     }
     if settings.quality.severity:
         quality["severity"] = dict(settings.quality.severity)
-    head = f"# Proposed by `imgpipe calibrate` from {found.images} images.\n"
+    head = f"# Proposed by `imgpipe calibrate` from {counted(found.images, 'image')}.\n"
     return head + str(yaml.safe_dump({"quality": quality}, sort_keys=False, allow_unicode=True))
 
 

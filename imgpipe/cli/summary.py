@@ -18,6 +18,7 @@ from imgpipe.config import Settings
 from imgpipe.engines.rejections import causes_in_words
 from imgpipe.engines.shard import RowListener
 from imgpipe.engines.status import ShardStatus
+from imgpipe.names import counted
 from imgpipe.records import ImageRow, Status
 from imgpipe.stages.chain import steps
 from imgpipe.storage import keys
@@ -107,7 +108,7 @@ def print_counts(counts: Mapping[str, int], causes: Mapping[str, int]) -> None:
     """As in ``37 images: 7 ok, 30 rejected: 30 x matte not sure; 0 error, 0 skipped``."""
     ok, rejected, *others = (f"{counts.get(status.value, 0)} {status.value}" for status in Status)
     why = f": {escape(causes_in_words(causes))};" if causes else ","
-    out.print(f"{counts.get('n', 0)} images: {ok}, {rejected}{why} {', '.join(others)}")
+    out.print(f"{counted(counts.get('n', 0), 'image')}: {ok}, {rejected}{why} {', '.join(others)}")
 
 
 def failed_checks(evaluations: Sequence[AssetCheckEvaluation]) -> list[dict[str, str]]:

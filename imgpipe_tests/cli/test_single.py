@@ -75,6 +75,16 @@ def test_a_file_is_not_overwritten_unless_asked(tmp_path: Path) -> None:
     assert imgpipe("image", "in.png", "out.png", *FAST, "--overwrite")[0] == 0
 
 
+def test_a_rejected_cutout_is_written_when_asked(tmp_path: Path) -> None:
+    PillowImage.new("RGB", (64, 64), "grey").save("blank.png")
+    code, text = imgpipe("image", "blank.png", "out.png", *FAST)
+    assert (code, Path("out.png").exists()) == (1, False)
+    assert "--keep-rejected" in text
+    code, text = imgpipe("image", "blank.png", "out.webp", *FAST, "--keep-rejected")
+    assert (code, PillowImage.open("out.webp").mode) == (1, "RGBA"), text
+    assert text.index("rejected in matted_images") < text.index("written all the same")
+
+
 def test_a_report_in_place_of_the_picture_is_refused(tmp_path: Path) -> None:
     write_drawing(tmp_path, "in.png", seed=1)
     code, text = imgpipe("image", "in.png", "out.png", *FAST, "--report", "./out.png")
