@@ -52,8 +52,9 @@ def build_upscaler(
     model_dir: Path,
     device: str = "auto",
     limits: LimitSettings | None = None,
+    setting: str = "upscale.model",
 ) -> Upscaler:
-    """The upscaler that ``settings.model`` names, loaded and checked.
+    """The upscaler that ``settings.model`` names, loaded and checked; messages call that ``setting``.
 
     ``lanczos`` and ``bicubic`` are classical. Where a network's weights (or the packages that run it) are
     missing, ``settings.fallback`` decides: ``classical`` gives Lanczos with the reason recorded in
@@ -64,7 +65,7 @@ def build_upscaler(
     if kernel is not None:
         return _classical(settings, kernel, "", limits)
     try:
-        return _network(settings, model_dir, device, limits)
+        return _network(settings, model_dir, device, limits, setting)
     except (WeightsMissing, PackagesMissing) as exc:
         if settings.fallback == "fail":
             raise
@@ -72,7 +73,9 @@ def build_upscaler(
         return _classical(settings, _FALLBACK, what, limits)
 
 
-def fingerprint(settings: UpscaleSettings, model_dir: Path, device: str = "auto") -> str:
+def fingerprint(
+    settings: UpscaleSettings, model_dir: Path, device: str = "auto", setting: str = "upscale.model"
+) -> str:
     """sha256 (hex) over what the pictures depend on, except the sources; loads no network.
 
     The tile size is not in it: exact tiles do not change the picture. Nor is what runs the network: runtimes
@@ -84,7 +87,7 @@ def fingerprint(settings: UpscaleSettings, model_dir: Path, device: str = "auto"
     kernel = _CLASSICAL.get(settings.model)
     try:
         if kernel is None:
-            located = locate(settings.model, "upscaling", model_dir)
+            located = locate(settings.model, "upscaling", model_dir, setting)
             facts |= settings.model_dump(include={"halo", "color_match", "alpha", "tta"})
             backend = backend_for(settings, located.path)
             precision = _precision(settings, backend, device)
@@ -142,13 +145,13 @@ def missing_packages(backend: Backend) -> str:
 
 
 def _network(
-    settings: UpscaleSettings, model_dir: Path, device: str, limits: LimitSettings | None
+    settings: UpscaleSettings, model_dir: Path, device: str, limits: LimitSettings | None, setting: str
 ) -> Upscaler:
-    located = locate(settings.model, "upscaling", model_dir)
+    located = locate(settings.model, "upscaling", model_dir, setting)
     backend = backend_for(settings, located.path)
     missing = missing_packages(backend)
     if missing:
-        raise PackagesMissing(f"upscale.model={settings.model}: {missing}, or use upscale.model=lanczos")
+        raise PackagesMissing(f"{setting}={settings.model}: {missing}, or use upscale.model=lanczos")
     from imgpipe.upscaling.network_upscaler import NetworkUpscaler
     from imgpipe.upscaling.self_ensemble import SelfEnsemble
 
