@@ -113,15 +113,21 @@ def _in_force(rows: list[ImageRow], settings: Settings) -> tuple[str, dict[str, 
 def _print_table(found: Calibration, dataset: str, base: str, reject_rate: float) -> None:
     images = counted(found.images, "image")
     title = f"data set {dataset}: {images}, from profile {base}, target {reject_rate:.2%} rejected"
-    table = Table(title=title, box=SIMPLE)
+    table = Table(title=title, box=SIMPLE, padding=0)
     for name in ("threshold", "severity", "now", "proposed", "images", "fail now", "fail then", "from"):
-        table.add_column(name, justify="left" if name in ("threshold", "severity", "from") else "right")
+        left = name in ("threshold", "severity", "from")
+        table.add_column(name, justify="left" if left else "right", no_wrap=" " not in name)
     for one in found.proposals:
+        if not one.measured:
+            continue
         changed = one.proposed != one.current
         shown = f"[bold]{one.proposed:g}[/]" if changed else f"{one.proposed:g}"
         numbers = (str(one.measured), str(one.fail_now), str(one.fail_then))
         table.add_row(one.name, one.severity.value, f"{one.current:g}", shown, *numbers, one.method)
     out.print(table)
+    others = ", ".join(one.name for one in found.proposals if not one.measured)
+    if others:
+        out.print(f"kept, as no image was measured by them: {others}")
     out.print(f"rejected now: {found.rejected_now} of {found.images}; then: {found.rejected_then}")
 
 

@@ -17,6 +17,7 @@ from imgpipe.stages.catalogue import QUALITY
 from imgpipe.storage.manifests import plan, seal
 from imgpipe.storage.opening import open_store
 from imgpipe.storage.tables import write_table
+from imgpipe_tests.cli.kept_output import assert_as_kept
 from imgpipe_tests.storage.manifests import read_manifests
 
 IMAGES = 60
@@ -50,6 +51,11 @@ def output(tmp_path: Path) -> Path:
         rows[0] = ImageRow(rows[0].source_key, rows[0].image_id, rows[0].etag, Status.ERROR)
         write_table(store, QUALITY, "art", manifest.shard, rows, meta={})
     return tmp_path / "output"
+
+
+def test_its_table_at_80_columns(output: Path) -> None:
+    done = CliRunner().invoke(app, ["calibrate", "--output", str(output)], env={"COLUMNS": "80"})
+    assert_as_kept("calibrate", done.output, {})
 
 
 def calibrate(*arguments: object) -> tuple[int, str]:

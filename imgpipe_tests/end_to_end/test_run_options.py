@@ -9,6 +9,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from imgpipe.cli import app
+from imgpipe_tests.cli.kept_output import assert_as_kept
 from imgpipe_tests.end_to_end.conftest import write_drawing
 
 LANCZOS = ("--actions", "upscale", "--model", "lanczos", "--scale", "2")
@@ -21,10 +22,19 @@ def run(*arguments: str) -> Result:
 def test_status_says_unknown_where_it_could_not_compare(tmp_path: Path, instance_home: Path) -> None:
     write_drawing(tmp_path / "in", "a.png", seed=1)
     place = (str(tmp_path / "in"), str(tmp_path / "out"))
-    assert run(*place, *LANCZOS).exit_code == 0
+    done = run(*place, *LANCZOS)
+    assert done.exit_code == 0
+    known = {tmp_path / "in": "IN", tmp_path / "out": "OUT", instance_home: "HOME"}
+    assert_as_kept("run", done.output, known)
     none = ("--actions", "upscale", "--set", f"model_dir={tmp_path}")
     for options, state in ((LANCZOS, "complete"), (none, "unknown")):
-        said = CliRunner().invoke(app, ["status", *place, *options], catch_exceptions=False).output
+        said = (
+            CliRunner()
+            .invoke(app, ["status", *place, *options], env={"COLUMNS": "80"}, catch_exceptions=False)
+            .output
+        )
+        if state == "complete":
+            assert_as_kept("status", said, known)
         (line,) = (line for line in said.splitlines() if line.split()[:1] == ["00000"])
         assert line.split()[-1] == state, said
 
