@@ -22,6 +22,11 @@ _INVISIBLE = re.compile(
 )
 
 
+def counted(number: int, noun: str) -> str:
+    """As in ``1 image`` and ``2,000 images``."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def readable_name(text: str, max_bytes: int, *, also: str = "") -> str:
     """A name made from any text: at most ``max_bytes`` of UTF-8, ``""`` where no character is kept.
 

@@ -106,7 +106,14 @@ def process(
     return Processed(rows, store)
 
 
-def process_file(path: Path, settings: Settings, encoding: str, *, shown: bool = False) -> Processed:
+def process_file(
+    path: Path,
+    settings: Settings,
+    encoding: str,
+    *,
+    shown: bool = False,
+    on_row: RowListener = ignore_row,
+) -> Processed:
     """:func:`process` a file.
 
     ``shown``: the result goes through :func:`shown_as` before it is written as ``encoding``, so PNG is
@@ -126,6 +133,7 @@ def process_file(path: Path, settings: Settings, encoding: str, *, shown: bool =
             _check_size(row, asked, settings)
             if encoding == "JPEG":
                 _check_opaque(data, row, settings)
+        on_row(asset, shard, row, computed)
 
     return process(data, str(path), settings, encoding, check)
 

@@ -27,6 +27,7 @@ from imgpipe.cli.console import escape
 from imgpipe.config import Settings
 from imgpipe.errors import ConfigError
 from imgpipe.metrics import PROFILES
+from imgpipe.names import counted
 from imgpipe.quality.profiles import thresholds_for
 from imgpipe.quality.report import Severity
 from imgpipe.records import ImageRow, Status
@@ -112,17 +113,22 @@ def _in_force(rows: list[ImageRow], settings: Settings) -> tuple[str, dict[str, 
 
 def _print_table(found: Calibration, dataset: str, base: str) -> None:
     target = f"target {found.reject_rate:.2%} rejected"
-    out.print(f"data set {escape(dataset)}: {found.images} images, from profile {base}, {target}")
+    out.print(f"data set {escape(dataset)}: {counted(found.images, 'image')}, from profile {base}, {target}")
     table = Table(box=None, padding=(0, 1, 0, 0))
     for name in ("threshold", "severity", "now", "proposed", "images", "fail", "then", "from"):
         justify: JustifyMethod = "left" if name in ("threshold", "severity", "from") else "right"
         table.add_column(name, justify=justify, overflow="fold")
     for one in found.proposals:
+        if not one.measured:
+            continue
         changed = one.proposed != one.current
         shown = f"[bold]{one.proposed:g}[/]" if changed else f"{one.proposed:g}"
         numbers = (str(one.measured), str(one.fail_now), str(one.fail_then))
         table.add_row(one.name, one.severity.value, f"{one.current:g}", shown, *numbers, one.method)
     out.print(table)
+    others = ", ".join(one.name for one in found.proposals if not one.measured)
+    if others:
+        out.print(f"kept, as no image was measured by them: {others}")
     out.print(f"rejected now: {found.rejected_now} of {found.images}; then: {found.rejected_then}")
     if found.above_target:
         _print_misses(found)
@@ -167,7 +173,7 @@ def _profile_text(found: Calibration, name: str, base: str, settings: Settings) 
     }
     if settings.quality.severity:
         quality["severity"] = dict(settings.quality.severity)
-    head = f"# Proposed by `imgpipe calibrate` from {found.images} images.\n"
+    head = f"# Proposed by `imgpipe calibrate` from {counted(found.images, 'image')}.\n"
     return head + str(yaml.safe_dump({"quality": quality}, sort_keys=False, allow_unicode=True))
 
 

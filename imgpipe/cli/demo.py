@@ -101,9 +101,9 @@ def say_what_is_used(settings: Settings) -> None:
 def images_table(rows: dict[str, dict[str, ImageRow]], samples: list[Drawing], stores: Stores) -> Table:
     """One line per image: size before and after, scores, and the IoU of its matte with the known true one."""
     truth = {drawing.name: drawing for drawing in samples}
-    table = Table(title="images", box=SIMPLE)
+    table = Table(title="images", box=SIMPLE, padding=0)
     for name in ("image", "before", "after", "status", "psnr_y", "ssim_y", "matte IoU"):
-        table.add_column(name, overflow="fold", no_wrap=name != "image")
+        table.add_column(name, overflow="fold", no_wrap=name != "matte IoU")
     for image_id, row in rows[QUALITY].items():
         before, after = rows[RAW][image_id], list(rows.values())[-2][image_id]
         matted = rows.get(MATTED, {}).get(image_id)
@@ -111,7 +111,7 @@ def images_table(rows: dict[str, dict[str, ImageRow]], samples: list[Drawing], s
         colour = {Status.OK: "green", Status.ERROR: "red"}.get(row.status, "yellow")
         table.add_row(
             escape(row.source_key),
-            f"{before.width}x{before.height} {before.bit_depth} bit",
+            f"{before.width}x{before.height}" + (f" {before.bit_depth} bit" if before.bit_depth > 8 else ""),
             f"{after.width}x{after.height}" if after.width else "-",
             f"[{colour}]{row.status.value}[/]",
             _score(row, "psnr_y"),

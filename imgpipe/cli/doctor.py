@@ -6,8 +6,10 @@ import base64
 import importlib.metadata
 import platform
 import tempfile
+import time
 import uuid
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -23,6 +25,8 @@ from imgpipe.host import usable_cores
 from imgpipe.inference.cuda import gpu_is_there
 from imgpipe.inference.device import available_memory_bytes, resolve_device, resolve_precision, why_cpu
 from imgpipe.inference.weights import check_licence, locate
+from imgpipe.stages.build import build_stage
+from imgpipe.stages.chain import steps
 from imgpipe.storage.lease import honours_conditional_writes
 from imgpipe.storage.store import ImageStore
 
@@ -48,7 +52,10 @@ Finding = tuple[bool | None, str]
 def doctor(
     assignments: Assignments = None,
     read_only: Annotated[
-        bool, typer.Option("--read-only", help="Write nothing to the output, list it: for health checks.")
+        bool,
+        typer.Option(
+            "--read-only", help="List the output and write nothing, load no model: for health checks."
+        ),
     ] = False,
 ) -> None:
     """Device, precision, providers, models and stores: what works and what does not."""
@@ -64,6 +71,8 @@ def doctor(
         ("source", lambda: _store(settings.source, settings, write=False)),
         ("output", lambda: _store(settings.output, settings, write=not read_only)),
     ]
+    if not read_only:
+        probes += [(f"action {name}", partial(_action, settings, name)) for name in settings.actions]
     worked = True
     for name, probe in probes:
         good, found = _try(probe)
@@ -194,6 +203,17 @@ def _model(settings: Settings, task: str) -> Finding:
             return False, f"{what}: {missing}"
         what += f", read by {backend}"
     return True, what
+
+
+def _action(settings: Settings, name: str) -> Finding:
+    """Loads the action's model and makes a small picture: what a network is shows in its answer."""
+    from imgpipe.images.image import Image
+
+    stage = build_stage(next(step for step in steps(settings) if step.action.name == name), settings)
+    begin = time.perf_counter()
+    made = stage.run({"source": Image(np.full((64, 64, 3), 200, np.uint8))}, {})
+    model = "" if made.model is None else f"{made.model.name} "
+    return True, f"{model}loaded, 64x64 px made, in {time.perf_counter() - begin:.1f} s"
 
 
 def _store(url: str, settings: Settings, *, write: bool) -> Finding:

@@ -21,6 +21,7 @@ from imgpipe.cli.console import escape
 from imgpipe.engines.export import Choice, Links, Only
 from imgpipe.engines.export import export as export_results
 from imgpipe.images.file_formats import format_named
+from imgpipe.names import counted
 from imgpipe.stages.catalogue import CATALOGUE
 from imgpipe.stages.chain import steps
 from imgpipe.storage.opening import open_store
@@ -89,8 +90,9 @@ def export(
     if len(done.failed) > _LISTED:
         err.print(f"... and {len(done.failed) - _LISTED} more")
     if done.unfinished:
+        shards = counted(len(done.unfinished), "shard")
         err.print(
-            f"[red]not exported:[/] {len(done.unfinished)} shards without finished results or verdicts "
+            f"[red]not exported:[/] {shards} without finished results or verdicts "
             f"({', '.join(done.unfinished[:_LISTED])}): run again"
             + ("; nothing was removed" if prune else "")
         )
@@ -99,5 +101,5 @@ def export(
     said = f"{done.written} written, {done.unchanged} unchanged, {done.left_out} left out"
     out.print(f"{escape(place.url)}: {said}" + (f", {done.removed} removed" if prune else ""))
     if done.outdated:
-        out.print(f"{done.outdated} files of earlier exports are not chosen any more: --prune removes them")
+        out.print(f"{counted(done.outdated, 'file')} of earlier exports not chosen any more: --prune removes")
     raise typer.Exit(EXIT_IMAGES if done.failed or done.unfinished else EXIT_OK)

@@ -14,6 +14,7 @@ from imgpipe.cli.common import EXIT_IMAGES, EXIT_OK, Assignments, ConfigFile, da
 from imgpipe.cli.console import escape
 from imgpipe.engines.fsck import REMOVED, Depth, Finding, Kind, ShardCheck, check, mend
 from imgpipe.errors import ConfigError, LeaseHeld
+from imgpipe.names import counted
 from imgpipe.storage.manifests import list_datasets
 from imgpipe.storage.opening import open_store
 from imgpipe.storage.store import ImageStore
@@ -103,7 +104,8 @@ def _say_sums(sums: Counter[str], depth: Depth, asked: bool, yes: bool) -> None:
         depth
     ]
     out.print(
-        f"{sums['shards']} shards, {sums['rows']} rows, {sums['files']} files; "
+        ", ".join(counted(sums[f"{name}s"], name) for name in ("shard", "row", "file"))
+        + "; "
         + ("" if depth is Depth.SIZES else f"{sums['verified']} of them compared by {compared}; ")
         + f"{sums['missing']} missing, {sums['size']} of another size, {sums['checksum']} of other bytes, "
         f"{sums['table']} tables damaged, {sums['other_rows']} with other rows, "

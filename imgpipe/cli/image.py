@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,16 +15,19 @@ from imgpipe.cli.common import EXIT_IMAGES, EXIT_OK, Assignments, dataset_settin
 from imgpipe.cli.console import escape
 from imgpipe.cli.dataset import Actions, Model, Scale, settings_with_model
 from imgpipe.config import Settings
+from imgpipe.engines.shard import RowListener
 from imgpipe.errors import ConfigError
 from imgpipe.images.file_formats import EXTENSIONS, FILE_FORMATS, format_named
 from imgpipe.records import ImageRow, Status
 from imgpipe.single import (
+    Processed,
     matte_errors_of,
     process_file,
     read_file,
     score_pictures,
     shown_as,
 )
+from imgpipe.stages.chain import steps
 
 
 @exits
@@ -46,6 +50,9 @@ def image(
     only_mask: Annotated[
         bool, typer.Option("--only-mask", help="Write the alpha as a grey picture instead of the cutout.")
     ] = False,
+    keep_rejected: Annotated[
+        bool, typer.Option("--keep-rejected", help="Write a cutout that is not to be trusted all the same.")
+    ] = False,
     background: Annotated[
         str | None, typer.Option(help="Composite the result over a colour (#ffffff) or a picture's file.")
     ] = None,
@@ -59,17 +66,12 @@ def image(
     given = {"actions": actions, "model": model, "scale": scale}
     settings = settings_with_model(given, assignments, config)
     target, encoding = _target(source, target, file_format, settings)
-    for path in (target, report):
-        if path is not None and path.exists() and not overwrite:
-            raise ConfigError(f"{path} exists; choose another name or give --overwrite")
-    if report is not None and report.resolve() == target.resolve():
-        raise ConfigError(
-            f"--report: {report} is OUT as well, and would replace the picture; give another name"
-        )
+    _require_free(target, report, overwrite=overwrite)
     if only_mask and background is not None:
         raise ConfigError("--only-mask and --background exclude each other; give one of them")
     shown = only_mask or background is not None
-    done = process_file(source, settings, encoding, shown=shown)
+    with _progress(settings) as on_row:
+        done = process_file(source, settings, encoding, shown=shown, on_row=on_row)
     _print_notes(done.notes)
     reasons = [row.model.fallback_reason for row in done.rows.values() if row.model is not None]
     for reason in dict.fromkeys(filter(None, reasons)):
@@ -77,17 +79,53 @@ def image(
     data = done.data
     if data is None:
         _print_failure(done.last)
-        raise typer.Exit(EXIT_IMAGES)
+        data = _rejected(done, keep=keep_rejected)
+        shown = True
     if shown:
         data, notes = shown_as(data, encoding, settings, only_mask=only_mask, background=background)
         _print_notes(notes)
     write_file(target, data)
+    if done.data is None:
+        out.print(f"{escape(str(target))}: written all the same, {len(data):,} bytes")
+        raise typer.Exit(EXIT_IMAGES)
     if report is not None:
         write_file(report, (json.dumps(done.document, indent=2) + "\n").encode())
     size = " x ".join(map(str, done.document["dimensions_after"]))
     out.print(f"{escape(str(target))}: {size}, {len(data):,} bytes")
     _print_verdict(done.document)
     raise typer.Exit(EXIT_OK if done.last.status is Status.OK else EXIT_IMAGES)
+
+
+def _rejected(done: Processed, *, keep: bool) -> bytes:
+    """The file that a stage rejected; without ``keep`` or where there is none, the command ends."""
+    data = done.rejected_data
+    if data is None or not keep:
+        out.print("nothing was written" + ("; --keep-rejected writes it all the same" if data else ""))
+        raise typer.Exit(EXIT_IMAGES)
+    return data
+
+
+def _require_free(target: Path, report: Path | None, *, overwrite: bool) -> None:
+    for path in (target, report):
+        if path is not None and path.exists() and not overwrite:
+            raise ConfigError(f"{path} exists; choose another name or give --overwrite")
+    if report is not None and report.resolve() == target.resolve():
+        raise ConfigError(
+            f"--report: {report} is OUT as well, and would replace the picture; give another name"
+        )
+
+
+@contextmanager
+def _progress(settings: Settings) -> Iterator[RowListener]:
+    """On a terminal, which step is under way, for as long as that takes."""
+    chain = [step.action.name for step in steps(settings)]
+    with out.status(chain[0]) as line:
+
+        def next_step(asset: str, shard: str, row: ImageRow, computed: bool) -> None:
+            chain.pop(0)
+            line.update(chain[0] if chain else "")
+
+        yield next_step
 
 
 def _target(source: Path, target: Path, file_format: str, settings: Settings) -> tuple[Path, str]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 
+from imgpipe.names import counted
+
 #: Between two lines, seconds.
 INTERVAL_SECONDS = 60.0
 
@@ -48,13 +50,13 @@ class MinuteLines:
             for asset, count in self._done.items()
             if count
         )
-        rest = f"about {_in_words(left)} left"
+        rest = f"about {in_words(left)} left"
         if not all(self._done.values()):
             rest = rest.replace("about", "more than") if left else "time left unknown"
-        return f"of {self._total} images: {counts}; {rest}"
+        return f"of {counted(self._total, 'image')}: {counts}; {rest}"
 
 
-def _in_words(seconds: float) -> str:
+def in_words(seconds: float) -> str:
     """As in ``50 s``, ``4 min``, ``2 h 10 min``."""
     if seconds < 60:
         return f"{seconds:.0f} s"

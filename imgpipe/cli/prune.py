@@ -12,6 +12,7 @@ from imgpipe.cli.console import escape
 from imgpipe.cli.summary import code_unless_damaged
 from imgpipe.config import Settings
 from imgpipe.engines.prune import leftovers
+from imgpipe.names import counted
 from imgpipe.storage.deletions import require_plausible
 from imgpipe.storage.opening import open_stores
 from imgpipe.storage.sealed import SealedShards
@@ -48,7 +49,7 @@ def prune(
         stores.output.delete(leftover.key)
     size = decimal(sum(leftover.size_bytes for leftover in found))
     said = "removed" if yes else "to remove"
-    out.print(f"{len(found)} files of {len(sources)} deleted sources, {size} {said}")
+    out.print(f"{counted(len(found), 'file')} of {counted(len(sources), 'deleted source')}, {size} {said}")
     if found and not yes:
         out.print("nothing was removed: add --yes")
     return code_unless_damaged(sealed)

@@ -11,7 +11,7 @@ import typer
 
 from imgpipe.cli.common import AllowDeletions, SourceMoved, err, out, printing_to_stderr
 from imgpipe.cli.console import escape
-from imgpipe.cli.plan import dry_run, seal_plan
+from imgpipe.cli.plan import PLAIN, Limit, Planning, dry_run, seal_plan
 from imgpipe.cli.summary import (
     code_unless_damaged,
     exit_code,
@@ -24,10 +24,12 @@ from imgpipe.cli.summary import (
     report_place,
     row_progress,
 )
+from imgpipe.cli.watch import rounds
 from imgpipe.config import Settings
-from imgpipe.engines.retry import Mode, Retry
+from imgpipe.engines.retry import DUE, Mode, Retry
 from imgpipe.engines.status import ShardStatus, State, fingerprints, shard_statuses, totals
 from imgpipe.errors import ConfigError, ObjectChanged, ObjectMissing, ObjectUnreadable
+from imgpipe.names import counted
 from imgpipe.review.build import require_reviewer
 from imgpipe.stages.build import warm_up
 from imgpipe.stages.chain import steps
@@ -58,6 +60,11 @@ def run(
     ] = "",
     allow_deletions: AllowDeletions = False,
     source_moved: SourceMoved = False,
+    limit: Limit = None,
+    watch: Annotated[
+        int | None,
+        typer.Option(min=1, help="Go on: look again every so many seconds, until Ctrl-C.", metavar="SECONDS"),
+    ] = None,
     dry: Annotated[
         bool, typer.Option("--dry-run", help="Print what would be planned and done; write nothing.")
     ] = False,
@@ -72,13 +79,23 @@ def run(
         raise ConfigError(
             "--dry-run: plans everything and prints text; expected no --only and no --json with it"
         )
+    if only is not None and limit is not None:
+        raise ConfigError("--limit: nothing is taken in with --only failed; give one of them")
+    if watch is not None and (dry or as_json or only is not None):
+        raise ConfigError("--watch: goes on until Ctrl-C; expected no --dry-run, --json and --only with it")
+    planning = Planning(allow_deletions, source_moved, limit)
     if dry:
-        return dry_run(settings, allow_deletions=allow_deletions, source_moved=source_moved)
+        return dry_run(settings, planning)
+    if watch is not None:
+        for first in rounds(settings, planning, watch):
+            _run_once(settings, EVERYTHING if first else DUE, planning)
     retry = EVERYTHING if only is None else Retry(Mode.FAILED, reason)
+    return _run_once(settings, retry, planning, as_json=as_json)
+
+
+def _run_once(settings: Settings, retry: Retry, planning: Planning, *, as_json: bool = False) -> int:
     with printing_to_stderr() if as_json else nullcontext():
-        outcome = materialize_pending(
-            settings, retry, allow_deletions=allow_deletions, source_moved=source_moved
-        )
+        outcome = materialize_pending(settings, retry, planning)
         stores = open_stores(settings)
         print_checks(outcome.evaluations)
         counts, causes = totals(list(shard_statuses(settings, stores, None)))
@@ -126,13 +143,7 @@ def report(settings: Settings) -> int:
     return code_unless_damaged(sealed)
 
 
-def materialize_pending(
-    settings: Settings,
-    retry: Retry = EVERYTHING,
-    *,
-    allow_deletions: bool = False,
-    source_moved: bool = False,
-) -> Outcome:
+def materialize_pending(settings: Settings, retry: Retry = EVERYTHING, planning: Planning = PLAIN) -> Outcome:
     """Plan, seal and bring every pending shard up to date; a damaged file stops its shard alone.
 
     With a ``retry`` of failed images only, nothing is planned: new and changed sources are not considered.
@@ -146,7 +157,7 @@ def materialize_pending(
     outcome = Outcome()
     if retry.mode is not Mode.FAILED:
         try:
-            seal_plan(settings, allow_deletions=allow_deletions, source_moved=source_moved)
+            seal_plan(settings, planning)
         except ObjectUnreadable as exc:
             outcome.stopped.append(f"planning: {exc}")
     stores = open_stores(settings)
@@ -172,7 +183,7 @@ def materialize_pending(
             err.print(escape(ended))
         out.print(f"Dagster instance: {escape(str(home))} (open it with `imgpipe ui`)")
         add_partitions(settings, instance, [status.shard for status in statuses])
-        out.print(f"{len(pending)} of {len(statuses)} shards to do")
+        out.print(f"{len(pending)} of {counted(len(statuses), 'shard')} to do")
         with row_progress(settings, pending) as on_row:
             launcher = Launcher(settings, instance, on_row, say=lambda text: err.print(escape(text)))
             for shard in (status.shard for status in pending):
@@ -209,7 +220,7 @@ def _bring_report_up_to_date(
 
 
 def _is_due(status: ShardStatus, retry: Retry, settings: Settings, stores: Stores) -> bool:
-    if status.stopped:
+    if status.stopped or (retry.mode is Mode.DUE and status.state is State.FAILED):
         return False
     if retry.mode is not Mode.FAILED:
         return status.pending

@@ -18,6 +18,7 @@ from imgpipe.config import Settings
 from imgpipe.engines.rejections import causes_in_words
 from imgpipe.engines.shard import RowListener
 from imgpipe.engines.status import ShardStatus
+from imgpipe.names import counted
 from imgpipe.records import ImageRow, Status
 from imgpipe.stages.chain import steps
 from imgpipe.storage import keys
@@ -83,31 +84,36 @@ def print_not_done(problems: Sequence[str], code: int) -> int:
 
 
 def print_checks(evaluations: Sequence[AssetCheckEvaluation]) -> None:
-    """One line per check over the partitions of this run, with the description of its first failure."""
+    """How many checks passed on all partitions of this run; for each other the description of its first
+    failure."""
     if not evaluations:
         return
-    table = Table(title="checks", box=SIMPLE)
+    table = Table(box=SIMPLE, padding=0, pad_edge=False)
     for name in ("check", "asset", "passed", "what failed"):
-        table.add_column(name, overflow="fold")
+        table.add_column(name, overflow="fold", no_wrap=name in ("check", "asset"))
     grouped: dict[tuple[str, str], list[AssetCheckEvaluation]] = {}
     for one in evaluations:
         grouped.setdefault((one.asset_key.to_user_string(), one.check_name), []).append(one)
     for (asset, check), members in grouped.items():
         failed = [one for one in members if not one.passed]
+        if not failed:
+            continue
         severe = any(one.severity.value != "WARN" for one in failed)
-        colour = "green" if not failed else "red" if severe else "yellow"
+        colour = "red" if severe else "yellow"
         passed = f"[{colour}]{len(members) - len(failed)} of {len(members)}[/]"
-        said = "".join(f"{one.severity.value} {one.partition}: {one.description}" for one in failed[:1])
+        said = f"{failed[0].severity.value} {failed[0].partition}: {failed[0].description}"
         more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
         table.add_row(check, asset, passed, escape(said + more))
-    out.print(table)
+    out.print(f"checks: {len(grouped) - table.row_count} of {len(grouped)} passed")
+    if table.row_count:
+        out.print(table)
 
 
 def print_counts(counts: Mapping[str, int], causes: Mapping[str, int]) -> None:
     """As in ``37 images: 7 ok, 30 rejected: 30 x matte not sure; 0 error, 0 skipped``."""
     ok, rejected, *others = (f"{counts.get(status.value, 0)} {status.value}" for status in Status)
     why = f": {escape(causes_in_words(causes))};" if causes else ","
-    out.print(f"{counts.get('n', 0)} images: {ok}, {rejected}{why} {', '.join(others)}")
+    out.print(f"{counted(counts.get('n', 0), 'image')}: {ok}, {rejected}{why} {', '.join(others)}")
 
 
 def failed_checks(evaluations: Sequence[AssetCheckEvaluation]) -> list[dict[str, str]]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from imgpipe.config import Settings
 from imgpipe.engines.retry import may_pass
-from imgpipe.engines.status import ShardStatus, State
+from imgpipe.engines.status import ShardStatus, State, seconds_per_image
 from imgpipe.stages.catalogue import QUALITY
 from imgpipe.storage import keys
 from imgpipe.storage.opening import Stores
@@ -89,14 +89,9 @@ def _images_to_do(settings: Settings, stores: Stores, status: ShardStatus) -> in
 
 def _seconds_per_image(statuses: Sequence[ShardStatus], gpu_assets: Collection[str]) -> float | None:
     """Sum over the assets of their mean compute time; 0 where no asset uses a GPU."""
-    total = 0.0
-    for asset in gpu_assets:
-        measured = [status.compute[asset] for status in statuses if asset in status.compute]
-        images = sum(count for count, _ in measured)
-        if not images:
-            return None
-        total += sum(seconds for _, seconds in measured) / images
-    return total
+    rates = [seconds_per_image(statuses, asset) for asset in gpu_assets]
+    known = [rate for rate in rates if rate is not None]
+    return sum(known) if len(known) == len(rates) else None
 
 
 def signature(status: ShardStatus, wanted: Mapping[str, str]) -> str:

@@ -13,6 +13,7 @@ from imgpipe.config import Settings
 from imgpipe.engines.files import lost_outputs
 from imgpipe.engines.shard import combine_digests
 from imgpipe.errors import ObjectMissing, ObjectUnreadable
+from imgpipe.host import usable_cores
 from imgpipe.review.book import decision_digests
 from imgpipe.review.build import reviewer_identity
 from imgpipe.stages.build import build_stage
@@ -161,3 +162,39 @@ def totals(statuses: Sequence[ShardStatus]) -> tuple[Mapping[str, int], Mapping[
             counts.update(status.counts)
             causes.update(status.rejected)
     return counts, causes
+
+
+def images_left(status: ShardStatus, asset: str) -> int:
+    """At most so many images of the shard are to be computed by this asset."""
+    match status.states[asset]:
+        case State.MISSING | State.STALE:
+            return status.images - status.deleted
+        case State.FAILED:
+            return status.counts.get("error", 0)
+        case _:
+            return 0
+
+
+def seconds_per_image(statuses: Sequence[ShardStatus], asset: str) -> float | None:
+    """Mean compute time, where any was measured."""
+    measured = [status.compute[asset] for status in statuses if asset in status.compute]
+    images = sum(count for count, _ in measured)
+    return sum(seconds for _, seconds in measured) / images if images else None
+
+
+def seconds_left(settings: Settings, statuses: Sequence[ShardStatus]) -> float | None:
+    """About how long the rest takes on this machine, at most; ``None`` where an asset was never measured.
+
+    By the mean compute time of an image, and as many images side by side as the stage allows.
+    """
+    total = 0.0
+    for step in steps(settings):
+        images = sum(images_left(status, step.asset) for status in statuses if not status.stopped)
+        if not images:
+            continue
+        seconds = seconds_per_image(statuses, step.asset)
+        if seconds is None:
+            return None
+        side_by_side = min(build_stage(step, settings).concurrency, settings.workers or usable_cores() + 2)
+        total += images * seconds / side_by_side
+    return total

@@ -62,25 +62,26 @@ def registered(name: str) -> Weights:
     return REGISTRY[name]
 
 
-def locate(name_or_path: str, task: Task, model_dir: Path) -> LocatedWeights:
+def locate(name_or_path: str, task: Task, model_dir: Path, setting: str = "") -> LocatedWeights:
     """The verified file for a registered name, or the file at a path with its digest.
 
     What is in the registry is that name; what contains a separator, ends like a weights file or exists
-    is a path. A path whose digest is a registered one carries that entry.
+    is a path. A path whose digest is a registered one carries that entry. ``setting``: what messages call it,
+    where it is not the task's own.
 
     Raises :class:`ConfigError` (unknown name, or a model for the other task), :class:`WeightsMissing`,
     :class:`WeightsCorrupt` (a registered file with another size or digest), :class:`ModelError`
     (unreadable).
     """
+    key = setting or _SETTINGS[task][0]
     if name_or_path in REGISTRY:
         weights = REGISTRY[name_or_path]
-        _check_task(weights, weights.name, task)
+        _check_task(weights, weights.name, task, key)
         return _locate_registered(weights, model_dir)
     path = Path(name_or_path).expanduser()
     looks_like_path = os.sep in name_or_path or name_or_path.lower().endswith(WEIGHTS_SUFFIXES)
     if looks_like_path or path.is_file():
-        return _locate_file(path, task)
-    key, _ = _SETTINGS[task]
+        return _locate_file(path, task, key)
     raise ConfigError(
         f"{key}: {name_or_path!r} is no model for {task}; "
         f"{_suggest(name_or_path, names_for(task) + CLASSICAL_NAMES[task])}, "
@@ -142,23 +143,23 @@ def _locate_registered(weights: Weights, model_dir: Path) -> LocatedWeights:
     return LocatedWeights(weights.name, path, digest, weights)
 
 
-def _locate_file(path: Path, task: Task) -> LocatedWeights:
+def _locate_file(path: Path, task: Task, key: str) -> LocatedWeights:
     if not path.is_file():
         what = "a folder" if path.is_dir() else "nothing"
         raise WeightsMissing(
-            f"{_SETTINGS[task][0]}: expected a weights file at {path}, found {what} there; "
+            f"{key}: expected a weights file at {path}, found {what} there; "
             f"give an existing file or a name: {', '.join(names_for(task))}"
         )
     digest, weights = remembered_sha256(path), registered_as(str(path))
     if weights is not None:
-        _check_task(weights, str(path), task)
+        _check_task(weights, str(path), task, key)
     return LocatedWeights(weights.name if weights else path.stem, path, digest, weights)
 
 
-def _check_task(weights: Weights, given: str, task: Task) -> None:
+def _check_task(weights: Weights, given: str, task: Task, key: str) -> None:
     if weights.task != task:
         raise ConfigError(
-            f"{_SETTINGS[task][0]}: expected a model for {task}, {given} is {weights.name} for "
+            f"{key}: expected a model for {task}, {given} is {weights.name} for "
             f"{weights.task}; valid names: {', '.join(names_for(task) + CLASSICAL_NAMES[task])}"
         )
 

@@ -1,4 +1,4 @@
-"""YAML of a bounded size: what stands behind its aliases is counted before anything is made of it."""
+"""YAML of a bounded size, counted with its aliases written out, in which no key stands twice."""
 
 from __future__ import annotations
 
@@ -40,6 +40,19 @@ def _check_size(root: yaml.Node) -> None:
             )
         node = todo.pop()
         if isinstance(node, yaml.MappingNode):
+            _refuse_twice(node)
             todo += [part for pair in node.value for part in pair]
         elif isinstance(node, yaml.SequenceNode):
             todo += node.value
+
+
+def _refuse_twice(mapping: yaml.MappingNode) -> None:
+    """PyYAML would take the last one, without a word."""
+    lines: dict[str, int] = {}
+    for key, _ in mapping.value:
+        if not isinstance(key, yaml.ScalarNode):
+            continue
+        line = key.start_mark.line + 1
+        if key.value in lines:
+            raise yaml.YAMLError(f"{key.value}: given in lines {lines[key.value]} and {line}; keep one")
+        lines[key.value] = line

@@ -37,7 +37,9 @@ class EnhanceStage:
         self._settings = enhance
         self._limits = limits
         wanted = UpscaleSettings(model=enhance.model, fallback="classical")
-        self._upscaling = UpscaleStage(wanted, model_dir, device, limits.max_output_pixels)
+        self._upscaling = UpscaleStage(
+            wanted, model_dir, device, limits.max_output_pixels, setting="enhance.model"
+        )
 
     @cached_property
     def fingerprint(self) -> str:

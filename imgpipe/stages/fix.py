@@ -40,7 +40,9 @@ class FixStage:
         self._network: UpscaleStage | None = None
         if fix_artifacts.runs_network:
             network = UpscaleSettings(model=str(fix_artifacts.model), scale=1.0)
-            self._network = UpscaleStage(network, model_dir, device, max_output_pixels)
+            self._network = UpscaleStage(
+                network, model_dir, device, max_output_pixels, setting="fix_artifacts.model"
+            )
 
     @cached_property
     def fingerprint(self) -> str:

@@ -30,7 +30,7 @@ _TILES_BYTES, _NETWORK_BYTES_PER_PIXEL = 2**30, 8
 
 
 class UpscaleStage:
-    """The configured upscaler, loaded with the first image."""
+    """The configured upscaler, loaded with the first image. ``setting``: what messages call its model's."""
 
     def __init__(
         self,
@@ -39,8 +39,10 @@ class UpscaleStage:
         device: DeviceSetting,
         max_output_pixels: int,
         format: str = "PNG",  # noqa: A002 -- as encode calls it
+        setting: str = "upscale.model",
     ) -> None:
         self._settings = upscale
+        self._setting = setting
         self._format = format
         self._model_dir = model_dir
         self._device = device
@@ -49,7 +51,8 @@ class UpscaleStage:
 
     @cached_property
     def fingerprint(self) -> str:
-        return saved_as(fingerprint(self._settings, self._model_dir, self._device), self._format)
+        made = fingerprint(self._settings, self._model_dir, self._device, self._setting)
+        return saved_as(made, self._format)
 
     @property
     def concurrency(self) -> int:
@@ -112,5 +115,9 @@ class UpscaleStage:
         from imgpipe.upscaling.build import build_upscaler
 
         return build_upscaler(
-            self._settings, model_dir=self._model_dir, device=self._device, limits=self._limits
+            self._settings,
+            model_dir=self._model_dir,
+            device=self._device,
+            limits=self._limits,
+            setting=self._setting,
         )

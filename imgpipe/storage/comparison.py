@@ -23,8 +23,8 @@ IMAGE_EXTENSIONS = frozenset(
         *("avif", "heic", "heif", "jxl"),
     )
 )
-NOT_IMAGES = "files are not named like images"
-RESULTS = "files are results of imgpipe, below"
+NOT_IMAGES = "files not named like images"
+RESULTS = "results of imgpipe, below"
 
 
 class Comparison:

@@ -54,8 +54,12 @@ class Plan:
         return self.new + self.changed + self.returned + self.unchanged + left_out
 
 
-def plan(source: ImageStore, output: ImageStore, *, dataset: str, shard_size: int) -> Plan:
+def plan(
+    source: ImageStore, output: ImageStore, *, dataset: str, shard_size: int, limit: int | None = None
+) -> Plan:
     """Compare the whole source with the sealed shards; every new image goes into a shard. Writes nothing.
+
+    ``limit``: new ones, in key order, only until the data set has so many images; the others are left out.
 
     Objects below the output, where it lies inside the source, are left out. Raises :class:`ConfigError` where
     source and output are the same place or ``shard_size`` is below 1, :class:`ObjectUnreadable` where a
@@ -68,19 +72,21 @@ def plan(source: ImageStore, output: ImageStore, *, dataset: str, shard_size: in
     if shard_size < 1:
         raise ConfigError(f"shard_size: expected 1 or more, got {shard_size}")
     try:
-        return _plan(source, output, dataset, shard_size)
+        return _plan(source, output, dataset, shard_size, limit)
     except OutOfOrder:
         # A store on S3 has noticed too, and sorts the second time.
-        return _plan(source, output, dataset, shard_size)
+        return _plan(source, output, dataset, shard_size, limit)
 
 
-def _plan(source: ImageStore, output: ImageStore, dataset: str, shard_size: int) -> Plan:
+def _plan(source: ImageStore, output: ImageStore, dataset: str, shard_size: int, limit: int | None) -> Plan:
     sealed = SealedShards(output, dataset)
     sealed.require_intact()
     walk = StoreWalk(source, ("",))
     comparison = Comparison(sealed, walk.left_out, own_prefix=output_inside(source.url, output.url))
     windows = walk.windows(Position(), math.inf)
-    new = (found for window in windows for found in comparison.window(window))
+    new: Iterator[SourceObject] = (found for window in windows for found in comparison.window(window))
+    if limit is not None:
+        new = _first(new, max(0, limit - sealed.present), comparison, f"images beyond the limit of {limit:,}")
     return make_plan(output, sealed, comparison, _batches(new, shard_size))
 
 
@@ -171,6 +177,16 @@ def output_inside(source_url: str, output_url: str) -> str | None:
         )
     base = source_url.rstrip("/") + "/"
     return f"{output_url.removeprefix(base)}/" if output_url.startswith(base) else None
+
+
+def _first(
+    new: Iterator[SourceObject], count: int, comparison: Comparison, reason: str
+) -> Iterator[SourceObject]:
+    """The first of them; the others, which are listed all the same, count as left out."""
+    yield from islice(new, count)
+    for found in new:
+        comparison.new -= 1
+        comparison.left_out.add(reason, found.key)
 
 
 def _batches(found: Iterator[SourceObject], size: int) -> Iterator[tuple[SourceObject, ...]]:

@@ -56,9 +56,9 @@ class LeftOut:
         return tuple(self._names.get(reason, ()))
 
     def describe(self, shown: int = 3) -> list[str]:
-        """One line for each reason: number, reason and the first names."""
+        """One line for each reason, with its number and the first names."""
         return [
-            f"{count} {reason}: " + ", ".join(names[:shown]) + (", ..." if len(names) > shown else "")
+            f"{reason} ({count:,}): " + ", ".join(names[:shown]) + (", ..." if len(names) > shown else "")
             for reason, count in self.counts.items()
             if (names := self.names(reason))
         ]

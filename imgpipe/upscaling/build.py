@@ -53,15 +53,16 @@ def build_upscaler(
     model_dir: Path,
     device: str = "auto",
     limits: LimitSettings | None = None,
+    setting: str = "upscale.model",
 ) -> Upscaler:
-    """The upscaler that ``settings.model`` names, loaded and checked.
+    """The upscaler that ``settings.model`` names, loaded and checked; messages call that ``setting``.
 
     ``lanczos`` and ``bicubic`` are classical. Where a network's weights (or the packages that run it) are
     missing, ``settings.fallback`` decides: ``lite`` gives the network of this package, ``classical`` Lanczos,
     with the reason recorded in ``model.fallback_reason``; ``fail`` raises. Raises
     :class:`imgpipe.errors.ConfigError` and the :class:`ModelError` family.
     """
-    settings, located, fallback_reason = _resolved(settings, model_dir)
+    settings, located, fallback_reason = _resolved(settings, model_dir, setting)
     if located is None:
         kernel = _CLASSICAL[settings.model]
         from imgpipe.upscaling.resample import ResampleUpscaler
@@ -69,10 +70,12 @@ def build_upscaler(
         return ResampleUpscaler(
             TargetSize.of(settings), kernel, fallback_reason=fallback_reason, limits=limits
         )
-    return _network(settings, located, device, fallback_reason, limits)
+    return _network(settings, located, device, fallback_reason, limits, setting)
 
 
-def fingerprint(settings: UpscaleSettings, model_dir: Path, device: str = "auto") -> str:
+def fingerprint(
+    settings: UpscaleSettings, model_dir: Path, device: str = "auto", setting: str = "upscale.model"
+) -> str:
     """sha256 (hex) over what the pictures depend on, except the sources; loads no network.
 
     The tile size is not in it: exact tiles do not change the picture. Nor is what runs the network: runtimes
@@ -81,7 +84,7 @@ def fingerprint(settings: UpscaleSettings, model_dir: Path, device: str = "auto"
     """
     size = settings.model_dump(include={"scale", "target_size", "min_dimensions"})
     facts: dict[str, Any] = {"code": CODE_VERSION, **size}
-    settings, located, _ = _resolved(settings, model_dir)
+    settings, located, _ = _resolved(settings, model_dir, setting)
     if located is None:
         facts["kernel"] = _CLASSICAL[settings.model]
     else:
@@ -127,21 +130,21 @@ def missing_packages(backend: Backend) -> str:
 
 
 def _resolved(
-    settings: UpscaleSettings, model_dir: Path
+    settings: UpscaleSettings, model_dir: Path, setting: str
 ) -> tuple[UpscaleSettings, LocatedWeights | None, str]:
     """The settings with the model that is used, its file (``None``: a classical one), and why it is not the
     one that was asked for."""
     if settings.model in _CLASSICAL:
         return settings, None, ""
     try:
-        located = locate(_network_of(settings), "upscaling", model_dir)
+        located = locate(_network_of(settings), "upscaling", model_dir, setting)
         if settings.fallback != "fail":  # Who only plans needs no packages.
-            _check_packages(settings, located)
+            _check_packages(settings, located, setting)
     except (WeightsMissing, PackagesMissing) as exc:
         if settings.fallback == "fail":
             raise
         used = {"model": _FALLBACKS[settings.fallback], "backend": "auto", "fallback": "fail"}
-        other, located, _ = _resolved(settings.model_copy(update=used), model_dir)
+        other, located, _ = _resolved(settings.model_copy(update=used), model_dir, setting)
         return other, located, str(exc).partition(";")[0]  # What is wrong; what to do is for the error alone.
     return settings, located, ""
 
@@ -153,9 +156,9 @@ def _network_of(settings: UpscaleSettings) -> str:
     return half if enough and half in REGISTRY else settings.model
 
 
-def _check_packages(settings: UpscaleSettings, located: LocatedWeights) -> None:
+def _check_packages(settings: UpscaleSettings, located: LocatedWeights, setting: str) -> None:
     if missing := missing_packages(backend_for(settings, located.path)):
-        raise PackagesMissing(f"upscale.model={settings.model}: {missing}, or use upscale.model=imgpipe-lite")
+        raise PackagesMissing(f"{setting}={settings.model}: {missing}, or use {setting}=imgpipe-lite")
 
 
 def _network(
@@ -164,8 +167,9 @@ def _network(
     device: str,
     fallback_reason: str,
     limits: LimitSettings | None,
+    setting: str,
 ) -> Upscaler:
-    _check_packages(settings, located)
+    _check_packages(settings, located, setting)
     from imgpipe.upscaling.network_upscaler import NetworkUpscaler
     from imgpipe.upscaling.self_ensemble import SelfEnsemble
 

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
 
 import cv2
+import onnx
 import pytest
+from onnx import TensorProto, helper
 
 from imgpipe.cli import doctor
 from imgpipe.config import Settings
 from imgpipe.images.isolation import IsolatedDecoder
-from imgpipe.settings import IsolationSettings, S3Settings, UpscaleSettings
+from imgpipe.settings import IsolationSettings, RembgSettings, S3Settings, UpscaleSettings
 from imgpipe.storage.opening import open_store
+from imgpipe_tests.matting import graphs
 from imgpipe_tests.storage.faulty_server import error, faulty_server, reverse
 
 
@@ -53,6 +57,30 @@ def test_what_runs_a_file_is_named_or_missed(tmp_path: Path, monkeypatch: pytest
     good, found = doctor._model(settings, "upscaling")
     assert good is False
     assert "onnx needs a_package_nobody_has; install imgpipe" in found
+
+
+def test_each_action_makes_a_picture_and_an_upscaler_is_no_matting_network(tmp_path: Path) -> None:
+    size, path = 64, tmp_path / "enlarges.onnx"
+    nodes = [
+        helper.make_node("Concat", ["img"] * 4, ["four"], axis=1),
+        helper.make_node("DepthToSpace", ["four"], ["mask"], blocksize=2),
+    ]
+    sides = {"img": size, "mask": 2 * size}
+    ends = [helper.make_tensor_value_info(k, TensorProto.FLOAT, (1, 3, s, s)) for k, s in sides.items()]
+    model = helper.make_model(
+        helper.make_graph(nodes, "twice", ends[:1], ends[1:]),
+        opset_imports=[helper.make_opsetid("", 13)],
+        ir_version=8,
+    )
+    helper.set_model_props(model, {"imgpipe.contract": json.dumps({**graphs.TINY, "size": size})})
+    onnx.save(model, path)
+    wrong = RembgSettings(model=str(path))
+    settings = Settings(rembg=wrong, upscale=UpscaleSettings(model="lanczos"))
+    assert doctor._model(settings, "matting")[0], "the file is there and says how it is fed"
+    good, found = doctor._try(lambda: doctor._action(settings, "rembg"))
+    assert good is False
+    assert re.search(r"1, 3, 128, 128|3 channels|\(batch, 1", found), found
+    assert doctor._action(settings, "upscale")[0]
 
 
 @pytest.mark.parametrize("device", ["cpu", "auto", "cuda"])

@@ -19,6 +19,7 @@ from imgpipe.images.colour_description import SRGB_PRIMARIES, profile
 from imgpipe.images.encode import encode
 from imgpipe.images.image import Image
 from imgpipe.images.metadata import exif_of_dpi
+from imgpipe_tests.cli.kept_output import assert_as_kept
 from imgpipe_tests.end_to_end.conftest import write_drawing
 from imgpipe_tests.enhancement.pictures import waves
 from imgpipe_tests.images import profiles
@@ -41,6 +42,7 @@ def test_image_makes_a_cutout_of_twice_the_size_with_its_report(tmp_path: Path) 
     write_drawing(tmp_path, "in.png", seed=1)
     code, text = imgpipe("image", "in.png", "out.png", *FAST, "--report", "quality.json")
     assert code == 0, text
+    assert_as_kept("image", text, {})
     result = PillowImage.open("out.png")
     assert (result.size, result.mode) == ((256, 224), "RGBA")
     document = json.loads(Path("quality.json").read_text())
@@ -73,6 +75,16 @@ def test_a_file_is_not_overwritten_unless_asked(tmp_path: Path) -> None:
     assert "--overwrite" in text
     assert Path("out.png").read_text() == "mine"
     assert imgpipe("image", "in.png", "out.png", *FAST, "--overwrite")[0] == 0
+
+
+def test_a_rejected_cutout_is_written_when_asked(tmp_path: Path) -> None:
+    PillowImage.new("RGB", (64, 64), "grey").save("blank.png")
+    code, text = imgpipe("image", "blank.png", "out.png", *FAST)
+    assert (code, Path("out.png").exists()) == (1, False)
+    assert "--keep-rejected" in text
+    code, text = imgpipe("image", "blank.png", "out.webp", *FAST, "--keep-rejected")
+    assert (code, PillowImage.open("out.webp").mode) == (1, "RGBA"), text
+    assert_as_kept("image-keep-rejected", text, {})
 
 
 def test_a_report_in_place_of_the_picture_is_refused(tmp_path: Path) -> None:

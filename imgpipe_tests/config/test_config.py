@@ -135,6 +135,22 @@ def test_a_file_that_is_no_mapping_is_refused(text: str) -> None:
         load_settings({})
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            "shard_size: 2\nupscale:\n  scale: 2\n  tile_size: 64\n  scale: 4\n",
+            "scale: given in lines 3 and 5",
+        ),
+        ("{shard_size: 1, shard_size: 2}", "shard_size: given in lines 1 and 1"),
+    ],
+)
+def test_a_key_that_is_given_twice_is_refused_with_both_lines(text: str, said: str) -> None:
+    Path("imgpipe.yaml").write_text(text)
+    with pytest.raises(ConfigError, match=said):
+        load_settings({})
+
+
 def test_a_section_knows_its_own_aliases_only() -> None:
     with pytest.raises(ConfigError, match=r"enhance\.half_precision: unknown key"):
         load_settings({"enhance": {"half_precision": True}})

@@ -78,7 +78,7 @@ def test_the_sources_tree_with_what_is_good_and_only_what_is_new(space: Space, t
     (target / "Обложка.png").unlink()  # what somebody removed comes back
     code, said = export(space, target)
     assert "2 written" in said
-    assert "1 files of earlier exports" in said
+    assert "1 file of earlier exports" in said
     assert (target / "comic" / "b.png").is_file()
     assert "1 removed" in export(space, target, "--prune")[1]
     assert set(tree(target)) == {"絵/夏 休み/少女 1.png", "Обложка.png"}
@@ -127,7 +127,7 @@ def test_nothing_is_pruned_for_what_cannot_be_told(space: Space, tmp_path: Path)
     assert (code, "check --dataset" in said) == (2, True), said
     next((tmp_path / "out" / "tables" / "quality_reports").rglob("*.parquet")).unlink()
     code, said = export(space, target, "--prune")
-    assert (code, "1 shards without finished results" in said) == (1, True), said
+    assert (code, "1 shard without finished results" in said) == (1, True), said
     assert tree(target) == before
 
 

@@ -48,7 +48,7 @@ def test_prune_lists_first_and_removes_when_told(drawn: Workspace) -> None:
     assert drawn.rows()["1.png"].status is Status.SKIPPED
     assert outputs(drawn, row.image_id) == made
     code, text = drawn.cli("status", *QUICK)
-    assert "1 sources were deleted" in text
+    assert "1 deleted source: outputs are kept" in text
     code, text = drawn.cli("prune", *QUICK)
     assert (code, "add --yes" in text) == (0, True), text
     assert outputs(drawn, row.image_id) == made

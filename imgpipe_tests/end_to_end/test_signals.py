@@ -56,7 +56,7 @@ def test_after_a_kill_the_next_run_goes_on_at_once(command: Command) -> None:
     (said,) = lines(err)
     assert f" of art-00000 (process {process.pid} on " in said
     assert "its process is gone" in said
-    assert "1 of 1 shards to do" in out
+    assert "1 of 1 shard to do" in out
     assert statuses(command) == [DagsterRunStatus.SUCCESS, DagsterRunStatus.SUCCESS, DagsterRunStatus.FAILURE]
     assert len(command.mattes()) == IMAGES
     attempts = sorted(row.attempts for row in rows(command))

@@ -65,7 +65,7 @@ def test_a_source_that_is_away_another_one_and_lost_outputs(tmp_path: Path) -> N
     assert code == 2, text
     assert str(empty) in text
     assert ".png" in text
-    assert "1 files are not named like images: read.me" in text
+    assert "files not named like images (1): read.me" in text
     assert "report:" not in text
 
     code, text = imgpipe("run")
@@ -80,7 +80,7 @@ def test_a_source_that_is_away_another_one_and_lost_outputs(tmp_path: Path) -> N
     code, text = imgpipe("status")
     assert "upscaled_images stale (1 files gone or cut)" in text, text
     code, text = imgpipe("run")
-    assert (code, "1 of 1 shards to do" in text) == (0, True), text
+    assert (code, "1 of 1 shard to do" in text) == (0, True), text
     remade = imgpipe.pictures()
     assert {name for name in before if remade[name] != before[name]} == {victim}
     before = remade

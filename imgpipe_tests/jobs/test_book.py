@@ -47,7 +47,7 @@ def test_a_job_is_a_shard_that_the_other_commands_read(book: JobBook, tmp_path: 
     assert [line.split()[0] for line in listed.output.splitlines()] == [file.kind for file in book.files(job)]
     sources = ("--source", str(tmp_path / "out" / "uploads" / DATASET), "--set", "actions=[upscale]")
     seen = CliRunner().invoke(app, ["status", *place, *sources], catch_exceptions=False)
-    assert "1 images: 1 ok" in seen.output
+    assert "1 image: 1 ok" in seen.output
     queue = CliRunner().invoke(app, ["review", "list", *place], catch_exceptions=False)
     assert queue.exit_code == 0, queue.output
 

@@ -99,6 +99,17 @@ def test_changed_source_is_refreshed_in_its_shard(source: MemoryStore, output: M
     assert source.read("b.png", etag=entry.etag) == b"y"
 
 
+def test_a_limit_takes_the_first_and_goes_on_where_it_is_raised(
+    source: MemoryStore, output: MemoryStore
+) -> None:
+    fill(source, "a.png", "b.png", "c.png", "d.png", "e.png")
+    for limit, taken, beyond in ((2, ["a", "b"], 3), (2, [], 3), (3, ["c"], 2), (None, ["d", "e"], 0)):
+        made = plan(source, output, dataset="demo", shard_size=10, limit=limit)
+        new = members([manifest_of(made, shard) for shard in seal(made, output)])
+        assert [name.removesuffix(".png") for shard in new for name in shard] == taken
+        assert (made.new, made.left_out.count(f"images beyond the limit of {limit}")) == (len(taken), beyond)
+
+
 def test_size_alone_is_a_change(source: MemoryStore, output: MemoryStore, monkeypatch: Any) -> None:
     fill(source, "a.png")
     go(source, output)
@@ -158,7 +169,10 @@ def test_hidden_and_dotted_keys_are_counted(source: MemoryStore, output: MemoryS
     made = go(source, output)
     assert members(read_manifests(output, "demo")) == [["e.png"]]
     assert made.left_out.counts == {DOTTED: 2, HIDDEN: 1}
-    assert made.left_out.describe() == [f"2 {DOTTED}: ./a.png, b/../c.png", f"1 {HIDDEN}: .cache/d.png"]
+    assert made.left_out.describe() == [
+        f"{DOTTED} (2): ./a.png, b/../c.png",
+        f"{HIDDEN} (1): .cache/d.png",
+    ]
 
 
 def test_output_inside_the_source_is_no_source(tmp_path: Path) -> None:

@@ -165,8 +165,8 @@ def test_what_is_left_out_is_told_with_the_first_names() -> None:
     for number in range(4):
         left_out.add("files are no images", f"{number}.txt")
     assert left_out.describe(shown=3) == [
-        "65 files are results, below: results/",
-        "4 files are no images: 0.txt, 1.txt, 2.txt, ...",
+        "files are results, below (65): results/",
+        "files are no images (4): 0.txt, 1.txt, 2.txt, ...",
     ]
 
 
