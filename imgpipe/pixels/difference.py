@@ -18,8 +18,10 @@ from imgpipe.images.image import Image
 from imgpipe.pixels.resize import area_average
 from imgpipe.pixels.round_trip import (
     Float,
+    Plane,
     common_size,
     inside_the_cutout,
+    largest_channel,
     over_white,
     reduce_alpha,
     reduced_rgb,
@@ -68,9 +70,8 @@ def larger_difference(before: Rows, after: Rows, other: Float | None) -> Float:
     return largest
 
 
-def _largest_channel(before: Float, after: Float) -> Float:
-    red, green, blue = cv2.split(cv2.absdiff(before, after))
-    return np.asarray(cv2.max(cv2.max(red, green, red), blue), np.float32)
+def _largest_channel(before: Plane, after: Plane) -> Float:
+    return largest_channel(cv2.absdiff(before, after))
 
 
 def max_pool(values: Float, size: tuple[int, int]) -> Float:

@@ -63,5 +63,5 @@ class RowBands:
             return np.asarray(band, np.float32)
 
 
-#: What is read by slices of rows and columns.
-Rows = Float | RowBands
+#: What is read by slices of rows and columns; bytes where no value lies between two levels.
+Rows = Float | npt.NDArray[np.uint8] | RowBands

@@ -67,7 +67,7 @@ def _luma_of(picture: Reduced) -> Float:
         return picture.full_luma
     plane = np.empty(picture.rgb.shape[:2], np.float32)
     for rows in spans(0, plane.shape[0], _STRIP_ROWS):
-        plane[rows] = luma(picture.rgb[rows])
+        plane[rows] = luma(np.asarray(picture.rgb[rows], np.float32))
     return plane
 
 

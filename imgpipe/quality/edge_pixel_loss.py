@@ -21,7 +21,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from imgpipe.pixels.round_trip import Float
+from imgpipe.pixels.round_trip import Float, Plane, largest_channel
 from imgpipe.pixels.row_bands import Rows
 from imgpipe.quality.blocks import blocks
 from imgpipe.quality.report import EdgeBox
@@ -49,14 +49,13 @@ def gradient(rgb: Rows) -> Float:
     return largest
 
 
-def _energy(rgb: Float) -> Float:
+def _energy(rgb: Plane) -> Float:
     """Squared Sobel magnitude, largest channel; what lies outside repeats the border."""
     gx = cv2.Sobel(rgb, cv2.CV_32F, 1, 0, ksize=3, scale=0.125, borderType=cv2.BORDER_REPLICATE)
     gy = cv2.Sobel(rgb, cv2.CV_32F, 0, 1, ksize=3, scale=0.125, borderType=cv2.BORDER_REPLICATE)
     energy = cv2.multiply(gx, gx, gx)
     cv2.accumulateSquare(gy, energy)
-    red, green, blue = cv2.split(energy)
-    return np.asarray(cv2.max(cv2.max(red, green, red), blue, red), np.float32)
+    return largest_channel(energy)
 
 
 def picture_edge_loss(

@@ -17,7 +17,7 @@ from imgpipe.images.colour import to_srgb
 from imgpipe.images.image import Image
 from imgpipe.metrics import METRICS
 from imgpipe.pixels.difference import larger_difference
-from imgpipe.pixels.round_trip import comparison_size, inside_the_cutout, reduce_picture, rgb_bands
+from imgpipe.pixels.round_trip import comparison_size, inside_the_cutout, reduce_pair, rgb_bands
 from imgpipe.quality.comparison import Pair, interior_of, measure, pair_of, visible_weight
 from imgpipe.quality.edge_pixel_loss import matte_edge_loss
 from imgpipe.quality.findings import Findings
@@ -73,7 +73,7 @@ def score(
     with found.timed("round_trip"):
         stored = reference, result
         reference, result = to_srgb(reference), to_srgb(result)
-        before, after = reduce_picture(reference, size), reduce_picture(result, size)
+        before, after = reduce_pair(reference, result, size)
         found.add("profile_loss_255", profile_loss(*stored, before, after))
         del stored  # Where they are masked, they are copies.
         weight = visible_weight(before, after)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+import numpy as np
+
 from imgpipe.images.colour import fitted, profile_fault
 from imgpipe.images.icc import name_of
 from imgpipe.images.image import Image
 from imgpipe.images.rgb_space import space_of
-from imgpipe.pixels.round_trip import Reduced, shown_rgb
-from imgpipe.pixels.row_bands import Rows
+from imgpipe.pixels.round_trip import STRIP_ROWS, Reduced, shown_rgb
+from imgpipe.pixels.row_bands import RowBands, Rows
 from imgpipe.quality.findings import Findings
 from imgpipe.quality.psnr import mean_squared_error
 
@@ -51,4 +53,8 @@ def _name(icc: bytes | None) -> str:
 
 
 def _rms(one: Rows, other: Rows) -> float:
-    return math.sqrt(mean_squared_error(one, other) or 0.0)
+    return math.sqrt(mean_squared_error(_as_floats(one), _as_floats(other)) or 0.0)
+
+
+def _as_floats(values: Rows) -> RowBands:
+    return RowBands(values.shape, STRIP_ROWS, lambda rows: np.asarray(values[rows], np.float32))

@@ -14,7 +14,7 @@ from imgpipe.pixels.resize import Kernel, resize
 from imgpipe.quality.made_by import edge_steepness, profile_of_files
 from imgpipe.settings import LimitSettings, QualitySettings
 from imgpipe_tests.quality.defects import plant
-from imgpipe_tests.quality.drawings import area, draw, enlarge
+from imgpipe_tests.quality.drawings import area, draw, enlarge, image
 
 LARGE = draw(5, 96, 72, 4)
 SOURCE = area(LARGE, 4)
@@ -58,5 +58,5 @@ def test_damage_does_not_make_a_classical_enlargement_a_network_s(kind: str) -> 
 @pytest.mark.parametrize("name", ["sr/anime-041.png", "anime/frame-084.png", "real/comic.png"])
 def test_real_pictures_enlarged_by_a_kernel_are_no_network_s(name: str, kernel: Kernel, shared: Path) -> None:
     whole = decode((shared / "data" / name).read_bytes(), name=name, limits=LimitSettings())
-    source = Image(np.ascontiguousarray(whole.pixels[:160, :200]))
+    source = image(np.ascontiguousarray(whole.pixels[:160, :200]))
     assert edge_steepness(source, resize(source, 400, 320, kernel)) < 1.1

@@ -37,3 +37,10 @@ def test_transparent_pixels_do_not_count() -> None:
     pixels[:2, :, 3] = 255
     assert occupied_levels(Image(pixels)) == 32 + 1 + 1
     assert occupancy_ratio(Image(pixels), Image(pixels)) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("levels", [256, 32])
+def test_every_fifth_row_of_a_large_picture_uses_the_same_levels(levels: int) -> None:
+    rows, columns = np.mgrid[:2048, :4096]
+    grey = ((rows + columns) % 256 // (256 // levels)).astype(np.uint8)
+    assert occupied_levels(Image(grey[..., None])) == 3 * levels

@@ -368,3 +368,15 @@ def test_pictures_too_large_to_be_kept_as_float_get_the_same_scores(
     computed = score(source, result, settings=QualitySettings(), matte=matte)
     assert computed.metrics == pytest.approx(kept.metrics, rel=1e-5, abs=1e-5)
     assert computed.status is kept.status
+
+
+def test_stored_bytes_of_equal_sizes_are_scored_as_the_same_values_in_floats() -> None:
+    """16 bits are compared as float32, which 8-bit values times 257 become exactly."""
+    source = draw(4, 200, 160, 1)
+    result = present(plant("jpeg", source))
+    deep = (Image(pixels.astype(np.uint16) * 257) for pixels in (source, result))
+    found, expected = judge(source, result, None), score(*deep, settings=SETTINGS)
+    assert found.metrics.keys() == expected.metrics.keys()
+    assert found.metrics == pytest.approx(expected.metrics, abs=1e-6)
+    assert np.array_equal(present(found.differences), present(expected.differences))
+    assert found.edges == expected.edges
