@@ -160,7 +160,7 @@ def _evening(who: Character, rng: np.random.Generator) -> Drawing:
 
 
 def _manga(who: Character, rng: np.random.Generator) -> Drawing:
-    paper = np.full((464, 368, 1), 255, np.uint8)
+    paper = np.full((464, 368, 1), 8, np.uint8)
     return _composed("08_manga_grey", _bust(368, 464, who, rng), paper, "flat")
 
 
