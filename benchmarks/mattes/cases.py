@@ -26,6 +26,7 @@ from imgpipe.samples.cast import choose_characters
 from imgpipe.samples.character import draw_bust, draw_figure
 from imgpipe.samples.palette import tone
 from imgpipe.settings import LimitSettings
+from mattes import drawn_backgrounds
 
 Float = np.ndarray[tuple[int, ...], np.dtype[np.float32]]
 Pixels = np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
@@ -201,9 +202,9 @@ def _drawn_background(edge: int, rng: np.random.Generator) -> Float:
     painters: tuple[Callable[[], Pixels], ...] = (
         lambda: backgrounds.garden(side, side, rng),
         lambda: backgrounds.night_city(side, side, rng),
-        lambda: backgrounds.sky(side, side, rng),
+        lambda: drawn_backgrounds.sky(side, side, rng),
         lambda: backgrounds.rays(side, side, (252, 206, 214), (254, 236, 226)),
-        lambda: backgrounds.screen_tone(side, side),
+        lambda: drawn_backgrounds.screen_tone(side, side),
     )
     painted = painters[int(rng.integers(len(painters)))]()
     return _resized(painted.astype(np.float32) / np.float32(255), edge)

@@ -65,9 +65,9 @@ def shard_metadata(
 
 
 def table(columns: Mapping[str, str], records: Iterable[Mapping[str, Any]]) -> MetadataValue[Any]:
-    """A table in the UI. ``columns``: name -> Dagster's type (string, float)."""
+    """A table in the UI. ``columns``: name -> type (string, float); what a record lacks is empty."""
     return MetadataValue.table(
-        [TableRecord(record) for record in records],
+        [TableRecord({name: record.get(name, "") for name in columns}) for record in records],
         schema=TableSchema([TableColumn(name, kind) for name, kind in columns.items()]),
     )
 

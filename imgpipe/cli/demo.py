@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from imgpipe.samples.drawings import Drawing
 
 _SHARD_SIZE = 7
-_UPSCALERS = ("realesrgan-anime-6b", "realesr-animevideov3")
+_UPSCALER = "imgpipe-lite"
 
 
 @exits
@@ -67,9 +67,7 @@ def demo(
 
 
 def demo_settings(output: Path) -> Settings:
-    """The default settings with the demo's folders and the models that are present."""
-    base = settings_from({})
-    upscaler = next((name for name in _UPSCALERS if _is_here(name, base)), _UPSCALERS[0])
+    """The default settings with the demo's folders, and the network that comes with the package."""
     return settings_from(
         {
             "source": str(output / "source"),
@@ -77,25 +75,23 @@ def demo_settings(output: Path) -> Settings:
             "dataset": "demo",
             "shard_size": _SHARD_SIZE,
             "rembg.fallback": "classical",
-            "upscale.model": upscaler,
-            "upscale.fallback": "classical",
+            "upscale.model": _UPSCALER,
         }
     )
 
 
 def say_what_is_used(settings: Settings) -> None:
-    """Print which models are used, and what replaces those whose weights are missing."""
-    for task, model, instead in (
-        ("matting", settings.rembg.model, "classical"),
-        ("upscaling", settings.upscale.model, "lanczos"),
-    ):
-        if _is_here(model, settings):
-            out.print(f"{task}: {model}")
-        else:
-            out.print(
-                f"{task}: [yellow]{instead}[/], because the weights of {model} are not in "
-                f"{escape(str(settings.model_dir))} (`imgpipe models pull {model}` fetches them)"
-            )
+    """Print which models are used, and what replaces the matting network where its weights are missing."""
+    matting = settings.rembg.model
+    try:
+        locate(matting, "matting", settings.model_dir)
+        out.print(f"matting: {matting}")
+    except WeightsMissing:
+        out.print(
+            f"matting: [yellow]classical[/], because the weights of {matting} are not in "
+            f"{escape(str(settings.model_dir))} (`imgpipe models pull {matting}` fetches them)"
+        )
+    out.print(f"upscaling: {settings.upscale.model}, a network that comes with imgpipe")
 
 
 def images_table(rows: dict[str, dict[str, ImageRow]], samples: list[Drawing], stores: Stores) -> Table:
@@ -136,14 +132,6 @@ def _matte_iou(matted: ImageRow, drawing: Drawing, stores: Stores) -> float:
 
 def _score(row: ImageRow, name: str) -> str:
     return f"{row.metrics[name]:.2f}" if name in row.metrics else "-"
-
-
-def _is_here(model: str, settings: Settings) -> bool:
-    try:
-        locate(model, "upscaling" if model in _UPSCALERS else "matting", settings.model_dir)
-    except WeightsMissing:
-        return False
-    return True
 
 
 def _all_rows(settings: Settings, stores: Stores) -> dict[str, dict[str, ImageRow]]:

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from imgpipe.samples.canvas import Canvas, Colour, Plane, composite, ellipse, smooth
-from imgpipe.samples.palette import WHITE, mix
+from imgpipe.samples.palette import mix
 
 
 def flat(width: int, height: int, colour: Colour) -> Plane:
@@ -27,24 +27,6 @@ def vertical_gradient_16(width: int, height: int, stops: list[Colour]) -> npt.ND
 def vertical_gradient(width: int, height: int, stops: list[Colour]) -> Plane:
     """The same gradient in 8 bits."""
     return np.rint(vertical_gradient_16(width, height, stops) / 257.0).astype(np.uint8)
-
-
-def sky(width: int, height: int, rng: np.random.Generator) -> Plane:
-    """Blue sky with a few flat clouds over a gradient."""
-    canvas = Canvas(width, height)
-    for _ in range(5):
-        x, y = rng.uniform(0, width), rng.uniform(0.08, 0.8) * height
-        size = rng.uniform(0.06, 0.12) * width
-        for dx, dy, r in (
-            (-1.6, 0.1, 0.7),
-            (-0.7, -0.35, 1.0),
-            (0.4, -0.5, 1.15),
-            (1.4, 0.0, 0.8),
-            (0.2, 0.15, 1.0),
-        ):
-            canvas.fill(ellipse((x + dx * size, y + dy * size * 0.7), r * size, r * size * 0.62), WHITE)
-        canvas.fill(ellipse((x, y + 0.45 * size), 2.3 * size, 0.30 * size), (214, 232, 250))
-    return _over(canvas, vertical_gradient(width, height, [(88, 158, 232), (150, 204, 246), (224, 242, 252)]))
 
 
 def night_city(width: int, height: int, rng: np.random.Generator) -> Plane:
@@ -124,17 +106,6 @@ def rays(width: int, height: int, a: Colour, b: Colour, count: int = 14) -> Plan
             [tuple(centre), *[tuple(centre + reach * np.array([np.cos(e), np.sin(e)])) for e in edges]], b
         )
     return _over(canvas, flat(width, height, a))
-
-
-def screen_tone(width: int, height: int) -> Plane:
-    """Grey: dots that grow towards the bottom, as printed manga shades."""
-    canvas = Canvas(width, height)
-    pitch = 7.0
-    for row, y in enumerate(np.arange(0.0, height + pitch, pitch * 0.866)):
-        radius = 0.4 + 2.9 * y / height
-        for x in np.arange(-pitch / 2 * (row % 2), width + pitch, pitch):
-            canvas.fill(ellipse((float(x), float(y)), radius, radius, steps=14), (120, 120, 120))
-    return _over(canvas, flat(width, height, (246, 246, 246)))
 
 
 def _over(canvas: Canvas, below: Plane) -> Plane:

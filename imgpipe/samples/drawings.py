@@ -120,7 +120,8 @@ def _sky_wave(who: Character, rng: np.random.Generator) -> Drawing:
         who, waving=True, mouth="open", style="long" if who.style in ("ponytail", "twintails") else who.style
     )
     canvas = _bust(448, 448, who, rng, x=0.46)
-    return _composed("02_wave_sky", canvas, backgrounds.sky(448, 448, rng), "gradient")
+    stops = [(88, 158, 232), (150, 204, 246), (224, 242, 252)]
+    return _composed("02_wave_sky", canvas, backgrounds.vertical_gradient(448, 448, stops), "gradient")
 
 
 def _city(who: Character, rng: np.random.Generator) -> Drawing:
@@ -145,8 +146,9 @@ def _dusk(who: Character, rng: np.random.Generator) -> Drawing:
 
 def _blocks(who: Character, rng: np.random.Generator) -> Drawing:
     canvas = _bust(400, 400, who, rng)
-    backdrop = backgrounds.flat(400, 400, (176, 214, 206))
-    return _composed("06_jpeg_blocks", canvas, backdrop, "flat", "JPEG", jpeg_quality=35)
+    paper = backgrounds.flat(400, 400, (236, 230, 214)) + rng.normal(0, 8, (400, 400, 1))
+    backdrop = np.clip(np.rint(paper), 0, 255).astype(np.uint8)
+    return _composed("06_jpeg_blocks", canvas, backdrop, "flat", "JPEG", jpeg_quality=48)
 
 
 def _evening(who: Character, rng: np.random.Generator) -> Drawing:
@@ -158,8 +160,8 @@ def _evening(who: Character, rng: np.random.Generator) -> Drawing:
 
 
 def _manga(who: Character, rng: np.random.Generator) -> Drawing:
-    tone_dots = backgrounds.screen_tone(368, 464)[..., :1]
-    return _composed("08_manga_grey", _bust(368, 464, who, rng), np.ascontiguousarray(tone_dots), "busy")
+    paper = np.full((464, 368, 1), 8, np.uint8)
+    return _composed("08_manga_grey", _bust(368, 464, who, rng), paper, "flat")
 
 
 def _phone(who: Character, rng: np.random.Generator) -> Drawing:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from imgpipe.assets.metadata import shard_metadata
+from imgpipe.assets.metadata import shard_metadata, table
 from imgpipe.config import load_settings
 from imgpipe.engines.shard import ShardResult
 from imgpipe.records import ImageRow, ModelUse, Status
@@ -63,3 +63,13 @@ def test_medians_and_minima_of_the_scores() -> None:
     # Five per cent of the way from the first to the last of three: 0.1 of the way to the second.
     assert (found["psnr_p05"], found["ssim_p05"]) == (32.0, 0.32)
     assert "psnr_y_median" not in found
+
+
+def test_a_table_takes_records_without_some_of_its_columns() -> None:
+    """Checks without a number, such as a matte's distrust, stand beside those that have one."""
+    columns = {"check": "string", "value": "float"}
+    made = table(columns, [{"check": "matte_confidence"}, {"check": "psnr_y", "value": 31.5}])
+    assert [record.data for record in made.records] == [
+        {"check": "matte_confidence", "value": ""},
+        {"check": "psnr_y", "value": 31.5},
+    ]
