@@ -208,11 +208,14 @@ def _slope(rng: np.random.Generator, levels_per_px: float, middle: float) -> F64
 
 
 def _ramp(number: int, rng: np.random.Generator) -> U8:
-    """Linear gradients of 0.05 to 1.1 levels a px, rounded to 8 bits, grey or of two colours."""
-    slope = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.97, 1.0, 1.03, 1.1)[number % 10]
-    plane = _slope(rng, slope, 128)
+    """Linear gradients of 0.05 to 4.1 levels a px, up and down again, rounded, grey or of two colours.
+
+    Enlarged by the factor that a slope has in levels, it rises by about a level a px.
+    """
+    slope = (0.05, 0.1, 0.25, 0.5, 0.9, 0.97, 1.0, 1.03, 1.9, 2.0, 2.4, 2.6, 3.0, 3.1, 3.9, 4.1)[number % 16]
+    plane = 255 - abs(np.mod(_slope(rng, slope, 128), 510) - 255)
     if number % 2:
-        return _levels(plane[..., None] * rng.uniform(0.6, 1.0, 3) + rng.uniform(-10, 40, 3))
+        return _levels(plane[..., None] * rng.uniform(0.6, 0.9, 3) + rng.uniform(0, 25, 3))
     return _grey(plane)
 
 
