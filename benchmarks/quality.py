@@ -84,7 +84,9 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--real", type=int, default=99, help="real pictures, each in several crops")
     parser.add_argument("--matte-seeds", type=int, default=3, help="casts of the sample drawings for mattes")
     parser.add_argument("--mattes", type=Path, help="folder of real mattes for --outside")
-    parser.add_argument("--hard", action="store_true", help="--outside: enlargements of hard sources")
+    parser.add_argument(
+        "--hard", type=int, nargs="?", const=24, metavar="N", help="--outside: hard sources a kind"
+    )
     parser.add_argument("--part", default="both", choices=("seen", "unseen", "both"), help="of --outside")
     parser.add_argument("--kinds", nargs="+", choices=sorted(DEFECTS), help="only these defects")
     parser.add_argument("--keep", type=Path, help="folder for the network's results, to be read next time")

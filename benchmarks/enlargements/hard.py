@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+from mattes.outside import wilson
 
-from enlargements.hard_sources import PER_KIND, U8, HardSource, hard_sources
+from enlargements.hard_sources import U8, HardSource, hard_sources
 from imgpipe.images.image import Image
 from imgpipe.pixels.resize import resize
 from imgpipe.quality.report import QualityReport, Severity
@@ -23,11 +24,19 @@ from imgpipe.quality.score import score
 from imgpipe.records import ModelUse, Status, TileGrid
 from imgpipe.settings import QualitySettings
 from imgpipe_tests.quality.defects import DEFECTS, plant
-from mattes.outside import wilson
 
 FACTORS = (2.0, 2.5, 3.0, 4.0)
 KERNELS: tuple[Literal["lanczos", "bicubic"], ...] = ("lanczos", "bicubic")
-DAMAGE = ("blur", "shift", "erased_patch", "duplicated_tile", "black_tile", "tile_shift", "ringing", "nearest")
+DAMAGE = (
+    "blur",
+    "shift",
+    "erased_patch",
+    "duplicated_tile",
+    "black_tile",
+    "tile_shift",
+    "ringing",
+    "nearest",
+)
 _TILE_PX, _QUICK = 64, 2
 _SETTINGS = QualitySettings()
 #: Damage shows where at least this share of the values changes by this many levels.
@@ -57,7 +66,7 @@ class Enlargement:
 def measure(options: argparse.Namespace) -> dict[str, Any]:
     """Per part and group: how many were rejected, with 95% intervals (Wilson) and the checks that did it."""
     found: dict[str, dict[str, list[tuple[str, list[str]]]]] = {}
-    for one in enlargements(_QUICK if options.quick else PER_KIND):
+    for one in enlargements(_QUICK if options.quick else options.hard):
         if options.part not in ("both", one.source.part):
             continue
         report = one.judge()

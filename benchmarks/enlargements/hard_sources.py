@@ -24,7 +24,6 @@ U8 = npt.NDArray[np.uint8]
 F64 = npt.NDArray[np.float64]
 
 WIDTH, HEIGHT = 192, 144
-PER_KIND = 24
 #: Kinds of which no picture was in view when limits were set.
 HELD_OUT = ("dither", "hatching", "pixel art", "manga panel")
 _WORDS = "The quick brown fox jumps over a lazy dog 0123456789 WAIT! What?! Boom... (sigh) Chapter 12: rain"
@@ -49,7 +48,7 @@ class HardSource:
         return "unseen" if held_out else "seen"
 
 
-def hard_sources(per_kind: int = PER_KIND) -> Iterator[HardSource]:
+def hard_sources(per_kind: int) -> Iterator[HardSource]:
     """``per_kind`` pictures of every kind of :data:`KINDS`."""
     for kind, draw in KINDS.items():
         for number in range(per_kind):
@@ -107,7 +106,7 @@ def _dither(number: int, rng: np.random.Generator) -> U8:
 
 
 def _text(number: int, rng: np.random.Generator) -> U8:
-    """Lines of text 9 to 12 px high in Pillow's and OpenCV's fonts, smooth or 1-bit, dark or bright ground."""
+    """Lines of text 9 to 12 px high in fonts of Pillow and OpenCV, smooth or 1-bit, also white on black."""
     size = 9 + number % 4
     page = _page(number)
     style = number // 4 % 3
