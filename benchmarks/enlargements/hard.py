@@ -27,7 +27,8 @@ from imgpipe_tests.quality.defects import DEFECTS, plant
 
 FACTORS = (2.0, 2.5, 3.0, 4.0)
 KERNELS: tuple[Literal["lanczos", "bicubic"], ...] = ("lanczos", "bicubic")
-DAMAGE = (
+#: Of :data:`DEFECTS`.
+DAMAGE = [
     "blur",
     "shift",
     "erased_patch",
@@ -36,7 +37,7 @@ DAMAGE = (
     "tile_shift",
     "ringing",
     "nearest",
-)
+]
 _TILE_PX, _QUICK = 64, 2
 _SETTINGS = QualitySettings()
 #: Damage shows where at least this share of the values changes by this many levels.

@@ -15,11 +15,11 @@ class Limit:
 
     ``direction``: ``min`` (the value must not be below) or ``max`` (not above). ``name``: its key in
     ``quality.thresholds``. ``check``: the Dagster check it belongs to. ``classical``, ``realesrgan``: its
-    value in these profiles. ``margin``: how much worse than a Lanczos enlargement of the same source a value
-    may be that misses the threshold; 0: the threshold alone counts. ``reason``: what is wrong where it is
-    missed, with ``{}`` for the value, formatted by ``form``. ``lowest``, ``highest``: what may be configured; ``highest`` 0 means the metric's
-    ``high``. ``calibrated``: whether ``imgpipe calibrate`` may propose another value. ``metric``: set, like a
-    ``highest`` of 0, in :data:`imgpipe.metrics.LIMITS`.
+    value in these profiles. ``reason``: what is wrong where it is missed, with ``{}`` for the value,
+    formatted by ``form``. ``lowest``, ``highest``: what may be configured; ``highest`` 0 means the metric's
+    ``high``. ``calibrated``: whether ``imgpipe calibrate`` may propose another value. ``margin``: how much
+    worse than a Lanczos enlargement of the same source a value may be that misses the limit; 0: not at all.
+    ``metric``: set, like a ``highest`` of 0, in :data:`imgpipe.metrics.LIMITS`.
     """
 
     direction: Literal["min", "max"]

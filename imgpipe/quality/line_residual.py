@@ -29,8 +29,8 @@ EDGE_GRADIENT = 10.0
 class Axis:
     """The two luma planes, transposed where needed, so that the tested cuts run along rows.
 
-    ``lanczos``: the smooth enlargement is by Lanczos, and used out of its reach of source edges, where it rings
-    and is clipped; else bilinear, which costs less.
+    ``lanczos``: the smooth enlargement is by Lanczos, and used out of its reach of source edges, where it
+    rings and is clipped; else bilinear, which costs less.
     """
 
     source: Float

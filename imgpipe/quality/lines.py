@@ -16,8 +16,8 @@ step
 
 Score = value at the cut - largest value at the controls, at least 0. Where a gradient of the source turns, a
 Lanczos enlargement differs from the bilinear one along the whole fold: what is found is searched for again
-against a Lanczos enlargement, farther off edges, and the lower score counts. Without a tile grid every row and
-column is tried for coherence over its full length (blind): weaker, with a stricter scale.
+against a Lanczos enlargement, farther off edges, and the lower score counts. Without a tile grid every row
+and column is tried for coherence over its full length (blind): weaker, with a stricter scale.
 """
 
 from __future__ import annotations

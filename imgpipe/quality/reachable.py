@@ -3,8 +3,8 @@
 No enlargement gives dots of one bit, letters of ten pixels or lines of one pixel back exactly: Lanczos rings
 beside them, and what lies beyond black and white is cut off. How far that goes depends on the source alone.
 
-A pixel of an enlargement by k is one of k x k phases of a filter over the source's pixels, and the area average
-of the enlargement is the mean of the phases, each clipped. So the round trip is computed at the source's size.
+A pixel of an enlargement by k is one of k x k phases of a filter over the source's pixels, and the area
+average of the enlargement is the mean of the phases, each clipped: it is computed at the source's size.
 """
 
 from __future__ import annotations

@@ -25,8 +25,8 @@ class Severity(StrEnum):
 class Threshold:
     """A limit in force. ``direction``: ``min`` (value must not be below) or ``max`` (not above).
 
-    ``margin``: how much worse than a Lanczos enlargement of the same source may be what misses it; 0: no worse
-    than ``value``.
+    ``margin``: how much worse than a Lanczos enlargement of the same source a value may be that misses it;
+    0: not at all.
     """
 
     name: str
@@ -39,7 +39,7 @@ class Threshold:
         return value < self.value if self.direction == "min" else value > self.value
 
     def relaxed(self, reached: float | None) -> Threshold:
-        """The same where a Lanczos enlargement has ``reached`` so much: no stricter, looser where it must be."""
+        """The same, or looser where a Lanczos enlargement has ``reached`` no more."""
         if reached is None or not self.margin:
             return self
         if self.direction == "min":
