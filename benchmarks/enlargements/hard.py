@@ -28,16 +28,7 @@ from imgpipe_tests.quality.defects import DEFECTS, plant
 FACTORS = (2.0, 2.5, 3.0, 4.0)
 KERNELS: tuple[Literal["lanczos", "bicubic"], ...] = ("lanczos", "bicubic")
 #: Of :data:`DEFECTS`.
-DAMAGE = [
-    "blur",
-    "shift",
-    "erased_patch",
-    "duplicated_tile",
-    "black_tile",
-    "tile_shift",
-    "ringing",
-    "nearest",
-]
+DAMAGE = ("blur", "shift", "erased_patch", "duplicated_tile", "black_tile", "tile_shift", "ringing")
 _TILE_PX, _QUICK = 64, 2
 _SETTINGS = QualitySettings()
 #: Damage shows where at least this share of the values changes by this many levels.

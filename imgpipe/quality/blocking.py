@@ -65,7 +65,7 @@ def grid_ratio_of(plane: Float) -> float | None:
 
 
 def lone_steps(plane: Float) -> npt.NDArray[np.float64]:
-    """How far steps between columns (width - 1) differ from the nearer neighbour: mean excess over rounding."""
+    """What steps between columns (width - 1) differ by from the nearer neighbour, mean beyond rounding."""
     excess = np.zeros(plane.shape[1] - 1)
     for part in spans(0, plane.shape[0], _STRIP_ROWS):
         change = np.abs(np.diff(plane[part], n=2, axis=1))
