@@ -108,13 +108,15 @@ def quality(text: str) -> str:
         *(_metric_line(metric) for metric in METRICS.values()),
     ]
     limits = [
-        f"| threshold | {' | '.join(PROFILES)} | severity | limits |",
-        f"|---|{'---|' * len(PROFILES)}---|---|",
+        f"| threshold | {' | '.join(PROFILES)} | beside Lanczos | severity | limits |",
+        f"|---|{'---|' * len(PROFILES)}---|---|---|",
     ]
     for limit in LIMITS.values():
         values = " | ".join(f"{limit.default(profile):g}" for profile in PROFILES)
         sign = "≥" if limit.direction == "min" else "≤"
-        limits.append(f"| `{limit.name}` | {values} | {limit.severity} | `{limit.metric}` {sign} |")
+        margin = f"{'-' if limit.direction == 'min' else '+'}{limit.margin:g}" if limit.margin else "–"
+        cells = (f"`{limit.name}`", values, margin, limit.severity, f"`{limit.metric}` {sign}")
+        limits.append(f"| {' | '.join(cells)} |")
     for table in (metrics, limits):
         before, head, rest = text.partition(table[0])
         if not head:

@@ -17,8 +17,9 @@ class Limit:
     ``quality.thresholds``. ``check``: the Dagster check it belongs to. ``classical``, ``realesrgan``: its
     value in these profiles. ``reason``: what is wrong where it is missed, with ``{}`` for the value,
     formatted by ``form``. ``lowest``, ``highest``: what may be configured; ``highest`` 0 means the metric's
-    ``high``. ``calibrated``: whether ``imgpipe calibrate`` may propose another value. ``metric``: set, like a
-    ``highest`` of 0, in :data:`imgpipe.metrics.LIMITS`.
+    ``high``. ``calibrated``: whether ``imgpipe calibrate`` may propose another value. ``margin``: how much
+    worse than a Lanczos enlargement of the same source a value may be that misses the limit; 0: not at all.
+    ``metric``: set, like a ``highest`` of 0, in :data:`imgpipe.metrics.LIMITS`.
     """
 
     direction: Literal["min", "max"]
@@ -32,6 +33,7 @@ class Limit:
     highest: float = 0.0
     severity: Severity = "error"
     calibrated: bool = True
+    margin: float = 0.0
     metric: str = ""
 
     def message(self, value: float, threshold: float) -> str:

@@ -118,7 +118,14 @@ ROWS: tuple[Metric, ...] = (
         column=0,
         limits=(
             at_least(
-                "psnr_y_min_db", "psnr", 20.0, 20.0, ".1f", "brightness differs: PSNR {} dB", highest=100.0
+                "psnr_y_min_db",
+                "psnr",
+                20.0,
+                20.0,
+                ".1f",
+                "brightness differs: PSNR {} dB",
+                highest=100.0,
+                margin=2.5,
             ),
         ),
     ),
@@ -131,7 +138,9 @@ ROWS: tuple[Metric, ...] = (
         blind_to="chroma; constant shifts; seams",
         low=-1.0,
         digits=4,
-        limits=(at_least("ssim_y_min", "ssim", 0.93, 0.88, ".3f", "structure differs: SSIM {}"),),
+        limits=(
+            at_least("ssim_y_min", "ssim", 0.93, 0.88, ".3f", "structure differs: SSIM {}", margin=0.025),
+        ),
     ),
     Metric(
         "ssim_y_half",
@@ -144,7 +153,13 @@ ROWS: tuple[Metric, ...] = (
         digits=4,
         limits=(
             at_least(
-                "ssim_y_half_min", "ssim", 0.985, 0.95, ".3f", "structure differs at half size: SSIM {}"
+                "ssim_y_half_min",
+                "ssim",
+                0.985,
+                0.95,
+                ".3f",
+                "structure differs at half size: SSIM {}",
+                margin=0.012,
             ),
         ),
     ),
@@ -158,7 +173,15 @@ ROWS: tuple[Metric, ...] = (
         low=-1.0,
         digits=4,
         limits=(
-            at_least("worst_window_min", "ssim", 0.93, 0.75, ".3f", "one place is damaged: its SSIM is {}"),
+            at_least(
+                "worst_window_min",
+                "ssim",
+                0.93,
+                0.75,
+                ".3f",
+                "one place is damaged: its SSIM is {}",
+                margin=0.01,
+            ),
         ),
     ),
     Metric(
@@ -192,7 +215,15 @@ ROWS: tuple[Metric, ...] = (
         high=255.0,
         digits=2,
         limits=(
-            at_most("color_shift_255_max", "colors_kept", 2.0, 1.5, ".1f", "colours shifted by {} of 255"),
+            at_most(
+                "color_shift_255_max",
+                "colors_kept",
+                2.0,
+                1.5,
+                ".1f",
+                "colours shifted by {} of 255",
+                margin=1.5,
+            ),
         ),
     ),
     Metric(
@@ -213,6 +244,7 @@ ROWS: tuple[Metric, ...] = (
                 6.0,
                 ".1f",
                 "colours shifted in one place by {} of 255",
+                margin=1.5,
             ),
         ),
     ),
@@ -247,7 +279,14 @@ ROWS: tuple[Metric, ...] = (
         high=None,
         limits=(
             at_least(
-                "detail_ratio_min", "detail_kept", 0.55, 0.55, ".2f", "blurred: detail ratio {}", highest=10.0
+                "detail_ratio_min",
+                "detail_kept",
+                0.55,
+                0.55,
+                ".2f",
+                "blurred: detail ratio {}",
+                highest=10.0,
+                margin=0.06,
             ),
             at_most(
                 "detail_ratio_max",

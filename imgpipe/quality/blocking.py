@@ -3,6 +3,10 @@
 For every grid line the mean absolute step across it is set against those of its neighbours; the
 median over the grid lines is the ratio. A drawing's own edges lie on few of the lines and leave the
 median alone, a codec's blocks lie on all of them.
+
+A gradient of a little more than a level per pixel, rounded, has a step of two levels among steps of one, and
+in enlargements such steps may lie eight pixels apart. So where the ratio is high it is taken once more of how
+far each step differs from the nearer of its two neighbours: a block's does, a gradient's by a level at most.
 """
 
 from __future__ import annotations
@@ -20,7 +24,9 @@ _FLOOR = 0.1
 #: Rounding a slow gradient to 8 bits makes regular steps in whole rows: steps up to this many levels count
 #: as none, larger ones by their excess.
 _ROUNDING_255 = 1.0
-_MIN_LINES = 3
+#: From this ratio on gradients are told from blocks.
+_SUSPECT = 1.5
+_MIN_LINES = 7
 _STRIP_ROWS = 16
 
 
@@ -49,17 +55,30 @@ def step_profiles(plane: Float) -> tuple[npt.NDArray[np.float64], npt.NDArray[np
 
 
 def grid_ratio_of(plane: Float) -> float | None:
-    """The larger of the two directions' median ratio; ``None`` below 4 grid cells each way."""
+    """The larger of the two directions' median ratio; ``None`` below 8 grid cells each way."""
     if min(plane.shape) < GRID_PX * (_MIN_LINES + 1):
         return None
-    return max(_median_ratio(profile) for profile in step_profiles(plane))
+    ratio = max(_median_ratio(profile) for profile in step_profiles(plane))
+    if ratio < _SUSPECT:
+        return ratio
+    return min(ratio, max(_median_ratio(lone_steps(one)) for one in (plane, plane.T)))
+
+
+def lone_steps(plane: Float) -> npt.NDArray[np.float64]:
+    """What steps between columns (width - 1) differ by from the nearer neighbour, mean beyond rounding."""
+    excess = np.zeros(plane.shape[1] - 1)
+    for part in spans(0, plane.shape[0], _STRIP_ROWS):
+        change = np.abs(np.diff(plane[part], n=2, axis=1))
+        alone = np.minimum(change[:, 1:], change[:, :-1]) - np.float32(_ROUNDING_255)
+        excess[1:-1] += np.maximum(alone, 0).sum(axis=0)
+    return excess / plane.shape[0]
 
 
 def grid_ratio(reference: Float, result: Float) -> float | None:
     """Blocking of ``result`` beyond the reference's own: ratio(result) / max(1, ratio(reference)).
 
     Luma planes (height, width) float32 on 0..255, each at its own full size. About 1 for clean
-    pictures. ``None`` where the result is smaller than 32 px.
+    pictures. ``None`` where the result is smaller than 64 px.
     """
     after = grid_ratio_of(result)
     if after is None:

@@ -1,16 +1,17 @@
-"""Input of the line detector: the difference between an enlargement and a bilinear one, away from edges."""
+"""Input of the line detector: the difference between an enlargement and a smooth one, away from edges."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
+from imgpipe.pixels.axis_filter import AxisFilter
 from imgpipe.pixels.bilinear import enlarged_rows
-from imgpipe.pixels.resize import cv2_resize
+from imgpipe.pixels.resize import cv2_resize, resize_array
 from imgpipe.pixels.round_trip import Float
 from imgpipe.quality.blocks import blocks
 
@@ -18,20 +19,27 @@ Bool = npt.NDArray[np.bool_]
 
 #: Distance from a source edge within which the residual is not used, px of the result.
 EDGE_MARGIN_PX = 4
+#: Reach of Lanczos, source px.
+LANCZOS_PX = 3
 #: Central-difference luma gradient per source px above which a source pixel is an edge, 1/255.
 EDGE_GRADIENT = 10.0
 
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """The two luma planes, transposed where needed, so that the tested cuts run along rows."""
+    """The two luma planes, transposed where needed, so that the tested cuts run along rows.
+
+    ``lanczos``: the smooth enlargement is by Lanczos, and used out of its reach of source edges, where it
+    rings and is clipped; else bilinear, which costs less.
+    """
 
     source: Float
     result: Float
     edges: Bool
+    lanczos: bool = False
 
     def transposed(self) -> Axis:
-        return Axis(self.source.T, self.result.T, self.edges.T)
+        return replace(self, source=self.source.T, result=self.result.T, edges=self.edges.T)
 
 
 def source_edges(reference: Float) -> Bool:
@@ -61,9 +69,14 @@ def residual_rows(axis: Axis, top: int, bottom: int) -> tuple[Float, Bool]:
 
 
 def _smooth_rows(axis: Axis, top: int, bottom: int) -> Float:
-    """Rows of the source enlarged bilinearly; by a whole factor, OpenCV enlarges the rows around alone."""
+    """Rows of the source enlarged; bilinearly by a whole factor, OpenCV enlarges the rows around alone."""
     height, width = axis.result.shape
     rows = axis.source.shape[0]
+    if axis.lanczos:
+        down, part = AxisFilter(rows, height), slice(top, bottom)
+        used = axis.source[down.needs(part)]
+        across = resize_array(used[..., None], width, len(used), "lanczos")
+        return np.asarray(np.clip(down.along_rows(across, part)[..., 0], 0, 255), np.float32)
     if height % rows:
         return enlarged_rows(axis.source, width, height, slice(top, bottom))
     factor = height // rows
@@ -82,8 +95,9 @@ def _near_edges(axis: Axis, top: int, bottom: int) -> Bool:
     """Result pixels within the margin of a source edge, rows top..bottom."""
     height, width = axis.result.shape
     rows, columns = axis.source.shape
-    reach_y = math.ceil(EDGE_MARGIN_PX * rows / height)
-    reach_x = math.ceil(EDGE_MARGIN_PX * columns / width)
+    least = LANCZOS_PX if axis.lanczos else 0
+    reach_y = max(least, math.ceil(EDGE_MARGIN_PX * rows / height))
+    reach_x = max(least, math.ceil(EDGE_MARGIN_PX * columns / width))
     low = max(0, top * rows // height - reach_y)
     high = min(rows, -(-bottom * rows // height) + reach_y)
     kernel = np.ones((2 * reach_y + 1, 2 * reach_x + 1), np.uint8)

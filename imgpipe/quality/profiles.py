@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 
 from imgpipe.metrics import LIMITS
 from imgpipe.quality.report import CheckResult, Severity, Threshold
@@ -30,7 +31,7 @@ def why_profile(settings: QualitySettings, model: ModelUse | None, known_from: s
 
 
 def thresholds_for(profile: str, settings: QualitySettings) -> dict[str, Threshold]:
-    """Thresholds in force by name: the profile's, with what is configured in its place."""
+    """Thresholds in force by name: the profile's, with what is configured in its place, without a margin."""
     values, severities = settings.thresholds, settings.severity
     return {
         name: Threshold(
@@ -38,34 +39,42 @@ def thresholds_for(profile: str, settings: QualitySettings) -> dict[str, Thresho
             float(values.get(name, limit.default(profile))),
             limit.direction,
             Severity(severities.get(name, limit.severity)),
+            0.0 if name in values else limit.margin,
         )
         for name, limit in LIMITS.items()
     }
 
 
-def check_all(metrics: Mapping[str, float], thresholds: Mapping[str, Threshold]) -> tuple[CheckResult, ...]:
-    """One result per threshold whose metric applies; an unmeasured metric passes with ``value=None``."""
-    return tuple(_check(metrics, threshold) for threshold in thresholds.values())
+def check_all(
+    metrics: Mapping[str, float],
+    thresholds: Mapping[str, Threshold],
+    reached: Mapping[str, float] = MappingProxyType({}),
+) -> tuple[CheckResult, ...]:
+    """One result per threshold whose metric applies; an unmeasured metric passes with ``value=None``.
+
+    ``reached``: metrics of a Lanczos enlargement of the same source, where some were needed.
+    """
+    return tuple(_check(metrics, threshold, reached) for threshold in thresholds.values())
 
 
-def _check(metrics: Mapping[str, float], threshold: Threshold) -> CheckResult:
+def _check(metrics: Mapping[str, float], threshold: Threshold, reached: Mapping[str, float]) -> CheckResult:
     limit = LIMITS[threshold.name]
     value = metrics.get(limit.metric)
     if value is None:
         message = f"{limit.metric} was not measured"
         return CheckResult(threshold.name, True, threshold.severity, None, threshold.value, message)
-    passed = not _misses(value, threshold)
+    allowed = threshold.relaxed(reached.get(limit.metric)) if threshold.misses(value) else threshold
+    passed = not allowed.misses(value)
     bound = "at least" if threshold.direction == "min" else "at most"
-    message = f"{limit.metric} {value:.4g}, {bound} {threshold.value:g}"
+    message = f"{limit.metric} {value:.4g}, {bound} {allowed.value:.4g}"
     if not passed:
-        message = limit.message(value, threshold.value)
+        message = limit.message(value, allowed.value)
+    if allowed is not threshold and allowed.value != threshold.value:
+        part = "less" if threshold.direction == "min" else "and"
+        message += f": what a Lanczos enlargement of this source reaches, {part} {threshold.margin:g}"
     return CheckResult(threshold.name, passed, threshold.severity, value, threshold.value, message)
 
 
 def is_beyond(metric: str, value: float, thresholds: Mapping[str, Threshold]) -> bool:
     """Whether ``value`` misses a threshold of ``metric``."""
-    return any(_misses(value, one) for one in thresholds.values() if LIMITS[one.name].metric == metric)
-
-
-def _misses(value: float, threshold: Threshold) -> bool:
-    return value < threshold.value if threshold.direction == "min" else value > threshold.value
+    return any(one.misses(value) for one in thresholds.values() if LIMITS[one.name].metric == metric)

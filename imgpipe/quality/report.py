@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -23,19 +23,36 @@ class Severity(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Threshold:
-    """A limit in force. ``direction``: ``min`` (value must not be below) or ``max`` (not above)."""
+    """A limit in force. ``direction``: ``min`` (value must not be below) or ``max`` (not above).
+
+    ``margin``: how much worse than a Lanczos enlargement of the same source a value may be that misses it;
+    0: not at all.
+    """
 
     name: str
     value: float
     direction: str
     severity: Severity
+    margin: float = 0.0
+
+    def misses(self, value: float) -> bool:
+        return value < self.value if self.direction == "min" else value > self.value
+
+    def relaxed(self, reached: float | None) -> Threshold:
+        """The same, or looser where a Lanczos enlargement has ``reached`` no more."""
+        if reached is None or not self.margin:
+            return self
+        if self.direction == "min":
+            return replace(self, value=min(self.value, reached - self.margin))
+        return replace(self, value=max(self.value, reached + self.margin))
 
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
     """One check. ``value`` is ``None`` where the metric could not be measured; it then passes.
 
-    ``name`` is the threshold's name; ``message`` says what was found and what is allowed.
+    ``name`` is the threshold's name, ``threshold`` its value; ``message`` says what was found and what is
+    allowed, which is more where no faithful enlargement of the source reaches the threshold.
     """
 
     name: str
@@ -56,6 +73,14 @@ class LineBox:
     height: int
     coherence: float
     step: float
+
+    @property
+    def place(self) -> tuple[int, int, int, int]:
+        return self.x, self.y, self.width, self.height
+
+    def lower(self, other: LineBox) -> LineBox:
+        """The same place with the lower of both scores."""
+        return replace(self, coherence=min(self.coherence, other.coherence), step=min(self.step, other.step))
 
     def lies_in(self, other: LineBox) -> bool:
         """Whether this is a piece of the longer line ``other``."""

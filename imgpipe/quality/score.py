@@ -8,17 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import partial
 
 import numpy as np
 
 from imgpipe.errors import ConfigError
 from imgpipe.images.colour import to_srgb
 from imgpipe.images.image import Image
-from imgpipe.metrics import METRICS
+from imgpipe.metrics import LIMITS, METRICS
 from imgpipe.pixels.difference import larger_difference
 from imgpipe.pixels.round_trip import comparison_size, inside_the_cutout, reduce_pair, rgb_bands
-from imgpipe.quality.comparison import Pair, interior_of, measure, pair_of, visible_weight
+from imgpipe.quality.comparison import Pair, measure, pairs_of
 from imgpipe.quality.edge_pixel_loss import matte_edge_loss
 from imgpipe.quality.findings import Findings
 from imgpipe.quality.lines import find_lines
@@ -26,6 +25,7 @@ from imgpipe.quality.matte_checks import matte_facts
 from imgpipe.quality.matte_evidence import matte_evidence
 from imgpipe.quality.occupancy import occupancy_ratio
 from imgpipe.quality.profiles import check_all, choose_profile, is_beyond, thresholds_for
+from imgpipe.quality.reachable import lanczos_reaches
 from imgpipe.quality.report import EdgeLossReport, QualityReport, Severity, Threshold
 from imgpipe.quality.shown import profile_loss, profile_notes
 from imgpipe.records import ModelUse, Status, TileGrid
@@ -76,21 +76,33 @@ def score(
         before, after = reduce_pair(reference, result, size)
         found.add("profile_loss_255", profile_loss(*stored, before, after))
         del stored  # Where they are masked, they are copies.
-        weight = visible_weight(before, after)
-        interior = None if weight is None else interior_of(before, after)
-    over = partial(_measure_over, found=found, tile_grid=tile_grid, thresholds=thresholds, heat=settings.diff)
-    over(pair_of(before, after, weight, interior))
-    if weight is not None:
-        with found.timed("round_trip"):
-            before, after = before.over_white(in_place=True), after.over_white(in_place=True)
-        over(pair_of(before, after, weight, interior))
+    for pair in pairs_of(before, after, found):
+        _measure_over(pair, found, tile_grid, thresholds, settings.diff)
     with found.timed("occupancy"):
         found.add("occupancy_ratio", occupancy_ratio(reference, result), "nothing is visible")
-    del before, after, weight, interior, reference, result, whole  # The matte's planes need the memory.
+    scale = result.width / reference.width
+    del before, after, pair, result, whole  # What follows needs the memory.
+    reached = _reached(found, reference, scale, thresholds)
+    del reference
     edges = _edges(found, matte, thresholds)
     if edges.score is not None:
         found.metrics["edge_pixel_loss"] = edges.score
-    return _verdict(found, edges, settings.profile_name or profile, thresholds)
+    return _verdict(found, edges, settings.profile_name or profile, thresholds, reached)
+
+
+def _reached(
+    found: Findings, reference: Image, scale: float, thresholds: Mapping[str, Threshold]
+) -> Mapping[str, float]:
+    """What a Lanczos enlargement of the reference reaches, where a value misses a threshold with a margin."""
+    failing = [
+        one
+        for name, one in thresholds.items()
+        if one.margin and one.misses(found.metrics.get(LIMITS[name].metric, one.value))
+    ]
+    if not failing:
+        return {}
+    with found.timed("reachable"):
+        return lanczos_reaches(reference, scale)
 
 
 def _measure_over(
@@ -147,9 +159,16 @@ def _edges(
 
 
 def _verdict(
-    found: Findings, edges: EdgeLossReport, profile: str, thresholds: Mapping[str, Threshold]
+    found: Findings,
+    edges: EdgeLossReport,
+    profile: str,
+    thresholds: Mapping[str, Threshold],
+    reached: Mapping[str, float],
 ) -> QualityReport:
-    checks = check_all(found.metrics, thresholds)
+    checks = check_all(found.metrics, thresholds, reached)
+    for check in checks:
+        if check.passed and check.value is not None and thresholds[check.name].misses(check.value):
+            found.note(check.message)
     failed = [check for check in checks if not check.passed]
     errors = [check.message for check in failed if check.severity is Severity.ERROR]
     warnings = [f"warning: {check.message}" for check in failed if check.severity is Severity.WARN]

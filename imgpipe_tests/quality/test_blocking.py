@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from imgpipe.quality.blocking import grid_ratio, grid_ratio_of, step_profiles
+from imgpipe.quality.blocking import grid_ratio, grid_ratio_of, lone_steps, step_profiles
 from imgpipe_tests.opencv_files import opencv_decode, present
 from imgpipe_tests.quality.drawings import area, draw, enlarge
 
@@ -32,6 +32,22 @@ def test_the_rounding_steps_of_a_gradient_are_no_blocks(span: tuple[int, int]) -
     ramp = np.rint(np.linspace(*span, 256)).astype(np.uint8)
     source = np.broadcast_to(ramp[None, :, None], (64, 256, 3))
     assert grid_ratio(grey(source), grey(enlarge(source))) == pytest.approx(1.0, abs=0.01)
+
+
+@pytest.mark.parametrize("slope", [1.125, 2.125, 1.03, 0.9])
+def test_a_rounded_gradient_of_about_a_level_a_pixel_is_no_blocks(slope: float) -> None:
+    """At 9/8 a step of two levels lies on every line of the grid, among steps of one."""
+    ramp = np.rint(128 + slope * (np.arange(128) - 60.2)).clip(0, 255).astype(np.float32)
+    plane = np.broadcast_to(ramp, (64, 128))
+    assert present(grid_ratio_of(np.ascontiguousarray(plane))) <= 1.5
+
+
+def test_lone_steps_equal_plain_differences() -> None:
+    plane = np.random.default_rng(1).uniform(0, 255, (49, 70)).astype(np.float32)
+    steps = np.diff(plane, axis=1)
+    before, after = np.abs(steps[:, 1:-1] - steps[:, :-2]), np.abs(steps[:, 1:-1] - steps[:, 2:])
+    expected = np.maximum(np.minimum(before, after) - 1, 0).mean(axis=0)
+    assert lone_steps(plane)[1:-1] == pytest.approx(expected, rel=1e-4)
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -66,5 +82,5 @@ def test_a_drawings_own_edges_on_the_grid_do_not_count() -> None:
 
 
 def test_too_small_is_no_answer() -> None:
-    assert grid_ratio_of(np.zeros((31, 64), np.float32)) is None
+    assert grid_ratio_of(np.zeros((63, 64), np.float32)) is None
     assert grid_ratio(np.zeros((8, 8), np.float32), np.zeros((16, 16), np.float32)) is None

@@ -114,3 +114,14 @@ def test_the_planes_stay_as_they_are(factor: int, grid: TileGrid | None) -> None
     assert np.array_equal(source, before[0])
     assert np.array_equal(result, before[1])
     assert factor > 1 or report.score == 0.0  # A picture has no lines that it lacks.
+
+
+def test_the_fold_of_a_gradient_is_no_seam_and_a_seam_on_it_is() -> None:
+    """Bilinear keeps the fold sharp, Lanczos rounds it: they differ along all of it."""
+    up = np.concatenate([np.arange(64) * 3.9, np.arange(64, 0, -1) * 3.9])
+    source = np.broadcast_to(up.astype(np.uint8)[:, None, None], (128, 96, 3))
+    result = enlarge(np.ascontiguousarray(source), 3)
+    grid = TileGrid((), (64,), 3.0)
+    for cuts in (None, grid):
+        assert not find(source, result, cuts).boxes
+        assert find(source, plant_seam(result, 192, 8), cuts).boxes

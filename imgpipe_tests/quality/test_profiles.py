@@ -61,6 +61,24 @@ def test_the_limit_itself_is_allowed() -> None:
     assert sum(not check.passed for check in checks) == 2
 
 
+def test_a_limit_gives_way_to_what_lanczos_reaches_and_no_further() -> None:
+    thresholds = thresholds_for("classical", AUTO)
+    reached = {"ssim_y": 0.91, "color_shift_255": 4.0, "psnr_y": 40.0}
+
+    def messages(**metrics: float) -> dict[str, str]:
+        checks = check_all(metrics, thresholds, reached)
+        return {check.name: check.message for check in checks if not check.passed}
+
+    assert not messages(ssim_y=0.886, color_shift_255=5.5)
+    assert messages(ssim_y=0.88, color_shift_255=6.0, psnr_y=19.0) == {
+        "ssim_y_min": "structure differs: SSIM 0.880, at least 0.885 needed: "
+        "what a Lanczos enlargement of this source reaches, less 0.025",
+        "color_shift_255_max": "colours shifted by 6.0 of 255, allowed 5.5: "
+        "what a Lanczos enlargement of this source reaches, and 1.5",
+        "psnr_y_min_db": "brightness differs: PSNR 19.0 dB, at least 20.0 needed",
+    }
+
+
 def test_thresholds_and_documents_load_no_heavy_library() -> None:
     program = (
         "import sys, imgpipe.quality.profiles, imgpipe.quality.document, imgpipe.metrics;"

@@ -1,0 +1,1 @@
+"""Enlargements that are good and damaged, and sources that are hard to enlarge."""
