@@ -5,6 +5,7 @@
     python benchmarks/quality.py --correct                60 pairs against scikit-image, 8 and 16 bits
     python benchmarks/quality.py --defects                the defect bench: drawings and real pictures
     python benchmarks/quality.py --outside                mattes good, soft and damaged: mattes/outside.py
+    python benchmarks/quality.py --outside --enlargements fine damage: enlargements/outside.py
     python benchmarks/quality.py                          all but --outside
 
 Speed is measured on one core (OpenCV gets one thread, and the process is bound to a core where the system
@@ -30,6 +31,7 @@ import cv2
 import defect_bench
 import machine
 import numpy as np
+from enlargements import outside as enlargements
 from mattes import outside
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
@@ -64,7 +66,8 @@ def main(arguments: list[str] | None = None) -> int:
     if options.defects:
         results["defects"] = defect_bench.defect_bench(options)
     if options.outside:
-        results["outside"] = outside.measure(options)
+        name = "enlargements" if options.enlargements else "outside"
+        results[name] = (enlargements if options.enlargements else outside).measure(options)
     machine.keep(results, "quality", machine.slug(machine.cpu_name()), options.output)
     return 0
 
@@ -82,6 +85,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--real", type=int, default=99, help="real pictures, each in several crops")
     parser.add_argument("--matte-seeds", type=int, default=3, help="casts of the sample drawings for mattes")
     parser.add_argument("--mattes", type=Path, help="folder of real mattes for --outside")
+    parser.add_argument("--enlargements", action="store_true", help="--outside of enlargements, not mattes")
     parser.add_argument("--part", default="both", choices=("seen", "unseen", "both"), help="of --outside")
     parser.add_argument("--kinds", nargs="+", choices=sorted(DEFECTS), help="only these defects")
     parser.add_argument("--keep", type=Path, help="folder for the network's results, to be read next time")
