@@ -6,6 +6,7 @@
     python benchmarks/quality.py --defects                the defect bench: drawings and real pictures
     python benchmarks/quality.py --outside                mattes good, soft and damaged: mattes/outside.py
     python benchmarks/quality.py --outside --hard         tone, text, ramps, enlarged: enlargements/hard.py
+    python benchmarks/quality.py --outside --enlargements fine damage: enlargements/outside.py
     python benchmarks/quality.py                          all but --outside
 
 Speed is measured on one core (OpenCV gets one thread, and the process is bound to a core where the system
@@ -32,6 +33,7 @@ import defect_bench
 import machine
 import numpy as np
 from enlargements import hard
+from enlargements import outside as enlargements
 from mattes import outside
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
@@ -66,7 +68,10 @@ def main(arguments: list[str] | None = None) -> int:
     if options.defects:
         results["defects"] = defect_bench.defect_bench(options)
     if options.outside:
-        results["outside"] = (hard if options.hard else outside).measure(options)
+        name = "enlargements" if options.enlargements else "hard" if options.hard else "outside"
+        results[name] = {"enlargements": enlargements, "hard": hard, "outside": outside}[name].measure(
+            options
+        )
     machine.keep(results, "quality", machine.slug(machine.cpu_name()), options.output)
     return 0
 
@@ -87,6 +92,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--hard", type=int, nargs="?", const=24, metavar="N", help="--outside: hard sources a kind"
     )
+    parser.add_argument("--enlargements", action="store_true", help="--outside of enlargements, not mattes")
     parser.add_argument("--part", default="both", choices=("seen", "unseen", "both"), help="of --outside")
     parser.add_argument("--kinds", nargs="+", choices=sorted(DEFECTS), help="only these defects")
     parser.add_argument("--keep", type=Path, help="folder for the network's results, to be read next time")

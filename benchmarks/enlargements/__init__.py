@@ -1,1 +1,1 @@
-"""Enlargements that are good and damaged, and sources that are hard to enlarge."""
+"""Enlargements that the thresholds were not set on: clean, damaged, and of sources that are hard to judge."""

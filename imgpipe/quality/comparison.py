@@ -18,9 +18,12 @@ from imgpipe.pixels.strips import spans
 from imgpipe.quality.blocking import grid_ratio
 from imgpipe.quality.colour_shift import colour_shift, local_colour_shift
 from imgpipe.quality.detail import detail_ratio
+from imgpipe.quality.detail_loss import detail_loss
 from imgpipe.quality.edge_pixel_loss import picture_edge_loss
 from imgpipe.quality.findings import Findings
+from imgpipe.quality.fine_detail import fine_detail, is_enlarged, smooth_mask, spread_of
 from imgpipe.quality.gmsd import gmsd
+from imgpipe.quality.jpeg_traces import jpeg_traces
 from imgpipe.quality.ms_ssim import ms_ssim
 from imgpipe.quality.psnr import psnr
 from imgpipe.quality.ssim import crop_to_centres, fits_window, similarity_means, ssim, ssim_map
@@ -163,6 +166,22 @@ def _measure_blocking(pair: Pair, found: Findings) -> None:
     found.add("grid_ratio", ratio, "the result is smaller than 64 px")
 
 
+def _measure_fine_detail(pair: Pair, found: Findings) -> None:
+    if not is_enlarged(pair.full_reference_y, pair.full_result_y):
+        found.note("fine detail: the result is not larger than the source by 1.9 and more")
+        return
+    spread = spread_of(pair.full_reference_y)
+    fine = fine_detail(spread, pair.full_result_y)
+    found.add("grain_255", fine.grain_255, "the source is nowhere smooth")
+    found.add("specks_ppm", fine.specks_ppm)
+    found.add("scratch_px", fine.scratch_px)
+    traces = jpeg_traces(pair.full_result_y, smooth_mask(spread))
+    found.add("jpeg_traces", traces, "too little of the source is smooth")
+    loss, places = detail_loss(pair.reference_y, pair.round_trip_y)
+    found.add("detail_loss", loss)
+    found.fine_boxes = tuple(dict.fromkeys((*found.fine_boxes, *fine.boxes, *places)))
+
+
 def _measure_ssim(pair: Pair, found: Findings) -> None:
     finest = None
     if not fits_window(pair.reference_y.shape):
@@ -201,4 +220,5 @@ MEASURES: dict[str, Callable[[Pair, Findings], None]] = {
     "structure": _measure_structure,
     "edges": _measure_edges,
     "blocking": _measure_blocking,
+    "fine_detail": _measure_fine_detail,
 }

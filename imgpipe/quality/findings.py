@@ -23,6 +23,7 @@ class Findings:
     identical: bool = True
     lines: LinesReport = field(default_factory=LinesReport)
     boxes: tuple[EdgeBox, ...] = ()
+    fine_boxes: tuple[EdgeBox, ...] = ()
     picture_loss: float | None = None
     differences: Float | None = None
 

@@ -133,8 +133,9 @@ def _edges(
     found: Findings, matte: MatteEvidence | None, thresholds: Mapping[str, Threshold]
 ) -> EdgeLossReport:
     """Both parts of the edge loss, and the facts of the matte where there is one."""
+    fine = tuple(box for box in found.fine_boxes if is_beyond(box.kind, box.value, thresholds))
     if matte is None:
-        return EdgeLossReport(found.picture_loss, None, found.boxes)
+        return EdgeLossReport(found.picture_loss, None, (*found.boxes, *fine))
     source, cutout = matte.source, matte.cutout
     if cutout.alpha is None:
         raise ConfigError("matte: expected a cutout with alpha, got an opaque picture")
@@ -155,7 +156,7 @@ def _edges(
         for name, value in evidence.items():
             found.add(f"matte_{name}", value)
     wrong = tuple(box for box in places if is_beyond(f"matte_{box.kind}", box.value, thresholds))
-    return EdgeLossReport(found.picture_loss, loss, (*boxes, *wrong, *found.boxes))
+    return EdgeLossReport(found.picture_loss, loss, (*boxes, *wrong, *found.boxes, *fine))
 
 
 def _verdict(
