@@ -61,7 +61,7 @@ def lanczos_round_trip(picture: Reduced, factor: int) -> Reduced:
     down, across = (_phases(factor, length) for length in rgb.shape[:2])
     for rows in spans(0, height, _STRIP_ROWS):
         seen = slice(max(0, rows.start - _REACH_PX), min(height, rows.stop + _REACH_PX))
-        layers = picture.rgb[seen]
+        layers = np.asarray(picture.rgb[seen], np.float32)
         if picture.alpha is not None:
             layers = np.dstack([layers, picture.alpha[seen] * _OPAQUE])
         own = slice(rows.start - seen.start, rows.stop - seen.start)

@@ -144,8 +144,9 @@ def _resolved(
         if settings.fallback == "fail":
             raise
         used = {"model": _FALLBACKS[settings.fallback], "backend": "auto", "fallback": "fail"}
-        other, located, _ = _resolved(settings.model_copy(update=used), model_dir, setting)
-        return other, located, str(exc).partition(";")[0]  # What is wrong; what to do is for the error alone.
+        used_settings, used_file, _ = _resolved(settings.model_copy(update=used), model_dir, setting)
+        # What is wrong; what to do is for the error alone.
+        return used_settings, used_file, str(exc).partition(";")[0]
     return settings, located, ""
 
 
