@@ -45,7 +45,7 @@ def test_colours_stay_below_their_alpha() -> None:
     pixels[10:30, 10:30] = (250, 120, 0, 255)
     found = lanczos_round_trip(reduce_picture(Image(pixels), (40, 40)), 4)
     assert found.alpha is not None
-    assert (found.rgb <= 255 * found.alpha[:][..., None] + 1e-3).all()
+    assert (found.rgb[:] <= 255 * found.alpha[:][..., None] + 1e-3).all()
     truth = reduce_picture(resize(Image(pixels), 160, 160, "lanczos"), (40, 40))
     assert np.abs(found.rgb[:] - truth.rgb[:]).mean() < 0.5
 
