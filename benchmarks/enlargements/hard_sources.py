@@ -79,13 +79,13 @@ def _tone(rng: np.random.Generator, period: float, shape: int) -> npt.NDArray[np
     u = np.mod((x * math.cos(turned) + y * math.sin(turned)) / period, 1) - 0.5
     v = np.mod((y * math.cos(turned) - x * math.sin(turned)) / period, 1) - 0.5
     share = rng.uniform(0.15, 0.5)
-    if shape == 0:
-        return np.hypot(u, v) < math.sqrt(share / math.pi)
-    if shape == 1:
-        return np.maximum(abs(u), abs(v)) < math.sqrt(share) / 2
-    if shape == 2:
-        return abs(u) + abs(v) < math.sqrt(share / 2)
-    return abs(u) < share / 2
+    distance, reach = (
+        (np.hypot(u, v), math.sqrt(share / math.pi)),
+        (np.maximum(abs(u), abs(v)), math.sqrt(share) / 2),
+        (abs(u) + abs(v), math.sqrt(share / 2)),
+        (abs(u), share / 2),
+    )[shape]
+    return np.asarray(distance < reach, np.bool_)
 
 
 def _dither(number: int, rng: np.random.Generator) -> U8:
@@ -203,7 +203,7 @@ def _slope(rng: np.random.Generator, levels_per_px: float, middle: float) -> F64
     y, x = np.mgrid[:HEIGHT, :WIDTH].astype(np.float64)
     turned = float(rng.choice((0, math.pi / 2, rng.uniform(0, math.pi))))
     along = (x - WIDTH / 2) * math.cos(turned) + (y - HEIGHT / 2) * math.sin(turned)
-    return middle + levels_per_px * along
+    return np.asarray(middle + levels_per_px * along, np.float64)
 
 
 def _ramp(number: int, rng: np.random.Generator) -> U8:
@@ -306,7 +306,7 @@ def _grey(plane: npt.NDArray[Any]) -> U8:
 
 
 def _levels(values: npt.NDArray[Any]) -> U8:
-    return np.clip(np.rint(values), 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(np.rint(values), 0, 255), np.uint8)
 
 
 KINDS: Mapping[str, Callable[[int, np.random.Generator], U8]] = {

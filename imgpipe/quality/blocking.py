@@ -71,7 +71,8 @@ def lone_steps(plane: Float) -> npt.NDArray[np.float64]:
         change = np.abs(np.diff(plane[part], n=2, axis=1))
         alone = np.minimum(change[:, 1:], change[:, :-1]) - np.float32(_ROUNDING_255)
         excess[1:-1] += np.maximum(alone, 0).sum(axis=0)
-    return excess / plane.shape[0]
+    excess /= plane.shape[0]
+    return excess
 
 
 def grid_ratio(reference: Float, result: Float) -> float | None:
