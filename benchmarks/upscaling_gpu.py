@@ -157,7 +157,11 @@ def _item(key: str, source: Any, chosen: Settings) -> WorkItem:
     row = ImageRow(source_key=key, image_id=Path(key).stem, etag="", status=Status.OK)
     reference = ObjectRef(source, key, chosen.limits, own=True)
     return WorkItem(
-        row, {"source": reference}, {}, lambda kind, _: f"{Path(key).stem}-{kind}.png", lambda digests, _: ""
+        row,
+        {"source": reference},
+        {},
+        lambda *kind: f"{Path(key).stem}-{'.'.join(kind)}",
+        lambda digests, _: "",
     )
 
 

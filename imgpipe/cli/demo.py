@@ -110,8 +110,8 @@ def images_table(rows: dict[str, dict[str, ImageRow]], samples: list[Drawing], s
             f"{before.width}x{before.height}" + (f" {before.bit_depth} bit" if before.bit_depth > 8 else ""),
             f"{after.width}x{after.height}" if after.width else "-",
             f"[{colour}]{row.status.value}[/]",
-            _score(row, "psnr_y"),
-            _score(row, "ssim_y"),
+            _score(row, "psnr_y", 2),
+            _score(row, "ssim_y", 4),
             f"{_matte_iou(matted, drawing, stores):.3f}" if drawing and matted and matted.output_key else "-",
         )
     return table
@@ -130,8 +130,8 @@ def _matte_iou(matted: ImageRow, drawing: Drawing, stores: Stores) -> float:
     return float(np.minimum(alpha, true).sum() / union) if union else 1.0
 
 
-def _score(row: ImageRow, name: str) -> str:
-    return f"{row.metrics[name]:.2f}" if name in row.metrics else "-"
+def _score(row: ImageRow, name: str, digits: int) -> str:
+    return f"{row.metrics[name]:.{digits}f}" if name in row.metrics else "-"
 
 
 def _all_rows(settings: Settings, stores: Stores) -> dict[str, dict[str, ImageRow]]:

@@ -212,8 +212,9 @@ def _action(settings: Settings, name: str) -> Finding:
     stage = build_stage(next(step for step in steps(settings) if step.action.name == name), settings)
     begin = time.perf_counter()
     made = stage.run({"source": Image(np.full((64, 64, 3), 200, np.uint8))}, {})
-    model = "" if made.model is None else f"{made.model.name} "
-    return True, f"{model}loaded, 64x64 px made, in {time.perf_counter() - begin:.1f} s"
+    model, reason = (made.model.name, made.model.fallback_reason) if made.model else ("", "")
+    found = f"{model} loaded, 64x64 px made, in {time.perf_counter() - begin:.1f} s"
+    return (None, f"{found}; a fallback: {reason}") if reason else (True, found)
 
 
 def _store(url: str, settings: Settings, *, write: bool) -> Finding:

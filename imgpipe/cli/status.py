@@ -21,6 +21,7 @@ from imgpipe.engines.status import (
     ShardStatus,
     State,
     fingerprints,
+    images_left,
     seconds_left,
     shard_statuses,
     totals,
@@ -148,13 +149,14 @@ def _unfinished(status_: ShardStatus) -> list[str]:
 
 
 def _left(settings: Settings, statuses: Sequence[ShardStatus], *, compared: bool) -> dict[str, Any]:
-    """Images of the shards that are not complete, seconds and cost until they are; ``None``: unknown."""
+    """Shards that are not complete, images to be computed there, seconds and cost; ``None``: unknown."""
     pending = [one for one in statuses if one.pending]
+    images = sum(max(images_left(one, asset) for asset in one.states) for one in pending)
     seconds = seconds_left(settings, statuses) if compared else None
     price = settings.cost.price_per_hour
     return {
         "shards": len(pending),
-        "images": sum(one.images - one.deleted for one in pending),
+        "images": images,
         "seconds": seconds,
         "cost": None if seconds is None or price is None else round(seconds / 3600 * price, 2),
         "currency": settings.cost.currency,

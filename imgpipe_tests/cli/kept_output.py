@@ -23,3 +23,19 @@ def assert_as_kept(name: str, text: str, places: Mapping[Path, str]) -> None:
     if os.environ.get(_WRITE):
         kept.write_text(found, encoding="utf-8")
     assert found == kept.read_text(encoding="utf-8"), f"if it is meant: {_WRITE}=1"
+
+
+def screen(printed: str) -> str:
+    """What a terminal shows in the end: lines that were drawn over count as they were drawn last."""
+    lines, row = [""], 0
+    for part in re.findall(r"\x1b\[[0-9;?]*[A-Za-z]|[\n\r]|[^\x1b\n\r]+", printed):
+        if part == "\n":
+            row += 1
+            lines += [""] * (row == len(lines))
+        elif part == "\x1b[1A":
+            row -= 1
+        elif part in ("\r", "\x1b[2K"):
+            lines[row] = ""
+        elif not part.startswith("\x1b"):
+            lines[row] += part
+    return "\n".join(lines)

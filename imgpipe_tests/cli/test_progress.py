@@ -51,7 +51,7 @@ def test_nothing_is_said_within_a_minute() -> None:
     assert lines == []
     clock.now += 100
     progress.add("raw")
-    assert lines == ["of 100000 images: 60 raw; about 73 h 34 min left"]
+    assert lines == ["of 100,000 images: 60 raw; about 73 h 34 min left"]
 
 
 def test_a_run_into_a_file_has_these_lines_and_its_failures(

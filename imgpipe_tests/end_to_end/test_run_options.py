@@ -50,9 +50,9 @@ def _status_of(place: tuple[str, str]) -> None:
     assert (found["compared"], found["exit_code"], found["counts"]["ok"]) == (True, 1, 2)
     (shard,) = found["shards"]
     assert (shard["shard"], shard["state"], shard["images"]) == ("00000", "failed", 3)
-    assert (found["left"]["shards"], found["left"]["images"]) == (1, 3)
+    assert (found["left"]["shards"], found["left"]["images"]) == (1, 1)
     assert found["left"]["cost"] == pytest.approx(found["left"]["seconds"], abs=0.01)
-    assert "to do: 1 shard with 3 images; time left on this machine: about" in status()
+    assert "to do: 1 shard with 1 image; time left on this machine: about" in status()
     assert status("--state", "ok").splitlines() == ["a.png", "猫 の/b.png"]
     assert [one["source"] for one in json.loads(status("--state", "error", "--json"))] == ["broken.png"]
     assert status("--state", "review").startswith("broken.png: ")

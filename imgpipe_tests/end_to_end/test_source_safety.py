@@ -78,7 +78,7 @@ def test_a_source_that_is_away_another_one_and_lost_outputs(tmp_path: Path) -> N
     victim = next(name for name in before if name.startswith("upscaled") and "/2-" in name)
     lost.delete(victim)
     code, text = imgpipe("status")
-    assert "upscaled_images stale (1 files gone or cut)" in text, text
+    assert "upscaled_images stale (1 file gone or cut)" in text, text
     code, text = imgpipe("run")
     assert (code, "1 of 1 shard to do" in text) == (0, True), text
     remade = imgpipe.pictures()
