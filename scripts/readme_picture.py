@@ -46,7 +46,7 @@ def panel(pixels: _Bytes, caption: str) -> _Bytes:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--upscale-model", default="lanczos")
+    parser.add_argument("--upscale-model", default="imgpipe-lite")
     parser.add_argument("--drawing", default="02_wave_sky")
     parser.add_argument("--output", type=Path, default=Path("docs/images/stages.png"))
     arguments = parser.parse_args()

@@ -49,6 +49,11 @@ class LocatedWeights:
     def licence(self) -> str:
         return self.weights.licence if self.weights else "unknown"
 
+    @property
+    def shipped(self) -> bool:
+        """Whether it is a file of this package."""
+        return self.weights is not None and self.weights.shipped
+
 
 def names_for(task: Task) -> tuple[str, ...]:
     """Registered names for ``task``, in registry order."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from imgpipe.errors import ConfigError, PackagesMissing, WeightsMissing
-from imgpipe.inference.device import DeviceSetting, resolve_device, resolve_precision, why_cpu
+from imgpipe.inference.device import DeviceSetting, may_use_cuda, resolve_device, resolve_precision, why_cpu
 from imgpipe.inference.weights import REGISTRY, LocatedWeights, locate
 from imgpipe.settings import LimitSettings, UpscaleSettings
 from imgpipe.upscaling.upscaler import TargetSize, Upscaler
@@ -90,15 +90,17 @@ def fingerprint(
     else:
         facts |= settings.model_dump(include={"halo", "color_match", "alpha", "tta"})
         backend = backend_for(settings, located.path)
-        precision = _precision(settings, backend, device)
+        precision = _precision(settings, located, backend, device)
         facts |= {"sha256": located.sha256, "backend": backend, "precision": precision}
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
-def _precision(settings: UpscaleSettings, backend: Backend, device: str) -> str:
+def _precision(settings: UpscaleSettings, located: LocatedWeights, backend: Backend, device: str) -> str:
     """What ``settings.precision`` means for ``backend`` on ``device``."""
-    if backend in ("onnx", "dnn_superres"):
+    if backend == "dnn_superres" or (backend == "onnx" and not located.shipped):
         return "the file's own"
+    if backend == "onnx":
+        return "fp32" if may_use_cuda(device) else resolve_precision(settings.precision, "cpu")
     if settings.precision != "auto":
         return settings.precision
     resolved = resolve_device(cast(DeviceSetting, device))

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from imgpipe.errors import InferenceError, ModelMismatch, OutOfMemory
+from imgpipe.inference.device import PrecisionSetting, resolve_precision
 from imgpipe.inference.memory_model import ASSUMED_MEMORY, MemoryModel
 from imgpipe.inference.onnx_file import OpenedOnnx, open_onnx
 from imgpipe.inference.openvino_network import Graph
@@ -28,10 +29,11 @@ _PROBE_WIDTH_PX, _PROBE_HEIGHT_PX = 20, 16
 _PLAUSIBLE_MAX = 8.0
 
 
-def load_network(located: LocatedWeights, *, device: str, precision: str) -> LoadedNetwork:
+def load_network(located: LocatedWeights, *, device: str, precision: PrecisionSetting) -> LoadedNetwork:
     """The network in ``located``, its scale and range checked on a small picture.
 
-    ``device``: auto, cpu or cuda. ``precision``: the file's own is used whatever is asked for. Raises
+    ``device``: auto, cpu or cuda. ``precision``: the file's own is used whatever is asked for, but for this
+    package's networks on a CPU, which were compared in bf16 and in fp32. Raises
     :class:`ConfigError` (no such device), :class:`ModelError` (CUDA asked for and not active),
     :class:`WeightsRefused` (not loadable) and :class:`ModelMismatch` (other shapes or another range than
     expected).
@@ -41,14 +43,18 @@ def load_network(located: LocatedWeights, *, device: str, precision: str) -> Loa
     floats = _FloatLoops(opened, _probed_scale(opened, located.path))
     field = receptive_field.measure(floats.enlarge_one, floats.scale)
     loops: Loops = floats
+    used, full = own, None
+    reasons: tuple[str, ...] = (opened.fallback_reason,) if opened.fallback_reason else ()
     if isinstance(opened, Graph):
         tail = Graph(with_levels(opened.model, floats.scale))
+        if located.shipped:
+            tail = _in_precision(tail, precision)
+            used, full = tail.precision, CheckedNetwork(floats, opened.runtime, own)
         loops = GraphLoops(tail, floats.scale, ASSUMED_MEMORY)
-    reasons: tuple[str, ...] = (opened.fallback_reason,) if opened.fallback_reason else ()
-    if precision not in ("auto", own):
+    if precision not in ("auto", used):
         reasons += (f"precision {precision} was asked for: the file's own, {own}, is used",)
     return LoadedNetwork(
-        CheckedNetwork(loops, opened.runtime, own, device=opened.device),
+        CheckedNetwork(loops, opened.runtime, used, full, device=opened.device),
         backend="onnx",
         runtime=opened.runtime,
         architecture="ONNX",
@@ -57,6 +63,14 @@ def load_network(located: LocatedWeights, *, device: str, precision: str) -> Loa
         tileable=field.exact,
         reasons=reasons,
     )
+
+
+def _in_precision(graph: Graph, precision: PrecisionSetting) -> Graph:
+    """``graph`` in what ``precision`` means on this CPU, or as it is where OpenVINO does not compute that."""
+    try:
+        return Graph(graph.model, resolve_precision(precision, "cpu"))
+    except ModelMismatch:
+        return graph
 
 
 class _FloatLoops:

@@ -22,6 +22,8 @@ AUTO = QualitySettings()
         (ModelUse("lanczos", "opencv"), "classical"),
         (ModelUse("bicubic", "pillow"), "classical"),
         (ModelUse("none", "none"), "classical"),
+        (ModelUse("imgpipe-lite", "onnx"), "classical"),
+        (ModelUse("imgpipe-lite-x2", "onnx"), "classical"),
         (ModelUse("realesrgan-anime-6b", "spandrel"), "realesrgan"),
         (ModelUse("/models/my.safetensors", "spandrel"), "realesrgan"),
     ],

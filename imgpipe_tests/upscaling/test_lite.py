@@ -8,11 +8,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
 import numpy as np
 import onnx
 import pytest
 from safetensors.numpy import load_file
 
+from imgpipe.images.image import Image
+from imgpipe.inference.device import resolve_precision
 from imgpipe.inference.download import pull
 from imgpipe.inference.weights import REGISTRY, Weights, locate
 from imgpipe.settings import UpscaleSettings
@@ -61,6 +64,21 @@ def test_it_enlarges_without_torch_and_in_exact_tiles() -> None:
     done = subprocess.run([sys.executable, "-c", ENLARGING], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == [268, 164, 4, 16, True, 12, "onnx"]
+
+
+def test_it_follows_the_precision_with_a_small_difference(tmp_path: Path) -> None:
+    noise = np.random.default_rng(1).integers(0, 256, (6, 8, 3)).astype(np.float32)
+    image = Image(
+        np.rint(cv2.resize(noise, (48, 36), interpolation=cv2.INTER_CUBIC).clip(0, 255)).astype(np.uint8)
+    )
+    pixels = {}
+    for precision in ("fp32", "auto"):
+        settings = UpscaleSettings(model="imgpipe-lite", precision=precision)
+        upscaler = build_upscaler(settings, model_dir=tmp_path, device="cpu")
+        assert upscaler.model.precision == resolve_precision(precision, "cpu")
+        pixels[precision] = upscaler.upscale(image).image.pixels.astype(np.int16)
+    difference = np.abs(pixels["auto"] - pixels["fp32"])
+    assert difference.max() <= 4, f"max {difference.max()}, mean {difference.mean():.3f}"
 
 
 def test_the_network_for_half_the_scale_is_chosen_where_it_is_enough(tmp_path: Path) -> None:
