@@ -15,7 +15,8 @@ class Limit:
 
     ``direction``: ``min`` (the value must not be below) or ``max`` (not above). ``name``: its key in
     ``quality.thresholds``. ``check``: the Dagster check it belongs to. ``classical``, ``realesrgan``: its
-    value in these profiles. ``reason``: what is wrong where it is missed, with ``{}`` for the value,
+    value in these profiles; ``lite``: that in the profile of the package's own networks where it is not
+    ``classical``'s. ``reason``: what is wrong where it is missed, with ``{}`` for the value,
     formatted by ``form``. ``lowest``, ``highest``: what may be configured; ``highest`` 0 means the metric's
     ``high``. ``calibrated``: whether ``imgpipe calibrate`` may propose another value. ``margin``: how much
     worse than a Lanczos enlargement of the same source a value may be that misses the limit; 0: not at all.
@@ -34,6 +35,7 @@ class Limit:
     severity: Severity = "error"
     calibrated: bool = True
     margin: float = 0.0
+    lite: float | None = None
     metric: str = ""
 
     def message(self, value: float, threshold: float) -> str:
@@ -44,7 +46,8 @@ class Limit:
 
     def default(self, profile: str) -> float:
         """The value in one of :data:`imgpipe.metrics.PROFILES`."""
-        return {"classical": self.classical, "realesrgan": self.realesrgan}[profile]
+        lite = self.classical if self.lite is None else self.lite
+        return {"classical": self.classical, "lite": lite, "realesrgan": self.realesrgan}[profile]
 
 
 at_least = partial(Limit, "min")

@@ -22,11 +22,9 @@ from imgpipe.quality.detail_loss import detail_loss
 from imgpipe.quality.edge_pixel_loss import picture_edge_loss
 from imgpipe.quality.findings import Findings
 from imgpipe.quality.fine_detail import fine_detail, is_enlarged, smooth_mask, spread_of
-from imgpipe.quality.gmsd import gmsd
 from imgpipe.quality.jpeg_traces import jpeg_traces
-from imgpipe.quality.ms_ssim import ms_ssim
 from imgpipe.quality.psnr import psnr
-from imgpipe.quality.ssim import crop_to_centres, fits_window, similarity_means, ssim, ssim_map
+from imgpipe.quality.ssim import crop_to_centres, fits_window, ssim, ssim_map
 from imgpipe.quality.subpixel_shift import subpixel_shift
 from imgpipe.quality.worst_window import worst_window
 
@@ -154,8 +152,6 @@ def _measure_structure(pair: Pair, found: Findings) -> None:
 
 
 def _measure_edges(pair: Pair, found: Findings) -> None:
-    deviation = gmsd(pair.reference_y, pair.round_trip_y, pair.weight)
-    found.add("gmsd", deviation, "the picture is smaller than 6 px")
     loss, boxes = picture_edge_loss(pair.reference, pair.round_trip)
     if loss is not None and loss >= (found.picture_loss or 0.0):
         found.picture_loss, found.boxes = loss, boxes
@@ -183,15 +179,12 @@ def _measure_fine_detail(pair: Pair, found: Findings) -> None:
 
 
 def _measure_ssim(pair: Pair, found: Findings) -> None:
-    finest = None
     if not fits_window(pair.reference_y.shape):
         found.note("ssim, ssim_y: the picture is smaller than the 11 px window")
     else:
         found.add("ssim", ssim(pair.reference, pair.round_trip, pair.weight), "nothing is visible")
-        finest = similarity_means(pair.reference_y, pair.round_trip_y, pair.weight)
-        found.add("ssim_y", None if finest is None else finest[0], "nothing is visible")
-    small = "the picture is smaller than 176 px"
-    found.add("ms_ssim", ms_ssim(pair.reference_y, pair.round_trip_y, pair.weight, finest=finest), small)
+        luma_ssim = ssim(pair.reference_y, pair.round_trip_y, pair.weight)
+        found.add("ssim_y", luma_ssim, "nothing is visible")
     _measure_half_size(pair, found)
 
 

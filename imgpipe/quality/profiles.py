@@ -10,22 +10,9 @@ from imgpipe.quality.report import CheckResult, Severity, Threshold
 from imgpipe.records import ModelUse
 from imgpipe.settings import QualitySettings
 
-#: Backends and model names that add no detail of their own, and networks that are as faithful: 52 results of
-#: imgpipe-lite on crops of real pictures pass all of the profile's limits.
-CLASSICAL_NAMES = frozenset(
-    {
-        "",
-        "none",
-        "classical",
-        "pillow",
-        "opencv",
-        "cv2",
-        "lanczos",
-        "bicubic",
-        "imgpipe-lite",
-        "imgpipe-lite-x2",
-    }
-)
+#: Backends and model names that add no detail of their own, and what begins those of the package's networks.
+CLASSICAL_NAMES = frozenset({"", "none", "classical", "pillow", "opencv", "cv2", "lanczos", "bicubic"})
+_LITE = "imgpipe-lite"
 
 
 def choose_profile(settings: QualitySettings, model: ModelUse | None) -> str:
@@ -34,7 +21,7 @@ def choose_profile(settings: QualitySettings, model: ModelUse | None) -> str:
         return settings.profile
     if model is None or model.backend.lower() in CLASSICAL_NAMES or model.name.lower() in CLASSICAL_NAMES:
         return "classical"
-    return "realesrgan"
+    return "lite" if model.name.startswith(_LITE) else "realesrgan"
 
 
 def why_profile(settings: QualitySettings, model: ModelUse | None, known_from: str) -> str:

@@ -66,7 +66,7 @@ def ssim_map(reference: Plane, distorted: Plane) -> Float:
     """
     whole = np.empty([max(0, side - _MARGIN_PX) for side in reference.shape[:2]], np.float32)
 
-    def keep(block: Block, values: Float, _: Float) -> None:
+    def keep(block: Block, values: Float) -> None:
         whole[block] = _channel_mean(values)
 
     _over_blocks(reference, distorted, keep)
@@ -81,24 +81,15 @@ def ssim(
     ``weight`` (height, width) weights the centres. ``None`` where no centre has weight. Raises
     ValueError below 11x11 px.
     """
-    means = similarity_means(reference, distorted, weight)
-    return None if means is None else means[0]
 
-
-def similarity_means(
-    reference: Plane | RowBands, distorted: Plane | RowBands, weight: Float | None = None
-) -> tuple[float, float] | None:
-    """(mean SSIM, mean of its contrast-structure term), as :func:`ssim` takes and weights them."""
-
-    def sums(block: Block, values: Float, structure: Float) -> tuple[float, float, float]:
+    def sums(block: Block, values: Float) -> tuple[float, float]:
         if weight is None:
-            return _sum(values), _sum(structure), float(values.size)
+            return _sum(values), float(values.size)
         w = crop_to_centres(weight)[block]
-        return _sum(_channel_mean(values) * w), _sum(_channel_mean(structure) * w), _sum(w)
+        return _sum(_channel_mean(values) * w), _sum(w)
 
-    parts = _over_blocks(reference, distorted, sums)
-    whole, structure, mass = (sum(column) for column in zip(*parts, strict=True))
-    return (whole / mass, structure / mass) if mass > 0 else None
+    whole, mass = (sum(column) for column in zip(*_over_blocks(reference, distorted, sums), strict=True))
+    return whole / mass if mass > 0 else None
 
 
 def crop_to_centres(plane: Float) -> Float:
@@ -109,11 +100,11 @@ def crop_to_centres(plane: Float) -> Float:
 def _over_blocks(
     reference: Plane | RowBands,
     distorted: Plane | RowBands,
-    summary: Callable[[Block, Float, Float], Summary],
+    summary: Callable[[Block, Float], Summary],
 ) -> list[Summary]:
-    """``summary`` of each block of centres, of its SSIM values, and of their contrast-structure term.
+    """``summary`` of each block of centres and its SSIM values.
 
-    Both are (rows, columns, channels), in memory that the next block uses again. Rows of blocks are computed
+    They are (rows, columns, channels), in memory that the next block uses again. Rows of blocks are computed
     and summarised side by side, on as many threads as OpenCV may use and at most 12.
     """
     check_same_shape(reference, distorted, None)
@@ -134,7 +125,7 @@ def _over_blocks(
             a, b = (p[seen].reshape(rows.stop - rows.start + _MARGIN_PX, -1) for p in (reference, distorted))
             if space is None or space.shape != a.shape:
                 space = _Workspace(a.shape, channels)
-            found.append(summary((rows, part), *_block(a, b, space)))
+            found.append(summary((rows, part), _block(a, b, space)))
         return found
 
     rows = list(spans(0, height - _MARGIN_PX, BLOCK_ROWS))
@@ -185,8 +176,8 @@ class _Workspace:
         return picture[:, RADIUS_PX:-RADIUS_PX]
 
 
-def _block(a: Plane, b: Plane, space: _Workspace) -> tuple[Float, Float]:
-    """(l cs, cs) at the window centres of one block, (rows, columns, channels) in planes of ``space``."""
+def _block(a: Plane, b: Plane, space: _Workspace) -> Float:
+    """SSIM at the window centres of one block, (rows, columns, channels) in a plane of ``space``."""
     cv2.subtract(a, b, space.planes[0], dtype=cv2.CV_32F)
     cv2.addWeighted(a, 1.0, b, 1.0, -_CENTRE, space.planes[1], dtype=cv2.CV_32F)
     np.square(space.planes[:2], out=space.planes[2:])
@@ -199,10 +190,9 @@ def _block(a: Plane, b: Plane, space: _Workspace) -> tuple[Float, Float]:
     cv2.absdiff(var_d, mean_d_squared, var_d)
     cv2.addWeighted(var_sum, 1.0, var_d, 1.0, 2 * C2, var_sum)
     cv2.addWeighted(energy, 1.0, mean_d_squared, 1.0, 2 * C1, energy)
-    structure = _one_minus_twice(var_d, var_sum)
     values = _one_minus_twice(mean_d_squared, energy)
-    values *= structure
-    return space.centres(values), space.centres(structure)
+    values *= _one_minus_twice(var_d, var_sum)
+    return space.centres(values)
 
 
 def _one_minus_twice(numerator: Float, denominator: Float) -> Float:

@@ -19,10 +19,10 @@ _PROFILES = ("auto", *PROFILES)
 class QualitySettings(Section):
     """Scores and verdicts."""
 
-    profile: Literal["auto", "classical", "realesrgan"] = Field(
+    profile: Literal["auto", "classical", "lite", "realesrgan"] = Field(
         "auto",
         description=(
-            "Set of thresholds: `classical`, `realesrgan`, or a YAML file with a `quality` section, as "
+            "Set of thresholds: `classical`, `lite`, `realesrgan`, or a YAML file with a `quality` section, as "
             "`imgpipe calibrate` writes it; `auto` takes the one of the upscaler that was used."
         ),
     )
