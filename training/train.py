@@ -44,7 +44,7 @@ class Settings:
     features: int = 32
     depth: int = 10
     pictures: int = 400
-    steps: int = 20_000
+    steps: int = 16_000
     batch: int = 8
     patch: int = 48
     rate: float = 1e-3
