@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 # One thread per test process: the processes share the cores.
 WORKERS ?= 2
-BENCHMARKS := fixing image_codecs matting upscaling cpu_runtimes quality scale dagster_load overhead host_work end_to_end serving
+BENCHMARKS := fixing image_codecs matting upscaling cpu_runtimes networks quality scale dagster_load overhead host_work end_to_end serving
 
 comma := ,
 
@@ -61,7 +61,6 @@ train: $(VENV)/.dev ## our own networks from drawings: two hours at most for eac
 	$(BIN)/python -m training.train --output training/work/x4
 	$(BIN)/python -m training.train --scale 2 --steps 8000 --start training/work/x4/imgpipe-lite-x4.safetensors \
 	  --output training/work/x2
-	$(BIN)/python -m training.train --scale 1 --patch 64 --output training/work/x1
 
 clean: ## remove what demo, tests and compiled loops made
 	rm -rf demo-output .imgpipe .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -30,6 +30,8 @@ from upscaling_contenders import Enlarge, Pixels, enlarger, in_turns
 
 from imgpipe.settings import UpscaleSettings
 from imgpipe.upscaling.build import build_upscaler
+from imgpipe.upscaling.network import Floats, Network
+from imgpipe.upscaling.network_upscaler import NetworkUpscaler
 from training.drawing import STYLES, draw
 from training.pool import HELD_OUT
 
@@ -51,7 +53,7 @@ def main(arguments: list[str] | None = None) -> int:
     enlarge = {name: build() for name, build in methods.items()}
     count = 1 if options.quick else DRAWINGS_PER_STYLE
     pictures = real_pictures(options.images, options.scale)
-    drawings = {
+    drawings: dict[str, Pixels] = {
         f"{style} {seed}": draw(HELD_OUT + seed, 384, style) for style in STYLES for seed in range(count)
     }
     results: dict[str, Any] = {"machine": machine.describe(), "scale": options.scale}
@@ -62,9 +64,16 @@ def main(arguments: list[str] | None = None) -> int:
     ):
         rows = results[part] = compared(enlarge, wanted, options.scale, slow, spoil)
         results[f"{part}, summary"] = summary(rows)
+        for style in STYLES if wanted is drawings else ():
+            some = {
+                method: {name: score for name, score in row.items() if name.startswith(style)}
+                for method, row in rows.items()
+            }
+            results[f"{style} drawings, summary"] = summary(some)
         print(part, json.dumps(results[f"{part}, summary"], indent=1), sep="\n")
-    results["seconds at 256x256"] = speed(enlarge, slow, 1 if options.quick else 5)
-    print(results["seconds at 256x256"])
+    paths = [path for path in options.networks if path.stem not in slow]
+    results["seconds, fp32, 256x256"] = speed(paths, options.scale, 1 if options.quick else 20)
+    print(results["seconds, fp32, 256x256"])
     if options.pictures:
         side_by_side(enlarge, pictures, options.scale, slow, options.pictures)
     machine.keep(results, f"networks-x{options.scale}", machine.slug(machine.cpu_name()), options.output)
@@ -126,7 +135,8 @@ def compared(
         rows[method] = {}
         for name in names:
             small = reduced(pictures[name], scale)
-            rows[method][name] = scores(pictures[name], call(spoil(small) if spoil else small), small)
+            small = spoil(small) if spoil else small
+            rows[method][name] = scores(pictures[name], call(small), small)
     return rows
 
 
@@ -160,11 +170,22 @@ def summary(rows: Rows) -> dict[str, dict[str, float]]:
     return table
 
 
-def speed(enlarge: dict[str, Enlarge], slow: set[str], rounds: int) -> dict[str, float]:
-    """Best seconds of each for one picture, from uint8 to uint8, in turns."""
-    small = reduced(draw(HELD_OUT, 512), 2)
-    calls = {name: partial(call, small) for name, call in enlarge.items() if name not in slow}
+def speed(paths: Sequence[Path], scale: int, rounds: int) -> dict[str, float]:
+    """Best seconds of each network alone for 256x256 px in fp32, which is OpenVINO for all, in turns."""
+    windows = (reduced(draw(HELD_OUT, 512), 2)[None] / 255).astype(np.float32)
+    calls: dict[str, Callable[[], object]] = {}
+    for path in paths:
+        settings = UpscaleSettings(model=str(path), scale=scale, precision="fp32")
+        upscaler = build_upscaler(settings, model_dir=Path(), device="cpu")
+        assert isinstance(upscaler, NetworkUpscaler)
+        assert upscaler._loaded.runtime == "openvino"
+        calls[path.stem] = partial(_run, upscaler._loaded.network, windows)
     return in_turns(calls, rounds)
+
+
+def _run(network: Network, windows: Floats) -> None:
+    for _ in network.strips(windows):
+        pass
 
 
 def side_by_side(

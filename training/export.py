@@ -18,7 +18,7 @@ def write_files(weights: dict[str, Tensor], stem: Path, metadata: dict[str, str]
     """Write ``stem``.safetensors and ``stem``.onnx from SRVGGNetCompact's ``weights``."""
     halves = {name: value.half().contiguous() for name, value in weights.items()}
     stem.parent.mkdir(parents=True, exist_ok=True)
-    safetensors.torch.save_file(halves, stem.with_name(stem.name + ".safetensors"), metadata)
+    stem.with_name(stem.name + ".safetensors").write_bytes(safetensors.torch.save(halves, metadata))
     model = graph(halves)
     helper.set_model_props(model, metadata)
     onnx.save(model, stem.with_name(stem.name + ".onnx"))

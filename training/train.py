@@ -44,7 +44,7 @@ class Settings:
     features: int = 32
     depth: int = 10
     pictures: int = 400
-    steps: int = 20_000
+    steps: int = 16_000
     batch: int = 8
     patch: int = 48
     rate: float = 1e-3
@@ -112,7 +112,7 @@ class Training:
         self.settings, self.device, self.step = settings, device, 0
         self.seconds, self.log = 0.0, list[dict[str, float]]()
         self.network = Compact(settings.scale, settings.features, settings.depth)
-        self.network.to(device=device, memory_format=torch.channels_last)
+        self.network.to(device).to(memory_format=torch.channels_last)
         self.averaged = self.network.weights()
         self.optimizer = torch.optim.Adam(self.network.parameters(), lr=settings.rate, betas=(0.9, 0.99))
 
@@ -124,7 +124,7 @@ class Training:
         settings = self.settings
         loss = faithful_loss(made, wanted.to(self.device), settings.scale, settings.gradient, settings.colour)
         self.optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
         self.optimizer.step()
         self.step += 1

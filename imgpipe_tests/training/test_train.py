@@ -47,7 +47,7 @@ def test_training_lowers_the_loss_and_resumes_where_it_stopped(tmp_path: Path) -
 @pytest.mark.parametrize("scale", [2, 4])
 def test_an_untrained_network_enlarges_bilinearly(scale: int) -> None:
     network = Compact(scale, features=8, depth=2)
-    network.body[-1].weight.data[:, 3:] = 0.0
+    network.body[-1].get_parameter("weight").data[:, 3:] = 0.0
     small = torch.rand(1, 3, 9, 7)
     wanted = functional.interpolate(small, scale_factor=scale, mode="bilinear")
     inside = np.s_[..., scale:-scale, scale:-scale]
