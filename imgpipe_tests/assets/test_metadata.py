@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from dagster import TableMetadataValue
 
 from imgpipe.assets.metadata import shard_metadata, table
 from imgpipe.config import load_settings
@@ -69,6 +70,7 @@ def test_a_table_takes_records_without_some_of_its_columns() -> None:
     """Checks without a number, such as a matte's distrust, stand beside those that have one."""
     columns = {"check": "string", "value": "float"}
     made = table(columns, [{"check": "matte_confidence"}, {"check": "psnr_y", "value": 31.5}])
+    assert isinstance(made, TableMetadataValue)
     assert [record.data for record in made.records] == [
         {"check": "matte_confidence", "value": ""},
         {"check": "psnr_y", "value": 31.5},
