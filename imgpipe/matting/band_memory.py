@@ -1,14 +1,14 @@
 """What solving a soft band takes of memory, measured; known before it is solved.
 
 A band up to a million unknowns has a complete factor (``solver.py``), which grows with its width: 1.9 kB for
-each unknown of a thin one, 3.6 of one of 200 px. A larger one has an incomplete factor, 1.8 kB.
+each unknown of a thin one, 3.6 of one of 200 px. A larger one has an incomplete factor, 1.8 to 2.2 kB.
 """
 
 from __future__ import annotations
 
 import math
 
-_THIN_BYTES, _BYTES_PER_DECADE, _INCOMPLETE_BYTES = 1900, 1800, 2000
+_THIN_BYTES, _BYTES_PER_DECADE, _INCOMPLETE_BYTES = 1900, 1800, 2300
 _THIN_PX, _MOST_COMPLETE = 20, 1_000_000
 #: What is taken to be solved at once before it is known: this share of the picture, or so many unknowns.
 #: Measured coarse to fine on real masks: 0.3 to 1% of 4 and 16 megapixels. More is asked for.
