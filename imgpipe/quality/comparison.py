@@ -23,8 +23,10 @@ from imgpipe.quality.edge_pixel_loss import picture_edge_loss
 from imgpipe.quality.findings import Findings
 from imgpipe.quality.fine_detail import fine_detail, is_enlarged, smooth_mask, spread_of
 from imgpipe.quality.jpeg_traces import jpeg_traces
+from imgpipe.quality.overshoot import overshoot
 from imgpipe.quality.psnr import psnr
 from imgpipe.quality.ssim import crop_to_centres, fits_window, ssim, ssim_map
+from imgpipe.quality.structure_change import structure_change
 from imgpipe.quality.subpixel_shift import subpixel_shift
 from imgpipe.quality.worst_window import worst_window
 
@@ -175,6 +177,10 @@ def _measure_fine_detail(pair: Pair, found: Findings) -> None:
     found.add("jpeg_traces", traces, "too little of the source is smooth")
     loss, places = detail_loss(pair.reference_y, pair.round_trip_y)
     found.add("detail_loss", loss)
+    few_edges = "the source has too few edges"
+    found.add("overshoot", overshoot(pair.reference_y, pair.round_trip_y), few_edges)
+    change = structure_change(pair.reference_y, pair.round_trip_y, pair.interior)
+    found.add("structure_change", change, "nothing is opaque")
     found.fine_boxes = tuple(dict.fromkeys((*found.fine_boxes, *fine.boxes, *places)))
 
 

@@ -85,7 +85,8 @@ def fine_detail(spread: Mask, result: Float) -> FineDetail:
         top, bottom = (round(row * scale) for row in (rows.start, rows.stop))
         first, last = max(0, top - _MARGIN), min(result.shape[0], bottom + _MARGIN)
         levels = cv2.convertScaleAbs(result[first:last])
-        steps = cv2.subtract(levels[:, 1:], levels[:, :-1], dtype=cv2.CV_16S)
+        wider = cv2.copyMakeBorder(levels, 0, 1, 0, 1, cv2.BORDER_REPLICATE)
+        steps = cv2.subtract(wider[:, 1:], wider[:, :-1], dtype=cv2.CV_16S)
         corners = cv2.absdiff(steps[1:], steps[:-1])[top - first :][: bottom - top]
         size = width, rows.stop - rows.start
         mixed[rows] = cv2.resize(corners.astype(np.float32), size, interpolation=cv2.INTER_AREA)

@@ -23,7 +23,7 @@ _MOST, _PHASE = 12, 6
 _FLOOR = 0.2
 _MIN_PX = 2**15
 #: Rows of a band, a multiple of the grid, and how many bands, evenly spread: the grid is everywhere.
-BAND_ROWS, _BANDS = 64, 16
+BAND_ROWS, _BANDS = 64, 8
 
 Mask = npt.NDArray[np.uint8]
 

@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from imgpipe.pixels.resize import area_average, resize_array
+from imgpipe.quality.structure_change import lanczos_round_trip_taps, structure_change
+from imgpipe_tests.quality.drawings import F32, draw
+
+
+@pytest.fixture(scope="module")
+def source() -> F32:
+    return cv2.cvtColor(draw(2, 200, 150, 1), cv2.COLOR_RGB2GRAY).astype(np.float32)
+
+
+def round_trip(plane: F32, factor: float, kernel: str = "lanczos") -> F32:
+    height, width = (round(factor * side) for side in plane.shape)
+    large = resize_array(plane[..., None], width, height, kernel)[..., 0]  # type: ignore[arg-type]
+    return area_average(large, plane.shape[::-1])
+
+
+def change(source: F32, result: F32) -> float:
+    value = structure_change(source, result)
+    assert value is not None
+    return value
+
+
+def test_the_filter_is_that_of_a_large_lanczos_enlargement() -> None:
+    dot = np.zeros((21, 21), np.float32)
+    dot[10, 10] = 255
+    taps = lanczos_round_trip_taps()
+    assert taps.sum() == pytest.approx(1.0, abs=1e-6)
+    truth = round_trip(dot, 16)[7:14, 7:14]
+    assert np.abs(255 * np.outer(taps, taps) - truth).max() < 0.4, truth
+
+
+@pytest.mark.parametrize("factor", [2, 2.5, 4])
+def test_lanczos_and_bicubic_change_little(source: F32, factor: float) -> None:
+    assert change(source, round_trip(source, factor)) < 0.1
+    assert change(source, round_trip(source, factor, "bicubic")) < 0.15
+
+
+def test_one_pixel_lines_and_tone_change_little() -> None:
+    tone = np.where(np.indices((90, 120)).sum(axis=0) % 4 < 2, 255, 0).astype(np.float32)
+    assert change(tone, round_trip(tone, 4)) < 0.15
+
+
+def test_smoothing_sharpening_and_a_smaller_source_are_seen(source: F32) -> None:
+    back = round_trip(source, 4)
+    small = area_average(source, (160, 120))
+    damaged = {
+        "smaller source": cv2.resize(small, source.shape[::-1], interpolation=cv2.INTER_CUBIC),
+        "sharpened": back + (back - cv2.GaussianBlur(back, (0, 0), 1.0)),
+        "smoothed": cv2.medianBlur(back, 3),
+    }
+    values = {name: change(source, np.asarray(plane, np.float32)) for name, plane in damaged.items()}
+    assert min(values.values()) > 0.25, values
+
+
+def test_what_is_near_the_border_of_a_cutout_is_left_out(source: F32) -> None:
+    interior = np.zeros(source.shape, np.uint8)
+    interior[20:120, 20:150] = 1
+    changed = round_trip(source, 4)
+    clean = structure_change(source, changed, interior)
+    changed[:20], changed[:, :20] = 0, 255
+    assert structure_change(source, changed, interior) == clean
+    assert structure_change(source, changed, np.zeros_like(interior)) is None
