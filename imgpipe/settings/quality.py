@@ -22,8 +22,8 @@ class QualitySettings(Section):
     profile: Literal["auto", "classical", "lite", "realesrgan"] = Field(
         "auto",
         description=(
-            "Set of thresholds: `classical`, `lite`, `realesrgan`, or a YAML file with a `quality` section, as "
-            "`imgpipe calibrate` writes it; `auto` takes the one of the upscaler that was used."
+            "Set of thresholds: `classical`, `lite`, `realesrgan`, or a YAML file with a `quality` section, "
+            "as `imgpipe calibrate` writes it; `auto` takes the one of the upscaler that was used."
         ),
     )
     profile_name: str = Field(

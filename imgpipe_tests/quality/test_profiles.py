@@ -142,5 +142,5 @@ def test_a_profile_file_that_cannot_be_used_is_refused(tmp_path: Path, text: str
 
 
 def test_an_unknown_profile_is_refused_with_the_names() -> None:
-    with pytest.raises(ValueError, match="auto, classical, realesrgan or a readable YAML file"):
+    with pytest.raises(ValueError, match="auto, classical, lite, realesrgan or a readable YAML file"):
         QualitySettings(profile="realesgan")
