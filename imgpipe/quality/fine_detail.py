@@ -84,7 +84,7 @@ def fine_detail(spread: Mask, result: Float) -> FineDetail:
     for rows in spans(0, height, BLOCK_PX):
         top, bottom = (round(row * scale) for row in (rows.start, rows.stop))
         first, last = max(0, top - _MARGIN), min(result.shape[0], bottom + _MARGIN)
-        levels = cv2.convertScaleAbs(result[first:last])
+        levels = np.asarray(cv2.convertScaleAbs(result[first:last]), np.uint8)
         wider = cv2.copyMakeBorder(levels, 0, 1, 0, 1, cv2.BORDER_REPLICATE)
         steps = cv2.subtract(wider[:, 1:], wider[:, :-1], dtype=cv2.CV_16S)
         corners = cv2.absdiff(steps[1:], steps[:-1])[top - first :][: bottom - top]
@@ -122,10 +122,10 @@ def _standing_out(levels: Mask, rows: slice) -> Places:
     away = cv2.absdiff(levels, calm)
     around = cv2.morphologyEx(calm, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8))
     least = cv2.max(cv2.add(around, around), np.full_like(around, _STROKE))
-    found = cv2.findNonZero(cv2.compare(away, least, cv2.CMP_GE)[rows])
-    if found is None:
+    stands = cv2.compare(away, least, cv2.CMP_GE)[rows]
+    if not cv2.countNonZero(stands):
         return np.empty((0, 3), np.int64)
-    x, y = found.reshape(-1, 2).T.astype(np.int64)
+    x, y = cv2.findNonZero(stands).reshape(-1, 2).T.astype(np.int64)
     y += rows.start
     return np.stack([y, x, away[y, x].astype(np.int64)], axis=1)
 
