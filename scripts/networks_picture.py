@@ -30,14 +30,16 @@ def main() -> None:
     parser.add_argument("--drawing", default="01_portrait_flat")
     parser.add_argument("--output", type=Path, default=Path("docs/images/networks.png"))
     arguments = parser.parse_args()
-    original = next(one for one in draw_samples() if one.name == arguments.drawing).image.pixels
+    drawn = next(one for one in draw_samples() if one.name == arguments.drawing)
+    original = np.asarray(drawn.image.pixels, np.uint8)
     height, width = (side // 4 for side in original.shape[:2])
     small = cv2.resize(original, (width, height), interpolation=cv2.INTER_AREA)
     results = {}
     for model in arguments.model or ("lanczos", "imgpipe-lite"):
         settings = UpscaleSettings(model=model)
         upscaler = build_upscaler(settings, model_dir=load_settings({}).model_dir, device="cpu")
-        results[upscaler.model.name] = upscaler.upscale(Image(np.asarray(small, np.uint8))).image.pixels
+        enlarged = upscaler.upscale(Image(np.asarray(small, np.uint8))).image
+        results[upscaler.model.name] = np.asarray(enlarged.pixels, np.uint8)
     top, left, high, wide = PART
     panels = [panel(original[top : top + high, left : left + wide], "original")]
     for name, pixels in results.items():

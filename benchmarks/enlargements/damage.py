@@ -38,7 +38,7 @@ def checkerboard(source: Pixels, result: Pixels, level: int, rng: Rng, enlarge: 
     """Squares of 1 or 2 px, brighter and darker by turns, over the whole picture."""
     px = int(rng.integers(1, 3))
     down, across = np.indices(result.shape[:2]) // px
-    sign = ((down + across) % 2 * 2 - 1)[..., None]
+    sign = np.asarray((down + across) % 2 * 2 - 1)[..., None]
     return _levels(result + sign * (3.0, 6.0, 12.0)[level])
 
 
@@ -85,7 +85,7 @@ def jpeg(source: Pixels, result: Pixels, level: int, rng: Rng, enlarge: Enlarge)
     options = [cv2.IMWRITE_JPEG_QUALITY, (70, 40, 20)[level]]
     options += [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420]
     stored = cv2.imencode(".jpg", np.ascontiguousarray(result[..., ::-1]), options)[1]
-    return np.ascontiguousarray(cv2.imdecode(stored, cv2.IMREAD_COLOR)[..., ::-1], np.uint8)
+    return np.ascontiguousarray(np.asarray(cv2.imdecode(stored, cv2.IMREAD_COLOR), np.uint8)[..., ::-1])
 
 
 def sharpened(source: Pixels, result: Pixels, level: int, rng: Rng, enlarge: Enlarge) -> Pixels | None:

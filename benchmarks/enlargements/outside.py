@@ -86,9 +86,9 @@ class Crop:
 
 def judge(crop: Crop, result: Pixels, model: ModelUse) -> QualityReport:
     height, width = crop.source.shape[:2]
-    cuts = (tuple(range(TILE_PX, side - TILE_PX // 4, TILE_PX)) for side in (width, height))
+    across, down = (tuple(range(TILE_PX, side - TILE_PX // 4, TILE_PX)) for side in (width, height))
     pictures = Image(crop.source), Image(np.ascontiguousarray(result))
-    return score(*pictures, settings=_SETTINGS, tile_grid=TileGrid(*cuts, float(SCALE)), model=model)
+    return score(*pictures, settings=_SETTINGS, tile_grid=TileGrid(across, down, float(SCALE)), model=model)
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
