@@ -157,9 +157,11 @@ def _measure(name: str, rows: Sequence[ImageRow]) -> _Measured:
 def _score_finding(name: str, rows: Sequence[ImageRow], stores: Stores, gallery: Gallery | None) -> _Finding:
     found = _measure(name, rows)
     failures = found.failures
-    messages: dict[str, list[str]] = {}
+    messages: dict[tuple[str, str], list[str]] = {}
     for failure in failures:
-        messages.setdefault(failure.row.image_id, []).append(failure.check["message"])
+        messages.setdefault((failure.row.image_id, failure.row.source_key), []).append(
+            failure.check["message"]
+        )
     metadata: dict[str, Any] = {
         "images_measured": found.judged,
         "images_failed": len(messages),
@@ -173,7 +175,7 @@ def _score_finding(name: str, rows: Sequence[ImageRow], stores: Stores, gallery:
         metadata[f"{key}_mean"] = statistics.fmean(numbers)
     if failures:
         metadata["failing_images"] = _failure_table(failures, stores)
-        metadata |= _pictures([Shown(key, "; ".join(each)) for key, each in messages.items()], gallery)
+        metadata |= _pictures([Shown(*image, "; ".join(each)) for image, each in messages.items()], gallery)
     all_stopped = bool(found.stopped) and len(found.stopped) == found.present
     if all_stopped:
         metadata |= _failing(found.stopped, stores, gallery)
@@ -200,7 +202,7 @@ def _failure_table(failures: Sequence[_Failure], stores: Stores) -> MetadataValu
         {"image": "string", "check": "string", **numbers, **text},
         (
             {
-                "image": failure.row.image_id,
+                "image": failure.row.source_key,
                 "check": failure.check["name"],
                 **{key: float(failure.check[key]) for key in numbers if failure.check.get(key) is not None},
                 "severity": failure.check["severity"],
@@ -215,8 +217,8 @@ def _failure_table(failures: Sequence[_Failure], stores: Stores) -> MetadataValu
 def _rows_conserved(rows: Sequence[ImageRow], manifest: ShardManifest) -> _Finding:
     counts = count_statuses(rows)
     total = sum(counts[status.value] for status in Status)
-    expected = {entry.image_id for entry in manifest.entries}
-    found = {row.image_id for row in rows}
+    expected = {entry.source_key for entry in manifest.entries}
+    found = {row.source_key for row in rows}
     passed = total == counts["n"] == len(expected) and found == expected
     said = (
         f"{counts['n']} rows = {counts['ok']} ok + {counts['rejected']} rejected + {counts['error']} error "
@@ -301,7 +303,7 @@ def _device_as_expected(manifest: ShardManifest, stores: Stores) -> _Finding:
 def _failing(rows: Sequence[ImageRow], stores: Stores, gallery: Gallery | None) -> dict[str, Any]:
     if not rows:
         return {}
-    pictures = _pictures([Shown(row.image_id, row.why) for row in rows], gallery)
+    pictures = _pictures([Shown(row.image_id, row.source_key, row.why) for row in rows], gallery)
     return {"failing_images": failing_table(rows, stores, _LISTED), **pictures}
 
 

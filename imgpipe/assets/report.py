@@ -201,7 +201,7 @@ def _pictures(waiting: Sequence[QueueItem], settings: Settings, stores: Stores) 
     """One table per shard; together they hold no more than one gallery does."""
     parts = []
     for shard, members in groupby(waiting, key=lambda item: item.shard):
-        shown = [Shown(item.image_id, "; ".join(item.reasons)) for item in members]
+        shown = [Shown(item.image_id, item.source_key, "; ".join(item.reasons)) for item in members]
         gallery = Gallery(settings, stores, shard)
         parts.append(f"**{shard}**\n\n{gallery.markdown(shown, of=len(waiting))}")
     return "\n\n".join(parts)

@@ -190,7 +190,7 @@ def _transitions(transitions: Sequence[dict[str, Any]]) -> str:
         return "<p>No image changed its status.</p>"
     items = []
     for change in transitions:
-        shown = ", ".join(escape(image_id) for image_id in change["image_ids"][:5])
+        shown = ", ".join(escape(source) for source in change["sources"][:5])
         more = " …" if change["count"] > 5 else ""
         items.append(
             f'<li><b class=num>{change["count"]:,}</b> <span class="tag status-{escape(change["from"])}">'
@@ -216,7 +216,7 @@ def _metric_changes(changes: Sequence[dict[str, Any]]) -> str:
             f'<td class="num {tone}">{change["change"]:+.{digits}f}</td>'
             f"<td class=num>{effect}</td><td class=num>{100 * change['changed_share']:.0f} %</td>"
             f"<td class=num>{change['largest']:+.{digits}f}</td>"
-            f"<td>{escape(change['largest_image_id'])}</td></tr>"
+            f"<td>{escape(change['largest_source'])}</td></tr>"
         )
     if not rows:
         return "<p>No score is different.</p>"
