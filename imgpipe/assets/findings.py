@@ -16,6 +16,7 @@ from imgpipe.assets.gallery import Gallery, Shown
 from imgpipe.assets.metadata import failing_table, review_counts, table
 from imgpipe.engines.rejections import causes_in_words, count_causes
 from imgpipe.metrics import CHECKS, LIMITS, limits_by_check
+from imgpipe.names import counted
 from imgpipe.records import ImageRow, ShardManifest, Status, count_statuses
 from imgpipe.review.decisions import Verdict, verdict_of
 from imgpipe.review.reviewers import review_of
@@ -185,7 +186,9 @@ def _score_finding(name: str, rows: Sequence[ImageRow], stores: Stores, gallery:
 
 
 def _said(found: _Measured, failed: int) -> str:
-    said = f"{failed} of {found.judged} images failed" if found.judged else "nothing to measure here"
+    said = (
+        f"{failed} of {counted(found.judged, 'image')} failed" if found.judged else "nothing to measure here"
+    )
     if found.accepted:
         said += f"; {found.accepted} accepted in review"
     if found.stopped:
@@ -221,8 +224,9 @@ def _rows_conserved(rows: Sequence[ImageRow], manifest: ShardManifest) -> _Findi
     found = {row.source_key for row in rows}
     passed = total == counts["n"] == len(expected) and found == expected
     said = (
-        f"{counts['n']} rows = {counts['ok']} ok + {counts['rejected']} rejected + {counts['error']} error "
-        f"+ {counts['skipped']} skipped; the manifest has {len(expected)} images"
+        f"{counted(counts['n'], 'row')} = {counts['ok']} ok + {counts['rejected']} rejected + "
+        f"{counts['error']} error + {counts['skipped']} skipped; "
+        f"the manifest has {counted(len(expected), 'image')}"
     )
     metadata: dict[str, Any] = {
         "counts": counts,
@@ -243,14 +247,15 @@ def _rejected_share(
     if not passed:
         metadata |= _failing(rejected, stores, gallery)
     why_rejected = f" ({causes_in_words(metadata['causes'])})" if rejected else ""
-    said = f"{len(rejected)} of {present} images rejected{why_rejected}: {share:.1%}, allowed {allowed:.1%}"
+    of = f"{len(rejected)} of {counted(present, 'image')}"
+    said = f"{of} rejected{why_rejected}: {share:.1%}, allowed {allowed:.1%}"
     return passed, AssetCheckSeverity.ERROR, said, metadata
 
 
 def _no_errors(rows: Sequence[ImageRow], stores: Stores, gallery: Gallery | None) -> _Finding:
     bad = [row for row in rows if row.status is Status.ERROR]
     metadata = {"images_failed": len(bad), **_failing(bad, stores, gallery)}
-    said = f"{len(bad)} of {len(rows)} images ended in an error"
+    said = f"{len(bad)} of {counted(len(rows), 'image')} ended in an error"
     return not bad, AssetCheckSeverity.ERROR, said, metadata
 
 
@@ -262,7 +267,7 @@ def _none_waiting(rows: Sequence[ImageRow], stores: Stores, gallery: Gallery | N
         "images_rejected": len(rejected),
         **_failing(waiting, stores, gallery),
     }
-    said = f"{len(waiting)} of {len(rejected)} rejected images wait for a decision"
+    said = f"{len(waiting)} of {counted(len(rejected), 'rejected image')} waiting for a decision"
     return not waiting, AssetCheckSeverity.WARN, said, metadata
 
 
@@ -287,7 +292,7 @@ def _says(row: ImageRow, verdict: str) -> bool:
 
 def _models_as_configured(rows: Sequence[ImageRow]) -> _Finding:
     reasons = Counter(reason for row in rows for reason in row.details.get("fallbacks", ()))
-    said = "; ".join(f"{count} images: {reason}" for reason, count in reasons.items())
+    said = "; ".join(f"{counted(count, 'image')}: {reason}" for reason, count in reasons.items())
     said = said or "every image was made by the configured models"
     metadata = {"fallbacks": dict(reasons)}
     return not reasons, AssetCheckSeverity.WARN, said, metadata

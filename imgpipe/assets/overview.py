@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from imgpipe.assets.links import data_address
 from imgpipe.errors import PER_IMAGE_ERRORS
+from imgpipe.names import counted
 from imgpipe.pictures.reader import read_own_file
 from imgpipe.records import Status
 from imgpipe.settings import LimitSettings
@@ -52,7 +53,7 @@ def overview_svg(frame: pd.DataFrame, dataset: str, output: ImageStore) -> str:
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" width="{_WIDTH}" '
         f'height="{height}"><style>{_STYLE}</style><rect width="100%" height="100%" fill="#fff"/>',
-        _text(_MARGIN, 28, f"{dataset}: {len(frame):,} images", "title"),
+        _text(_MARGIN, 28, f"{dataset}: {counted(len(frame), 'image')}", "title"),
         *_status_bar(frame),
         *_shard_columns(frame),
         *_histograms(frame),

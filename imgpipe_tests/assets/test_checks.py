@@ -199,7 +199,7 @@ def test_a_partition_where_nothing_came_to_be_scored_passes_no_score(
     scored = row("c", checks=[verdict(limits_by_check()[name][0], 1.0, 1.0, passed=True)])
     finding = evaluate(name, [bad, scored], manifest("a", "c"), STORES)
     assert finding.passed
-    assert "0 of 1 images failed; 1 stopped earlier" in str(finding.description)
+    assert "0 of 1 image failed; 1 stopped earlier" in str(finding.description)
 
 
 def test_the_share_of_rejected_images_has_a_threshold_on_every_asset() -> None:

@@ -25,7 +25,7 @@ function buildDuplicates() {
   draw(0, LIMIT);
   panel.append(list);
   if (groups.length > LIMIT) {
-    const more = make("button", { type: "button", onclick: () => { draw(LIMIT, groups.length); more.remove(); } }, `Show ${groups.length - LIMIT} more groups`);
+    const more = make("button", { type: "button", onclick: () => { draw(LIMIT, groups.length); more.remove(); } }, `Show ${plural(groups.length - LIMIT, "more group")}`);
     panel.append(more);
   }
 }
