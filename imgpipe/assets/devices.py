@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from imgpipe.names import counted
 from imgpipe.records import ImageRow
 from imgpipe.stages.catalogue import CATALOGUE, QUALITY
 from imgpipe.storage.store import ImageStore
@@ -42,10 +43,10 @@ class Devices:
 
     def __str__(self) -> str:
         found = "; ".join(
-            f"{asset}: {library} on {device}, {count} images"
+            f"{asset}: {library} on {device}, {counted(count, 'image')}"
             for (asset, library, device), count in sorted(self.images.items())
         )
-        why = "; ".join(f"{count} images: {reason}" for reason, count in self.reasons.items())
+        why = "; ".join(f"{counted(count, 'image')}: {reason}" for reason, count in self.reasons.items())
         return "; ".join(filter(None, (found, why))) or "no network ran"
 
 

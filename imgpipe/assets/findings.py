@@ -16,6 +16,7 @@ from imgpipe.assets.gallery import Gallery, Shown
 from imgpipe.assets.metadata import failing_table, review_counts, table
 from imgpipe.engines.rejections import causes_in_words, count_causes
 from imgpipe.metrics import CHECKS, LIMITS, limits_by_check
+from imgpipe.names import counted
 from imgpipe.records import ImageRow, ShardManifest, Status, count_statuses
 from imgpipe.review.decisions import Verdict, verdict_of
 from imgpipe.review.reviewers import review_of
@@ -157,9 +158,11 @@ def _measure(name: str, rows: Sequence[ImageRow]) -> _Measured:
 def _score_finding(name: str, rows: Sequence[ImageRow], stores: Stores, gallery: Gallery | None) -> _Finding:
     found = _measure(name, rows)
     failures = found.failures
-    messages: dict[str, list[str]] = {}
+    messages: dict[tuple[str, str], list[str]] = {}
     for failure in failures:
-        messages.setdefault(failure.row.image_id, []).append(failure.check["message"])
+        messages.setdefault((failure.row.image_id, failure.row.source_key), []).append(
+            failure.check["message"]
+        )
     metadata: dict[str, Any] = {
         "images_measured": found.judged,
         "images_failed": len(messages),
@@ -173,7 +176,7 @@ def _score_finding(name: str, rows: Sequence[ImageRow], stores: Stores, gallery:
         metadata[f"{key}_mean"] = statistics.fmean(numbers)
     if failures:
         metadata["failing_images"] = _failure_table(failures, stores)
-        metadata |= _pictures([Shown(key, "; ".join(each)) for key, each in messages.items()], gallery)
+        metadata |= _pictures([Shown(*image, "; ".join(each)) for image, each in messages.items()], gallery)
     all_stopped = bool(found.stopped) and len(found.stopped) == found.present
     if all_stopped:
         metadata |= _failing(found.stopped, stores, gallery)
@@ -183,7 +186,9 @@ def _score_finding(name: str, rows: Sequence[ImageRow], stores: Stores, gallery:
 
 
 def _said(found: _Measured, failed: int) -> str:
-    said = f"{failed} of {found.judged} images failed" if found.judged else "nothing to measure here"
+    said = (
+        f"{failed} of {counted(found.judged, 'image')} failed" if found.judged else "nothing to measure here"
+    )
     if found.accepted:
         said += f"; {found.accepted} accepted in review"
     if found.stopped:
@@ -200,7 +205,7 @@ def _failure_table(failures: Sequence[_Failure], stores: Stores) -> MetadataValu
         {"image": "string", "check": "string", **numbers, **text},
         (
             {
-                "image": failure.row.image_id,
+                "image": failure.row.source_key,
                 "check": failure.check["name"],
                 **{key: float(failure.check[key]) for key in numbers if failure.check.get(key) is not None},
                 "severity": failure.check["severity"],
@@ -215,12 +220,13 @@ def _failure_table(failures: Sequence[_Failure], stores: Stores) -> MetadataValu
 def _rows_conserved(rows: Sequence[ImageRow], manifest: ShardManifest) -> _Finding:
     counts = count_statuses(rows)
     total = sum(counts[status.value] for status in Status)
-    expected = {entry.image_id for entry in manifest.entries}
-    found = {row.image_id for row in rows}
+    expected = {entry.source_key for entry in manifest.entries}
+    found = {row.source_key for row in rows}
     passed = total == counts["n"] == len(expected) and found == expected
     said = (
-        f"{counts['n']} rows = {counts['ok']} ok + {counts['rejected']} rejected + {counts['error']} error "
-        f"+ {counts['skipped']} skipped; the manifest has {len(expected)} images"
+        f"{counted(counts['n'], 'row')} = {counts['ok']} ok + {counts['rejected']} rejected + "
+        f"{counts['error']} error + {counts['skipped']} skipped; "
+        f"the manifest has {counted(len(expected), 'image')}"
     )
     metadata: dict[str, Any] = {
         "counts": counts,
@@ -241,14 +247,15 @@ def _rejected_share(
     if not passed:
         metadata |= _failing(rejected, stores, gallery)
     why_rejected = f" ({causes_in_words(metadata['causes'])})" if rejected else ""
-    said = f"{len(rejected)} of {present} images rejected{why_rejected}: {share:.1%}, allowed {allowed:.1%}"
+    of = f"{len(rejected)} of {counted(present, 'image')}"
+    said = f"{of} rejected{why_rejected}: {share:.1%}, allowed {allowed:.1%}"
     return passed, AssetCheckSeverity.ERROR, said, metadata
 
 
 def _no_errors(rows: Sequence[ImageRow], stores: Stores, gallery: Gallery | None) -> _Finding:
     bad = [row for row in rows if row.status is Status.ERROR]
     metadata = {"images_failed": len(bad), **_failing(bad, stores, gallery)}
-    said = f"{len(bad)} of {len(rows)} images ended in an error"
+    said = f"{len(bad)} of {counted(len(rows), 'image')} ended in an error"
     return not bad, AssetCheckSeverity.ERROR, said, metadata
 
 
@@ -260,7 +267,7 @@ def _none_waiting(rows: Sequence[ImageRow], stores: Stores, gallery: Gallery | N
         "images_rejected": len(rejected),
         **_failing(waiting, stores, gallery),
     }
-    said = f"{len(waiting)} of {len(rejected)} rejected images wait for a decision"
+    said = f"{len(waiting)} of {counted(len(rejected), 'rejected image')} waiting for a decision"
     return not waiting, AssetCheckSeverity.WARN, said, metadata
 
 
@@ -285,7 +292,7 @@ def _says(row: ImageRow, verdict: str) -> bool:
 
 def _models_as_configured(rows: Sequence[ImageRow]) -> _Finding:
     reasons = Counter(reason for row in rows for reason in row.details.get("fallbacks", ()))
-    said = "; ".join(f"{count} images: {reason}" for reason, count in reasons.items())
+    said = "; ".join(f"{counted(count, 'image')}: {reason}" for reason, count in reasons.items())
     said = said or "every image was made by the configured models"
     metadata = {"fallbacks": dict(reasons)}
     return not reasons, AssetCheckSeverity.WARN, said, metadata
@@ -301,7 +308,7 @@ def _device_as_expected(manifest: ShardManifest, stores: Stores) -> _Finding:
 def _failing(rows: Sequence[ImageRow], stores: Stores, gallery: Gallery | None) -> dict[str, Any]:
     if not rows:
         return {}
-    pictures = _pictures([Shown(row.image_id, row.why) for row in rows], gallery)
+    pictures = _pictures([Shown(row.image_id, row.source_key, row.why) for row in rows], gallery)
     return {"failing_images": failing_table(rows, stores, _LISTED), **pictures}
 
 

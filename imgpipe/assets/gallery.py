@@ -40,9 +40,10 @@ _MAX_PICTURE_BYTES = 6000
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """An image and why it is shown, in words."""
+    """An image, the path of its source, and why it is shown, in words."""
 
     image_id: str
+    source_key: str
     why: str
 
 
@@ -73,7 +74,7 @@ class Gallery:
         columns = ("image", "source", "result", "difference", "why", "files")
         more = len(shown) - len(chosen)
         after = [f"and {more} more; the report shows them"] if more else []
-        words = [(code_cell(one.image_id), plain_cell(one.why[:_WHY_LENGTH])) for one in chosen]
+        words = [(code_cell(one.source_key), plain_cell(one.why[:_WHY_LENGTH])) for one in chosen]
         text_bytes = len("".join([*links, *after, *(part for pair in words for part in pair)]).encode())
         budget = _picture_budget(len(chosen), max(len(chosen), of), text_bytes)
         lines = [f"| {' | '.join(columns)} |", f"|{'---|' * len(columns)}"]
@@ -128,7 +129,10 @@ def worst_first(rows: Iterable[ImageRow], count: int) -> list[Shown]:
     shown = [row for row in present if row.status is Status.REJECTED or "psnr_y" in row.metrics]
     scores = [row.metrics.get("psnr_y", math.inf) for row in shown]
     first = ranked([row.status.value for row in shown], scores)[:count]
-    return [Shown(shown[i].image_id, "; ".join(shown[i].reasons) or _scores(shown[i])) for i in first]
+    return [
+        Shown(row.image_id, row.source_key, "; ".join(row.reasons) or _scores(row))
+        for row in (shown[i] for i in first)
+    ]
 
 
 def _scores(row: ImageRow) -> str:

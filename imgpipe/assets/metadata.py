@@ -78,7 +78,7 @@ def failing_table(rows: Sequence[ImageRow], stores: Stores, limit: int = 50) -> 
         dict.fromkeys(("image", "source", "status", "stage", "why"), "string"),
         (
             {
-                "image": row.image_id,
+                "image": row.source_key,
                 "source": stores.source.uri(row.source_key),
                 "status": row.status.value,
                 "stage": row.stage_failed,

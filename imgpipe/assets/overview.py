@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from imgpipe.assets.links import data_address
 from imgpipe.errors import PER_IMAGE_ERRORS
+from imgpipe.names import counted
 from imgpipe.pictures.reader import read_own_file
 from imgpipe.records import Status
 from imgpipe.settings import LimitSettings
@@ -48,11 +49,11 @@ _STYLE = (
 def overview_svg(frame: pd.DataFrame, dataset: str, output: ImageStore) -> str:
     """The picture for a report's frame: one row per image, as ``images.parquet`` holds it."""
     strip = list(_worst_strip(frame, dataset, output))
-    height = _STRIP_Y + _SIDE + 34 if strip else _CHARTS_Y + _CHARTS_HEIGHT + 8
+    height = _STRIP_Y + _SIDE + 50 if strip else _CHARTS_Y + _CHARTS_HEIGHT + 8
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" width="{_WIDTH}" '
         f'height="{height}"><style>{_STYLE}</style><rect width="100%" height="100%" fill="#fff"/>',
-        _text(_MARGIN, 28, f"{dataset}: {len(frame):,} images", "title"),
+        _text(_MARGIN, 28, f"{dataset}: {counted(len(frame), 'image')}", "title"),
         *_status_bar(frame),
         *_shard_columns(frame),
         *_histograms(frame),
@@ -155,6 +156,9 @@ def _worst_strip(frame: pd.DataFrame, dataset: str, output: ImageStore) -> Itera
             )
         score = "not scored" if pd.isna(row["psnr_y"]) else f"{row['psnr_y']:.1f} dB"
         yield _text(left, _STRIP_Y + _SIDE + 18, f"{score}, {row['status']}", "tick")
+        name = _text(0, 12, str(row["source_key"]).rpartition("/")[2], "tick")
+        place = f'x="{left:.0f}" y="{_STRIP_Y + _SIDE + 24}" width="{step - 6:.0f}" height="18"'
+        yield f"<svg {place}>{name}</svg>"  # Cuts a name that is too long.
 
 
 def _thumbnail(output: ImageStore, key: str, x: float, width: float) -> str:

@@ -18,6 +18,7 @@ from imgpipe.assets.presentation import code_references, freshness, owners
 from imgpipe.config import Settings
 from imgpipe.engines.stop import STOP
 from imgpipe.errors import ObjectMissing, ObjectUnreadable
+from imgpipe.names import counted
 from imgpipe.pictures.reader import PictureReader
 from imgpipe.resources.naming import asset_key, named
 from imgpipe.resources.stores import opened_stores, stores_key
@@ -95,7 +96,7 @@ def build_queue_asset(settings: Settings) -> AssetsDefinition:
         waiting = [item for item in items if item.state is State.WAITING]
         text = json.dumps([item.as_dict() for item in waiting], indent=2)
         opened.output.write(key, (text + "\n").encode(), overwrite=True)
-        context.log.info("review queue: %d images wait", len(waiting))
+        context.log.info("review queue: %s waiting", counted(len(waiting), "image"))
         return MaterializeResult(metadata=_queue_metadata(items, waiting, key, settings, opened))
 
     return review_queue
@@ -201,7 +202,7 @@ def _pictures(waiting: Sequence[QueueItem], settings: Settings, stores: Stores) 
     """One table per shard; together they hold no more than one gallery does."""
     parts = []
     for shard, members in groupby(waiting, key=lambda item: item.shard):
-        shown = [Shown(item.image_id, "; ".join(item.reasons)) for item in members]
+        shown = [Shown(item.image_id, item.source_key, "; ".join(item.reasons)) for item in members]
         gallery = Gallery(settings, stores, shard)
         parts.append(f"**{shard}**\n\n{gallery.markdown(shown, of=len(waiting))}")
     return "\n\n".join(parts)

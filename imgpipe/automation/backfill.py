@@ -22,6 +22,7 @@ from imgpipe.automation.tags import DATASET, GPU_SECONDS, SIGNATURE, TRIGGER, ru
 from imgpipe.config import Settings
 from imgpipe.engines.backfill import Candidate, candidates, within_budget
 from imgpipe.engines.status import fingerprints, shard_statuses
+from imgpipe.names import counted
 from imgpipe.partitions import add_partitions
 from imgpipe.resources.runs import describe, end_dead_runs
 from imgpipe.resources.stores import opened_stores
@@ -59,9 +60,8 @@ def build_backfill_schedule(settings: Settings) -> ScheduleDefinition:
         if chosen:
             return [_request(settings, candidate) for candidate in chosen]
         pending = sum(status.pending for status in statuses)
-        return SkipReason(
-            f"{pending} of {len(statuses)} partitions are not complete, none to request: {queue.describe()}"
-        )
+        every = counted(len(statuses), "partition")
+        return SkipReason(f"not complete: {pending} of {every}, none to request: {queue.describe()}")
 
     return backfill_schedule
 

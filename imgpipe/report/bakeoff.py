@@ -11,6 +11,7 @@ from html import escape
 from typing import Any
 
 from imgpipe.metrics.truth import TRUTH
+from imgpipe.names import counted
 from imgpipe.records import Status
 from imgpipe.report.metrics import describe, in_reading_order
 from imgpipe.report.page import fill_page
@@ -158,13 +159,13 @@ def render_bakeoff(bakeoff: Bakeoff, created: datetime | None = None) -> str:
     """The whole document as text, to be stored as UTF-8."""
     when = (created or datetime.now(UTC)).strftime("%Y-%m-%d %H:%M UTC")
     number = len(bakeoff.subjects)
-    pictures = f"{number} picture{'' if number == 1 else 's'}"
-    title = f"{bakeoff.action}: {len(bakeoff.entrants)} candidates on {pictures}"
+    title = f"{bakeoff.action}: {counted(len(bakeoff.entrants), 'candidate')} on {counted(number, 'picture')}"
     left_out = "".join(f"<li>{escape(text)}</li>" for text in bakeoff.left_out)
     values = {
         "title": escape(title),
         "lead": escape(
-            f"{number} of {bakeoff.listed} pictures of {bakeoff.source}, seed {bakeoff.seed}; {when}"
+            f"{number} of {counted(bakeoff.listed, 'picture')} of {bakeoff.source}, "
+            f"seed {bakeoff.seed}; {when}"
         ),
         "truth": f"<p class='lead'>Truth: {escape(bakeoff.truth)}</p>" if bakeoff.truth else "",
         "left_out": f"<div class='note warn'>Left out:<ul>{left_out}</ul></div>" if left_out else "",

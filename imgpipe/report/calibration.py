@@ -9,6 +9,7 @@ from html import escape
 import numpy as np
 import numpy.typing as npt
 
+from imgpipe.names import counted
 from imgpipe.report.histogram import build_histogram, histogram_svg
 from imgpipe.report.metrics import describe
 
@@ -49,6 +50,6 @@ def calibration_page(
     title = f"Thresholds proposed for {escape(dataset)}"
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
-        f"<style>{_STYLE}</style></head><body><h1>{title}</h1><p>{len(statuses)} images. Dashed: the "
-        f"threshold now and as proposed.</p><main>{''.join(figures)}</main></body></html>\n"
+        f"<style>{_STYLE}</style></head><body><h1>{title}</h1><p>{counted(len(statuses), 'image')}. "
+        f"Dashed: the threshold now and as proposed.</p><main>{''.join(figures)}</main></body></html>\n"
     )

@@ -17,8 +17,8 @@ _LISTED = 20
 
 def frame_digest(frame: pd.DataFrame, metrics: Sequence[str]) -> str:
     """sha256 (hex) of the values that drift compares: images, statuses, stage hashes and scores."""
-    columns = ["image_id", "status", "stage_hash", *metrics]
-    values = frame[columns].sort_values("image_id", kind="stable")
+    columns = ["source_key", "status", "stage_hash", *metrics]
+    values = frame[columns].sort_values("source_key", kind="stable")
     text = values.to_json(orient="values", double_precision=10)
     return hashlib.sha256(json.dumps([columns, text]).encode()).hexdigest()
 
@@ -26,9 +26,9 @@ def frame_digest(frame: pd.DataFrame, metrics: Sequence[str]) -> str:
 def compare_frames(before: pd.DataFrame, after: pd.DataFrame, metrics: Sequence[str]) -> dict[str, Any]:
     """JSON-ready comparison by ``image_id``.
 
-    ``images``: added, removed, common. ``transitions``: from, to, count, the first image ids. ``metrics``:
+    ``images``: added, removed, common. ``transitions``: from, to, count, the first sources. ``metrics``:
     per score over the images that have it in both: n, mean before, mean after, mean change, largest change
-    with its image, share that changed, and ``effect`` = mean change / standard deviation of the change (0
+    with its source, share that changed, and ``effect`` = mean change / standard deviation of the change (0
     where nothing changed; ``None`` where every image changed by the same).
     """
     old, new = before.set_index("image_id"), after.set_index("image_id")
@@ -40,11 +40,11 @@ def compare_frames(before: pd.DataFrame, after: pd.DataFrame, metrics: Sequence[
             "removed": int(len(before) - len(common)),
             "common": len(common),
         },
-        "transitions": _transitions(old["status"], new_common["status"]),
+        "transitions": _transitions(old["status"], new_common),
         "metrics": [
             change
             for name in metrics
-            if name in old and (change := _metric_change(name, old[name], new_common[name])) is not None
+            if name in old and (change := _metric_change(name, old[name], new_common)) is not None
         ],
     }
 
@@ -60,23 +60,25 @@ def is_quiet(drift: Mapping[str, Any]) -> bool:
     )
 
 
-def _transitions(old: pd.Series, new: pd.Series) -> list[dict[str, Any]]:
-    pairs = pd.DataFrame({"old": old.astype(str), "new": new.astype(str)})
+def _transitions(old: pd.Series, new: pd.DataFrame) -> list[dict[str, Any]]:
+    pairs = pd.DataFrame(
+        {"old": old.astype(str), "new": new["status"].astype(str), "source": new["source_key"].astype(str)}
+    )
     changed = pairs[pairs["old"] != pairs["new"]]
     found = [
         {
             "from": names[0],
             "to": names[1],
             "count": len(part),
-            "image_ids": [str(image_id) for image_id in part.index[:_LISTED]],
+            "sources": part["source"].iloc[:_LISTED].tolist(),
         }
         for names, part in changed.groupby(["old", "new"])
     ]
     return sorted(found, key=lambda change: -int(str(change["count"])))
 
 
-def _metric_change(name: str, old: pd.Series, new: pd.Series) -> dict[str, Any] | None:
-    first, second = old.to_numpy(np.float64), new.to_numpy(np.float64)
+def _metric_change(name: str, old: pd.Series, new: pd.DataFrame) -> dict[str, Any] | None:
+    first, second = old.to_numpy(np.float64), new[name].to_numpy(np.float64)
     known = np.isfinite(first) & np.isfinite(second)
     if not known.any():
         return None
@@ -98,5 +100,5 @@ def _metric_change(name: str, old: pd.Series, new: pd.Series) -> dict[str, Any] 
         "effect": effect,
         "changed_share": float(np.mean(np.abs(change) > 1e-12)),
         "largest": float(change[largest]),
-        "largest_image_id": str(new.index[np.flatnonzero(known)[largest]]),
+        "largest_source": str(new["source_key"].iloc[np.flatnonzero(known)[largest]]),
     }

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from imgpipe.metrics import Metric
+from imgpipe.names import counted
 from imgpipe.records import Status
 
 #: Bottom to top.
@@ -79,7 +80,7 @@ def histogram_svg(histogram: Histogram, metric: Metric, thresholds: Sequence[flo
     """The picture as an ``<svg>`` element; bars carry their bounds (``data-low``, ``data-high``)."""
     edges = histogram.edges
     tallest = max(1, int(np.sum(list(histogram.counts.values()), axis=0).max()))
-    parts = [open_chart(f"Distribution of {metric.label}, {histogram.total} images", _HEIGHT)]
+    parts = [open_chart(f"Distribution of {metric.label}, {counted(histogram.total, 'image')}", _HEIGHT)]
     parts += frame_lines(_LEFT, _TOP, _HEIGHT - _BOTTOM, "0", str(tallest))
     for index in range(len(edges) - 1):
         parts += _bar(histogram, index, metric, tallest)

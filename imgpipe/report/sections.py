@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from imgpipe.names import counted
 from imgpipe.records import Status
 from imgpipe.report.drift import is_quiet
 from imgpipe.report.frame import PageContent, picture_stages
@@ -39,7 +40,7 @@ def header(content: PageContent) -> str:
     sums = " + ".join(f"{counts[status.value]} {status.value}" for status in Status)
     return (
         f'<p class="kicker">Dataset report</p><h1>{escape(content.dataset)}</h1>'
-        f'<p class="lead">{_count(total, "image")} in {_count(shards, "shard")}, '
+        f'<p class="lead">{counted(total, "image")} in {counted(shards, "shard")}, '
         f'<time datetime="{escape(created, quote=True)}">{_when(created)}</time></p>'
         f'<svg class="strip" viewBox="0 0 1 1" preserveAspectRatio="none" role="img" '
         f'aria-label="{escape(sums, quote=True)}">{_strip(counts, total)}</svg>'
@@ -78,7 +79,7 @@ def drift(content: PageContent) -> str:
         return "<p>This is the first report of this data set; the next one will be compared with it.</p>"
     since = f"<p>Compared with the report of {_when(content.facts['previous_created'])}: "
     images = found["images"]
-    since += f"{_count(images['common'], 'image')} in both, {images['added']:,} new, "
+    since += f"{counted(images['common'], 'image')} in both, {images['added']:,} new, "
     since += f"{images['removed']:,} gone.</p>"
     if is_quiet(found):
         return since + "<p>No status and no score is different.</p>"
@@ -157,7 +158,7 @@ def _fallback_banner(content: PageContent) -> str:
         return '<p class="note good">Every picture was made by the configured models.</p>'
     return _warning(
         "Not every picture was made by the configured models.",
-        [f"<b>{_count(count, 'image')}</b>: {escape(text)}" for text, count in said],
+        [f"<b>{counted(count, 'image')}</b>: {escape(text)}" for text, count in said],
         '<button type="button" data-reason="fallback">Show these images</button>',
     )
 
@@ -190,7 +191,7 @@ def _transitions(transitions: Sequence[dict[str, Any]]) -> str:
         return "<p>No image changed its status.</p>"
     items = []
     for change in transitions:
-        shown = ", ".join(escape(image_id) for image_id in change["image_ids"][:5])
+        shown = ", ".join(escape(source) for source in change["sources"][:5])
         more = " …" if change["count"] > 5 else ""
         items.append(
             f'<li><b class=num>{change["count"]:,}</b> <span class="tag status-{escape(change["from"])}">'
@@ -216,7 +217,7 @@ def _metric_changes(changes: Sequence[dict[str, Any]]) -> str:
             f'<td class="num {tone}">{change["change"]:+.{digits}f}</td>'
             f"<td class=num>{effect}</td><td class=num>{100 * change['changed_share']:.0f} %</td>"
             f"<td class=num>{change['largest']:+.{digits}f}</td>"
-            f"<td>{escape(change['largest_image_id'])}</td></tr>"
+            f"<td>{escape(change['largest_source'])}</td></tr>"
         )
     if not rows:
         return "<p>No score is different.</p>"
@@ -247,10 +248,6 @@ def _captioned(caption: str, svg: str) -> str:
 def _warning(title: str, items: Sequence[str], after: str = "") -> str:
     listed = "".join(f"<li>{item}</li>" for item in items)
     return f'<div class="note warn" role="note"><b>{title}</b><ul>{listed}</ul>{after}</div>'
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def _unit(unit: str) -> str:

@@ -20,6 +20,7 @@ from datetime import datetime
 
 from imgpipe.config import Settings
 from imgpipe.errors import ConfigError
+from imgpipe.names import counted
 from imgpipe.records import SourceObject
 from imgpipe.storage import keys
 from imgpipe.storage.comparison import Comparison
@@ -98,9 +99,9 @@ class Scan:
         """One line for people."""
         until = f" for a full shard, until {self.waits_until:%F %H:%M %Z}" if self.waits_until else ""
         return (
-            f"{self.compared} images compared: {self.new} new, {self.changed} changed, {self.returned} "
-            f"returned, {self.deleted} deleted; {len(self.sealed)} shards sealed, {self.waiting} images wait"
-            + until
+            f"{counted(self.compared, 'image')} compared: {self.new} new, {self.changed} changed, "
+            f"{self.returned} returned, {self.deleted} deleted; {counted(len(self.sealed), 'shard')} sealed, "
+            f"{counted(self.waiting, 'image')} waiting{until}"
             + "".join(f"; {line}" for line in (*self.left_out.describe(), *self.warnings))
         )
 

@@ -67,7 +67,7 @@ def test_psnr_fails_with_the_failing_images_and_the_threshold_in_its_metadata() 
     assert finding.metadata["thresholds"].value == {"psnr_y_min_db": [30.0]}
     assert finding.metadata["psnr_y_min_db_worst"].value == 21.0
     (record,) = failing_images(finding)
-    assert (record.data["image"], record.data["value"], record.data["threshold"]) == ("b", 21.0, 30.0)
+    assert (record.data["image"], record.data["value"], record.data["threshold"]) == ("b.png", 21.0, 30.0)
     assert record.data["quality_json"] == STORES.output.uri("q/b/quality.json")
 
 
@@ -95,7 +95,10 @@ def test_rows_are_conserved_only_where_they_are_the_manifests(names: tuple[str, 
     assert finding.passed is passed
     if not passed:
         lost = [finding.metadata[name].value for name in ("missing", "unexpected")]
-        assert lost == [sorted({"a", "b"} - set(names)), sorted(set(names) - {"a", "b"})]
+        assert lost == [
+            sorted(f"{name}.png" for name in some)
+            for some in ({"a", "b"} - set(names), set(names) - {"a", "b"})
+        ]
 
 
 def test_a_row_that_stands_twice_is_no_conserved_row() -> None:
@@ -130,9 +133,9 @@ def test_failures_come_worst_first_and_errors_before_warnings() -> None:
     ]
     finding = evaluate("psnr", rows, manifest("slight", "warned", "gross"), STORES)
     assert [one.data["image"] for one in failing_images(finding)] == [
-        "gross",
-        "slight",
-        "warned",
+        "gross.png",
+        "slight.png",
+        "warned.png",
     ]
 
 
@@ -153,7 +156,7 @@ def test_a_rejected_image_waits_until_somebody_decides() -> None:
     finding = evaluate("none_waiting", [waiting, row("b")], manifest("a", "b"), STORES)
     assert (finding.passed, finding.severity) == (False, AssetCheckSeverity.WARN)
     (record,) = failing_images(finding)
-    assert (record.data["image"], record.data["why"]) == ("a", "no subject found")
+    assert (record.data["image"], record.data["why"]) == ("a.png", "no subject found")
     decided = row("a", Status.REJECTED, review={**REVIEW, "verdict": "rejected"})
     finding = evaluate("none_waiting", [decided], manifest("a"), STORES)
     assert (finding.passed, finding.metadata["images_rejected"].value) == (True, 1)
@@ -171,7 +174,7 @@ def test_rejected_mattes_fail_the_check_of_mattes_beside_the_scored_ones() -> No
     assert "1 of 2 images failed" in str(finding.description)
     assert (finding.metadata["images_measured"].value, finding.metadata["images_failed"].value) == (2, 1)
     (record,) = failing_images(finding)
-    assert (record.data["image"], record.data["check"]) == ("a", "matted_images")
+    assert (record.data["image"], record.data["check"]) == ("a.png", "matted_images")
     assert str(record.data["why"]).startswith("matte not sure")
 
 
@@ -186,17 +189,17 @@ def test_rejected_mattes_fail_the_check_of_mattes_beside_the_scored_ones() -> No
 def test_a_partition_where_nothing_came_to_be_scored_passes_no_score(
     name: str, bad: ImageRow, said: str
 ) -> None:
-    rows = [bad, replace(bad, image_id="b"), row("gone", Status.SKIPPED)]
+    rows = [bad, replace(bad, image_id="b", source_key="b.png"), row("gone", Status.SKIPPED)]
     finding = evaluate(name, rows, manifest("a", "b", "gone"), STORES)
     assert (finding.passed, finding.severity) == (False, AssetCheckSeverity.WARN)
     assert said in str(finding.description)
-    assert [one.data["image"] for one in failing_images(finding)] == ["a", "b"]
+    assert [one.data["image"] for one in failing_images(finding)] == ["a.png", "b.png"]
     deleted = [row("gone", Status.SKIPPED)]
     assert evaluate(name, deleted, manifest("gone"), STORES).passed
     scored = row("c", checks=[verdict(limits_by_check()[name][0], 1.0, 1.0, passed=True)])
     finding = evaluate(name, [bad, scored], manifest("a", "c"), STORES)
     assert finding.passed
-    assert "0 of 1 images failed; 1 stopped earlier" in str(finding.description)
+    assert "0 of 1 image failed; 1 stopped earlier" in str(finding.description)
 
 
 def test_the_share_of_rejected_images_has_a_threshold_on_every_asset() -> None:
@@ -269,7 +272,7 @@ def test_a_gallery_shows_exactly_the_images_that_fail_this_check(monkeypatch: py
     asked: list[tuple[str, list[str]]] = []
 
     def note(self: Gallery, name: str, shown: list[Shown]) -> dict[str, Any]:
-        asked.append((name, [one.image_id for one in shown]))
+        asked.append((name, [one.source_key for one in shown]))
         return {}
 
     monkeypatch.setattr(Gallery, "metadata", note)
@@ -294,5 +297,5 @@ def test_a_gallery_shows_exactly_the_images_that_fail_this_check(monkeypatch: py
     evaluate(
         "rejected_share", [*rows, rejected_matte("unsure")], names, STORES, gallery, max_rejected_share=0
     )
-    shown = [["twice", "once"], ["broken"], ["unsure"]]
+    shown = [["twice.png", "once.png"], ["broken.png"], ["unsure.png"]]
     assert asked == [("failing_pictures", names) for names in shown]

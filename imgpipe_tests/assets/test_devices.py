@@ -47,7 +47,7 @@ def test_the_check_warns_of_machines_that_differ_within_a_shard() -> None:
     finding = evaluate("device_as_expected", rows, ShardManifest("art", "00000", entries), stores)
     assert (finding.passed, finding.severity) == (False, AssetCheckSeverity.WARN)
     assert finding.description == (
-        "upscaled_images: torch on cpu, 1 images; upscaled_images: torch on cuda, 2 images"
+        "upscaled_images: torch on cpu, 1 image; upscaled_images: torch on cuda, 2 images"
     )
 
 

@@ -23,7 +23,7 @@ def frame(count: int, **columns: Any) -> pd.DataFrame:
     checks = json.dumps([{"name": "psnr_y_min_db", "threshold": 27.5, "value": 1.0}])
     return pd.DataFrame(
         {
-            "image_id": [f"i{n}" for n in range(count)],
+            "source_key": [f"set/{n} & 絵.png" for n in range(count)],
             "shard": [f"{n // 4:05d}" for n in range(count)],
             "status": ["rejected" if n == 0 else "error" if n == 1 else "ok" for n in range(count)],
             "psnr_y": [np.nan if n == 1 else 30.0 + n for n in range(count)],
@@ -75,7 +75,8 @@ def test_the_worst_are_shown_from_the_reports_thumbnails_and_nothing_from_outsid
     first = base64.b64decode(images[0].attrib["href"].partition(",")[2])
     assert opencv_decode(first)[..., 2].mean() > 200
     assert "ObjectMissing" in svg
-    assert "30.0 dB, rejected" in texts(svg)
+    assert {"30.0 dB, rejected", "0 & 絵.png"} <= set(texts(svg))
+    assert not any("set/" in said for said in texts(svg))
     addresses = set(re.findall(r'(?:href|src|url)\s*=?\s*["(]([^")]{0,20})', svg))
     assert all(address.startswith("data:image/") for address in addresses)
 

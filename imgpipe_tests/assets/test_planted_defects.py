@@ -135,13 +135,13 @@ def test_planted_defects_fail_the_right_checks_with_the_right_images(settings: S
     for name, (defect, check) in PLANTED.items():
         assert not checks[check].passed, (defect, check)
         assert checks[check].severity is AssetCheckSeverity.ERROR
-        assert rows[name].image_id in failing_images(checks[check]), (defect, check)
+        assert name in failing_images(checks[check]), (defect, check)
         assert rows[name].status.value == "rejected", rows[name].reasons
     named = set().union(*(failing_images(checks[name]) for name in CHECKS))
-    assert named == {rows[name].image_id for name in PLANTED}
+    assert named == set(PLANTED)
     assert [rows[name].status.value for name in CLEAN] == ["ok", "ok"]
-    assert failing_images(checks["colors_kept"]) >= {rows["c.png"].image_id}
-    assert rows["a.png"].image_id not in failing_images(checks["colors_kept"])
+    assert failing_images(checks["colors_kept"]) >= {"c.png"}
+    assert "a.png" not in failing_images(checks["colors_kept"])
     assert checks["rows_conserved"].passed
     assert checks["no_errors"].passed
     assert checks["psnr"].metadata["images_measured"].value == len(PLANTED) + len(CLEAN)
@@ -159,4 +159,4 @@ def test_a_check_set_to_warn_names_the_image_and_lets_it_pass(settings: Settings
     assert rows["a.png"].reasons[0].startswith("warning: a straight line")
     assert not checks["no_lines"].passed
     assert checks["no_lines"].severity is AssetCheckSeverity.WARN
-    assert failing_images(checks["no_lines"]) == {rows["a.png"].image_id}
+    assert failing_images(checks["no_lines"]) == {"a.png"}

@@ -97,7 +97,7 @@ def test_a_run_on_s3(
     assert quality["psnr_min"] <= quality["psnr_median"]
     assert quality["ssim_min"] <= quality["ssim_median"] <= 1
     assert len(pictures(quality["worst_pictures"])) == 6
-    assert {one.data["image"] for one in quality["not_ok"].records} == set(quality_ids(space))
+    assert {one.data["image"] for one in quality["not_ok"].records} == set(space.rows())
 
     checks = {one.check_name: one for one in shard.get_asset_check_evaluations() if "psnr" in one.check_name}
     psnr = checks["psnr"]
@@ -128,10 +128,6 @@ def test_a_run_on_s3(
     assert waiting["stopped_at"] == {"quality_reports": 2}
     assert len(pictures(waiting["pictures"])) == 6
     assert waiting["list"] == f"{s3_url}/results/reports/art/review_queue.json"
-
-
-def quality_ids(space: Space) -> list[str]:
-    return [row.image_id for row in space.rows().values()]
 
 
 def test_two_data_sets_in_one_code_location_do_not_meet(tmp_path: Path) -> None:

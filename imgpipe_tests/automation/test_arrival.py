@@ -37,7 +37,7 @@ def test_a_tick_without_news_skips_and_says_what_it_saw(site: Site, monkeypatch:
     result = site.sense(monkeypatch)
     assert not result.run_requests
     assert result.skip_reason is not None
-    assert "1 images compared: 0 new" in str(result.skip_reason.skip_message)
+    assert "1 image compared: 0 new" in str(result.skip_reason.skip_message)
 
 
 def test_a_changed_source_runs_its_shard_and_a_deleted_one_is_skipped(

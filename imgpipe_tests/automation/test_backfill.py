@@ -138,7 +138,7 @@ def test_a_complete_data_set_is_skipped(site: Site) -> None:
     site.materialize_all()
     said = site.schedule()
     assert isinstance(said, SkipReason)
-    assert "0 of 1 partitions are not complete" in str(said.skip_message)
+    assert "not complete: 0 of 1 partition, none" in str(said.skip_message)
 
 
 def test_it_starts_by_itself_only_where_asked() -> None:

@@ -32,6 +32,8 @@ pytestmark = [
 ]
 
 HOSTILE = "a/</script><script>window.hacked=1</script><img src=x onerror=window.hacked=1>.png"
+#: As macOS writes it: か and a combining mark; with a folder that is wider than the table's column.
+JAPANESE = "一枚絵 2026/春の 展示会/とても 長い フォルダー名 その一/原画と 下描き/か\u3099 01.png"
 HOSTILE_NOTE = "PNG text not carried: <img src=x onerror=window.hacked=1>"
 BIG = 10_000
 
@@ -113,7 +115,7 @@ def _small() -> DatasetBuilder:
     raw = built.tables["00001"]["raw_images"]
     raw[-1] = replace(raw[-1], reasons=(HOSTILE_NOTE,))
     built.add_error("bad/<img src=x onerror=window.hacked=1>.png", "00001", message="<b onclick=x>HTML</b>")
-    built.add_skipped("gone.png", "00001")
+    built.add_skipped(JAPANESE, "00001")
     for confidence in (0.1, 0.25):
         row = built.add_image(f"set/doubtful {confidence}.png", good_scores(rng), shard="00001")
         said = f"not sure of its mask (confidence {confidence})"
@@ -199,7 +201,7 @@ def test_the_gallery_shows_the_worst_first_and_changes_with_its_tabs(small: Brow
     assert shown == ["rejected"] * 6
     small.click("#gallery-tab-2")
     cards = small.run("return [...document.querySelectorAll('.card .name')].map(e => e.textContent)")
-    assert [name.rsplit("-", 1)[0] for name in cards[:3]] == ["bad_0", "bad_1", "bad_2"]
+    assert cards[:3] == [f"bad {index}.png set/" for index in range(3)]
     assert "26.00 dB" in small.text(".card .line")
     small.click("#gallery-tab-3")
     assert small.run("return document.querySelector('.card .line').textContent").find("4.50") > 0
@@ -310,6 +312,27 @@ def test_the_review_command_is_copied_as_a_shell_takes_it(small: Browser) -> Non
     small.run("document.getElementById('detail').close()")
 
 
+def test_a_name_is_the_sources_and_is_found_as_it_is_typed(small: Browser) -> None:
+    small.type("#text-filter", "\u304c 長い")
+    small.wait("return document.getElementById('table-status').textContent.startsWith('1 of')")
+    cell = "#table tbody tr:not(.spacer) .named"
+    assert small.run("return document.querySelector(arguments[0]).title", cell) == JAPANESE
+    folder, _, name = JAPANESE.rpartition("/")
+    assert _names(small) == [f"{name} {folder}/"]
+    cut = small.run(
+        "const all = document.querySelector(arguments[0] + ' small').getBoundingClientRect();"
+        "const text = document.querySelector(arguments[0] + ' bdi').getBoundingClientRect();"
+        "return [text.left < all.left - 20, Math.abs(text.right - all.right) < 2]",
+        cell,
+    )
+    assert cut == [True, True]  # The folder's end is in sight.
+    small.click("#clear-filters")
+    small.run("[...document.querySelectorAll('#table thead button')][0].click()")
+    assert small.run("return document.querySelector(arguments[0]).title", cell) == HOSTILE
+    shown = small.run("return document.querySelector('main').innerText")
+    assert keys.image_id("set/bad 1.png") not in shown
+
+
 def test_one_image_in_full(small: Browser, site: _Site) -> None:
     small.click("[data-pill=rejected]")
     small.run("document.querySelector('#table-scroll').focus()")
@@ -318,7 +341,9 @@ def test_one_image_in_full(small: Browser, site: _Site) -> None:
     first = small.text("#detail-title")
     assert "✕ outside" in small.text("#detail .facts")
     hrefs = small.run("return [...document.querySelectorAll('#detail .facts a')].map(a => a.href)")
-    assert hrefs[0] == f"{site.address}/small/matted/{DATASET}/00001/{first}.png"
+    assert first == "bad 1.png set/"
+    image_id = keys.image_id("set/bad 1.png")
+    assert hrefs[0] == f"{site.address}/small/matted/{DATASET}/00001/{image_id}.png"
     small.type("#detail button:last-of-type", "\ue014")
     assert small.text("#detail-title") != first
     small.run("document.getElementById('detail').close()")
@@ -427,7 +452,7 @@ def test_ten_thousand_rows_by_keyboard(big: Browser) -> None:
     )
     assert box == [True, True]
     big.type("#table-scroll", "\ue007")
-    assert big.text("#detail-title").startswith("picture_9999-")
+    assert big.text("#detail-title") == "picture 9999.png folder/"
     assert len(_names(big)) < 80
     big.run("document.getElementById('detail').close()")
 

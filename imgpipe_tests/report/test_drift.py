@@ -13,6 +13,7 @@ def _frame(count: int = 20) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "image_id": [f"i{n}" for n in range(count)],
+            "source_key": [f"set/{n}.png" for n in range(count)],
             "status": ["ok"] * count,
             "stage_hash": ["h"] * count,
             "psnr_y": np.linspace(30, 40, count),
@@ -34,8 +35,8 @@ def test_added_removed_and_transitions_are_counted_by_image() -> None:
     drift = compare_frames(before, after, ["psnr_y"])
     assert drift["images"] == {"added": 3, "removed": 2, "common": 18}
     assert drift["transitions"] == [
-        {"from": "ok", "to": "rejected", "count": 2, "image_ids": ["i5", "i6"]},
-        {"from": "ok", "to": "error", "count": 1, "image_ids": ["i7"]},
+        {"from": "ok", "to": "rejected", "count": 2, "sources": ["set/5.png", "set/6.png"]},
+        {"from": "ok", "to": "error", "count": 1, "sources": ["set/7.png"]},
     ]
     assert not is_quiet(drift)
 
@@ -50,7 +51,7 @@ def test_metric_changes_are_paired_over_the_images_in_both() -> None:
     assert change["n"] == 18
     assert change["change"] == pytest.approx(pairs.mean())
     assert change["effect"] == pytest.approx(pairs.mean() / pairs.std(ddof=0))
-    assert (change["largest"], change["largest_image_id"]) == (pytest.approx(-6.0), "i4")
+    assert (change["largest"], change["largest_source"]) == (pytest.approx(-6.0), "set/4.png")
     assert change["changed_share"] == 1.0
 
 

@@ -126,12 +126,12 @@ def test_a_look_counts_images_alone_and_says_how_long_they_wait() -> None:
     site.put("a.png", "b.png", "c.png", "notes.txt", "list.csv")
     first = site.scan(minutes=1)
     assert (first.compared, first.waiting) == (3, 1)
-    until = "1 images wait for a full shard, until 2026-03-01 01:01 UTC"
+    until = "1 image waiting for a full shard, until 2026-03-01 01:01 UTC"
     assert until in first.describe()
     assert until in site.scan(minutes=59).describe()
     last = site.scan(minutes=1)
     assert (last.compared, last.sealed, last.waits_until) == (3, ("00001",), None)
-    assert "0 images wait;" in last.describe()
+    assert "0 images waiting;" in last.describe()
 
 
 def test_changes_and_deletions_touch_their_own_shard_only() -> None:

@@ -17,14 +17,14 @@ function viewer(row, height) {
   const size = rows.size[row].slice(0, 2);
   if (!modes.length) {
     buttons.remove();
-    if (thumbs.source) box.append(fitted(picture(thumbs.source, `source of ${rows.id[row]}`), size, height));
+    if (thumbs.source) box.append(fitted(picture(thumbs.source, `source of ${fileOf(row)}`), size, height));
     else box.append(make("p", { class: "none" }, rows.error[row] ? "The source could not be shown." : "No thumbnail: only the worst images and a sample of the others have one."));
     return whole;
   }
   const show = (mode) => {
     box.classList.toggle("pixelated", mode.under.startsWith("detail"));
-    const [under, over] = [[mode.under, mode.left], [mode.over, mode.right]].map(([kind, name]) => picture(thumbs[kind], `${name} of ${rows.id[row]}`));
-    slide(box, under, over, [mode.left, mode.right], rows.id[row], size, height);
+    const [under, over] = [[mode.under, mode.left], [mode.over, mode.right]].map(([kind, name]) => picture(thumbs[kind], `${name} of ${fileOf(row)}`));
+    slide(box, under, over, [mode.left, mode.right], fileOf(row), size, height);
     heat.hidden = mode.over !== "diff";
     for (const button of buttons.children) button.setAttribute("aria-pressed", String(button.textContent === mode.name));
   };

@@ -11,6 +11,14 @@ const statusOf = (row) => data.statuses[rows.status[row]];
 const failedOf = (row) => rows.failed[row] || [];
 const thumbsOf = (row) => data.thumbs[row] || {};
 
+const fileOf = (row) => rows.source[row].slice(rows.source[row].lastIndexOf("/") + 1);
+
+/** The source as a person knows it: its file's name, below it the folder, which is cut from the left. */
+function named(row) {
+  const folder = rows.source[row].slice(0, -fileOf(row).length);
+  return make("span", { class: "named", title: rows.source[row] }, make("span", { class: "file" }, fileOf(row)), " ", make("small", {}, make("bdi", { dir: "ltr" }, folder)));
+}
+
 function shown(metric, value) {
   if (value === null || value === undefined) return "–";
   if (!Number.isFinite(value)) return value > 0 ? "∞" : "-∞";

@@ -31,6 +31,7 @@ function facts(row) {
   const list = make("dl");
   const fact = (name, ...value) => list.append(make("dt", {}, name), make("dd", {}, ...value));
   fact("Source", make("code", {}, rows.source[row]));
+  fact("Image id", make("code", {}, rows.id[row]));
   fact("Shard", text(rows.shard[row]));
   const [w0, h0, w1, h1] = rows.size[row];
   if (w0) fact("Size", w1 && (w1 !== w0 || h1 !== h0) ? `${w0} × ${h0} → ${w1} × ${h1}` : `${w0} × ${h0}`);
@@ -52,7 +53,7 @@ function openDetail(row) {
   const go = (by) => { if (place + by in view) { moveActive(place + by); openDetail(view[place + by]); } };
   const close = make("button", { type: "button", onclick: () => dialog.close() }, "Close");
   dialog.replaceChildren(
-    make("div", { class: "bar" }, make("h2", { id: "detail-title" }, rows.id[row]), tagFor(row), step(-1), step(1), close),
+    make("div", { class: "bar" }, make("h2", { id: "detail-title" }, named(row)), tagFor(row), step(-1), step(1), close),
     make("div", { class: "content" }, make("div", {}), make("div", { class: "facts" }, facts(row), scoreTable(row))),
   );
   dialog.onkeydown = (event) => {

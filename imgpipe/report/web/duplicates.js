@@ -17,7 +17,7 @@ function buildDuplicates() {
     group.members.slice(0, 12).forEach((row) => {
       const thumb = thumbsOf(row).source;
       const shownPicture = thumb ? make("img", { src: thumb, alt: "", loading: "lazy" }) : make("span", { class: "blank" }, "no thumbnail");
-      members.append(make("button", { type: "button", title: rows.source[row], onclick: () => openDetail(row) }, shownPicture, make("span", {}, rows.id[row])));
+      members.append(make("button", { type: "button", onclick: () => openDetail(row) }, shownPicture, named(row)));
     });
     const more = group.members.length > 12 ? ` (12 shown)` : "";
     list.append(make("div", { class: "group" }, make("h3", {}, `${plural(group.members.length, "image")}, ${group.title}${more}`), members));
@@ -25,7 +25,7 @@ function buildDuplicates() {
   draw(0, LIMIT);
   panel.append(list);
   if (groups.length > LIMIT) {
-    const more = make("button", { type: "button", onclick: () => { draw(LIMIT, groups.length); more.remove(); } }, `Show ${groups.length - LIMIT} more groups`);
+    const more = make("button", { type: "button", onclick: () => { draw(LIMIT, groups.length); more.remove(); } }, `Show ${plural(groups.length - LIMIT, "more group")}`);
     panel.append(more);
   }
 }

@@ -46,7 +46,7 @@ function card(row, check) {
   } else if (rows.values.psnr_y && rows.values.psnr_y[row] !== null) {
     line.append(make("span", {}, `${shown(metricByName.get("psnr_y"), rows.values.psnr_y[row])} dB`));
   }
-  const name = make("button", { type: "button", class: "name", title: rows.source[row], onclick: () => openDetail(row) }, rows.id[row]);
+  const name = make("button", { type: "button", class: "name", onclick: () => openDetail(row) }, named(row));
   const why = text(rows.why[row]);
   return make("article", { class: "card" }, viewer(row, 260), make("div", { class: "body" }, name, line, why ? make("p", { class: "why", title: why }, why) : null));
 }

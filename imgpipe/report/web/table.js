@@ -20,8 +20,9 @@ function matchesReason(row, reason) {
 }
 
 function matchesText(row) {
-  haystack = haystack || rows.id.map((id, i) => `${id}\n${rows.source[i]}\n${text(rows.why[i])}`.toLowerCase());
-  return state.words.every((word) => haystack[row].includes(word));
+  // NFKC: what is typed is composed; names from macOS are not, and Japanese ones have letters of two widths.
+  haystack = haystack || rows.id.map((id, i) => `${rows.source[i]}\n${id}\n${text(rows.why[i])}`.normalize("NFKC").toLowerCase());
+  return state.words.every((word) => haystack[row].includes(word.normalize("NFKC")));
 }
 
 function matches(row) {
@@ -39,7 +40,7 @@ function sortKey(name) {
   if (rows.values[name]) return (row) => rows.values[name][row];
   if (name === "status") return (row) => rows.status[row];
   if (name === "why") return (row) => text(rows.why[row]) || null;
-  return (row) => rows.id[row];
+  return (row) => rows.source[row];
 }
 
 function refresh() {
@@ -70,7 +71,7 @@ function drawHead() {
   };
   const focused = document.activeElement && document.activeElement.closest ? document.activeElement.closest("#table thead th") : null;
   const focusIndex = focused ? [...focused.parentElement.children].indexOf(focused) : -1;
-  const row = make("tr", {}, make("th", { scope: "col", class: "fixed" }, ""), header("id", "Image", false, "Sort by name"), header("status", "Status", false, "Sort by status"), header("why", "Why", false, "Sort by reason"));
+  const row = make("tr", {}, make("th", { scope: "col", class: "fixed" }, ""), header("source", "Image", false, "Sort by path"), header("status", "Status", false, "Sort by status"), header("why", "Why", false, "Sort by reason"));
   for (const name of state.columns) {
     const metric = metricByName.get(name);
     row.append(header(name, metric.label, true, `${metric.label}${metric.unit ? ", " + metric.unit : ""}. ${metric.meaning}`));
@@ -96,7 +97,7 @@ function drawRow(index) {
   const why = text(rows.why[row]);
   const line = make("tr", { "aria-rowindex": index + 2, class: index === active ? "active" : "", id: `row-${row}` },
     make("td", { class: "pic" }, thumb ? make("img", { src: thumb, alt: "", loading: "lazy", width: 38, height: 38 }) : null),
-    make("td", { title: rows.source[row] }, rows.id[row]), make("td", {}, tagFor(row)), make("td", { title: why }, why));
+    make("td", {}, named(row)), make("td", {}, tagFor(row)), make("td", { title: why }, why));
   for (const name of state.columns) {
     line.append(make("td", { class: failed.has(name) ? "num bad" : "num" }, shown(metricByName.get(name), rows.values[name][row])));
   }
