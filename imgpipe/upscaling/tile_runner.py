@@ -143,8 +143,11 @@ def run_tiles(
 def _compute(network: Network, source: NetworkInput, tiles: Sequence[Tile], picture: Picture) -> None:
     """Some tiles with windows of one shape."""
     windows = np.stack([source[row.window, column.window] for row, column in tiles])
+    height, width, _ = source.shape
+    # A halo may reach over the whole picture where its tile does not.
+    alone = [(row.kept, column.kept) for row, column in tiles] == [(slice(0, height), slice(0, width))]
     for strip in network.strips(windows):
-        if strip.whole is not None and len(tiles) == 1 and windows.shape[1:] == source.shape:
+        if strip.whole is not None and alone:
             picture.keep_whole(*(part[0] for part in strip.whole))
             continue
         for index, tile in enumerate(tiles):

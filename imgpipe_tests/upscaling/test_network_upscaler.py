@@ -37,6 +37,14 @@ def _difference(a: Image, b: Image) -> npt.NDArray[np.int64]:
     return np.asarray(np.abs(a.pixels.astype(np.int64) - b.pixels))
 
 
+def test_tiles_whose_halos_reach_over_the_whole_picture(save: Save, build: Build, picture: Picture) -> None:
+    path, image = save(tiny_compact(inner_convolutions=80), "network"), picture(30, 100)
+    whole = build(path, tile_size=0, precision="fp32").upscale(image)
+    tiled = build(path, tile_size=32, precision="fp32").upscale(image)
+    assert (tiled.tile_grid.xs, tiled.tile_grid.ys) == ((), (25, 50, 75))
+    assert _difference(tiled.image, whole.image).max() == 0
+
+
 @pytest.mark.parametrize("tilings", [TILINGS, ALL_TILINGS], ids=["some", "all"])
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize(
