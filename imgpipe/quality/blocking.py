@@ -78,10 +78,9 @@ def lone_steps(plane: Float) -> npt.NDArray[np.float64]:
 def grid_ratio(reference: Float, result: Float) -> float | None:
     """Blocking of ``result`` beyond the reference's own: ratio(result) / max(1, ratio(reference)).
 
-    Luma planes (height, width) float32 on 0..255, each at its own full size. About 1 for clean
-    pictures. The reference's is taken of its own 8 px grid, and of that which the result's lies on where it was
-    enlarged by 2 or 4: there pixel art and screentone of 4 or 2 px have their steps. ``None`` where the result
-    is smaller than 64 px.
+    Luma planes (height, width) float32 on 0..255, each at its own full size. About 1 for clean pictures. The
+    reference's is taken of its own 8 px grid and, where it was enlarged by 2 or 4, of that which the result's
+    lies on: there pixel art and screentone have their steps. ``None`` where the result is below 64 px.
     """
     after = grid_ratio_of(result)
     if after is None:
