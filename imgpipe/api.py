@@ -108,20 +108,20 @@ def process(
     picture: Picture,
     actions: Sequence[str] | None = None,
     *,
-    format: str = "PNG",  # noqa: A002 -- the name that Pillow's users know
+    format: str = "",  # noqa: A002 -- the name that Pillow's users know
     **settings: Any,
 ) -> Result:
     """Run ``actions``, such as ``["rembg", "upscale"]`` (default: the setting), and score what comes out.
 
-    ``format``: png, webp, jpeg, tiff or jxl, in any case. ``settings``: sections and top-level ones, as in
-    ``upscale={"scale": 2}``. Raises the errors of :mod:`imgpipe.errors`: of the picture
-    (:class:`~imgpipe.errors.ImageError`), of settings and weights.
+    ``format``: png, webp, jpeg, tiff or jxl, in any case (default: ``files.format``). ``settings``: sections
+    and top-level ones, as in ``upscale={"scale": 2}``. Raises the errors of :mod:`imgpipe.errors`: of the
+    picture (:class:`~imgpipe.errors.ImageError`), of settings and weights.
     """
-    kind = format_named(format)
     named = [actions] if isinstance(actions, str) else actions
     chosen = settings if named is None else {**settings, "actions": list(named)}
     data, name = _file_of(picture)
-    return _result(process_bytes(data, name, load_settings(chosen), kind))
+    loaded = load_settings(chosen)
+    return _result(process_bytes(data, name, loaded, format_named(format or loaded.files.format)))
 
 
 @overload

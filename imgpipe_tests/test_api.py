@@ -155,6 +155,8 @@ def test_errors_name_what_was_given(tmp_path: Path) -> None:
 def test_names_of_formats_and_the_order_of_bytes_are_taken_as_they_come() -> None:
     ramp = np.add.outer(np.arange(24), np.arange(24)).astype(np.uint8) * 4
     assert imgpipe.process(ramp, "upscale", format="jpg", upscale=LANCZOS).data.startswith(b"\xff\xd8")
+    webp = imgpipe.process(ramp, "upscale", files={"format": "webp"}, upscale=LANCZOS).data
+    assert webp[8:12] == b"WEBP"
     deep = ramp.astype(np.uint16) * 257
     swapped = imgpipe.upscale(deep.astype(">u2"), **LANCZOS)
     assert np.array_equal(swapped, imgpipe.upscale(deep, **LANCZOS))

@@ -137,7 +137,8 @@ def _target(source: Path, target: Path, file_format: str, settings: Settings) ->
     found = FILE_FORMATS.get(target.suffix.lower())
     if found is None or asked not in ("", found):
         expected = f".{EXTENSIONS[asked]}" if asked else ", ".join(FILE_FORMATS)
-        raise ConfigError(f"{target}: expected an ending of {expected}, got {target.suffix!r}")
+        got = repr(target.suffix) if target.suffix else "none; if it is to be a folder, make it first"
+        raise ConfigError(f"{target}: expected an ending of {expected}, got {got}")
     if target.resolve() == source.resolve():
         raise ConfigError(f"{target}: expected another place than the source; choose another OUT")
     return target, found

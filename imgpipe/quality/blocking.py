@@ -54,14 +54,14 @@ def step_profiles(plane: Float) -> tuple[npt.NDArray[np.float64], npt.NDArray[np
     return columns / height - _ROUNDING_255, rows / width - _ROUNDING_255
 
 
-def grid_ratio_of(plane: Float) -> float | None:
+def grid_ratio_of(plane: Float, grid_px: int = GRID_PX) -> float | None:
     """The larger of the two directions' median ratio; ``None`` below 8 grid cells each way."""
-    if min(plane.shape) < GRID_PX * (_MIN_LINES + 1):
+    if min(plane.shape) < grid_px * (_MIN_LINES + 1):
         return None
-    ratio = max(_median_ratio(profile) for profile in step_profiles(plane))
-    if ratio < _SUSPECT:
+    ratio = max(_median_ratio(profile, grid_px) for profile in step_profiles(plane))
+    if ratio < _SUSPECT or grid_px < GRID_PX:  # Steps 2 px apart make what lies between them lone, too.
         return ratio
-    return min(ratio, max(_median_ratio(lone_steps(one)) for one in (plane, plane.T)))
+    return min(ratio, max(_median_ratio(lone_steps(one), grid_px) for one in (plane, plane.T)))
 
 
 def lone_steps(plane: Float) -> npt.NDArray[np.float64]:
@@ -78,18 +78,21 @@ def lone_steps(plane: Float) -> npt.NDArray[np.float64]:
 def grid_ratio(reference: Float, result: Float) -> float | None:
     """Blocking of ``result`` beyond the reference's own: ratio(result) / max(1, ratio(reference)).
 
-    Luma planes (height, width) float32 on 0..255, each at its own full size. About 1 for clean
-    pictures. ``None`` where the result is smaller than 64 px.
+    Luma planes (height, width) float32 on 0..255, each at its own full size. About 1 for clean pictures. The
+    reference's is taken of its own 8 px grid and, where it was enlarged by 2 or 4, of that which the result's
+    lies on: there pixel art and screentone have their steps. ``None`` where the result is below 64 px.
     """
     after = grid_ratio_of(result)
     if after is None:
         return None
-    before = grid_ratio_of(reference)
-    return after / max(1.0, before or 1.0)
+    enlarged = result.shape[1] / reference.shape[1]
+    grids = [GRID_PX, *(int(GRID_PX / factor) for factor in (2, 4) if enlarged == factor)]
+    return after / max(1.0, *(grid_ratio_of(reference, grid) or 1.0 for grid in grids))
 
 
-def _median_ratio(profile: npt.NDArray[np.float64]) -> float:
-    # Step i lies between pixels i and i + 1, so the grid's steps are 7, 15, 23, ...
-    at = np.arange(GRID_PX - 1, profile.size - GRID_PX // 2, GRID_PX)
-    beside = np.stack([profile[at + k] for k in (-4, -3, -2, -1, 1, 2, 3, 4)]).mean(axis=0)
+def _median_ratio(profile: npt.NDArray[np.float64], grid_px: int) -> float:
+    # Step i lies between pixels i and i + 1, so the steps of a grid of 8 px are 7, 15, 23, ...
+    half = grid_px // 2
+    at = np.arange(grid_px - 1, profile.size - half, grid_px)
+    beside = np.stack([profile[at + k] for k in range(-half, half + 1) if k]).mean(axis=0)
     return float(np.median((profile[at] + _FLOOR) / (beside + _FLOOR)))

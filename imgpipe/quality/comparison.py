@@ -169,7 +169,7 @@ def _measure_fine_detail(pair: Pair, found: Findings) -> None:
         found.note("fine detail: the result is not larger than the source by 1.9 and more")
         return
     spread = spread_of(pair.full_reference_y)
-    fine = fine_detail(spread, pair.full_result_y)
+    fine = fine_detail(pair.full_reference_y, spread, pair.full_result_y)
     found.add("grain_255", fine.grain_255, "the source is nowhere smooth")
     found.add("specks_ppm", fine.specks_ppm)
     found.add("scratch_px", fine.scratch_px)

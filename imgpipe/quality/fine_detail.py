@@ -10,7 +10,8 @@ specks
     Single pixels that differ from the median of their 3x3 px by 16 levels and more, and by twice what the
     medians around them differ.
 scratch
-    Pixels that differ likewise by 10 levels, along a straight line of a pixel's width.
+    Pixels that differ likewise by 10 levels, along a straight line of a pixel's width. Not where the source's
+    own pixels do: that is its line, drawn sharper.
 
 Only for enlargements by :data:`MIN_SCALE` and more: below, the round trip keeps what there is.
 """
@@ -72,10 +73,10 @@ def spread_of(source: Float) -> Mask:
     return np.asarray(cv2.morphologyEx(cv2.convertScaleAbs(source), cv2.MORPH_GRADIENT, window), np.uint8)
 
 
-def fine_detail(spread: Mask, result: Float) -> FineDetail:
+def fine_detail(source: Float, spread: Mask, result: Float) -> FineDetail:
     """What ``result``, a luma (height, width) float32 on 0..255, has where its source is smooth.
 
-    ``spread``: :func:`spread_of` the source, which is smaller by :data:`MIN_SCALE` and more.
+    ``source``: its luma, which is smaller by :data:`MIN_SCALE` and more, and its :func:`spread_of`.
     """
     smooth = smooth_mask(spread)
     (height, width), scale = spread.shape, result.shape[0] / spread.shape[0]
@@ -97,7 +98,7 @@ def fine_detail(spread: Mask, result: Float) -> FineDetail:
     place = np.minimum((found[:, :2] / scale).astype(int), np.array(spread.shape) - 1)
     around = spread[place[:, 0], place[:, 1]]
     specks, speck_boxes = _specks(found[around <= SMOOTH_255], cv2.countNonZero(smooth) * scale**2, scale)
-    scratch, scratch_boxes = _scratch(found[around <= _CALM_255, :2], result.shape, scale)
+    scratch, scratch_boxes = _scratch(found[around <= _CALM_255, :2], source, result.shape, scale)
     return FineDetail(grain, specks, scratch, (*grain_boxes, *speck_boxes, *scratch_boxes))
 
 
@@ -142,7 +143,9 @@ def _specks(found: Places, area: float, scale: float) -> tuple[float, tuple[Edge
     return value, tuple(EdgeBox(x, y, 1, 1, "specks_ppm", value) for x, y in places)
 
 
-def _scratch(found: Places, shape: tuple[int, ...], scale: float) -> tuple[float, tuple[EdgeBox, ...]]:
+def _scratch(
+    found: Places, source: Float, shape: tuple[int, ...], scale: float
+) -> tuple[float, tuple[EdgeBox, ...]]:
     """Length of the longest straight chain of cells that a stroke of a pixel's width crosses, source px."""
     at = found // _CELL_PX
     cells = np.zeros([side // _CELL_PX + 1 for side in shape], np.int32)
@@ -152,7 +155,8 @@ def _scratch(found: Places, shape: tuple[int, ...], scale: float) -> tuple[float
     owner = labels[at[:, 0], at[:, 1]]
     lengths = stats[:, cv2.CC_STAT_WIDTH : cv2.CC_STAT_HEIGHT + 1].max(axis=1)
     for label in 1 + np.argsort(-lengths[1:], kind="stable")[:_CHAINS]:
-        if lengths[label] > 2 and _is_straight(found[owner == label]):
+        chain = found[owner == label]
+        if lengths[label] > 2 and _is_straight(chain) and not _is_of_source(chain, source, scale):
             x, y, width, height = (int(side * _CELL_PX / scale) for side in stats[label, :4])
             value = float(lengths[label] * _CELL_PX / scale)
             return value, (EdgeBox(x, y, width, height, "scratch_px", value),)
@@ -165,3 +169,11 @@ def _is_straight(places: Places) -> bool:
     )
     away = np.abs((places[:, 0] - y) * dx - (places[:, 1] - x) * dy)
     return float(np.quantile(away, 0.8)) <= _STRAIGHT_PX
+
+
+def _is_of_source(places: Places, source: Float, scale: float) -> bool:
+    """Whether most of the source's pixels there stand out as a stroke's do."""
+    levels = cv2.convertScaleAbs(source)
+    away = cv2.absdiff(levels, cv2.medianBlur(levels, 3))
+    y, x = np.minimum((places / scale).astype(int), np.array(source.shape) - 1).T
+    return float(np.mean(away[y, x] >= _STROKE)) > 0.5

@@ -14,6 +14,7 @@ from imgpipe.errors import ConfigError, PackagesMissing, WeightsMissing
 from imgpipe.inference.device import DeviceSetting, may_use_cuda, resolve_device, resolve_precision, why_cpu
 from imgpipe.inference.weights import REGISTRY, LocatedWeights, locate
 from imgpipe.settings import LimitSettings, UpscaleSettings
+from imgpipe.upscaling.framed_network import FRAME_PX, FramedNetwork
 from imgpipe.upscaling.upscaler import TargetSize, Upscaler
 
 if TYPE_CHECKING:
@@ -92,6 +93,8 @@ def fingerprint(
         backend = backend_for(settings, located.path)
         precision = _precision(settings, located, backend, device)
         facts |= {"sha256": located.sha256, "backend": backend, "precision": precision}
+        if located.shipped:
+            facts["frame_px"] = FRAME_PX
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
@@ -177,6 +180,8 @@ def _network(
     from imgpipe.upscaling.self_ensemble import SelfEnsemble
 
     loaded = _load(backend_for(settings, located.path), located, settings, device)
+    if located.shipped:
+        loaded = replace(loaded, network=FramedNetwork(loaded.network))
     if settings.tta:
         loaded = replace(loaded, network=SelfEnsemble(loaded.network))
     return NetworkUpscaler(loaded, settings, located, fallback_reason=fallback_reason, limits=limits)

@@ -124,6 +124,7 @@ def test_image_takes_a_folder_and_a_format(tmp_path: Path, monkeypatch: pytest.M
     assert PIL.Image.open("out/in.png").format == "PNG"
     for arguments, said in (
         (("o.png", "--format", "webp"), "expected an ending of .webp"),
+        (("new/",), "make it first"),
         (("o.png", "--format", "gif"), "expected one of png, webp, jpeg"),
         ((".",), "another place than the source"),
     ):

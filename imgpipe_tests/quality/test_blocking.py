@@ -58,6 +58,16 @@ def test_jpeg_blocks_and_nearest_neighbour_stand_out(seed: int) -> None:
     assert present(grid_ratio(grey(source), grey(np.repeat(np.repeat(source, 4, 0), 4, 1)))) > 2.5
 
 
+@pytest.mark.parametrize("scale", [2, 4])
+def test_steps_of_pixel_art_that_an_enlargement_puts_on_the_grid_are_its_own(scale: int) -> None:
+    art = np.random.default_rng(7).choice(np.array([30, 90, 160, 230], np.uint8), (16, 16))
+    source = np.kron(art, np.ones((8 // scale, 8 // scale), np.uint8))
+    sharp = cv2.resize(source, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC).astype(np.float32)
+    sharp = np.clip(3 * (sharp - 128) + 128, 0, 255)
+    assert present(grid_ratio_of(sharp)) > 2.0
+    assert present(grid_ratio(source.astype(np.float32), sharp)) < 1.5
+
+
 def test_ratio_grows_with_compression() -> None:
     plane = grey(draw(3))
     noise = np.random.default_rng(0).normal(0, 40, plane.shape).astype(np.float32)

@@ -28,7 +28,7 @@ def grey(pixels: U8) -> F32:
 
 
 def found(source: U8, result: U8) -> FineDetail:
-    return fine_detail(spread_of(grey(source)), grey(result))
+    return fine_detail(grey(source), spread_of(grey(source)), grey(result))
 
 
 def test_a_clean_enlargement_has_none(source: U8, clean: U8) -> None:
@@ -82,6 +82,16 @@ def test_a_line_of_three_pixels_and_a_circle_are_no_scratch(source: U8) -> None:
     cv2.line(result, (100, 100), (500, 300), (120, 120, 120), 3)
     cv2.circle(result, (300, 250), 90, (120, 120, 120), 1)
     assert found(flat, result).scratch_px == 0.0
+
+
+def test_a_border_of_one_source_pixel_that_is_drawn_sharper_is_no_scratch() -> None:
+    window = np.full((64, 96, 3), 30, np.uint8)
+    window[:, :40], window[:, 40] = 60, 90
+    result = enlarge(window, SCALE).copy()
+    result[:, 161] = 120
+    assert found(window, result).scratch_px == 0.0
+    result[:, 80] = 80
+    assert found(window, result).scratch_px == pytest.approx(64, abs=4)
 
 
 def test_edges_of_the_source_are_no_damage() -> None:

@@ -112,3 +112,12 @@ def test_packages_that_come_later_make_other_pictures(
     assert fingerprint(settings, tmp_path) != with_packages
     without = settings.model_copy(update={"fallback": "fail"})
     assert fingerprint(without, tmp_path) == with_packages, "who only plans needs no packages"
+
+
+@pytest.mark.parametrize("scale", [2, 4])
+@pytest.mark.parametrize("side", [1, 24])
+def test_a_flat_colour_stays_so_at_the_border(scale: int, side: int) -> None:
+    red = np.full((side, side, 3), (200, 10, 10), np.uint8)
+    large = build_upscaler(UpscaleSettings(model="imgpipe-lite", scale=scale), model_dir=Path("none"))
+    difference = large.upscale(Image(red)).image.pixels.astype(int) - red[0, 0]
+    assert np.abs(difference).max() <= 4
