@@ -83,8 +83,13 @@ def bf16_pays(proc: Path = PROC) -> bool:
     (not Linux) the answer is no.
     """
     found = values(proc / "cpuinfo", ":")
-    flags = found.get("flags", "").split()
-    return "amx_bf16" in flags or ("avx512_bf16" in flags and found.get("vendor_id") == "AuthenticAMD")
+    amd_bf16 = "avx512_bf16" in found.get("flags", "").split() and found.get("vendor_id") == "AuthenticAMD"
+    return amd_bf16 or has_matrix_unit(proc)
+
+
+def has_matrix_unit(proc: Path = PROC) -> bool:
+    """Whether the CPU has AMX-BF16, by its flags."""
+    return "amx_bf16" in values(proc / "cpuinfo", ":").get("flags", "").split()
 
 
 def resolve_precision(setting: PrecisionSetting, device: str) -> str:

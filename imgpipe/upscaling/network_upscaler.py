@@ -13,6 +13,7 @@ import numpy as np
 from imgpipe.errors import OutOfMemory
 from imgpipe.images.image import Image, Pixels
 from imgpipe.images.metadata import with_upscaler
+from imgpipe.inference.device import has_matrix_unit
 from imgpipe.inference.srgb_view import srgb_view
 from imgpipe.inference.weights import LocatedWeights
 from imgpipe.pixels.alpha import resize_alpha
@@ -197,12 +198,20 @@ class NetworkUpscaler:
             "halo_px": self.halo_px,
             "receptive_field_px": field.radius_px,
             "receptive_field_source": field.source,
-            # On a GPU a convolution may sum in another order for another size: equal to rounding, not exact.
-            "exact_tiles": field.exact and self.halo_px >= field.radius_px and self.model.device == "cpu",
+            "exact_tiles": field.exact and self.halo_px >= field.radius_px and not self._sums_by_size(),
             "tta": self._settings.tta,
             "fp32_retries": native.fp32_retries,
             "oom_retries": native.oom_retries,
         }
+
+    def _sums_by_size(self) -> bool:
+        """Whether a convolution may sum in another order where a window's size is another: tiles then equal
+        the whole to rounding, not exactly. On GPUs, and by oneDNN with the CPU's matrix unit, which leaves a
+        row's last pixels to the vector unit."""
+        by_matrix_unit = (
+            self.model.precision == "bf16" and self._loaded.runtime != "amx" and has_matrix_unit()
+        )
+        return self.model.device != "cpu" or by_matrix_unit
 
 
 def _clear_invisible(pixels: Pixels) -> None:

@@ -36,7 +36,9 @@ from imgpipe.settings import UpscaleSettings
 from imgpipe.upscaling.build import build_upscaler
 pixels = np.random.default_rng(0).integers(0, 65536, (67, 41, 4)).astype(np.uint16)
 whole, tiled = (
-    build_upscaler(UpscaleSettings(model="imgpipe-lite", tile_size=size), model_dir=Path("none"))
+    build_upscaler(
+        UpscaleSettings(model="imgpipe-lite", tile_size=size, precision="fp32"), model_dir=Path("none")
+    )
     for size in (0, 32)
 )
 one, other = (each.upscale(Image(pixels)) for each in (whole, tiled))

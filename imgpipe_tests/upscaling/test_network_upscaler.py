@@ -16,6 +16,7 @@ from torch import nn
 
 from imgpipe.errors import InferenceError, LimitExceeded, OutOfMemory
 from imgpipe.images.image import Image
+from imgpipe.inference.device import has_matrix_unit
 from imgpipe.settings import LimitSettings
 from imgpipe.upscaling.graph_loops import GraphLoops
 from imgpipe.upscaling.network_forms import CompactForm
@@ -66,7 +67,10 @@ def test_tiled_equals_untiled(
         tiled = build(path, tile_size=tile, precision=precision, batch_size=batch).upscale(image)
         assert tiled.details["batch"] == batch
         difference = _difference(tiled.image, whole.image)
-        assert difference.max() == 0, (
+        # By oneDNN on CPUs with AMX bf16 is exact to rounding alone, which this network's layers multiply.
+        most = 0 if tiled.details["exact_tiles"] else 4
+        assert tiled.details["exact_tiles"] or (precision == "bf16" and has_matrix_unit())
+        assert difference.max() <= most, (
             f"tile {tile}, batch {batch}: max {difference.max()}, share {(difference > 0).mean():.1e}"
         )
         assert tiled.details["tiles"] == (len(tiled.tile_grid.xs) + 1) * (len(tiled.tile_grid.ys) + 1) > 1

@@ -52,7 +52,7 @@ def test_it_is_the_network(scale: int) -> None:
 def test_tiles_are_exact(save: Save, build: Build, picture: Picture) -> None:
     path, image = save(esrgan(), "wide"), picture(131, 97)
     whole = build(path, tile_size=0, precision="bf16").upscale(image)
-    assert whole.details["convolution"] == "amx"
+    assert whole.details["runtime"] == "amx"
     assert whole.model.precision == "bf16"
     assert whole.image.pixels.std() > 20
     for tile, batch in ((32, 1), (50, 4), (64, 1)):
