@@ -97,9 +97,9 @@ def say_what_is_used(settings: Settings) -> None:
 def images_table(rows: dict[str, dict[str, ImageRow]], samples: list[Drawing], stores: Stores) -> Table:
     """One line per image: size before and after, scores, and the IoU of its matte with the known true one."""
     truth = {drawing.name: drawing for drawing in samples}
-    table = Table(title="images", box=SIMPLE, padding=0)
-    for name in ("image", "before", "after", "status", "psnr_y", "ssim_y", "matte IoU"):
-        table.add_column(name, overflow="fold", no_wrap=name != "matte IoU")
+    table = Table(title="images; IoU: of the matte with the true one", box=SIMPLE, padding=0)
+    for name in ("image", "before", "after", "status", "psnr_y", "ssim_y", "IoU"):
+        table.add_column(name, overflow="fold", no_wrap=name != "before")
     for image_id, row in rows[QUALITY].items():
         before, after = rows[RAW][image_id], list(rows.values())[-2][image_id]
         matted = rows.get(MATTED, {}).get(image_id)

@@ -15,7 +15,7 @@ from imgpipe_tests.cli.kept_output import assert_as_kept
 
 
 def test_the_names_of_the_drawings_stand_in_one_line_at_80_columns() -> None:
-    names = ("14_cat_transparent.webp", "05_dusk_16bit.png", "03_night_city.png")
+    names = ("04_sticker_transparent.png", "05_dusk_16bit.png", "03_night_city.png")
     rows: dict[str, dict[str, ImageRow]] = {RAW: {}, MATTED: {}, UPSCALED: {}, QUALITY: {}}
     for name, depth, status in zip(names, (8, 16, 8), (Status.OK, Status.OK, Status.REJECTED), strict=True):
         row = ImageRow(name, name, "", status, width=384, height=448, bit_depth=depth)
