@@ -1,7 +1,7 @@
 """Networks of our own beside Lanczos and others' networks: fidelity, colour and speed.
 
     python benchmarks/networks.py --networks imgpipe-lite-x4.safetensors realesr-animevideov3.safetensors \\
-        --images ../shared/data/anime ../shared/data/sr ../shared/data/real --pictures /tmp/pages
+        --images ../shared/data/anime ../shared/data/sr ../shared/data/real --pictures pages
 
 Opaque 8-bit pictures are reduced with an area filter, enlarged again by every network through the package's
 own upscaler, and compared with themselves: PSNR and SSIM as scikit-image has them by default, and how far the
