@@ -383,6 +383,7 @@ ROWS: tuple[Metric, ...] = (
                 ".0f",
                 "a scratch of one pixel's width, {} source px long",
                 highest=100000.0,
+                lite=20,
             ),
         ),
     ),
