@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from imgpipe.cli import app
+from imgpipe.cli.common import out
 from imgpipe.config import load_settings
 from imgpipe.quality.profiles import check_all, choose_profile, thresholds_for
 from imgpipe.records import ImageRow, Status
@@ -18,7 +19,7 @@ from imgpipe.stages.catalogue import QUALITY
 from imgpipe.storage.manifests import plan, seal
 from imgpipe.storage.opening import open_store
 from imgpipe.storage.tables import read_table, write_table
-from imgpipe_tests.cli.kept_output import assert_as_kept
+from imgpipe_tests.cli.kept_output import assert_as_kept, screen
 from imgpipe_tests.storage.manifests import read_manifests
 
 IMAGES = 60
@@ -54,9 +55,11 @@ def output(tmp_path: Path) -> Path:
     return tmp_path / "output"
 
 
-def test_its_table_at_80_columns(output: Path) -> None:
+@pytest.mark.parametrize("terminal", [False, True])
+def test_its_table_at_80_columns(output: Path, terminal: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(out, "_force_terminal", terminal)
     done = CliRunner().invoke(app, ["calibrate", "--output", str(output)], env={"COLUMNS": "80"})
-    assert_as_kept("calibrate", done.output, {})
+    assert_as_kept("calibrate", screen(done.output), {})
 
 
 def calibrate(*arguments: object) -> tuple[int, str]:
