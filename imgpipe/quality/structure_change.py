@@ -18,8 +18,8 @@ from imgpipe.pixels.round_trip import Float
 from imgpipe.quality.blocks import blocks
 
 _LOBES, _STEPS = 3, 64
-#: Energy of imperceptible grain, (1/255)^2, added below the line, so that flat pictures have none.
-_FLOOR = 1.0
+#: Energy of imperceptible grain, (2/255)^2, added below the line, so that flat pictures have none.
+_FLOOR = 4.0
 _REACH = _LOBES + 1
 
 
