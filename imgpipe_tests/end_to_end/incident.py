@@ -57,7 +57,7 @@ def prepare(folder: Path) -> Incident:
             "rembg.model": "classical",
             "upscale.model": "lanczos",
             "upscale.scale": 2,
-            "quality.thresholds": {"psnr_y_min_db": 36.0},
+            "quality.thresholds": {"psnr_y_min_db": 35.0},
         }
     )
     home = remember_settings(settings).parent

@@ -108,7 +108,7 @@ class Operator:
             assert picture["inline"], picture
             assert picture["shown"], picture
             assert min(picture["width"], picture["height"]) >= 32, picture
-        assert "at least 36.0 needed" in self.browser.run(_DIALOG_TEXT)
+        assert "at least 35.0 needed" in self.browser.run(_DIALOG_TEXT)
         self.take("failing-pictures")
         self._press("Close", dialog=True)
 
