@@ -24,10 +24,10 @@ _FOR_INFORMATION = dict.fromkeys(limits_by_check()["matte"], "info")
 class Command:
     """The command ``run`` on ``folder/source``: matting alone, by a network in ``folder``.
 
-    ``layers`` of the network, about 20 ms each.
+    ``layers`` of the network, 10 to 20 ms each.
     """
 
-    def __init__(self, folder: Path, *, layers: int = 20) -> None:
+    def __init__(self, folder: Path, *, layers: int = 30) -> None:
         self.folder = folder
         self.environment = {
             **os.environ,
