@@ -67,6 +67,13 @@ def test_dead_pixels_are_counted_where_the_source_is_smooth(source: U8) -> None:
     assert boxes == {(x // SCALE, y // SCALE) for y, x in places}
 
 
+def test_a_single_pixel_counts_as_none(source: U8) -> None:
+    flat = np.full_like(source, 90)
+    result = enlarge(flat, SCALE).copy()
+    result[200, 300] = 255
+    assert found(flat, result).specks_ppm == 0.0
+
+
 @pytest.mark.parametrize("end", [(500, 100), (100, 400), (450, 420)])
 def test_a_scratch_is_measured_along_its_longer_side(source: U8, end: tuple[int, int]) -> None:
     flat = np.full_like(source, 90)

@@ -58,6 +58,15 @@ def test_smoothing_sharpening_and_a_smaller_source_are_seen(source: F32) -> None
     assert min(values.values()) > 0.25, values
 
 
+def test_grain_too_weak_to_be_seen_is_no_change_of_a_smooth_picture() -> None:
+    """As a JPEG of high quality leaves it: the picture has next to no detail of its own to set it against."""
+    down, across = np.mgrid[0:80, 0:100].astype(np.float32)
+    smooth = 128 + 60 * np.sin(across / 25) * np.cos(down / 30)
+    grain = np.random.default_rng(0).normal(0, 0.3, smooth.shape).astype(np.float32)
+    assert change(smooth, smooth + grain) < 0.2
+    assert change(smooth, smooth + 10 * grain) > 0.6
+
+
 def test_what_is_near_the_border_of_a_cutout_is_left_out(source: F32) -> None:
     interior = np.zeros(source.shape, np.uint8)
     interior[20:120, 20:150] = 1
