@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -68,8 +70,28 @@ class Command:
         found = self.folder.glob("output/**/matted/art/00000/*.png")
         return {path.name: path.stat().st_mtime_ns for path in found}
 
+    def hold(self, process: subprocess.Popen[str]) -> None:
+        """Stops the process until SIGCONT, at a moment when it is writing none of Dagster's databases."""
+        while True:
+            process.send_signal(signal.SIGSTOP)
+            time.sleep(0.05)  # until all its threads have stopped
+            if all(_may_be_written(path) for path in self.folder.glob("dagster/**/*.db")):
+                return
+            process.send_signal(signal.SIGCONT)
+            time.sleep(0.02)
+
     def wait_for_mattes(self, count: int, process: subprocess.Popen[str]) -> None:
         wait_until(lambda: len(self.mattes()) >= count, process)
+
+
+def _may_be_written(database: Path) -> bool:
+    with contextlib.closing(sqlite3.connect(database, timeout=0, isolation_level=None)) as connection:
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError:
+            return False
+        connection.execute("ROLLBACK")
+        return True
 
 
 def heed_signals() -> None:

@@ -91,7 +91,13 @@ def test_a_stop_is_one_line_an_exit_code_and_little_done_twice(
 def test_the_second_of_two_waits_and_says_for_whom(command: Command) -> None:
     first = command.start()
     command.wait_for_mattes(1, first)
-    code, out, err = command.run()
+    command.hold(first)  # until the second waits for it, however long that takes to start
+    second = command.start()
+    assert second.stderr is not None
+    heard = second.stderr.readline()
+    first.send_signal(signal.SIGCONT)
+    out, err = second.communicate(timeout=150)
+    err, code = heard + err, second.returncode
     said = [line for line in lines(err) if "waiting: " in line]
     assert f"art 00000 is held by process {first.pid} on " in said[0]
     assert all(f" is held by process {first.pid} on " in line for line in said)
