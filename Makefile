@@ -20,7 +20,7 @@ demo: $(VENV)/.runtime ## the main job on sample drawings, offline
 test: $(VENV)/.dev ## all tests but the slow ones
 	$(BIN)/pytest -n $(WORKERS) --dist worksteal
 
-slow: $(VENV)/.dev ## the slow tests: a browser in Dagster's UI, a PostgreSQL server, a month of arrivals
+slow: $(VENV)/.dev ## the slow tests: a browser in Dagster's UI, a PostgreSQL server, a month of arrivals, the benchmarks at a small size
 	$(BIN)/pytest -n $(WORKERS) -m slow
 
 chaos: $(VENV)/.dev ## killed runs, a storm of faults before S3, 20,000 images: figures of docs/reliability.md

@@ -12,7 +12,10 @@ import pytest
 
 FOLDER = Path(__file__).resolve().parents[2] / "benchmarks"
 
-pytestmark = pytest.mark.skipif(not FOLDER.is_dir(), reason="benchmarks/ is not part of this installation")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not FOLDER.is_dir(), reason="benchmarks/ is not part of this installation"),
+]
 
 
 def test_every_part_sees_every_object(tmp_path: Path) -> None:

@@ -96,8 +96,10 @@ def _may_be_written(database: Path) -> bool:
 
 def heed_signals() -> None:
     """Of a new process, also where the tests themselves run under ``nohup``."""
-    for number in (signal.SIGINT, signal.SIGHUP):
+    heeded = (signal.SIGINT, signal.SIGHUP, signal.SIGTERM)
+    for number in heeded:
         signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, heeded)
 
 
 def wait_until(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:

@@ -14,7 +14,10 @@ import pytest
 
 FOLDER = Path(__file__).resolve().parents[2] / "benchmarks"
 
-pytestmark = pytest.mark.skipif(not FOLDER.is_dir(), reason="benchmarks/ is not part of this installation")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not FOLDER.is_dir(), reason="benchmarks/ is not part of this installation"),
+]
 
 
 def measured(script: str, output: Path, *arguments: str) -> dict[str, Any]:
@@ -78,7 +81,6 @@ def test_fixing_is_measured_beside_its_peers(tmp_path: Path) -> None:
     assert min(results["clean"].values()) >= 55
 
 
-@pytest.mark.slow  # ten runs of Dagster
 def test_host_work_is_told_by_step_and_without_the_device(tmp_path: Path) -> None:
     results = measured("host_work.py", tmp_path / "h.json", "--quick", "--count", "2", "--weights", "none")
     for case in results["cases"].values():

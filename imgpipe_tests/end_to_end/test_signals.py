@@ -72,6 +72,7 @@ def test_a_stop_is_one_line_an_exit_code_and_little_done_twice(
         write_drawing(command.folder / "source", f"{seed}.png", seed=seed)
     process = command.start()
     command.wait_for_mattes(3, process)
+    assert process.poll() is None  # not over before the signal
     os.killpg(process.pid, number)  # as a terminal does: to all processes of the group
     out, err = process.communicate(timeout=60)
     assert process.returncode == 128 + number, out + err

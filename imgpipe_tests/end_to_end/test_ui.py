@@ -100,6 +100,7 @@ def test_the_ui_shows_partitions_checks_and_launches_a_run(server: Server, produ
     assert produced.cli("status", *CLASSICAL)[1].count("complete") == 2
 
 
+@pytest.mark.slow
 def test_dagster_dev_works_from_the_root(instance_home: Path) -> None:
     instance_home.mkdir()
     shutil.copyfile(ROOT / "dagster.yaml", instance_home / "dagster.yaml")

@@ -12,7 +12,10 @@ from typing import Any
 import pytest
 
 SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "matting.py"
-pytestmark = pytest.mark.skipif(not SCRIPT.is_file(), reason="benchmarks/ is not part of this installation")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not SCRIPT.is_file(), reason="benchmarks/ is not part of this installation"),
+]
 
 
 @pytest.fixture(scope="module")

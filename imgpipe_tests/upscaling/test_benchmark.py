@@ -13,7 +13,12 @@ import pytest
 SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "upscaling.py"
 
 
-@pytest.mark.skipif(not SCRIPT.is_file(), reason="benchmarks/ is not part of this installation")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not SCRIPT.is_file(), reason="benchmarks/ is not part of this installation"),
+]
+
+
 def test_the_benchmark_runs(tmp_path: Path) -> None:
     output = tmp_path / "result.json"
     command = [sys.executable, str(SCRIPT), "--quick", "--output", str(output)]
@@ -34,7 +39,6 @@ def test_the_benchmark_runs(tmp_path: Path) -> None:
     assert "skipped" in results["quality"]
 
 
-@pytest.mark.skipif(not SCRIPT.is_file(), reason="benchmarks/ is not part of this installation")
 def test_without_a_gpu_its_benchmark_says_so(tmp_path: Path) -> None:
     command = [sys.executable, str(SCRIPT.with_name("gpu.py")), "--output", str(tmp_path / "result.json")]
     environment = {**os.environ, "PYTHONPATH": str(SCRIPT.parents[1]), "CUDA_VISIBLE_DEVICES": ""}
@@ -44,7 +48,6 @@ def test_without_a_gpu_its_benchmark_says_so(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.skipif(not SCRIPT.is_file(), reason="benchmarks/ is not part of this installation")
 def test_one_failure_costs_one_row() -> None:
     code = (
         "import json\nfrom upscaling_contenders import in_turns\nskipped = {}\n"

@@ -56,6 +56,7 @@ def taken_bytes(network: TorchDeviceNetwork, edge: int) -> int:
     return int(live.peak)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
 @pytest.mark.parametrize("name", NETWORKS)
 def test_planned_is_what_tensors_take(name: str, precision: str) -> None:
