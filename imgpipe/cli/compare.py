@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from imgpipe.bakeoff.candidates import Candidate, candidates_of
-from imgpipe.bakeoff.compare import Wanted
-from imgpipe.bakeoff.compare import compare as run_bakeoff
 from imgpipe.cli.common import EXIT_IMAGES, EXIT_OK, Assignments, ConfigFile, dataset_settings, exits, out
 from imgpipe.cli.console import escape
 from imgpipe.cli.image import write_file
 from imgpipe.errors import ConfigError
 from imgpipe.metrics.truth import TRUTH
 from imgpipe.records import Status
-from imgpipe.report.bakeoff import Bakeoff, render_bakeoff, summarise
+
+if TYPE_CHECKING:
+    from imgpipe.report.bakeoff import Bakeoff
 
 
 @exits
@@ -52,6 +52,11 @@ def compare(
     Every candidate runs in a process of its own, one picture at a time. Exit code 0 finished, 1 a candidate
     could not make a picture.
     """
+    # Not above: pandas, which these need, takes as long as all other imports of the command line together.
+    from imgpipe.bakeoff.compare import Wanted
+    from imgpipe.bakeoff.compare import compare as run_bakeoff
+    from imgpipe.report.bakeoff import render_bakeoff
+
     if page.exists() and not overwrite:
         raise ConfigError(f"{page} exists; choose another name or give --overwrite")
     settings = dataset_settings({}, assignments, config)
@@ -75,6 +80,8 @@ def compare(
 
 def _print_table(done: Bakeoff) -> None:
     """The candidates, the best first."""
+    from imgpipe.report.bakeoff import summarise
+
     first = TRUTH[done.action][0]
     table = Table(box=None)
     for heading in ("candidate", "ok", "rejected", "error", first.label, "s", "MP/s", "peak MB"):
