@@ -44,16 +44,11 @@ COPY pyproject.toml README.md LICENSE ./
 COPY imgpipe ./imgpipe
 RUN pip wheel --no-deps --no-build-isolation --wheel-dir /wheels . \
     && pip install --no-deps --no-index /wheels/*.whl
-# Size and sha256 are checked twice: after the download, and with the modification time that the image keeps
-# (whole seconds), under which the digests are remembered.
+# Size and sha256 are checked after the download.
 ARG WEIGHTS="isnet-anime realesrgan-anime-6b"
 # hadolint ignore=SC2086
 RUN mkdir /models \
-    && if [ -n "${WEIGHTS}" ]; then \
-        imgpipe models pull --model-dir /models ${WEIGHTS} \
-        && touch --date=2026-01-01 /models/* \
-        && imgpipe models pull --model-dir /models ${WEIGHTS}; \
-    fi
+    && if [ -n "${WEIGHTS}" ]; then imgpipe models pull --model-dir /models ${WEIGHTS}; fi
 
 FROM system AS common
 RUN useradd --uid 10001 --user-group --create-home imgpipe \

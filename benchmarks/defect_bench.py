@@ -21,11 +21,11 @@ from imgpipe.images.image import Image  # noqa: E402
 from imgpipe.quality.report import QualityReport  # noqa: E402
 from imgpipe.quality.score import MatteEvidence, score  # noqa: E402
 from imgpipe.records import ModelUse, Status, TileGrid  # noqa: E402
-from imgpipe.samples.drawings import Drawing, draw_samples  # noqa: E402
 from imgpipe.settings import QualitySettings, UpscaleSettings  # noqa: E402
 from imgpipe_tests.opencv_files import opencv_decode  # noqa: E402
 from imgpipe_tests.quality.defects import DEFECTS, MATTE_DEFECTS, plant  # noqa: E402
 from imgpipe_tests.quality.drawings import U8, area, draw, enlarge  # noqa: E402
+from training.samples.drawings import Drawing, draw_samples  # noqa: E402
 
 SCALE = 4
 TILE_PX = 128

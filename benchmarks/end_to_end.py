@@ -151,7 +151,7 @@ def _crops(folder: Path, size: tuple[int, int]) -> Iterator[Pixels]:
 
 
 def _drawn(size: tuple[int, int]) -> Iterator[Pixels]:
-    from imgpipe.samples.drawings import draw_samples
+    from training.samples.drawings import draw_samples
 
     for drawing in draw_samples()[:6]:
         levels = drawing.image.pixels[..., :3]

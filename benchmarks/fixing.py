@@ -35,8 +35,8 @@ from imgpipe.fixing.fix import fix
 from imgpipe.images.colour import composite_over
 from imgpipe.images.decode import decode
 from imgpipe.images.image import Image
-from imgpipe.samples.drawings import draw_samples
 from imgpipe.settings import LimitSettings
+from training.samples.drawings import draw_samples
 
 Rgb = npt.NDArray[np.uint8]
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"

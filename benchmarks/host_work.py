@@ -329,7 +329,7 @@ def _pictures(options: argparse.Namespace) -> list[Any]:
     paths = sorted(options.images.glob("*.png"))[:2] if options.images.is_dir() else []
     frames = [np.array(PIL.Image.open(path).convert("RGB")) for path in paths]
     if len(frames) < 2:
-        from imgpipe.samples.drawings import draw_samples
+        from training.samples.drawings import draw_samples
 
         drawn = [sample.image for sample in draw_samples()[:2]]
         frames = [(image.pixels[..., :3] >> (image.bit_depth - 8)).astype(np.uint8) for image in drawn]

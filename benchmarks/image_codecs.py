@@ -35,8 +35,8 @@ from imgpipe.images.encode import encode
 from imgpipe.images.image import Image
 from imgpipe.images.isolation import IsolatedDecoder
 from imgpipe.pixels.resize import resize
-from imgpipe.samples.drawings import draw_samples
 from imgpipe.settings import IsolationSettings, LimitSettings
+from training.samples.drawings import draw_samples
 
 ROOT = Path(__file__).resolve().parent.parent
 REAL_FILES = (

@@ -14,9 +14,9 @@ from readme_picture import panel
 
 from imgpipe.config import load_settings
 from imgpipe.images.image import Image
-from imgpipe.samples.drawings import draw_samples
 from imgpipe.settings import UpscaleSettings
 from imgpipe.upscaling.build import build_upscaler
+from training.samples.drawings import draw_samples
 
 #: Top, left, height, width of the part, px.
 PART = (88, 120, 160, 160)

@@ -20,13 +20,13 @@ import cv2
 import numpy as np
 
 from imgpipe.images.decode import decode
-from imgpipe.samples import backgrounds
-from imgpipe.samples.canvas import Canvas
-from imgpipe.samples.cast import choose_characters
-from imgpipe.samples.character import draw_bust, draw_figure
-from imgpipe.samples.palette import tone
 from imgpipe.settings import LimitSettings
 from mattes import drawn_backgrounds
+from training.samples import backgrounds
+from training.samples.canvas import Canvas
+from training.samples.cast import choose_characters
+from training.samples.character import draw_bust, draw_figure
+from training.samples.palette import tone
 
 Float = np.ndarray[tuple[int, ...], np.dtype[np.float32]]
 Pixels = np.ndarray[tuple[int, ...], np.dtype[np.uint8]]

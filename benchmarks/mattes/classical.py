@@ -10,8 +10,8 @@ import numpy as np
 from imgpipe.matting.build import build_matter
 from imgpipe.matting.refine import overlap_iou
 from imgpipe.records import Status
-from imgpipe.samples.drawings import Drawing, draw_samples
 from imgpipe.settings import RembgSettings
+from training.samples.drawings import Drawing, draw_samples
 
 #: A matte that overlaps the truth by this is good; one below the second must not be accepted.
 GOOD_IOU, BAD_IOU = 0.9, 0.85

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from imgpipe.samples.backgrounds import flat, vertical_gradient
-from imgpipe.samples.canvas import Canvas, Plane, composite, ellipse
-from imgpipe.samples.palette import WHITE
+from training.samples.backgrounds import flat, vertical_gradient
+from training.samples.canvas import Canvas, Plane, composite, ellipse
+from training.samples.palette import WHITE
 
 
 def sky(width: int, height: int, rng: np.random.Generator) -> Plane:

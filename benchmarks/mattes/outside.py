@@ -28,12 +28,12 @@ from imgpipe.images.image import Image  # noqa: E402
 from imgpipe.quality.report import QualityReport, Severity  # noqa: E402
 from imgpipe.quality.score import MatteEvidence, score  # noqa: E402
 from imgpipe.records import Status  # noqa: E402
-from imgpipe.samples.drawings import draw_samples  # noqa: E402
 from imgpipe.settings import QualitySettings  # noqa: E402
 from imgpipe_tests.opencv_files import opencv_read  # noqa: E402
 from mattes.cases import DRAWN_CHARACTERS, Pixels, _drawn, make_cases  # noqa: E402
 from mattes.damage import DAMAGE  # noqa: E402
 from mattes.soft import EDGE, _levels, composed, soft_pictures  # noqa: E402
+from training.samples.drawings import draw_samples  # noqa: E402
 
 DATA = ROOT.parent / "shared" / "data"
 #: Groups that must pass; every other group must not.

@@ -58,12 +58,10 @@ def _load(settings: Settings) -> float:
 def _answer(picture: Mapping[str, str], settings: Settings) -> dict[str, Any]:
     """Facts of one picture; its result lies in the file that the job names, where there is one."""
     peaks: dict[str, int] = {}
-    resets = False
 
     def listen(asset: str, shard: str, row: ImageRow, computed: bool) -> None:
-        nonlocal resets
         if asset == RAW:
-            resets = forget_peak_memory()
+            forget_peak_memory()
         elif asset != QUALITY:
             peaks[asset] = peak_memory_bytes()
 
@@ -71,11 +69,7 @@ def _answer(picture: Mapping[str, str], settings: Settings) -> dict[str, Any]:
         done = process(Path(picture["file"]).read_bytes(), picture["name"], settings, on_row=listen)
     except ImgpipeError as exc:
         return {"status": Status.ERROR.value, "why": f"{type(exc).__name__}: {exc}"}
-    return {
-        **_facts(done, Path(picture["result"])),
-        "peak_bytes": next(iter(peaks.values()), None),
-        "peak_is_of_the_process": not resets,
-    }
+    return {**_facts(done, Path(picture["result"])), "peak_bytes": next(iter(peaks.values()), None)}
 
 
 def _facts(done: Processed, result: Path) -> dict[str, Any]:

@@ -51,7 +51,6 @@ def calibrate(
         str | None, typer.Option(help="Name that verdicts will record; default: the data set's.")
     ] = None,
     write: Annotated[Path | None, typer.Option(help="YAML file to write the profile to.")] = None,
-    page: Annotated[Path | None, typer.Option(help="HTML file to draw the histograms into.")] = None,
     config: ConfigFile = None,
     assignments: Assignments = None,
 ) -> None:
@@ -72,11 +71,11 @@ def calibrate(
     _print_table(found, name, base)
     _print_histograms(found, rows)
     if write is not None:
-        _write(write, _profile_text(found, profile_name or name, base, settings))
+        try:
+            write.write_text(_profile_text(found, profile_name or name, base, settings), encoding="utf-8")
+        except OSError as exc:
+            raise ConfigError(f"{write}: expected a file that can be written: {exc.strerror}") from exc
         out.print(f"profile: {escape(str(write))} (use it by --set quality.profile={escape(str(write))})")
-    if page is not None:
-        _write(page, _page(found, rows, name))
-        out.print(f"histograms: {escape(str(page))}")
     raise typer.Exit(EXIT_OK)
 
 
@@ -175,25 +174,3 @@ def _profile_text(found: Calibration, name: str, base: str, settings: Settings) 
         quality["severity"] = dict(settings.quality.severity)
     head = f"# Proposed by `imgpipe calibrate` from {counted(found.images, 'image')}.\n"
     return head + str(yaml.safe_dump({"quality": quality}, sort_keys=False, allow_unicode=True))
-
-
-def _page(found: Calibration, rows: list[ImageRow], dataset: str) -> str:
-    """A self-contained page with one histogram per threshold that would change."""
-    import numpy as np
-
-    from imgpipe.report.calibration import calibration_page
-
-    statuses = [row.status.value for row in rows]
-    columns = {
-        one.metric: np.array([row.metrics.get(one.metric, math.nan) for row in rows])
-        for one in found.proposals
-    }
-    lines = [(one.name, one.metric, one.current, one.proposed) for one in found.proposals if one.measured]
-    return calibration_page(dataset, columns, statuses, lines)
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as exc:
-        raise ConfigError(f"{path}: expected a file that can be written: {exc.strerror}") from exc

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from rich.box import SIMPLE
@@ -19,15 +19,13 @@ from imgpipe.errors import WeightsMissing
 from imgpipe.inference.weights import locate
 from imgpipe.pictures.reader import read_own_file
 from imgpipe.records import ImageRow, Status, count_statuses
+from imgpipe.samples.files import write_samples
 from imgpipe.settings import LimitSettings
 from imgpipe.stages.catalogue import MATTED, QUALITY, RAW
 from imgpipe.stages.chain import steps
 from imgpipe.storage.manifests import list_shards
 from imgpipe.storage.opening import Stores, open_stores
 from imgpipe.storage.tables import read_table
-
-if TYPE_CHECKING:
-    from imgpipe.samples.drawings import Drawing
 
 _SHARD_SIZE = 7
 _UPSCALER = "imgpipe-lite"
@@ -37,23 +35,19 @@ _UPSCALER = "imgpipe-lite"
 def demo(
     output: Annotated[Path, typer.Option(help="Folder for drawings and results.")] = Path("demo-output"),
 ) -> None:
-    """Draw sample images, run the main job on them, and print the models used and where the results are.
+    """Run the main job on sample drawings, and print the models used and where the results are.
 
     The exit code is 0 when the job finished, also where images were rejected.
     """
-    from imgpipe.samples.drawings import draw_samples
-    from imgpipe.samples.files import write_samples
-
     output = output.absolute()
-    samples = draw_samples()
-    write_samples(output / "source", masks=output / "masks")
+    samples = write_samples(output / "source", masks=output / "masks")
     out.print(f"{len(samples)} drawings in {escape(str(output / 'source'))}")
     settings = demo_settings(output)
     say_what_is_used(settings)
     outcome = materialize_pending(settings)
     stores = open_stores(settings)
     rows = _all_rows(settings, stores)
-    out.print(images_table(rows, samples, stores))
+    out.print(images_table(rows, output / "masks", stores))
     final = rows[QUALITY].values()
     for row in final:
         if row.why:
@@ -94,16 +88,16 @@ def say_what_is_used(settings: Settings) -> None:
     out.print(f"upscaling: {settings.upscale.model}, a network that comes with imgpipe")
 
 
-def images_table(rows: dict[str, dict[str, ImageRow]], samples: list[Drawing], stores: Stores) -> Table:
-    """One line per image: size before and after, scores, and the IoU of its matte with the known true one."""
-    truth = {drawing.name: drawing for drawing in samples}
+def images_table(rows: dict[str, dict[str, ImageRow]], masks: Path, stores: Stores) -> Table:
+    """One line per image: size before and after, scores, and the IoU of its matte with the true one, which
+    lies in ``masks`` under the drawing's name."""
     table = Table(title="images; IoU: of the matte with the true one", box=SIMPLE, padding=0)
     for name in ("image", "before", "after", "status", "psnr_y", "ssim_y", "IoU"):
         table.add_column(name, overflow="fold", no_wrap=name != "before")
     for image_id, row in rows[QUALITY].items():
         before, after = rows[RAW][image_id], list(rows.values())[-2][image_id]
         matted = rows.get(MATTED, {}).get(image_id)
-        drawing = truth.get(Path(row.source_key).stem)
+        truth = masks / f"{Path(row.source_key).stem}.png"
         colour = {Status.OK: "green", Status.ERROR: "red"}.get(row.status, "yellow")
         table.add_row(
             escape(row.source_key),
@@ -112,20 +106,21 @@ def images_table(rows: dict[str, dict[str, ImageRow]], samples: list[Drawing], s
             f"[{colour}]{row.status.value}[/]",
             _score(row, "psnr_y", 2),
             _score(row, "ssim_y", 4),
-            f"{_matte_iou(matted, drawing, stores):.3f}" if drawing and matted and matted.output_key else "-",
+            f"{_matte_iou(matted, truth, stores):.3f}" if matted and matted.output_key else "-",
         )
     return table
 
 
-def _matte_iou(matted: ImageRow, drawing: Drawing, stores: Stores) -> float:
+def _matte_iou(matted: ImageRow, truth: Path, stores: Stores) -> float:
     """Soft intersection over union: sum of the smaller alpha over sum of the larger one."""
     import numpy as np
+    import PIL.Image
 
     image = read_own_file(stores.output, matted.output_key, LimitSettings())
     if image.alpha is None:
         return 0.0
     alpha = image.alpha.astype(np.float64) / image.max_value
-    true = drawing.mask.astype(np.float64) / 255.0
+    true = np.asarray(PIL.Image.open(truth), np.float64) / 255.0
     union = np.maximum(alpha, true).sum()
     return float(np.minimum(alpha, true).sum() / union) if union else 1.0
 

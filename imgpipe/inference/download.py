@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import BinaryIO, Literal
 
 from imgpipe.errors import ConfigError, ModelError, WeightsCorrupt, WeightsMissing
-from imgpipe.inference.digests import digest_of, remember_sha256, sha256_of
+from imgpipe.inference.digests import digest_of, sha256_of
 from imgpipe.inference.weights import REGISTRY, Weights, check_digest, locate
 
 _LOG = logging.getLogger(__name__)
@@ -82,9 +82,7 @@ def pull(
         model_dir.mkdir(parents=True, exist_ok=True)
         with _locked(part) as file:
             if final.is_file():
-                digest = sha256_of(final)
-                check_digest(weights, final, final.stat().st_size, digest)
-                remember_sha256(final, digest)
+                check_digest(weights, final, final.stat().st_size, sha256_of(final))
                 part.unlink(missing_ok=True)
                 return final
             _fetch_all(weights, address, file, part, on_progress or (lambda done, total: None))
@@ -223,7 +221,6 @@ def _finish(weights: Weights, url: str, part: Path, final: Path) -> None:
             f"what came was deleted; try again, or fetch {weights.url} elsewhere"
         )
     part.replace(final)
-    remember_sha256(final, digest)
 
 
 def _refuse_other_size(weights: Weights, url: str, response: http.client.HTTPResponse, offset: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import replace
+from pathlib import Path
 
 from imgpipe.cli.console import SafeConsole
 from imgpipe.cli.demo import images_table
@@ -14,7 +15,7 @@ from imgpipe.storage.opening import Stores
 from imgpipe_tests.cli.kept_output import assert_as_kept
 
 
-def test_the_names_of_the_drawings_stand_in_one_line_at_80_columns() -> None:
+def test_the_names_of_the_drawings_stand_in_one_line_at_80_columns(tmp_path: Path) -> None:
     names = ("04_sticker_transparent.png", "05_dusk_16bit.png", "03_night_city.png")
     rows: dict[str, dict[str, ImageRow]] = {RAW: {}, MATTED: {}, UPSCALED: {}, QUALITY: {}}
     for name, depth, status in zip(names, (8, 16, 8), (Status.OK, Status.OK, Status.REJECTED), strict=True):
@@ -23,5 +24,5 @@ def test_the_names_of_the_drawings_stand_in_one_line_at_80_columns() -> None:
         rows[UPSCALED][name] = replace(row, width=1536, height=1792)
         rows[QUALITY][name] = replace(row, metrics={"psnr_y": 38.42, "ssim_y": 0.9951})
     stream, store = io.StringIO(), MemoryStore()
-    SafeConsole(file=stream, width=80).print(images_table(rows, [], Stores(store, store)))
+    SafeConsole(file=stream, width=80).print(images_table(rows, tmp_path, Stores(store, store)))
     assert_as_kept("demo", stream.getvalue(), {})

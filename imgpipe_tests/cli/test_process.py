@@ -49,10 +49,9 @@ def test_a_defect_of_ours_still_shows_its_trace(tmp_path: Path) -> None:
     assert "ZeroDivisionError" in ended.stderr
 
 
-@pytest.mark.parametrize("code", [0, 3])
-def test_any_exit_code_passes(tmp_path: Path, code: int) -> None:
-    ending = f"import imgpipe.cli as cli; cli.app = lambda: sys.exit({code})"
-    assert imgpipe("--help", cwd=tmp_path, code=ending).returncode == code
+def test_any_exit_code_passes(tmp_path: Path) -> None:
+    ending = "import imgpipe.cli as cli; cli.app = lambda: sys.exit(3)"
+    assert imgpipe("--help", cwd=tmp_path, code=ending).returncode == 3
 
 
 @pytest.mark.parametrize("both", [False, True], ids=["stdout", "stderr too"])

@@ -18,10 +18,10 @@ from imgpipe.images.encode import encode
 from imgpipe.images.image import Image
 from imgpipe.launch import Launcher, open_instance, remember_settings
 from imgpipe.partitions import add_partitions
-from imgpipe.samples.drawings import draw_samples
 from imgpipe.storage import keys
 from imgpipe.storage.manifests import plan, seal
 from imgpipe.storage.opening import open_store
+from training.samples.drawings import draw_samples
 
 DATASET = "gallery"
 SHARDS = tuple(f"{number:05d}" for number in range(5))

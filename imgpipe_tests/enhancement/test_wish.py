@@ -9,24 +9,23 @@ import numpy as np
 import PIL.Image
 import pytest
 
+from imgpipe import samples
 from imgpipe.config import load_settings
 from imgpipe.images.decode import decode
 from imgpipe.images.image import Image
-from imgpipe.samples.drawings import draw_samples
-from imgpipe.samples.files import encode_drawing
 from imgpipe.stages.build import build_stage
 from imgpipe.stages.chain import steps
 
-DRAWINGS = {drawing.name: drawing for drawing in draw_samples()}
+DRAWINGS = sorted((Path(samples.__file__).parent / "pictures").iterdir())
 
 
-@pytest.mark.parametrize("name", list(DRAWINGS))
-def test_an_enhanced_source(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("drawing", DRAWINGS, ids=lambda path: path.stem)
+def test_an_enhanced_source(drawing: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("QUALITY_TARGET_BYTES", "1000000")
     settings = load_settings({"actions": ["enhance"]})
-    data = encode_drawing(DRAWINGS[name])
-    source = decode(data, name=name, limits=settings.limits)
+    name = drawing.stem
+    source = decode(drawing.read_bytes(), name=name, limits=settings.limits)
     result = build_stage(steps(settings)[1], settings).run({"source": source}, {})
     file, feed = result.outputs.values()
     assert isinstance(file, bytes)

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from imgpipe.errors import ConfigError, ModelError, WeightsCorrupt, WeightsMissing
-from imgpipe.inference import digests, download
+from imgpipe.inference import download
 from imgpipe.inference.download import pull, verify
 from imgpipe.inference.weights import REGISTRY, Weights
 
@@ -142,19 +142,6 @@ def test_what_is_there_is_not_fetched_again(entry: Weights, behaviour: Behaviour
     assert pull(entry, tmp_path).read_bytes() == CONTENT
     assert behaviour.seen == []
     assert names_in(tmp_path) == [entry.filename]
-
-
-def test_what_is_there_has_its_digest_remembered_under_its_time(
-    entry: Weights, behaviour: Behaviour, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """An image keeps whole seconds of modification times: the Dockerfile sets them and pulls once more."""
-    monkeypatch.setattr(digests, "WORTH_REMEMBERING_BYTES", 1)
-    path = pull(entry, tmp_path)
-    os.utime(path, (1_700_000_000, 1_700_000_000))
-    assert pull(entry, tmp_path) == path
-    monkeypatch.setattr(digests, "sha256_of", lambda path: pytest.fail("hashed again"))
-    assert digests.remembered_sha256(path) == entry.sha256
-    assert len(behaviour.seen) == 1
 
 
 def test_a_wrong_file_in_place_is_not_overwritten(
@@ -377,14 +364,9 @@ def test_verify_reports_every_registered_file(
 
 def test_verify_reads_every_byte(entry: Weights, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The remembered digest does not hide a file whose bytes went bad."""
-    import os
 
-    from imgpipe.inference import digests
-
-    monkeypatch.setattr(digests, "WORTH_REMEMBERING_BYTES", 0)
     monkeypatch.setattr(download, "REGISTRY", {"isnet-anime": entry})
     path = pull(entry, tmp_path)
-    assert names_in(tmp_path) == [entry.filename, f"{entry.filename}.digest.json"]
     before = path.stat()
     path.write_bytes(CONTENT[:-1] + b"?")
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from imgpipe.samples.drawings import Drawing, draw_samples
+from training.samples.drawings import Drawing, draw_samples
 
 
 @pytest.fixture(scope="session")

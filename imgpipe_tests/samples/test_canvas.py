@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from imgpipe.samples.canvas import Canvas, ellipse, lock, smooth
+from training.samples.canvas import Canvas, ellipse, lock, smooth
 
 RED = (200, 40, 30)
 

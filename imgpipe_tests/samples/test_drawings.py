@@ -5,8 +5,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from imgpipe.samples.cast import choose_characters
-from imgpipe.samples.drawings import Drawing, draw_samples
+from training.samples.cast import choose_characters
+from training.samples.drawings import Drawing, draw_samples
 
 
 def test_the_set_holds_every_kind(drawings: list[Drawing]) -> None:

@@ -54,11 +54,17 @@ DATA = bytes(range(256)) * 300
 BIG = DATA * 190
 
 
+#: The client of the server that nothing spoils: making one takes longer than most tests.
+_CLEAN: dict[S3Settings, Any] = {}
+
+
 @pytest.fixture(autouse=True)
-def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_PAUSE_SECONDS", 0.0)
+def _quick(monkeypatch: pytest.MonkeyPatch, s3: S3Settings) -> None:
+    monkeypatch.setattr(clients, "_clients", _CLEAN)
+    s3_client(s3)
+    monkeypatch.setattr(clients, "_clients", dict(_CLEAN))
     monkeypatch.setattr(clients, "_READ_SECONDS", 0.15)
-    monkeypatch.setattr(clients, "_clients", {})
+    monkeypatch.setattr(module, "_PAUSE_SECONDS", 0.0)
     monkeypatch.setattr(ExponentialBackoff, "delay_amount", lambda *_: 0.0)
 
 

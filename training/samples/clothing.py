@@ -6,8 +6,8 @@ from typing import Literal
 
 import numpy as np
 
-from imgpipe.samples.canvas import Canvas, Colour, Points, ellipse, smooth
-from imgpipe.samples.palette import WHITE, Tone, mix
+from training.samples.canvas import Canvas, Colour, Points, ellipse, smooth
+from training.samples.palette import WHITE, Tone, mix
 
 Outfit = Literal["sailor", "hoodie", "kimono", "jacket", "dress"]
 Accessory = Literal["none", "ribbon", "flower", "glasses", "headphones", "cat_ears", "beret"]

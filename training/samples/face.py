@@ -6,8 +6,8 @@ from typing import Literal
 
 import numpy as np
 
-from imgpipe.samples.canvas import Canvas, Colour, Points, ellipse, smooth
-from imgpipe.samples.palette import INK, WHITE, Tone, mix
+from training.samples.canvas import Canvas, Colour, Points, ellipse, smooth
+from training.samples.palette import INK, WHITE, Tone, mix
 
 Mouth = Literal["smile", "open", "small", "cat"]
 Eyes = Literal["open", "closed", "wink"]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from imgpipe.samples.canvas import Canvas, Colour, Plane, composite, ellipse, smooth
-from imgpipe.samples.palette import mix
+from training.samples.canvas import Canvas, Colour, Plane, composite, ellipse, smooth
+from training.samples.palette import mix
 
 
 def flat(width: int, height: int, colour: Colour) -> Plane:

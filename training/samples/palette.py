@@ -5,7 +5,7 @@ from __future__ import annotations
 import colorsys
 from dataclasses import dataclass
 
-from imgpipe.samples.canvas import Colour
+from training.samples.canvas import Colour
 
 WHITE: Colour = (252, 250, 248)
 INK: Colour = (44, 32, 48)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from imgpipe.samples.canvas import Canvas, ellipse, lock, smooth
-from imgpipe.samples.palette import INK, WHITE, Tone, mix
+from training.samples.canvas import Canvas, ellipse, lock, smooth
+from training.samples.palette import INK, WHITE, Tone, mix
 
 
 def draw_lantern(pen: Canvas, paper: Tone, wood: Tone) -> None:

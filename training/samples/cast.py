@@ -7,8 +7,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from imgpipe.samples.character import Character
-from imgpipe.samples.palette import SKINS, tone
+from training.samples.character import Character
+from training.samples.palette import SKINS, tone
 
 T = TypeVar("T")
 

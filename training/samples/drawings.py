@@ -12,12 +12,12 @@ import PIL.Image
 
 from imgpipe.images.image import Image, Pixels
 from imgpipe.images.srgb import srgb_profile
-from imgpipe.samples import backgrounds
-from imgpipe.samples.canvas import Canvas, Plane, composite
-from imgpipe.samples.cast import choose_characters
-from imgpipe.samples.character import Character, draw_bust, draw_figure
-from imgpipe.samples.objects import draw_cat, draw_lantern
-from imgpipe.samples.palette import tone
+from training.samples import backgrounds
+from training.samples.canvas import Canvas, Plane, composite
+from training.samples.cast import choose_characters
+from training.samples.character import Character, draw_bust, draw_figure
+from training.samples.objects import draw_cat, draw_lantern
+from training.samples.palette import tone
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -6,17 +6,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from imgpipe.samples.canvas import Canvas, Points, ellipse, smooth
-from imgpipe.samples.clothing import (
+from training.samples.canvas import Canvas, Points, ellipse, smooth
+from training.samples.clothing import (
     Accessory,
     Outfit,
     draw_accessory,
     draw_accessory_behind,
     draw_body,
 )
-from imgpipe.samples.face import Eyes, Mouth, draw_features, draw_head
-from imgpipe.samples.hair import Bangs, Style, draw_back, draw_front, draw_shadow, draw_strands
-from imgpipe.samples.palette import Tone
+from training.samples.face import Eyes, Mouth, draw_features, draw_head
+from training.samples.hair import Bangs, Style, draw_back, draw_front, draw_shadow, draw_strands
+from training.samples.palette import Tone
 
 
 @dataclass(frozen=True, slots=True)

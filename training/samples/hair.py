@@ -7,9 +7,9 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from imgpipe.samples.canvas import Canvas, Points, lock, smooth
-from imgpipe.samples.face import HEAD
-from imgpipe.samples.palette import Tone, mix
+from training.samples.canvas import Canvas, Points, lock, smooth
+from training.samples.face import HEAD
+from training.samples.palette import Tone, mix
 
 Style = Literal["long", "bob", "twintails", "ponytail", "short", "spiky"]
 Bangs = Literal["straight", "parted", "swept"]

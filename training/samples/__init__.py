@@ -1,0 +1,1 @@
+"""Draws the sample drawings of ``imgpipe/samples`` with their exact mattes; benchmarks draw more by seed."""
