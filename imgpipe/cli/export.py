@@ -18,11 +18,10 @@ from imgpipe.cli.common import (
     results_settings,
 )
 from imgpipe.cli.console import escape
-from imgpipe.engines.export import Choice, Links, Only
+from imgpipe.engines.export import Choice, Links, Only, exported_assets
 from imgpipe.engines.export import export as export_results
 from imgpipe.images.file_formats import format_named
 from imgpipe.names import counted
-from imgpipe.stages.catalogue import CATALOGUE
 from imgpipe.stages.chain import steps
 from imgpipe.storage.opening import open_store
 
@@ -30,7 +29,7 @@ _LISTED = 10
 
 
 def _asset_of(what: str) -> str:
-    assets = {action.folder: action.asset for action in CATALOGUE.values() if action.replaceable}
+    assets = exported_assets()
     if what not in assets:
         raise typer.BadParameter(f"expected one of {', '.join(assets)}, got {what!r}")
     return assets[what]

@@ -173,12 +173,16 @@ def _results(output: ImageStore, choice: Choice, done: Exported) -> Iterator[Ima
         )
 
 
+def exported_assets() -> dict[str, str]:
+    """What can be exported, by its folder's name: all that has a picture of an image."""
+    return {row.folder: row.asset for row in CATALOGUE.values() if row.folder and row.asset != QUALITY}
+
+
 def _there(output: ImageStore, dataset: str, shards: list[str]) -> str:
     """In words, what can be exported."""
-    assets = {action.folder: action.asset for action in CATALOGUE.values() if action.replaceable}
     found = (
         name
-        for name, asset in assets.items()
+        for name, asset in exported_assets().items()
         if any(table_exists(output, asset, dataset, shard) for shard in shards)
     )
     named = ", ".join(found)

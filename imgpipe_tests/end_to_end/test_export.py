@@ -160,6 +160,17 @@ def test_another_format_and_stage(space: Space, tmp_path: Path) -> None:
     assert export(space, tmp_path / "x", "--format", "gif")[0] == 2
 
 
+def test_what_a_step_before_the_last_made(tmp_path: Path) -> None:
+    write_drawing(tmp_path / "in", "夏/a.png", 0)
+    space = Space(str(tmp_path / "in"), str(tmp_path / "out"))
+    space.run(actions=["enhance"], **{"enhance.min_width": 128, "enhance.min_height": 112})
+    code, said = export(space, tmp_path / "to", "--what", "enhanced", "--only", "all")
+    assert code == 0, said
+    row = space.rows("enhanced_images")["夏/a.png"]
+    assert tree(tmp_path / "to") == {"夏/a.png": (Path(space.output) / row.output_key).read_bytes()}
+    assert export(space, tmp_path / "to", "--what", "quality")[0] == 2
+
+
 def test_symbolic_links_are_seen_and_others_links_stay(space: Space, tmp_path: Path) -> None:
     target = tmp_path / "target"
     target.mkdir()
