@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from imgpipe.matting.vitmatte import VitMatte
 
 #: Increment when the same settings and model make other mattes.
-CODE_VERSION = 5
+CODE_VERSION = 6
 
 #: The metadata property of an .onnx file that names its contract, or holds its values as JSON.
 CONTRACT_PROPERTY = "imgpipe.contract"

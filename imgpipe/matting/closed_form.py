@@ -33,9 +33,9 @@ from imgpipe.errors import ConfigError
 from imgpipe.images.image import Pixels
 from imgpipe.inference.admitted_memory import need_extra
 from imgpipe.matting.band_memory import assumed_band_bytes, band_bytes
-from imgpipe.matting.laplacian import EPSILON, band_system
+from imgpipe.matting.laplacian import band_system
 from imgpipe.matting.matte import Alpha
-from imgpipe.matting.solver import solve_band
+from imgpipe.matting.solver import MOST_UNKNOWNS, solve_band
 from imgpipe.matting.trimap import FOREGROUND, UNKNOWN, Mask, Trimap
 
 #: The exponent of the prior's weight, see the module.
@@ -53,7 +53,8 @@ class ClosedForm:
 
     ``bands``: connected bands that were solved; ``one_sided``: those that touch only background or only
     subject; ``iterations``: of conjugate gradients, all groups; ``unsolved``: unknown pixels whose value
-    is the prior's because the solver did not reach its tolerance.
+    is the prior's (or the coarser one's) because the solver did not reach its tolerance, or in a band of more
+    than :data:`~imgpipe.matting.solver.MOST_UNKNOWNS`.
     """
 
     alpha: Alpha
@@ -69,7 +70,7 @@ def solve_closed_form(
     *,
     prior: Alpha | None = None,
     prior_weight: float = 0.0,
-    epsilon: float = EPSILON,
+    epsilon: float | None = None,
     coarser: Alpha | None = None,
     admitted_px: int = 0,
 ) -> ClosedForm:
@@ -79,10 +80,10 @@ def solve_closed_form(
     float32 (height, width) 0..1, a first guess; a band that touches only one kind of known pixel has no
     second colour to be told apart from, and keeps the prior where that says otherwise than its neighbours.
     Without a prior such a band takes its neighbours' value, the energy's minimum. ``prior_weight``: the
-    module's ``w``; with 0 the prior is no more than a first guess. ``epsilon``: regularisation of a window's
-    colour covariance, on colours in 0..1. ``coarser``: float32 (height, width) 0..1, a solution at a lower
-    resolution: the value of the pixels that are known and the first guess of the others. ``admitted_px``: of
-    the picture that memory was admitted for; 0: this one.
+    module's ``w``; with 0 the prior is no more than a first guess. ``epsilon``: as
+    :func:`~imgpipe.matting.laplacian.window_weights` has it. ``coarser``: float32 (height, width) 0..1, a
+    solution at a lower resolution: the value of the pixels that are known and the first guess of the others.
+    ``admitted_px``: of the picture that memory was admitted for; 0: this one.
     Raises :class:`ConfigError` for a weight below 0, or above 0 without a prior, and
     :class:`~imgpipe.inference.admitted_memory.MoreMemoryNeeded`.
     """
@@ -101,9 +102,10 @@ def solve_closed_form(
     if coarser is None and prior is not None:
         alpha[unknown] = prior[unknown]
     _settle_one_sided(alpha, bands, kinds, prior)
-    iterations = unsolved = 0
+    iterations, unsolved = 0, int(bands.sizes[mixed & (bands.sizes > MOST_UNKNOWNS)].sum())
     number = np.full(trimap.size, -1, np.int32)
-    groups = list(_groups(bands.sizes, mixed))
+    solvable = mixed & (bands.sizes <= MOST_UNKNOWNS)
+    groups = list(_groups(bands.sizes, solvable))
     largest = max((band_bytes(*map(len, bands.select(members))) for members in groups), default=0)
     need_extra(largest - assumed_band_bytes(admitted_px or trimap.size))
     for members in groups:

@@ -47,13 +47,15 @@ def decontaminate(colour: Pixels, alpha: Alpha, soft: Mask, *, absent: Mask | No
     if not soft.any():
         return result
     window = _window(soft, MARGIN_PX)
-    band = _Band(colour[window], alpha[window], soft[window], None if absent is None else absent[window])
+    full_scale = int(np.iinfo(colour.dtype).max)
+    around = None if absent is None else absent[window]
+    band = _Band(colour[window], alpha[window], soft[window], around, full_scale)
     height, width = band.soft.shape
     behind = pull_push(band.background, height, width)
     beside = pull_push(lambda rows: band.subject(rows, behind), height, width)
     inner = result[window]
     for rows in spans(0, height, STRIP_ROWS):
-        exact = band.estimate(rows, behind, beside) * np.float32(band.full_scale)
+        exact = band.estimate(rows, behind, beside) * np.float32(full_scale)
         inner[rows][band.soft[rows]] = np.rint(exact).astype(colour.dtype)
     return result
 
@@ -66,10 +68,7 @@ class _Band:
     alpha: Alpha
     soft: Mask
     absent: Mask | None
-
-    @property
-    def full_scale(self) -> int:
-        return int(np.iinfo(self.colour.dtype).max)
+    full_scale: int
 
     def background(self, rows: slice) -> tuple[Float, Float]:
         """Colour and mean squared colour of pure background, for :func:`pull_push`."""
@@ -92,7 +91,7 @@ class _Band:
     def estimate(self, rows: slice, behind: Field, beside: Field) -> Float:
         """F of the soft pixels, float32 (n, 3) 0..1."""
         shown, alpha, mean, variance = self._soft_pixels(rows, behind)
-        prior = beside.at(*self._places(rows))
+        prior = self._taken(beside, rows)
         ridge = self._variance(alpha, variance, prior - mean) / _SUBJECT_SPREAD**2
         unexplained = shown - alpha * prior - (1 - alpha) * mean
         return np.asarray(np.clip(prior + alpha * unexplained / (alpha**2 + ridge), 0.0, 1.0), np.float32)
@@ -104,7 +103,7 @@ class _Band:
         alpha = self.alpha[rows][soft][:, None]
         if behind.empty:  # no background is seen anywhere: nothing to take out
             return shown, alpha, shown, np.ones_like(alpha)
-        around = behind.at(*self._places(rows))
+        around = self._taken(behind, rows)
         mean, square = around[:, :3], around[:, 3:]
         variance = np.maximum(square - _mean(mean * mean), 0.0)
         return shown, alpha, mean, variance
@@ -115,9 +114,10 @@ class _Band:
         apart = _mean(contrast * contrast)
         return np.asarray((1 - alpha) ** 2 * behind + _ALPHA_ERROR**2 * apart + rounding**2, np.float32)
 
-    def _places(self, rows: slice) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        down, across = np.nonzero(self.soft[rows])
-        return down + rows.start, across
+    def _taken(self, field: Field, rows: slice) -> Float:
+        """``field`` at the soft pixels, (n, channels)."""
+        soft = self.soft[rows]
+        return field.part(rows, slice(0, soft.shape[1]))[soft]
 
     def _picture(self, rows: slice) -> Float:
         return np.asarray(self.colour[rows].astype(np.float32) / np.float32(self.full_scale))

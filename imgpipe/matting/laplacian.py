@@ -14,6 +14,11 @@ from imgpipe.matting.matte import Alpha
 #: Regularisation of a window's covariance, on colours in 0..1; pymatting's default.
 EPSILON = 1e-7
 
+#: Below the first variance, of the three channels together, a window's colours differ by rounding and
+#: compression alone, as where the blocks of a JPEG meet: the second one is added to each channel, and alpha
+#: has no steps there. They are 6 and 0.7 squared levels of 255.
+_ONE_COLOUR, _ONE_COLOUR_RIDGE = 9.2e-5, 1.1e-5
+
 _WINDOW = 9
 _STENCIL = 5  # two pixels of one 3x3 window are at most 2 apart along each axis
 _CHUNK_WINDOWS = 2_048
@@ -24,7 +29,8 @@ Float = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BandSystem:
-    """``matrix`` x = ``right_side`` for the pixels ``unknowns`` (flat indices, ascending).
+    """``matrix`` x = ``right_side`` for the pixels ``unknowns`` (flat indices, ascending) of a picture of
+    ``width`` px.
 
     ``matrix``: scipy CSR, float64, symmetric positive semi-definite, sorted indices.
     """
@@ -32,6 +38,7 @@ class BandSystem:
     matrix: Any
     right_side: Float
     unknowns: Index
+    width: int
 
     def pulled(self, towards: Float, weights: Float) -> BandSystem:
         """The system of the energy plus ``weights * (x - towards)^2``; both with one value per unknown."""
@@ -39,7 +46,7 @@ class BandSystem:
 
         matrix = (self.matrix + diags(weights, format="csr")).tocsr()
         matrix.sort_indices()
-        return BandSystem(matrix, self.right_side + weights * towards, self.unknowns)
+        return BandSystem(matrix, self.right_side + weights * towards, self.unknowns, self.width)
 
 
 def band_system(
@@ -48,13 +55,13 @@ def band_system(
     number: npt.NDArray[np.int32],
     unknowns: Index,
     centres: Index,
-    epsilon: float = EPSILON,
+    epsilon: float | None = None,
 ) -> BandSystem:
     """Assemble ``L_UU x = -L_UK alpha_K`` over the windows around ``centres``.
 
     ``colour``: uint8 or uint16 (height, width, 3). ``alpha``: float32 (height, width), read on known
     pixels. ``number``: scratch of height x width entries, all -1, and again so on return. ``centres``:
-    flat indices that are not on the picture's border.
+    flat indices that are not on the picture's border. ``epsilon``: as :func:`window_weights` has it.
     """
     width = colour.shape[1]
     around = _offsets(3, width)
@@ -68,11 +75,14 @@ def band_system(
         _accumulate(stencil, weights.transpose(1, 2, 0), number[pixels])
     matrix, right_side = _split(stencil, unknowns, number, alpha, width)
     number[unknowns] = -1
-    return BandSystem(matrix, right_side, unknowns)
+    return BandSystem(matrix, right_side, unknowns, width)
 
 
-def window_weights(colours: Float, epsilon: float = EPSILON) -> Float:
+def window_weights(colours: Float, epsilon: float | None = None) -> Float:
     """Each window's share of the Laplacian: (windows, 9, 3) colours in 0..1 -> (windows, 9, 9).
+
+    ``epsilon``: the regularisation of every window; without it :data:`EPSILON`, and more in windows of one
+    colour.
 
     With ``C + eps/9 I = R R'`` (Cholesky) and ``y_i = R^-1 (c_i - m)`` the quadratic form is ``y_i' y_j``.
     The covariance of flat or two-coloured windows, the rule in drawings, is singular without
@@ -80,7 +90,7 @@ def window_weights(colours: Float, epsilon: float = EPSILON) -> Float:
     """
     centred = np.ascontiguousarray(colours.transpose(2, 1, 0))
     centred -= centred.mean(axis=1, keepdims=True)
-    first, second, third = _whiten(centred, epsilon / _WINDOW)
+    first, second, third = _whiten(centred, epsilon)
     weights = np.empty((_WINDOW, _WINDOW, colours.shape[0]))
     for row in range(_WINDOW):
         products = first[row] * first[row:]
@@ -93,7 +103,7 @@ def window_weights(colours: Float, epsilon: float = EPSILON) -> Float:
     return weights.transpose(2, 0, 1)
 
 
-def _whiten(centred: Float, ridge: float) -> tuple[Float, Float, Float]:
+def _whiten(centred: Float, epsilon: float | None) -> tuple[Float, Float, Float]:
     """(3, 9, windows) -> the three whitened channels, (9, windows) each."""
     red, green, blue = centred
 
@@ -104,11 +114,15 @@ def _whiten(centred: Float, ridge: float) -> tuple[Float, Float, Float]:
         # No Schur complement of C + ridge I is below the ridge, except by rounding.
         return np.asarray(np.sqrt(np.maximum(value, ridge)))
 
-    r00 = pivot(covariance(red, red) + ridge)
+    c00, c11, c22 = (covariance(channel, channel) for channel in centred)
+    ridge: Float | float = (EPSILON if epsilon is None else epsilon) / _WINDOW
+    if epsilon is None:
+        ridge = np.where(c00 + c11 + c22 < _ONE_COLOUR, _ONE_COLOUR_RIDGE, ridge)
+    r00 = pivot(c00 + ridge)
     r10, r20 = covariance(red, green) / r00, covariance(red, blue) / r00
-    r11 = pivot(covariance(green, green) + ridge - r10 * r10)
+    r11 = pivot(c11 + ridge - r10 * r10)
     r21 = (covariance(green, blue) - r20 * r10) / r11
-    r22 = pivot(covariance(blue, blue) + ridge - r20 * r20 - r21 * r21)
+    r22 = pivot(c22 + ridge - r20 * r20 - r21 * r21)
     first = red / r00
     second = (green - r10 * first) / r11
     return first, second, (blue - r20 * first - r21 * second) / r22

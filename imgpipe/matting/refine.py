@@ -153,7 +153,7 @@ def _guarded(alpha: Alpha, coarse: Alpha, facts: dict[str, Any], unsolved: int, 
         return _Refined(_snapped(coarse), (reason,), facts)
     reasons: tuple[str, ...] = ()
     if unsolved:
-        reasons = (f"alpha refinement did not converge on {unsolved} px; they keep the mask's alpha",)
+        reasons = (f"alpha refinement left {unsolved} px unsolved; they keep the alpha that they had",)
     return _Refined(_snapped(alpha), reasons, facts)
 
 

@@ -19,7 +19,6 @@ from imgpipe.pixels.resize import cv2_resize
 from imgpipe.pixels.strips import spans
 
 Float = npt.NDArray[np.float32]
-Index = npt.NDArray[np.int64]
 
 #: rows of the picture -> values (rows, width, channels) and weights (rows, width), 0..1.
 Source = Callable[[slice], tuple[Float, Float]]
@@ -41,22 +40,8 @@ class Field:
     values: Float
     empty: bool
 
-    def at(self, rows: Index, columns: Index) -> Float:
-        """(n, channels) at pixels of the picture, bilinear."""
-        y, x = (np.asarray((index - 0.5) / 2, np.float32) for index in (rows, columns))
-        top, left = np.floor(y).astype(np.int64), np.floor(x).astype(np.int64)
-        down, right = (y - top)[:, None], (x - left)[:, None]
-        last_row, last_column = self.values.shape[0] - 1, self.values.shape[1] - 1
-        y0, y1 = np.clip(top, 0, last_row), np.clip(top + 1, 0, last_row)
-        x0, x1 = np.clip(left, 0, last_column), np.clip(left + 1, 0, last_column)
-        flat = self.values.reshape(-1, self.values.shape[2])
-        y0, y1 = y0 * self.values.shape[1], y1 * self.values.shape[1]
-        upper = flat.take(y0 + x0, axis=0) * (1 - right) + flat.take(y0 + x1, axis=0) * right
-        lower = flat.take(y1 + x0, axis=0) * (1 - right) + flat.take(y1 + x1, axis=0) * right
-        return np.asarray(upper * (1 - down) + lower * down, np.float32)
-
     def part(self, rows: slice, columns: slice) -> Float:
-        """(rows, columns, channels): :meth:`at` of every pixel of a part of the picture."""
+        """(rows, columns, channels): the values at every pixel of a part of the picture, bilinear."""
         top, left = (max(0, span.start // 2 - 1) for span in (rows, columns))
         around = self.values[top : rows.stop // 2 + 2, left : columns.stop // 2 + 2]
         doubled = _doubled(np.ascontiguousarray(around), rows.stop - 2 * top, columns.stop - 2 * left)

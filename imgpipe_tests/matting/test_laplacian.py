@@ -28,7 +28,7 @@ def test_window_weights_follow_the_paper(kind: str) -> None:
         "two colours": np.where(rng.random((20, 9, 1)) < 0.5, [0.9, 0.7, 0.6], [0.1, 0.2, 0.4]),
         "near flat": 0.5 + np.rint(rng.normal(0, 1, (20, 9, 3))) / 255,
     }[kind]
-    weights = window_weights(colours)
+    weights = window_weights(colours, EPSILON)
     error = np.abs(weights - np.array([_textbook(window) for window in colours]))
     assert error.max() < 1e-5, f"max {error.max():.2e}, mean {error.mean():.2e}"
     np.testing.assert_allclose(weights.sum(axis=2), 0, atol=1e-9)

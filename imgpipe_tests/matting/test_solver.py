@@ -5,11 +5,8 @@ from scipy.sparse import csr_matrix
 
 from imgpipe.inference.threads import one_blas_thread
 from imgpipe.matting import solver
-from imgpipe.matting.closed_form import solve_closed_form
 from imgpipe.matting.laplacian import BandSystem
-from imgpipe.matting.solver import solve_band, solve_double, solve_incomplete, solve_single
-from imgpipe.matting.trimap import make_trimap
-from imgpipe_tests.matting.drawing import BACKGROUNDS, as_a_network_would, make_scene
+from imgpipe.matting.solver import solve_band, solve_double, solve_single
 
 
 def _chain(length: int) -> BandSystem:
@@ -17,10 +14,10 @@ def _chain(length: int) -> BandSystem:
     matrix = 2 * np.eye(length) - np.eye(length, k=1) - np.eye(length, k=-1)
     right_side = np.zeros(length)
     right_side[-1] = 1
-    return BandSystem(csr_matrix(matrix), right_side, np.arange(length))
+    return BandSystem(csr_matrix(matrix), right_side, np.arange(length), length)
 
 
-@pytest.mark.parametrize("solve", [solve_single, solve_double, solve_incomplete, solve_band])
+@pytest.mark.parametrize("solve", [solve_single, solve_double, solve_band])
 def test_a_chain_of_springs(solve: type) -> None:
     solution = solve(_chain(50), np.full(50, 0.5))
     assert solution.converged
@@ -29,15 +26,16 @@ def test_a_chain_of_springs(solve: type) -> None:
 
 def test_what_nothing_determines_keeps_the_guess() -> None:
     matrix = csr_matrix(np.array([[1.0, -1, 0], [-1, 1, 0], [0, 0, 2]]))
-    solution = solve_double(BandSystem(matrix, np.array([0.0, 0, 1]), np.arange(3)), np.array([0.3, 0.3, 0]))
+    system = BandSystem(matrix, np.array([0.0, 0, 1]), np.arange(3), 3)
+    solution = solve_double(system, np.array([0.3, 0.3, 0]))
     assert solution.converged
     np.testing.assert_allclose(solution.values, [0.3, 0.3, 0.5], atol=1e-4)
 
 
 def test_an_iteration_that_does_not_end_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(solver, "MAX_ITERATIONS", 1)
+    monkeypatch.setattr(solver, "_MAX_REFINEMENTS", 1)
     guess = np.full(50, 0.5)
-    solution = solve_incomplete(_chain(50), guess)
+    solution = solve_single(_chain(50), guess)
     assert not solution.converged
     np.testing.assert_array_equal(solution.values, guess)
 
@@ -47,22 +45,6 @@ def test_single_precision_that_fails_is_repeated_in_double(monkeypatch: pytest.M
     solution = solve_band(_chain(50), np.full(50, 0.5))
     assert (solution.converged, solution.iterations) == (True, 0)
     np.testing.assert_allclose(solution.values, np.arange(1, 51) / 51, atol=1e-6)
-
-
-@pytest.mark.parametrize("background", BACKGROUNDS)
-def test_complete_and_incomplete_factors_end_at_one_alpha(
-    background: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    scene = make_scene(6, background, 160)
-    coarse = as_a_network_would(scene.alpha)
-    trimap = make_trimap(coarse, foreground_threshold=240, background_threshold=10, erosion_px=3)
-    complete = solve_closed_form(scene.picture, trimap, prior=coarse)
-    monkeypatch.setattr(solver, "COMPLETE_UNKNOWNS", 0)
-    incomplete = solve_closed_form(scene.picture, trimap, prior=coarse)
-    assert (complete.unsolved, incomplete.unsolved) == (0, 0)
-    assert incomplete.iterations > complete.iterations > 0
-    difference = np.abs(complete.alpha - incomplete.alpha) * 255
-    assert difference.max() < 0.2, f"max {difference.max():.3f}/255, mean {difference.mean():.6f}/255"
 
 
 def test_a_solution_does_not_spread_over_the_threads_of_blas() -> None:

@@ -9,8 +9,7 @@ def _field(values: np.ndarray, weight: np.ndarray) -> Field:
 
 
 def _everywhere(field: Field, height: int, width: int) -> np.ndarray:
-    rows, columns = np.indices((height, width)).reshape(2, -1)
-    return field.at(rows, columns).reshape(height, width, -1)
+    return field.part(slice(0, height), slice(0, width))
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 37), (37, 1), (5, 9), (64, 64), (2 * STRIP_ROWS + 3, 33)])
