@@ -36,6 +36,8 @@ Strip = Callable[[int, int], Plane]
 
 #: Rows of the larger picture that are held as float at once: few enough to stay in the cache.
 STRIP_ROWS = 32
+#: Pixels of a picture that is read in part.
+_STRIP_PX = 2**16
 
 #: Averages of more pixels than this are not kept, but computed when they are read, some px at a time.
 KEPT_PX, _BAND_PX = 2**24, 2**18
@@ -122,20 +124,25 @@ class Shown:
     def shape(self) -> tuple[int, int]:
         return self.image.height, self.image.width
 
-    def luma(self, rows: slice, columns: slice = slice(None)) -> Float:
+    def luma(self, rows: slice = slice(None), columns: slice = slice(None)) -> Float:
         """(rows, columns) float32, not rounded; computed when it is asked for."""
-        part, full = self.image.pixels[rows, columns], np.float32(self.image.max_value)
-        grey = _grey(part.astype(np.float32)) * (np.float32(255) / full)
-        if self.image.has_alpha:
-            alpha = part[..., -1].astype(np.float32) / full
-            grey *= alpha
-            if self.white:
-                grey += np.float32(255) * (np.float32(1) - alpha)
-        return grey
+        asked, full = self.image.pixels[rows, columns], np.float32(self.image.max_value)
+        luma = np.empty((len(asked), asked[0, :, 0].size), np.float32)
+        for strip in spans(0, len(luma), max(1, _STRIP_PX // max(1, luma.shape[1]))):
+            part = asked[strip]
+            grey = np.multiply(_grey(part.astype(np.float32)), np.float32(255) / full, out=luma[strip])
+            if self.image.has_alpha:
+                alpha = part[..., -1].astype(np.float32) / full
+                grey *= alpha
+                if self.white:
+                    grey += np.float32(255) * (np.float32(1) - alpha)
+        return luma
 
     @cached_property
     def levels(self) -> Bytes:
         """(height, width) rounded; where alpha is partial to within a level."""
+        if self.image.bit_depth == 8 and not self.image.has_alpha:
+            return np.ascontiguousarray(_grey(self.image.pixels))
         levels = np.empty(self.shape, np.uint8)
         for rows in spans(0, self.image.height, STRIP_ROWS):
             part = self.image.pixels[rows]

@@ -28,11 +28,11 @@ _FLOOR = 0.1
 #: Rounding a slow gradient to 8 bits makes regular steps in whole rows: steps up to this many levels count
 #: as none, larger ones by their excess.
 _ROUNDING_255 = 1
-#: From this ratio on gradients are told from blocks.
+#: From this ratio on gradients are told from blocks, and a source's blocks from the result's.
 _SUSPECT = 1.5
 _MIN_LINES = 7
 #: Rows of a band and how many bands are looked at, evenly spread: the grid is everywhere.
-_BAND_ROWS, _BANDS = 64, 8
+_BAND_ROWS, _BANDS = 64, 16
 
 
 def step_profile(plane: Bytes, *, turned: bool = False, lone: bool = False) -> Values:
@@ -47,12 +47,13 @@ def step_profile(plane: Bytes, *, turned: bool = False, lone: bool = False) -> V
         part = cv2.transpose(plane[:, rows]) if turned else plane[rows]
         if lone:
             change = np.abs(np.diff(part.astype(np.int16), n=2, axis=1))
-            steps = np.pad(np.minimum(change[:, 1:], change[:, :-1]), ((0, 0), (1, 1)))
+            alone = np.minimum(change[:, 1:], change[:, :-1]) - _ROUNDING_255
+            sums[1:-1] += np.maximum(alone, 0).sum(axis=0)
         else:
-            steps = cv2.absdiff(part[:, 1:], part[:, :-1])
-        sums += np.maximum(steps, _ROUNDING_255).sum(axis=0, dtype=np.uint16)
+            steps = np.maximum(cv2.absdiff(part[:, 1:], part[:, :-1]), _ROUNDING_255)
+            sums += cv2.reduce(steps, 0, cv2.REDUCE_SUM, dtype=cv2.CV_32S)[0] - len(part) * _ROUNDING_255
         count += len(part)
-    return sums / count - _ROUNDING_255
+    return sums / count
 
 
 def grid_ratio_of(plane: Bytes, grids: Sequence[int] = (GRID_PX,)) -> float | None:
@@ -71,11 +72,12 @@ def grid_ratio(reference: Bytes, result: Bytes) -> float | None:
 
     Luma planes (height, width) uint8, each at its own full size. About 1 for clean pictures. The
     reference's is taken of its own 8 px grid and, where it was enlarged by 2 or 4, of that which the result's
-    lies on: there pixel art and screentone have their steps. ``None`` where the result is below 64 px.
+    lies on: there pixel art and screentone have their steps; it is taken where the result's is not clean.
+    ``None`` where the result is below 64 px.
     """
     after = grid_ratio_of(result)
-    if after is None:
-        return None
+    if after is None or after < _SUSPECT:
+        return after
     enlarged = result.shape[1] / reference.shape[1]
     grids = [GRID_PX, *(GRID_PX // factor for factor in (2, 4) if enlarged == factor)]
     return after / max(1.0, grid_ratio_of(reference, grids) or 1.0)

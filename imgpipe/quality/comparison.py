@@ -58,6 +58,12 @@ class Pair:
     full_reference: Shown
     full_result: Shown
 
+    @property
+    def full_reference_y(self) -> Float:
+        """The reference's luma at its own size, which is that of comparison unless the result is smaller."""
+        compared = self.reference_y.shape == self.full_reference.shape
+        return self.reference_y if compared else self.full_reference.luma()
+
 
 def pairs_of(before: Reduced, after: Reduced, found: Findings) -> Iterator[Pair]:
     """A reduced reference and a reduced result over black, and where there is alpha then over white.

@@ -23,31 +23,23 @@ def detail_loss(reference: Float, round_trip: Float) -> tuple[float, tuple[EdgeB
     """(largest loss, 0 = kept, 1 = gone, 2 = inverted; where) of two lumas (height, width), 0..255."""
     worst, place = 0.0, (0, 0)
     for block in blocks(reference.shape, WINDOW_PX // 2):
-        loss = _loss(reference[block.seen], round_trip[block.seen], worst)
-        if loss is None:
-            continue
-        _, highest, _, at = cv2.minMaxLoc(loss[block.inner])
+        loss = _loss(reference[block.seen], round_trip[block.seen])[block.inner]
+        _, highest, _, at = cv2.minMaxLoc(loss)
         if highest > worst:
             worst, place = highest, (at[0] + block.own[1].start, at[1] + block.own[0].start)
     left, top = (max(0, at - WINDOW_PX // 2) for at in place)
     return worst, (EdgeBox(left, top, WINDOW_PX, WINDOW_PX, "detail_loss", worst),)
 
 
-def _loss(a: Float, b: Float, beyond: float) -> Float | None:
-    """(E(a - b)^2 - (E a - E b)^2) / (var a + var b + C), which is 1 - (2 cov + C) / (var a + var b + C).
-
-    ``None`` where E(a - b)^2 / C, which it never exceeds, is nowhere larger than ``beyond``.
-    """
+def _loss(a: Float, b: Float) -> Float:
+    """(E(a - b)^2 - (E a - E b)^2) / (var a + var b + C), which is 1 - (2 cov + C) / (var a + var b + C)."""
 
     def mean(plane: Float) -> Float:
         return np.asarray(cv2.blur(plane, (WINDOW_PX, WINDOW_PX)), np.float32)
 
-    away = mean(np.square(a - b))
-    if away.max() <= beyond * _STABILISER:
-        return None
     middle = np.float32(a.mean())  # Of centred values the squares keep their precision.
     a, b = a - middle, b - middle
     mean_a, mean_b = mean(a), mean(b)
     variances = mean(a * a + b * b) - mean_a * mean_a - mean_b * mean_b
-    away -= np.square(mean_a - mean_b)
+    away = mean(np.square(a - b)) - np.square(mean_a - mean_b)
     return np.asarray(np.maximum(away, 0) / (np.maximum(variances, 0) + np.float32(_STABILISER)), np.float32)

@@ -38,7 +38,6 @@ _CELL_PX, _CELL_FEWEST, _CELL_MOST = 8, 4, 16
 #: Four fifths of a scratch's pixels lie so near to one line; chains of cells that are tried.
 _STRAIGHT_PX, _CHAINS = 1.0, 20
 _MARGIN = 2
-_MIXED = np.array([[1, -1], [-1, 1]], np.float32)
 
 Mask = npt.NDArray[np.uint8]
 Places = npt.NDArray[np.int64]
@@ -86,7 +85,7 @@ def fine_detail(source: Mask, spread: Mask, result: Mask) -> FineDetail:
         first, last = max(0, top - _MARGIN), min(result.shape[0], bottom + _MARGIN)
         strip, own = result[first:last], slice(top - first, bottom - first)
         where = smooth[rows[block] : rows[block + 1]]
-        grain[block] = np.add.reduceat(_mixed(strip, own, where), starts)
+        grain[block] = np.add.reduceat(_mixed(result[top : bottom + 1], bottom - top, where), starts)
         area[block] = np.add.reduceat(_column_sums(where), columns[:-1]) / 255
         marks.append(_standing_out(strip, own, spread, first, scale))
     share = area / np.outer(np.diff(rows), np.diff(columns))
@@ -110,13 +109,17 @@ def _in_source(places: Places, source: Mask, scale: float) -> tuple[Places, Plac
     return y, x
 
 
-def _mixed(strip: Mask, own: slice, smooth: Mask) -> Places:
-    """The mixed difference summed down the columns, where the source is smooth."""
-    mixed = cv2.filter2D(strip, cv2.CV_16S, _MIXED, anchor=(0, 0), borderType=cv2.BORDER_REPLICATE)[own]
-    wide = cv2.resize(smooth, (mixed.shape[1], len(smooth)), interpolation=cv2.INTER_NEAREST)
-    seen = np.take(wide, np.arange(len(mixed)) * len(wide) // len(mixed), axis=0)
-    corners = cv2.bitwise_and(cv2.convertScaleAbs(mixed), seen)
-    return _column_sums(np.asarray(corners, np.uint8))
+def _mixed(levels: Mask, rows: int, smooth: Mask) -> Places:
+    """The mixed difference, at most 255, summed down the columns, where the source is smooth.
+
+    ``levels``: ``rows`` rows, and the one below them where there is one.
+    """
+    left, right = levels[:, :-1], levels[:, 1:]
+    down, up = cv2.subtract(left, right), cv2.subtract(right, left)  # Cut off at 0: of one sign each.
+    mixed = cv2.absdiff(cv2.add(down[:-1], up[1:]), cv2.add(up[:-1], down[1:]))
+    wide = cv2.resize(smooth, (levels.shape[1], len(smooth)), interpolation=cv2.INTER_NEAREST)
+    seen = np.take(wide, np.arange(len(mixed)) * len(wide) // rows, axis=0)[:, :-1]
+    return _column_sums(np.asarray(cv2.bitwise_and(mixed, seen), np.uint8))
 
 
 def _column_sums(plane: Mask) -> Places:

@@ -3,7 +3,8 @@
 A JPEG of low quality leaves next to no fine detail inside its blocks, so what there is lies across their
 borders. Third differences of the luma see that, and no slope or bend of the picture. Where the source is
 smooth, those across the grid's lines are divided by the median of the seven other phases. The smaller of both
-directions counts: a codec's grid has both, a rounded ramp only one.
+directions counts: a codec's grid has both, a rounded ramp only one. Where the first is clean, the second is
+not looked at.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ _MOST, _PHASE = 12, 6
 #: Difference that is too small to be seen (1/255), added to both sides.
 _FLOOR = 0.2
 _MIN_PX = 2**15
+#: A ratio that no limit asks for less of.
+_CLEAN = 1.2
 _THIRD = np.array([[1, -3, 3, -1]], np.float32)
 #: Rows of a band, a multiple of the grid, and how many bands, evenly spread: the grid is everywhere.
 BAND_ROWS, _BANDS = 64, 8
@@ -32,22 +35,31 @@ def jpeg_traces(result: Bytes, smooth: Bytes) -> float | None:
     ``result``: luma (height, width) uint8; ``smooth``: 255 where the source is, at its own size.
     ``None`` where less than :data:`_MIN_PX` of the result are looked at.
     """
+    across = _ratio(result, smooth)
+    if across is None or across < _CLEAN:
+        return across
+    down = _ratio(result, smooth, turned=True)
+    return None if down is None else min(across, down)
+
+
+def _ratio(result: Bytes, smooth: Bytes, *, turned: bool = False) -> float | None:
+    """Of differences along the rows, or ``turned`` along the columns."""
     height, width = result.shape
-    sums, counts = np.zeros((2, GRID_PX)), np.zeros((2, GRID_PX))
+    sums, counts = np.zeros(GRID_PX), np.zeros(GRID_PX)
     for rows in bands(height, BAND_ROWS, _BANDS):
         first, last = (row * smooth.shape[0] // height for row in (rows.start, rows.stop))
         levels = result[rows]
         size = width, len(levels)
         where = cv2.resize(smooth[first : last + 1], size, interpolation=cv2.INTER_NEAREST)
-        turned = [np.asarray(cv2.transpose(plane), np.uint8) for plane in (levels, where)]
-        for axis, (plane, mask) in enumerate(((levels, np.asarray(where, np.uint8)), turned)):
-            seen = mask[:, 3:]
-            sums[axis] += _by_phase(_third_differences(plane) & seen)
-            counts[axis] += _by_phase(seen) / 255
+        both = (cv2.transpose(levels), cv2.transpose(where)) if turned else (levels, where)
+        levels, where = (np.asarray(plane, np.uint8) for plane in both)
+        seen = where[:, 3:]
+        sums += _by_phase(_third_differences(levels) & seen)
+        counts += _by_phase(seen) / 255
     if counts.min() * GRID_PX < _MIN_PX:
         return None
     means = sums / counts + _FLOOR
-    return float((means[:, _PHASE] / np.median(np.delete(means, _PHASE, axis=1), axis=1)).min())
+    return float(means[_PHASE] / np.median(np.delete(means, _PHASE)))
 
 
 def _by_phase(plane: Bytes) -> npt.NDArray[np.float64]:

@@ -81,7 +81,7 @@ class _Places:
 
 
 def find_lines(
-    reference: Shown,
+    reference: Float,
     result: Shown,
     tile_grid: TileGrid | None,
     *,
@@ -90,15 +90,14 @@ def find_lines(
 ) -> LinesReport:
     """Seams in ``result`` along ``tile_grid`` (cuts in source px), or anywhere where there is no grid.
 
-    ``reference``, ``result``: each at its own size; the result must not be smaller. At most 50 boxes are
-    returned.
+    ``reference`` (height, width): luma, float32 on 0..255; ``result``: each at its own size; the result must
+    not be smaller. At most 50 boxes are returned.
     """
     if result.shape[0] < reference.shape[0] or result.shape[1] < reference.shape[1]:
         return LinesReport(note="the result is smaller than its source")
     if min(result.shape) < 2 * _REACH:
         return LinesReport(note=f"the result is smaller than {2 * _REACH} px")
-    source = reference.luma(slice(None))
-    axis = Axis(source, result, source_edges(source))
+    axis = Axis(reference, result, source_edges(reference))
     thresholds = coherence_max, step_max
     if tile_grid is not None and (tile_grid.xs or tile_grid.ys):
         search: Callable[[Axis], Iterator[LineBox]] = partial(_along, tile_grid)

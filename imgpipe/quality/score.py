@@ -115,7 +115,7 @@ def _measure_over(
             found.differences = larger_difference(pair.reference, pair.round_trip, found.differences)
     with found.timed("lines"):
         lines = find_lines(
-            pair.full_reference,
+            pair.full_reference_y,
             pair.full_result,
             tile_grid,
             coherence_max=thresholds["lines_coherence_max"].value,

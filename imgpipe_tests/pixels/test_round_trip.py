@@ -38,7 +38,7 @@ def test_equals_the_definition(size: tuple[int, int]) -> None:
 def test_integer_factor_equals_opencv_and_block_means() -> None:
     pixels = draw(2, 64, 400)
     reduced = reduce_picture(image(pixels), (64, 400))
-    small, luma = reduced.rgb[:], reduced.full.luma(slice(None))
+    small, luma = reduced.rgb[:], reduced.full.luma()
     whole = cv2.resize(pixels.astype(np.float32), (64, 400), interpolation=cv2.INTER_AREA)
     assert np.array_equal(small, whole)
     blocks = pixels.reshape(400, 4, 64, 4, 3).mean(axis=(1, 3))

@@ -20,7 +20,7 @@ SEEDS = range(10)
 
 def find(source: U8, result: U8, grid: TileGrid | None = GRID) -> LinesReport:
     before, after = (Shown(Image(np.ascontiguousarray(one))) for one in (source, result))
-    return find_lines(before, after, grid)
+    return find_lines(before.luma(), after, grid)
 
 
 @pytest.mark.parametrize("levels", [2, 4, 8])
