@@ -21,7 +21,7 @@ from imgpipe.storage import keys
 from imgpipe.storage.opening import Stores
 
 #: Scores whose course over partitions and time is shown.
-PLOTTED_SCORES = ("psnr", "psnr_y", "ssim_y")
+PLOTTED_SCORES = ("psnr", "ssim", "psnr_y", "ssim_y")
 
 
 def shard_metadata(

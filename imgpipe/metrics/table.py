@@ -73,6 +73,16 @@ ROWS: tuple[Metric, ...] = (
         column=0,
     ),
     Metric(
+        "ssim",
+        "SSIM, RGB",
+        "SSIM of the round trip, mean over R, G, B (Wang et al. 2004)",
+        better="higher",
+        sees="lost or changed local structure",
+        blind_to="constant colour shifts; seams; flat areas",
+        low=-1.0,
+        digits=4,
+    ),
+    Metric(
         "profile_loss_255",
         "Profile loss",
         "RMS change of what is shown, where a colour profile was lost or exchanged and the values were not "
@@ -123,10 +133,10 @@ ROWS: tuple[Metric, ...] = (
     Metric(
         "ssim_y",
         "SSIM, luma",
-        "SSIM of the round trip's luma (Wang et al. 2004)",
+        "SSIM of the round trip's luma",
         better="higher",
         sees="gross damage to structure",
-        blind_to="chroma; constant shifts; seams; flat areas",
+        blind_to="chroma; constant shifts; seams",
         low=-1.0,
         digits=4,
         limits=(

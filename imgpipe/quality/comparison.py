@@ -190,8 +190,9 @@ def _measure_fine_detail(pair: Pair, found: Findings) -> None:
 
 def _measure_ssim(pair: Pair, found: Findings) -> None:
     if not fits_window(pair.reference_y.shape):
-        found.note("ssim_y: the picture is smaller than the 11 px window")
+        found.note("ssim, ssim_y: the picture is smaller than the 11 px window")
     else:
+        found.add("ssim", ssim(pair.reference, pair.round_trip, pair.weight), "nothing is visible")
         luma_ssim = ssim(pair.reference_y, pair.round_trip_y, pair.weight)
         found.add("ssim_y", luma_ssim, "nothing is visible")
     _measure_half_size(pair, found)

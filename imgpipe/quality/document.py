@@ -104,7 +104,7 @@ def build_document(
         "dimensions_before": [int(side) for side in source.dimensions],
         "dimensions_after": [int(side) for side in result.dimensions],
         "psnr": scores["psnr"],
-        "ssim": scores["ssim_y"],
+        "ssim": scores["ssim"],
         "identical": report.identical,
         **{name: scores[name] for name in _TOP},
         "artifacts_detected": {"lines": _lines(report), "edge_pixel_loss": _edge_pixel_loss(report)},

@@ -182,7 +182,7 @@ def _log_line(rows: Mapping[str, ImageRow], metrics: Mapping[str, float]) -> Non
         last.width,
         last.height,
         metrics.get("psnr", "identical"),
-        metrics.get("ssim_y", "none"),
+        metrics.get("ssim", "none"),
         wanted or "none",
         last.size_bytes,
         last.format,

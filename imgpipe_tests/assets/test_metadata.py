@@ -56,13 +56,13 @@ def test_models_are_named_where_there_are_any() -> None:
 
 def test_medians_and_minima_of_the_scores() -> None:
     rows = [
-        row(name, psnr=value, ssim_y=value / 100) for name, value in (("a", 30.0), ("b", 50.0), ("c", 90.0))
+        row(name, psnr=value, ssim=value / 100) for name, value in (("a", 30.0), ("b", 50.0), ("c", 90.0))
     ]
     found = values(rows, computed=3, wall=1.0)
     assert (found["psnr_median"], found["psnr_min"]) == (50.0, 30.0)
-    assert (found["ssim_y_median"], found["ssim_y_min"]) == (0.5, 0.3)
+    assert (found["ssim_median"], found["ssim_min"]) == (0.5, 0.3)
     # Five per cent of the way from the first to the last of three: 0.1 of the way to the second.
-    assert (found["psnr_p05"], found["ssim_y_p05"]) == (32.0, 0.32)
+    assert (found["psnr_p05"], found["ssim_p05"]) == (32.0, 0.32)
     assert "psnr_y_median" not in found
 
 

@@ -83,6 +83,7 @@ def second_opinion(before: npt.NDArray[np.uint8], after: npt.NDArray[np.uint8]) 
         found = {
             "psnr": weighted_psnr(a, b, weight),
             "psnr_y": weighted_psnr(luma(a), luma(b), weight),
+            "ssim": weighted_ssim(a, b, weight),
             "ssim_y": weighted_ssim(luma(a), luma(b), weight),
         }
         worst = {name: min(value, worst.get(name, value)) for name, value in found.items()}

@@ -102,6 +102,7 @@ def good_scores(rng: np.random.Generator) -> dict[str, float]:
     return {
         "psnr": float(rng.normal(36, 1.5)),
         "psnr_y": float(rng.normal(38, 1.5)),
+        "ssim": float(np.clip(rng.normal(0.985, 0.003), 0, 1)),
         "ssim_y": float(np.clip(rng.normal(0.988, 0.003), 0, 1)),
         "color_shift_255": float(abs(rng.normal(0.4, 0.3))),
         "detail_ratio": float(rng.normal(0.95, 0.05)),
