@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from imgpipe.images.colour import luma, to_srgb
+from imgpipe.images.colour import to_srgb
 from imgpipe.images.image import Image
 from imgpipe.pixels.resize import area_average
 from imgpipe.pixels.round_trip import (
@@ -95,28 +95,33 @@ def heat_map(values: Float, reference: Image) -> U8:
     reference, averaged to their size. 0 shows the grey reference alone; from 4 on the colour covers it."""
     grey = _grey(reference, (values.shape[1], values.shape[0]))
     picture = np.empty((*values.shape, 3), np.uint8)
+    cover = np.minimum(np.arange(256) * (HEAT_RANGE_255 / _OPAQUE_FROM_255 / 255), 1.0)
+    colours = np.rint(_turbo_levels() * cover[:, None]).astype(np.uint8)
+    bare = np.rint(255 - 255 * cover).astype(np.uint8)
     for rows in spans(0, values.shape[0], _STRIP_ROWS):
-        heat = turbo(values[rows]).astype(np.float32)
-        cover = np.clip(values[rows] / np.float32(_OPAQUE_FROM_255), 0, 1)
-        colour = cv2.multiply(heat, cv2.merge([cover] * 3))
-        ground = cv2.merge([grey[rows] * (1 - cover)] * 3)
-        cv2.add(colour, ground, picture[rows], dtype=cv2.CV_8U)
+        level = _levels(values[rows])
+        ground = cv2.multiply(grey[rows], cv2.LUT(level, bare), scale=1 / 255)
+        cv2.add(cv2.LUT(cv2.merge([level] * 3), colours), cv2.merge([ground] * 3), picture[rows])
     return picture
 
 
-def _grey(reference: Image, size: tuple[int, int]) -> Float:
+def _grey(reference: Image, size: tuple[int, int]) -> U8:
     """Luma over mid-grey at ``size``, lightened so that the colours stand out from it."""
     full = np.empty((reference.height, reference.width), np.float32)
     for rows in spans(0, reference.height, _STRIP_ROWS):
         strip = to_srgb(replace(reference, pixels=reference.pixels[rows]))
-        full[rows] = luma(rgb_over(strip, (128, 128, 128)))
-    return area_average(full, size) * np.float32(0.6) + np.float32(90.0)
+        cv2.cvtColor(rgb_over(strip, (128, 128, 128)), cv2.COLOR_RGB2GRAY, full[rows])
+    return np.asarray(cv2.convertScaleAbs(area_average(full, size), alpha=0.6, beta=90), np.uint8)
 
 
 def turbo(values: Float) -> U8:
     """(height, width, 3) RGB of differences; 0 is the dark blue end, 32 and more the dark red."""
-    level = cv2.convertScaleAbs(values, alpha=255.0 / HEAT_RANGE_255)
-    return np.asarray(cv2.LUT(cv2.merge([level] * 3), _turbo_levels()), np.uint8)
+    return np.asarray(cv2.LUT(cv2.merge([_levels(values)] * 3), _turbo_levels()), np.uint8)
+
+
+def _levels(values: Float) -> U8:
+    """Of the 256 colours."""
+    return np.asarray(cv2.convertScaleAbs(values, alpha=255.0 / HEAT_RANGE_255), np.uint8)
 
 
 @cache

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from typing import Any, cast
 
 import cv2
@@ -19,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from imgpipe.errors import ConfigError
-from imgpipe.images.colour import composite_over, three_channels, to_srgb
+from imgpipe.images.colour import composite_over, three_channels, to_8_bit, to_srgb
 from imgpipe.images.image import Image
 from imgpipe.pixels.resize import area_average
 from imgpipe.pixels.row_bands import RowBands, Rows
@@ -30,14 +31,19 @@ Bytes = npt.NDArray[np.uint8]
 #: Values on 0..255 as they are stored (uint8) or computed (float32).
 Plane = Bytes | Float
 
-#: (first row, row behind the last) of a picture -> their float values.
-Strip = Callable[[int, int], Float]
+#: (first row, row behind the last) of a picture -> their values.
+Strip = Callable[[int, int], Plane]
 
 #: Rows of the larger picture that are held as float at once: few enough to stay in the cache.
 STRIP_ROWS = 32
+#: Pixels of a picture that is read in part.
+_STRIP_PX = 2**16
 
 #: Averages of more pixels than this are not kept, but computed when they are read, some px at a time.
 KEPT_PX, _BAND_PX = 2**24, 2**18
+
+#: Rows of bytes whose sums 16 bits hold.
+_SUMMED_ROWS = 257
 
 #: A pixel whose block is opaque to this share is solid; the rest is rounding.
 _SOLID = 0.9999
@@ -107,33 +113,77 @@ def rgb_bands(image: Image, background: tuple[int, int, int]) -> RowBands:
     return RowBands((image.height, image.width, 3), STRIP_ROWS, compute)
 
 
+@dataclass(frozen=True, eq=False)
+class Shown:
+    """A picture at its own size over black, or over white: its luma, BT.601 on 0..255."""
+
+    image: Image
+    white: bool = False
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.image.height, self.image.width
+
+    def luma(self, rows: slice = slice(None), columns: slice = slice(None)) -> Float:
+        """(rows, columns) float32, not rounded; computed when it is asked for."""
+        asked, full = self.image.pixels[rows, columns], np.float32(self.image.max_value)
+        luma = np.empty((len(asked), asked[0, :, 0].size), np.float32)
+        for strip in spans(0, len(luma), max(1, _STRIP_PX // max(1, luma.shape[1]))):
+            part = asked[strip]
+            grey = np.multiply(_grey(part.astype(np.float32)), np.float32(255) / full, out=luma[strip])
+            if self.image.has_alpha:
+                alpha = part[..., -1].astype(np.float32) / full
+                grey *= alpha
+                if self.white:
+                    grey += np.float32(255) * (np.float32(1) - alpha)
+        return luma
+
+    @cached_property
+    def levels(self) -> Bytes:
+        """(height, width) rounded; where alpha is partial to within a level."""
+        if self.image.bit_depth == 8 and not self.image.has_alpha:
+            return np.ascontiguousarray(_grey(self.image.pixels))
+        levels = np.empty(self.shape, np.uint8)
+        for rows in spans(0, self.image.height, STRIP_ROWS):
+            part = self.image.pixels[rows]
+            grey = to_8_bit(_grey(part))
+            if self.image.has_alpha:
+                alpha = to_8_bit(part[..., -1])
+                grey = np.asarray(cv2.multiply(grey, alpha, scale=1 / 255), np.uint8)
+                if self.white:
+                    grey += 255 - alpha
+            levels[rows] = grey
+        return levels
+
+
+def _grey(pixels: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """(height, width, 1..4) -> (height, width) luma, of the same dtype."""
+    if pixels.shape[2] <= 2:
+        return pixels[..., 0]
+    code = cv2.COLOR_RGB2GRAY if pixels.shape[2] == 3 else cv2.COLOR_RGBA2GRAY
+    return cv2.cvtColor(pixels, code)
+
+
 @dataclass(frozen=True, slots=True)
 class Reduced:
     """A picture over one background, at comparison size and at its own.
 
-    ``rgb`` (height, width, 3) area average, float32 or as stored (:func:`reduce_pair`), and ``full_luma``
-    (own height, own width) BT.601, float32, on 0..255; ``alpha`` (height, width) float32 on 0..1 and
-    ``full_alpha`` as stored, ``None`` where opaque. Of large pictures ``rgb`` and ``alpha`` are computed when
-    they are read.
+    ``rgb`` (height, width, 3) area average, float32 or as stored (:func:`reduce_pair`), on 0..255;
+    ``alpha`` (height, width) float32 on 0..1, ``None`` where opaque. Of large pictures both are computed when
+    they are read. ``full``: the picture at its own size.
     """
 
     rgb: Rows
-    full_luma: Float
-    alpha: Rows | None = None
-    full_alpha: npt.NDArray[Any] | None = None
+    alpha: Rows | None
+    full: Shown
 
     def over_white(self, *, in_place: bool = False) -> Reduced:
         """The same over white, for a picture over black: 255 (1 - alpha) brighter, averages being linear.
 
         ``in_place``: what was over black is no longer needed, its memory is used.
         """
-        if self.alpha is None or self.full_alpha is None:
+        if self.alpha is None:
             return self
-        full = self.full_luma if in_place else np.empty_like(self.full_luma)
-        scale = np.float32(255.0 / np.iinfo(self.full_alpha.dtype).max)
-        for rows in spans(0, full.shape[0], STRIP_ROWS):
-            covered = self.full_alpha[rows] * scale
-            np.subtract(self.full_luma[rows] + np.float32(255.0), covered, out=full[rows])
         alpha, rgb = self.alpha, self.rgb
         if isinstance(rgb, RowBands):
             brighter: Rows = rgb.map(lambda values, rows: over_white(values, alpha, rows))
@@ -141,7 +191,7 @@ class Reduced:
             brighter = rgb if in_place else np.empty_like(rgb)
             for rows in spans(0, rgb.shape[0], STRIP_ROWS):
                 brighter[rows] = over_white(rgb[rows], alpha, rows)
-        return replace(self, rgb=brighter, full_luma=full)
+        return replace(self, rgb=brighter, full=replace(self.full, white=True))
 
 
 def largest_channel(values: npt.NDArray[Any]) -> Float:
@@ -160,25 +210,18 @@ def over_white(values: Plane, alpha: Rows | None, rows: slice) -> Float:
 
 
 def reduce_picture(image: Image, size: tuple[int, int], as_stored: bool = False) -> Reduced:
-    """The picture over black: its RGB averaged by area to ``size`` = (width, height), its luma at full size.
+    """The picture over black: its RGB averaged by area to ``size`` = (width, height).
 
     Works in strips: beside the results it holds one strip. Above :data:`KEPT_PX` the RGB is not kept.
     ``as_stored``: the RGB is the picture's own pixels.
     """
-    full_luma = np.empty((image.height, image.width), np.float32)
-
-    def strip(top: int, bottom: int) -> Float:
-        rows = _rgb_over_black(image, top, bottom)
-        cv2.cvtColor(rows, cv2.COLOR_RGB2GRAY, full_luma[top:bottom])  # As luma() does, three times as fast.
-        return rows
-
-    if size[0] * size[1] <= KEPT_PX and not as_stored:
-        rgb: Rows = _average(image, size, (3,), strip, slice(0, size[1]))
+    if as_stored:
+        rgb: Rows = cast(Bytes, image.pixels)
+    elif size[0] * size[1] <= KEPT_PX:
+        rgb = _average(image, size, (3,), partial(_rgb_over_black, image), slice(0, size[1]))
     else:
-        rgb = cast(Bytes, image.pixels) if as_stored else reduced_rgb(image, size)
-        for rows in spans(0, image.height, STRIP_ROWS):
-            strip(rows.start, rows.stop)
-    return Reduced(rgb, full_luma, reduce_alpha(image, size), image.alpha)
+        rgb = reduced_rgb(image, size)
+    return Reduced(rgb, reduce_alpha(image, size), Shown(image))
 
 
 def reduce_pair(reference: Image, result: Image, size: tuple[int, int]) -> tuple[Reduced, Reduced]:
@@ -193,13 +236,13 @@ def reduce_pair(reference: Image, result: Image, size: tuple[int, int]) -> tuple
 
 def reduced_rgb(image: Image, size: tuple[int, int]) -> RowBands:
     """The picture over black, (height, width, 3) float32 on 0..255, averaged when it is read."""
-    return _bands(image, size, (3,), lambda top, bottom: _rgb_over_black(image, top, bottom))
+    return _bands(image, size, (3,), partial(_rgb_over_black, image))
 
 
 def shown_rgb(image: Image, size: tuple[int, int]) -> RowBands:
     """:func:`reduced_rgb` of the picture as an sRGB screen shows it, never whole there."""
 
-    def strip(top: int, bottom: int) -> Float:
+    def strip(top: int, bottom: int) -> Plane:
         return _rgb_over_black(to_srgb(replace(image, pixels=image.pixels[top:bottom])), 0, bottom - top)
 
     return _bands(image, size, (3,), strip)
@@ -231,10 +274,12 @@ def _step(image: Image, size: tuple[int, int]) -> int:
     return max(1, int(STRIP_ROWS / (image.height / size[1])))
 
 
-def _rgb_over_black(image: Image, top: int, bottom: int) -> Float:
-    """Rows of the picture times their alpha, (rows, width, 3) float32 on 0..255."""
+def _rgb_over_black(image: Image, top: int, bottom: int) -> Plane:
+    """Rows of the picture times their alpha, (rows, width, 3) on 0..255: float32, or bytes as stored."""
     pixels = image.pixels[top:bottom]
     alpha = image.alpha
+    if alpha is None and image.bit_depth == 8:
+        return np.asarray(three_channels(pixels), np.uint8)
     if alpha is None:
         return rgb_over(replace(image, pixels=pixels), (0, 0, 0))
     colour = np.ascontiguousarray(three_channels(image.colour[top:bottom]))
@@ -261,9 +306,15 @@ def rows_covered(first: int, last: int, full: int, height: int) -> tuple[int, in
     return first * full // height, -(-last * full // height)
 
 
-def average_rows(rows: Float, width: int, span: tuple[int, int], top: int, ratio: float) -> Float:
+def average_rows(rows: Plane, width: int, span: tuple[int, int], top: int, ratio: float) -> Float:
     """Output rows ``span`` from the full-size ``rows`` that cover them, the first of which is row ``top``."""
+    averaged: Float
     first, last = span
+    if ratio.is_integer() and rows.dtype == np.uint8 and ratio <= _SUMMED_ROWS:
+        sums = rows.reshape(last - first, int(ratio), -1).sum(axis=1, dtype=np.uint16)
+        averaged = area_average(sums.reshape(last - first, *rows.shape[1:]), (width, last - first))
+        averaged /= np.float32(ratio)
+        return averaged
     if ratio.is_integer():
         down = np.full((1, int(ratio)), 1 / ratio, np.float32)  # A product is faster than OpenCV's average.
         narrow: Float = np.matmul(down, rows.reshape(last - first, int(ratio), -1))
@@ -273,5 +324,5 @@ def average_rows(rows: Float, width: int, span: tuple[int, int], top: int, ratio
     source = np.arange(rows.shape[0])
     covered = np.minimum(edges[1:], source + 1) - np.maximum(edges[:-1], source)
     weights = (np.maximum(covered, 0.0) / ratio).astype(np.float32)
-    averaged: Float = weights @ across.reshape(rows.shape[0], -1)
+    averaged = weights @ across.reshape(rows.shape[0], -1)
     return averaged.reshape(last - first, width, *rows.shape[2:])

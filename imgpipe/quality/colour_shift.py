@@ -47,7 +47,7 @@ def local_colour_shift(reference: Rows, distorted: Rows, weight: Float | None = 
     sigma 3 there, together sigma 12 px. With ``weight``: blur(difference) / blur(weight), where
     blur(weight) is at least 0.25.
     """
-    shift = np.abs(_low_pass(_quarter(distorted) - _quarter(reference))).max(axis=2)
+    shift = np.abs(_low_pass(_quarter(distorted, reference))).max(axis=2)
     if weight is None:
         return float(shift.max())
     mass = _low_pass(_quarter(weight))
@@ -55,12 +55,15 @@ def local_colour_shift(reference: Rows, distorted: Rows, weight: Float | None = 
     return float(np.max(shift[visible] / mass[visible])) if visible.any() else None
 
 
-def _quarter(values: Rows) -> Float:
+def _quarter(values: Rows, less: Rows | None = None) -> Float:
+    """Area average over 4x4 px of ``values``, or of ``values - less``."""
     height, width = values.shape[:2]
     right = -width % _REDUCTION
     parts = []
     for rows in spans(0, height, _STRIP_ROWS):
         strip = values[rows]
+        if less is not None:
+            strip = np.asarray(cv2.subtract(strip, less[rows], dtype=cv2.CV_32F), np.float32)
         below = -len(strip) % _REDUCTION  # The last strip's.
         if below or right:
             padded = cv2.copyMakeBorder(strip, 0, below, 0, right, cv2.BORDER_REPLICATE)

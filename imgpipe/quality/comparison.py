@@ -10,9 +10,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from imgpipe.images.colour import luma
 from imgpipe.pixels.resize import area_average
-from imgpipe.pixels.round_trip import Float, Reduced
+from imgpipe.pixels.round_trip import Float, Reduced, Shown
 from imgpipe.pixels.row_bands import Rows
 from imgpipe.pixels.strips import spans
 from imgpipe.quality.blocking import grid_ratio
@@ -47,7 +46,7 @@ class Pair:
 
     ``reference``, ``round_trip``: RGB (height, width, 3), of large pictures computed when they are read.
     ``weight``: how visible a pixel is, 0..1; ``interior``: 1 where both are opaque; ``None`` in opaque
-    pictures. ``full_reference_y``, ``full_result_y``: lumas at the pictures' own sizes.
+    pictures. ``full_reference``, ``full_result``: the two at their own sizes.
     """
 
     reference: Rows
@@ -56,8 +55,14 @@ class Pair:
     interior: Mask | None
     reference_y: Float
     round_trip_y: Float
-    full_reference_y: Float
-    full_result_y: Float
+    full_reference: Shown
+    full_result: Shown
+
+    @property
+    def full_reference_y(self) -> Float:
+        """The reference's luma at its own size, which is that of comparison unless the result is smaller."""
+        compared = self.reference_y.shape == self.full_reference.shape
+        return self.reference_y if compared else self.full_reference.luma()
 
 
 def pairs_of(before: Reduced, after: Reduced, found: Findings) -> Iterator[Pair]:
@@ -76,17 +81,15 @@ def pairs_of(before: Reduced, after: Reduced, found: Findings) -> Iterator[Pair]
 
 
 def _pair_of(before: Reduced, after: Reduced, weight: Float | None, interior: Mask | None) -> Pair:
-    lumas = (_luma_of(before), _luma_of(after), before.full_luma, after.full_luma)
-    return Pair(before.rgb, after.rgb, weight, interior, *lumas)
+    lumas = (_luma_of(before.rgb), _luma_of(after.rgb))
+    return Pair(before.rgb, after.rgb, weight, interior, *lumas, before.full, after.full)
 
 
-def _luma_of(picture: Reduced) -> Float:
-    """Luma at comparison size; the full-size luma itself where the sizes are equal."""
-    if picture.full_luma.shape == picture.rgb.shape[:2]:
-        return picture.full_luma
-    plane = np.empty(picture.rgb.shape[:2], np.float32)
+def _luma_of(rgb: Rows) -> Float:
+    plane = np.empty(rgb.shape[:2], np.float32)
     for rows in spans(0, plane.shape[0], _STRIP_ROWS):
-        plane[rows] = luma(np.asarray(picture.rgb[rows], np.float32))
+        # As luma() does, three times as fast.
+        cv2.cvtColor(np.asarray(rgb[rows], np.float32), cv2.COLOR_RGB2GRAY, plane[rows])
     return plane
 
 
@@ -160,20 +163,21 @@ def _measure_edges(pair: Pair, found: Findings) -> None:
 
 
 def _measure_blocking(pair: Pair, found: Findings) -> None:
-    ratio = grid_ratio(pair.full_reference_y, pair.full_result_y)
+    ratio = grid_ratio(pair.full_reference.levels, pair.full_result.levels)
     found.add("grid_ratio", ratio, "the result is smaller than 64 px")
 
 
 def _measure_fine_detail(pair: Pair, found: Findings) -> None:
-    if not is_enlarged(pair.full_reference_y, pair.full_result_y):
+    source, result = pair.full_reference, pair.full_result
+    if not is_enlarged(source.shape, result.shape):
         found.note("fine detail: the result is not larger than the source by 1.9 and more")
         return
-    spread = spread_of(pair.full_reference_y)
-    fine = fine_detail(pair.full_reference_y, spread, pair.full_result_y)
+    spread = spread_of(source.levels)
+    fine = fine_detail(source.levels, spread, result.levels)
     found.add("grain_255", fine.grain_255, "the source is nowhere smooth")
     found.add("specks_ppm", fine.specks_ppm)
     found.add("scratch_px", fine.scratch_px)
-    traces = jpeg_traces(pair.full_result_y, smooth_mask(spread))
+    traces = jpeg_traces(result.levels, smooth_mask(spread))
     found.add("jpeg_traces", traces, "too little of the source is smooth")
     loss, places = detail_loss(pair.reference_y, pair.round_trip_y)
     found.add("detail_loss", loss)

@@ -19,14 +19,12 @@ Only for enlargements by :data:`MIN_SCALE` and more: below, the round trip keeps
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from imgpipe.pixels.resize import area_average
-from imgpipe.pixels.round_trip import Float
-from imgpipe.pixels.strips import spans
 from imgpipe.quality.report import EdgeBox
 
 MIN_SCALE = 1.9
@@ -57,78 +55,107 @@ class FineDetail:
     boxes: tuple[EdgeBox, ...] = field(default=())
 
 
-def is_enlarged(source: Float, result: Float) -> bool:
-    """Whether ``result`` is large enough beside ``source`` for :func:`fine_detail`."""
-    return all(MIN_SCALE * a <= b for a, b in zip(source.shape, result.shape, strict=True))
+def is_enlarged(source: tuple[int, int], result: tuple[int, int]) -> bool:
+    """Whether a (height, width) is large enough beside the source's for :func:`fine_detail`."""
+    return all(MIN_SCALE * a <= b for a, b in zip(source, result, strict=True))
 
 
 def smooth_mask(spread: Mask) -> Mask:
-    """1 where the :func:`spread_of` a source is at most :data:`SMOOTH_255`, else 0."""
-    return np.asarray(spread <= SMOOTH_255).view(np.uint8)
+    """255 where the :func:`spread_of` a source is at most :data:`SMOOTH_255`, else 0."""
+    return np.asarray((spread <= SMOOTH_255) * np.uint8(255))
 
 
-def spread_of(source: Float) -> Mask:
-    """Largest difference within 5x5 px of a luma plane (height, width) on 0..255, rounded."""
-    window = np.ones((5, 5), np.uint8)
-    return np.asarray(cv2.morphologyEx(cv2.convertScaleAbs(source), cv2.MORPH_GRADIENT, window), np.uint8)
+def spread_of(source: Mask) -> Mask:
+    """Largest difference within 5x5 px of a luma plane (height, width)."""
+    return np.asarray(cv2.morphologyEx(source, cv2.MORPH_GRADIENT, np.ones((5, 5), np.uint8)), np.uint8)
 
 
-def fine_detail(source: Float, spread: Mask, result: Float) -> FineDetail:
-    """What ``result``, a luma (height, width) float32 on 0..255, has where its source is smooth.
+def fine_detail(source: Mask, spread: Mask, result: Mask) -> FineDetail:
+    """What ``result``, a luma (height, width), has where its source is smooth.
 
     ``source``: its luma, which is smaller by :data:`MIN_SCALE` and more, and its :func:`spread_of`.
     """
     smooth = smooth_mask(spread)
-    (height, width), scale = spread.shape, result.shape[0] / spread.shape[0]
-    mixed = np.empty(spread.shape, np.float32)
+    scale = result.shape[0] / spread.shape[0]
+    rows, columns = (_block_edges(side) for side in spread.shape)
+    ends, starts = (np.rint(edges * scale).astype(int) for edges in (rows, columns[:-1]))
+    grain, area = np.empty((2, rows.size - 1, starts.size))
     marks = [np.empty((0, 3), np.int64)]
-    for rows in spans(0, height, BLOCK_PX):
-        top, bottom = (round(row * scale) for row in (rows.start, rows.stop))
+    for block, (top, bottom) in enumerate(pairwise(ends)):
         first, last = max(0, top - _MARGIN), min(result.shape[0], bottom + _MARGIN)
-        levels = np.asarray(cv2.convertScaleAbs(result[first:last]), np.uint8)
-        wider = cv2.copyMakeBorder(levels, 0, 1, 0, 1, cv2.BORDER_REPLICATE)
-        steps = cv2.subtract(wider[:, 1:], wider[:, :-1], dtype=cv2.CV_16S)
-        corners = cv2.absdiff(steps[1:], steps[:-1])[top - first :][: bottom - top]
-        size = width, rows.stop - rows.start
-        mixed[rows] = cv2.resize(corners.astype(np.float32), size, interpolation=cv2.INTER_AREA)
-        marks.append(_standing_out(levels, slice(top - first, bottom - first)))
-        marks[-1][:, 0] += first
-    grain, grain_boxes = _grain(mixed, smooth)
+        strip, own = result[first:last], slice(top - first, bottom - first)
+        where = smooth[rows[block] : rows[block + 1]]
+        grain[block] = np.add.reduceat(_mixed(result[top : bottom + 1], bottom - top, where), starts)
+        area[block] = np.add.reduceat(_column_sums(where), columns[:-1]) / 255
+        marks.append(_standing_out(strip, own, spread, first, scale))
+    share = area / np.outer(np.diff(rows), np.diff(columns))
+    means = np.where(share < _SMOOTH_SHARE, -1.0, grain / np.maximum(area * scale**2, 1.0))
+    worst, grain_boxes = _worst_block(means, rows, columns)
     found = np.concatenate(marks)
-    place = np.minimum((found[:, :2] / scale).astype(int), np.array(spread.shape) - 1)
-    around = spread[place[:, 0], place[:, 1]]
+    around = spread[_in_source(found[:, :2], spread, scale)]
     specks, speck_boxes = _specks(found[around <= SMOOTH_255], cv2.countNonZero(smooth) * scale**2, scale)
-    scratch, scratch_boxes = _scratch(found[around <= _CALM_255, :2], source, result.shape, scale)
-    return FineDetail(grain, specks, scratch, (*grain_boxes, *speck_boxes, *scratch_boxes))
+    scratch, scratch_boxes = _scratch(found[:, :2], source, result.shape, scale)
+    return FineDetail(worst, specks, scratch, (*grain_boxes, *speck_boxes, *scratch_boxes))
 
 
-def _grain(mixed: Float, smooth: Mask) -> tuple[float | None, tuple[EdgeBox, ...]]:
-    height, width = mixed.shape
-    size = max(1, width // BLOCK_PX), max(1, height // BLOCK_PX)
-    share = area_average(smooth, size)
-    means = area_average(mixed * smooth, size) / np.maximum(share, 1e-6)
-    means[share < _SMOOTH_SHARE] = -1.0
+def _block_edges(side: int) -> Places:
+    """Of blocks of :data:`BLOCK_PX` and what remains of ``side`` spread over them."""
+    return np.linspace(0, side, max(1, side // BLOCK_PX) + 1).astype(np.int64)
+
+
+def _in_source(places: Places, source: Mask, scale: float) -> tuple[Places, Places]:
+    """(y, x) of the source's pixels where (y, x) of the result are."""
+    y, x = np.minimum((places / scale).astype(np.int64), np.array(source.shape) - 1).T
+    return y, x
+
+
+def _mixed(levels: Mask, rows: int, smooth: Mask) -> Places:
+    """The mixed difference, at most 255, summed down the columns, where the source is smooth.
+
+    ``levels``: ``rows`` rows, and the one below them where there is one.
+    """
+    left, right = levels[:, :-1], levels[:, 1:]
+    down, up = cv2.subtract(left, right), cv2.subtract(right, left)  # Cut off at 0: of one sign each.
+    mixed = cv2.absdiff(cv2.add(down[:-1], up[1:]), cv2.add(up[:-1], down[1:]))
+    wide = cv2.resize(smooth, (levels.shape[1], len(smooth)), interpolation=cv2.INTER_NEAREST)
+    seen = np.take(wide, np.arange(len(mixed)) * len(wide) // rows, axis=0)[:, :-1]
+    return _column_sums(np.asarray(cv2.bitwise_and(mixed, seen), np.uint8))
+
+
+def _column_sums(plane: Mask) -> Places:
+    return np.asarray(cv2.reduce(plane, 0, cv2.REDUCE_SUM, dtype=cv2.CV_32S)[0], np.int64)
+
+
+def _worst_block(
+    means: npt.NDArray[np.float64], rows: Places, columns: Places
+) -> tuple[float | None, tuple[EdgeBox, ...]]:
     row, column = np.unravel_index(int(np.argmax(means)), means.shape)
-    if means[row, column] < 0:
-        return None, ()
-    sides = width / size[0], height / size[1]
     worst = float(means[row, column])
-    at = int(column * sides[0]), int(row * sides[1])
-    return worst, (EdgeBox(*at, round(sides[0]), round(sides[1]), "grain_255", worst),)
+    if worst < 0:
+        return None, ()
+    x, y = int(columns[column]), int(rows[row])
+    size = int(columns[column + 1]) - x, int(rows[row + 1]) - y
+    return worst, (EdgeBox(x, y, *size, "grain_255", worst),)
 
 
-def _standing_out(levels: Mask, rows: slice) -> Places:
-    """(y, x, by how much) of pixels that stand out from the median of their 3x3 px, within ``rows``."""
-    calm = cv2.medianBlur(levels, 3)
-    away = cv2.absdiff(levels, calm)
-    around = cv2.morphologyEx(calm, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8))
-    least = cv2.max(cv2.add(around, around), np.full_like(around, _STROKE))
-    stands = cv2.compare(away, least, cv2.CMP_GE)[rows]
-    if not cv2.countNonZero(stands):
-        return np.empty((0, 3), np.int64)
-    x, y = cv2.findNonZero(stands).reshape(-1, 2).T.astype(np.int64)
-    y += rows.start
-    return np.stack([y, x, away[y, x].astype(np.int64)], axis=1)
+def _standing_out(strip: Mask, own: slice, spread: Mask, first: int, scale: float) -> Places:
+    """(y, x, by how much) of pixels of rows ``own`` that stand out from the median of their 3x3 px, where
+    the source is calm. The strip's first row is the result's row ``first``."""
+    calm = cv2.medianBlur(strip, 3)
+    away = cv2.absdiff(strip, calm)
+    y, x = np.divmod(np.flatnonzero(away[own] >= _STROKE), strip.shape[1])
+    y += own.start
+    quiet = spread[_in_source(np.stack([y + first, x], axis=1), spread, scale)] <= _CALM_255
+    y, x = y[quiet], x[quiet]
+    near = np.arange(-1, 2)
+    down, across = (
+        np.clip(at[:, None] + near, 0, side - 1) for at, side in zip((y, x), strip.shape, strict=True)
+    )
+    window = calm[down[:, :, None], across[:, None, :]].reshape(y.size, 9)
+    around = window.max(axis=1, initial=0).astype(np.int64) - window.min(axis=1, initial=255)
+    amount = away[y, x].astype(np.int64)
+    found: Places = np.stack([y + first, x, amount], axis=1)[amount >= 2 * around]
+    return found
 
 
 def _specks(found: Places, area: float, scale: float) -> tuple[float, tuple[EdgeBox, ...]]:
@@ -144,13 +171,15 @@ def _specks(found: Places, area: float, scale: float) -> tuple[float, tuple[Edge
 
 
 def _scratch(
-    found: Places, source: Float, shape: tuple[int, ...], scale: float
+    found: Places, source: Mask, shape: tuple[int, ...], scale: float
 ) -> tuple[float, tuple[EdgeBox, ...]]:
     """Length of the longest straight chain of cells that a stroke of a pixel's width crosses, source px."""
     at = found // _CELL_PX
     cells = np.zeros([side // _CELL_PX + 1 for side in shape], np.int32)
     np.add.at(cells, tuple(at.T), 1)
     stroke = ((cells >= _CELL_FEWEST) & (cells <= _CELL_MOST)).astype(np.uint8)
+    if not stroke.any():
+        return 0.0, ()
     _, labels, stats, _ = cv2.connectedComponentsWithStats(stroke, connectivity=8)
     owner = labels[at[:, 0], at[:, 1]]
     lengths = stats[:, cv2.CC_STAT_WIDTH : cv2.CC_STAT_HEIGHT + 1].max(axis=1)
@@ -171,9 +200,7 @@ def _is_straight(places: Places) -> bool:
     return float(np.quantile(away, 0.8)) <= _STRAIGHT_PX
 
 
-def _is_of_source(places: Places, source: Float, scale: float) -> bool:
+def _is_of_source(places: Places, source: Mask, scale: float) -> bool:
     """Whether most of the source's pixels there stand out as a stroke's do."""
-    levels = cv2.convertScaleAbs(source)
-    away = cv2.absdiff(levels, cv2.medianBlur(levels, 3))
-    y, x = np.minimum((places / scale).astype(int), np.array(source.shape) - 1).T
-    return float(np.mean(away[y, x] >= _STROKE)) > 0.5
+    away = cv2.absdiff(source, cv2.medianBlur(source, 3))
+    return float(np.mean(away[_in_source(places, source, scale)] >= _STROKE)) > 0.5

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from imgpipe.pixels.axis_filter import AxisFilter
 from imgpipe.pixels.bilinear import enlarged_rows
 from imgpipe.pixels.resize import cv2_resize, resize_array
-from imgpipe.pixels.round_trip import Float
+from imgpipe.pixels.round_trip import Float, Shown
 from imgpipe.quality.blocks import blocks
 
 Bool = npt.NDArray[np.bool_]
@@ -27,19 +27,32 @@ EDGE_GRADIENT = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """The two luma planes, transposed where needed, so that the tested cuts run along rows.
+    """The source's luma and the result, so that the tested cuts run along rows; ``turned``: they run along
+    the result's columns, and the planes of the source are transposed.
 
     ``lanczos``: the smooth enlargement is by Lanczos, and used out of its reach of source edges, where it
     rings and is clipped; else bilinear, which costs less.
     """
 
     source: Float
-    result: Float
+    result: Shown
     edges: Bool
+    turned: bool = False
     lanczos: bool = False
 
     def transposed(self) -> Axis:
-        return replace(self, source=self.source.T, result=self.result.T, edges=self.edges.T)
+        return replace(self, source=self.source.T, edges=self.edges.T, turned=not self.turned)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(height, width) of the result, as it is turned."""
+        height, width = self.result.shape
+        return (width, height) if self.turned else (height, width)
+
+    def result_rows(self, rows: slice) -> Float:
+        if self.turned:
+            return np.asarray(cv2.transpose(self.result.luma(slice(None), rows)), np.float32)
+        return self.result.luma(rows)
 
 
 def source_edges(reference: Float) -> Bool:
@@ -64,13 +77,13 @@ def source_edges(reference: Float) -> Bool:
 def residual_rows(axis: Axis, top: int, bottom: int) -> tuple[Float, Bool]:
     """(r, visible) for result rows top..bottom, the whole width: float32 and bool."""
     # Not in place: at a factor of 1 the smooth rows are the source's own.
-    residual = np.subtract(_by_rows(axis.result[top:bottom]), _smooth_rows(axis, top, bottom))
+    residual = np.subtract(axis.result_rows(slice(top, bottom)), _smooth_rows(axis, top, bottom))
     return residual, ~_near_edges(axis, top, bottom)
 
 
 def _smooth_rows(axis: Axis, top: int, bottom: int) -> Float:
     """Rows of the source enlarged; bilinearly by a whole factor, OpenCV enlarges the rows around alone."""
-    height, width = axis.result.shape
+    height, width = axis.shape
     rows = axis.source.shape[0]
     if axis.lanczos:
         down, part = AxisFilter(rows, height), slice(top, bottom)
@@ -86,14 +99,9 @@ def _smooth_rows(axis: Axis, top: int, bottom: int) -> Float:
     return enlarged[top - first * factor : bottom - first * factor]
 
 
-def _by_rows(plane: Float) -> Float:
-    """The same values with rows that lie in one piece each: those of a transposed plane do not."""
-    return plane if plane.strides[1] == plane.itemsize else np.asarray(cv2.transpose(plane.T), np.float32)
-
-
 def _near_edges(axis: Axis, top: int, bottom: int) -> Bool:
     """Result pixels within the margin of a source edge, rows top..bottom."""
-    height, width = axis.result.shape
+    height, width = axis.shape
     rows, columns = axis.source.shape
     least = LANCZOS_PX if axis.lanczos else 0
     reach_y = max(least, math.ceil(EDGE_MARGIN_PX * rows / height))

@@ -31,8 +31,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from imgpipe.pixels.round_trip import Float
-from imgpipe.pixels.strips import spans
+from imgpipe.pixels.round_trip import Float, Shown
+from imgpipe.pixels.strips import bands
 from imgpipe.quality.line_residual import Axis, Bool, residual_rows, source_edges
 from imgpipe.quality.report import LineBox, LinesReport
 from imgpipe.records import TileGrid
@@ -52,7 +52,8 @@ _MIN_CONTROLS = 3
 _MAX_BOXES = 50
 #: Added to the threshold of a blind search, which tries far more places than a search on a known grid.
 BLIND_HANDICAP = 0.4
-_BLIND_STRIP_ROWS = 64  # At most 127, which a byte holds.
+#: Rows of a band, at most 127, which a byte holds, and how many bands a blind search looks at first.
+_BLIND_STRIP_ROWS, _BLIND_BANDS = 64, 6
 #: p = r - the mean of those 4 and 6 px before and behind, as a filter; its reach.
 _PROFILE = np.array([[-1, 0, -1, 0, 0, 0, 4, 0, 0, 0, -1, 0, -1]], np.float32) / np.float32(4)
 _PROFILE_PX = 6
@@ -81,7 +82,7 @@ class _Places:
 
 def find_lines(
     reference: Float,
-    result: Float,
+    result: Shown,
     tile_grid: TileGrid | None,
     *,
     coherence_max: float = 0.35,
@@ -89,8 +90,8 @@ def find_lines(
 ) -> LinesReport:
     """Seams in ``result`` along ``tile_grid`` (cuts in source px), or anywhere where there is no grid.
 
-    ``reference`` (height, width) and ``result``: luma planes, float32 on 0..255, each at its own size;
-    the result must not be smaller. At most 50 boxes are returned.
+    ``reference`` (height, width): luma, float32 on 0..255; ``result``: each at its own size; the result must
+    not be smaller. At most 50 boxes are returned.
     """
     if result.shape[0] < reference.shape[0] or result.shape[1] < reference.shape[1]:
         return LinesReport(note="the result is smaller than its source")
@@ -152,7 +153,7 @@ def _signs(profile: Float) -> npt.NDArray[np.int8]:
 
 def _on_grid(axis: Axis, cuts: Sequence[int], crossings: Sequence[int]) -> Iterator[LineBox]:
     """One box per judged piece: every cut whole, and between the crossing cuts."""
-    height, width = axis.result.shape
+    height, width = axis.shape
     rows, columns = axis.source.shape
     borders = [0, *(round(c * width / columns) for c in crossings), width]
     for cut in cuts:
@@ -238,8 +239,8 @@ def _enough(seen: Bool) -> bool:
 
 def _blind(axis: Axis) -> Iterator[LineBox]:
     """Every row and every column whose coherence over its full length stands out of its neighbourhood."""
-    height, width = axis.result.shape
-    rows, columns = (_excess_of_lines(coherence) for coherence in _all_coherences(axis))
+    height, width = axis.shape
+    rows, columns = (_excess_of_lines(_coherences(turned)) for turned in (axis.transposed(), axis))
     for y in np.flatnonzero(rows > 0):
         yield LineBox(0, int(y), width, 1, float(rows[y]), 0.0)
     for x in np.flatnonzero(columns > 0):
@@ -253,45 +254,23 @@ def _excess_of_lines(coherence: Values) -> Values:
     return excess
 
 
-def _all_coherences(axis: Axis) -> tuple[Values, Values]:
-    """abs(sum sign p) / n of every row and of every column, over its visible pixels; 0 where they are few.
+def _coherences(axis: Axis) -> Values:
+    """abs(sum sign p) / n of every column, over its visible pixels; 0 where they are few.
 
-    One pass over the picture: a strip's rows are finished with it, columns are added up.
+    What runs along a whole column shows in a part of it: the first search looks at bands of rows, that
+    against Lanczos, of what was found, at all.
     """
-    height, width = axis.result.shape
-    down, across = np.zeros((2, height), np.int64)  # Per row: sum of signs, visible pixels.
-    column_signs, column_seen = np.zeros((2, width), np.int64)
-    for rows in spans(0, height, _BLIND_STRIP_ROWS):
-        top, bottom = max(0, rows.start - _PROFILE_PX), min(height, rows.stop + _PROFILE_PX)
-        residual, visible = residual_rows(axis, top, bottom)
-        inner = slice(rows.start - top, rows.stop - top)
-        seen = visible[inner]
-        across[rows] = _row_sums(seen.view(np.int8))
-        column_seen += seen.sum(axis=0, dtype=np.int8)
-        down[rows] = _row_sums(_seen_signs(residual, _PROFILE.T, inner, seen))
-        column_signs += _seen_signs(residual[inner], _PROFILE, slice(None), seen).sum(axis=0, dtype=np.int8)
-    return _shares(down, across, width), _shares(column_signs, column_seen, height)
-
-
-def _seen_signs(residual: Float, kernel: Float, rows: slice, seen: Bool) -> npt.NDArray[np.int8]:
-    """Signs of the profile in ``rows`` of a residual, 0 where it is not seen."""
-    profile = cv2.filter2D(residual, cv2.CV_32F, kernel)[rows]
-    above, below = profile > np.float32(DEAD_BAND), profile < np.float32(-DEAD_BAND)
-    above &= seen
-    below &= seen
-    return np.subtract(above.view(np.int8), below.view(np.int8))
-
-
-def _row_sums(values: npt.NDArray[np.int8]) -> npt.NDArray[np.int64]:
-    """Sums of rows of -1, 0 and 1: first of 64 at a time, which fit into a byte."""
-    whole = values.shape[1] // 64 * 64
-    parts = values[:, :whole].reshape(len(values), 64, -1).sum(axis=1, dtype=np.int8)
-    sums: npt.NDArray[np.int64] = parts.sum(axis=1, dtype=np.int64)
-    sums += values[:, whole:].sum(axis=1, dtype=np.int64)
-    return sums
-
-
-def _shares(signs: npt.NDArray[np.int64], seen: npt.NDArray[np.int64], length: int) -> Values:
+    height, width = axis.shape
+    signs, seen, length = np.zeros(width, np.int64), np.zeros(width, np.int64), 0
+    for rows in bands(height, _BLIND_STRIP_ROWS, height if axis.lanczos else _BLIND_BANDS):
+        residual, visible = residual_rows(axis, rows.start, rows.stop)
+        profile = cv2.filter2D(residual, cv2.CV_32F, _PROFILE)
+        above, below = profile > np.float32(DEAD_BAND), profile < np.float32(-DEAD_BAND)
+        above &= visible
+        below &= visible
+        signs += np.subtract(above.view(np.int8), below.view(np.int8)).sum(axis=0, dtype=np.int8)
+        seen += visible.sum(axis=0, dtype=np.int8)
+        length += len(residual)
     judged = seen >= max(_MIN_VISIBLE_PX, _MIN_VISIBLE_SHARE * length)
     coherence = np.where(judged, np.abs(signs) / np.maximum(seen, 1), 0.0)
     # A profile reaches beyond the picture's border.

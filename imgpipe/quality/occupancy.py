@@ -12,22 +12,22 @@ import numpy as np
 from imgpipe.images.image import Image
 from imgpipe.pixels.strips import spans
 
-#: Of pictures with at least this many pixels every fifth row is counted.
-_LARGE_PX, _EVERY = 2**23, 5
+#: Every so many rows are counted that about this many pixels are.
+_COUNTED_PX = 2**20
 #: A level counts as used when at least this share of the visible pixels has it (and one pixel does).
 _MIN_SHARE = 1e-5
 _STRIP_ROWS = 256
 
 
 def occupied_levels(image: Image) -> int | None:
-    """Number of used levels summed over the colour channels, 8-bit bins, at full size; of large pictures by
-    every fifth row.
+    """Number of used levels summed over the colour channels, 8-bit bins, at full size; of large pictures in
+    evenly spread rows.
 
     Pixels of alpha below one half do not count; ``None`` where no pixel does.
     """
     channels = image.colour.shape[2]
     used = np.zeros((channels, 256))
-    count, step = 0, _EVERY if image.width * image.height >= _LARGE_PX else 1
+    count, step = 0, max(1, image.width * image.height // _COUNTED_PX)
     for span in spans(0, image.height, _STRIP_ROWS * step):
         rows = slice(span.start, span.stop, step)
         part = image.pixels[rows] if image.bit_depth == 8 else (image.pixels[rows] >> 8).astype(np.uint8)

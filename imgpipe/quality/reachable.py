@@ -10,11 +10,11 @@ average of the enlargement is the mean of the phases, each clipped: it is comput
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import cv2
 import numpy as np
 
-from imgpipe.images.colour import luma
 from imgpipe.images.image import Image
 from imgpipe.pixels.axis_filter import AxisFilter
 from imgpipe.pixels.round_trip import KEPT_PX, Float, Reduced, reduce_picture
@@ -53,7 +53,8 @@ def lanczos_reaches(source: Image, scale: float) -> dict[str, float]:
 def lanczos_round_trip(picture: Reduced, factor: int) -> Reduced:
     """``picture``, over black and at its own size, enlarged by ``factor`` and averaged back.
 
-    Colours are clipped to 0..alpha. At the border the kernel is cut off and normalised again, as by Pillow.
+    ``full`` stays the picture's own. Colours are clipped to 0..alpha. At the border the kernel is cut off and
+    normalised again, as by Pillow.
     """
     rgb = np.empty(picture.rgb.shape, np.float32)
     alpha = None if picture.alpha is None else np.empty(rgb.shape[:2], np.float32)
@@ -69,8 +70,7 @@ def lanczos_round_trip(picture: Reduced, factor: int) -> Reduced:
         rgb[rows] = mean[..., :3]
         if alpha is not None:
             alpha[rows] = mean[..., 3] / _OPAQUE
-    levels = None if alpha is None else np.rint(alpha * np.float32(65535)).astype(np.uint16)
-    return Reduced(rgb, luma(rgb), alpha, levels)
+    return replace(picture, rgb=rgb, alpha=alpha)
 
 
 def _mean_of_phases(layers: Float, own: slice, down: list[Phase], across: list[Phase]) -> Float:

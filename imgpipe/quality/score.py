@@ -116,7 +116,7 @@ def _measure_over(
     with found.timed("lines"):
         lines = find_lines(
             pair.full_reference_y,
-            pair.full_result_y,
+            pair.full_result,
             tile_grid,
             coherence_max=thresholds["lines_coherence_max"].value,
             step_max=thresholds["lines_step_max"].value,

@@ -19,7 +19,7 @@ from imgpipe.stages.fingerprint import fingerprint
 from imgpipe.stages.protocol import FIXED_BYTES, PictureSize, StageResult
 
 #: Increment when the same pictures get other scores, another verdict or another quality.json.
-CODE_VERSION = 6
+CODE_VERSION = 7
 
 #: Measured with alpha and a matte: planes of the compared size, and the RGB of both where it is kept.
 _BYTES_PER_PIXEL, _KEPT_BYTES_PER_PIXEL = 34, 24
@@ -61,7 +61,7 @@ class ScoreStage:
         sides = [(size.width, size.height) for size in inputs.values()]
         compared = min(width for width, _ in sides) * min(height for _, height in sides)
         pair = [inputs[role] for role in ("reference", "result") if role in inputs]
-        lumas = 4 * sum(size.pixels for size in pair)
+        lumas = sum(size.pixels for size in pair)
         shown = sum(size.bytes for size in pair if size.converted)  # In sRGB.
         kept = _KEPT_BYTES_PER_PIXEL * min(compared, KEPT_PX)
         return FIXED_BYTES + lumas + shown + kept + _BYTES_PER_PIXEL * compared

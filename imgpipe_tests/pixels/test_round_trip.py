@@ -38,7 +38,7 @@ def test_equals_the_definition(size: tuple[int, int]) -> None:
 def test_integer_factor_equals_opencv_and_block_means() -> None:
     pixels = draw(2, 64, 400)
     reduced = reduce_picture(image(pixels), (64, 400))
-    small, luma = reduced.rgb[:], reduced.full_luma
+    small, luma = reduced.rgb[:], reduced.full.luma()
     whole = cv2.resize(pixels.astype(np.float32), (64, 400), interpolation=cv2.INTER_AREA)
     assert np.array_equal(small, whole)
     blocks = pixels.reshape(400, 4, 64, 4, 3).mean(axis=(1, 3))
@@ -83,7 +83,10 @@ def test_over_white_equals_the_composite_over_white(dtype: type, channels: int) 
             error = np.abs(got.rgb - truth)
             assert error.max() < 0.2, f"max {error.max()}, mean {error.mean()} at {size}"
             assert error.mean() < 5e-3
-            assert np.abs(got.full_luma - whole @ [0.299, 0.587, 0.114]).max() < 1e-3
+            luma = whole @ [0.299, 0.587, 0.114]
+            part = slice(5, 500), slice(3, 80)
+            assert np.abs(got.full.luma(*part) - luma[part]).max() < 1e-3
+            assert np.abs(got.full.levels - luma).max() < 1.5  # Rounded, times alpha, rounded.
 
 
 def test_an_opaque_picture_is_the_same_over_white() -> None:

@@ -8,7 +8,7 @@ from imgpipe.quality.fine_detail import FineDetail, fine_detail, is_enlarged, sp
 from imgpipe.quality.score import score
 from imgpipe.records import ModelUse
 from imgpipe.settings import QualitySettings
-from imgpipe_tests.quality.drawings import F32, U8, area, draw, enlarge, image
+from imgpipe_tests.quality.drawings import U8, area, draw, enlarge, image
 
 SCALE = 4
 
@@ -23,8 +23,8 @@ def clean(source: U8) -> U8:
     return enlarge(source, SCALE)
 
 
-def grey(pixels: U8) -> F32:
-    return cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY).astype(np.float32)
+def grey(pixels: U8) -> U8:
+    return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), np.uint8)
 
 
 def found(source: U8, result: U8) -> FineDetail:
@@ -117,9 +117,8 @@ def test_small_pictures_are_measured(shape: tuple[int, int]) -> None:
 
 
 def test_only_enlargements_are_judged() -> None:
-    small = np.zeros((20, 30), np.float32)
-    assert is_enlarged(small, np.zeros((40, 57), np.float32))
-    assert not is_enlarged(small, np.zeros((40, 56), np.float32))
+    assert is_enlarged((20, 30), (40, 57))
+    assert not is_enlarged((20, 30), (40, 56))
 
 
 @pytest.mark.parametrize(

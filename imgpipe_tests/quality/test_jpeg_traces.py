@@ -6,11 +6,11 @@ import pytest
 
 from imgpipe.quality.fine_detail import smooth_mask, spread_of
 from imgpipe.quality.jpeg_traces import jpeg_traces
-from imgpipe_tests.quality.drawings import F32, U8, area, draw, enlarge
+from imgpipe_tests.quality.drawings import U8, area, draw, enlarge
 
 
 def traces(source: U8, result: U8) -> float:
-    planes: list[F32] = [cv2.cvtColor(one, cv2.COLOR_RGB2GRAY).astype(np.float32) for one in (source, result)]
+    planes = [np.asarray(cv2.cvtColor(one, cv2.COLOR_RGB2GRAY), np.uint8) for one in (source, result)]
     value = jpeg_traces(planes[1], smooth_mask(spread_of(planes[0])))
     assert value is not None
     return value
@@ -45,6 +45,6 @@ def test_a_rounded_ramp_has_no_traces(levels_per_px: float) -> None:
 
 
 def test_without_smooth_places_it_is_not_measured() -> None:
-    noise = np.random.default_rng(0).integers(0, 256, (64, 64), np.uint8).astype(np.float32)
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64), np.uint8)
     assert jpeg_traces(np.repeat(np.repeat(noise, 4, 0), 4, 1), smooth_mask(spread_of(noise))) is None
-    assert jpeg_traces(np.zeros((40, 40), np.float32), np.ones((10, 10), np.uint8)) is None
+    assert jpeg_traces(np.zeros((40, 40), np.uint8), np.full((10, 10), 255, np.uint8)) is None

@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from imgpipe.images.colour import luma
+from imgpipe.images.image import Image
+from imgpipe.pixels.round_trip import Shown
 from imgpipe.quality.lines import find_lines
 from imgpipe.quality.report import LinesReport
 from imgpipe.records import TileGrid
@@ -18,7 +19,8 @@ SEEDS = range(10)
 
 
 def find(source: U8, result: U8, grid: TileGrid | None = GRID) -> LinesReport:
-    return find_lines(luma(source.astype(np.float32)), luma(result.astype(np.float32)), grid)
+    before, after = (Shown(Image(np.ascontiguousarray(one))) for one in (source, result))
+    return find_lines(before.luma(), after, grid)
 
 
 @pytest.mark.parametrize("levels", [2, 4, 8])
@@ -106,11 +108,11 @@ def test_what_cannot_be_tested_says_so() -> None:
 
 @pytest.mark.parametrize("grid", [None, GRID])
 @pytest.mark.parametrize("factor", [1, 2])
-def test_the_planes_stay_as_they_are(factor: int, grid: TileGrid | None) -> None:
-    source = luma(area(draw(1)).astype(np.float32))
+def test_the_pictures_stay_as_they_are(factor: int, grid: TileGrid | None) -> None:
+    source = area(draw(1))
     result = source.repeat(factor, axis=0).repeat(factor, axis=1)
     before = source.copy(), result.copy()
-    report = find_lines(source, result, grid)
+    report = find(source, result, grid)
     assert np.array_equal(source, before[0])
     assert np.array_equal(result, before[1])
     assert factor > 1 or report.score == 0.0  # A picture has no lines that it lacks.

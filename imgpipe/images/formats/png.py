@@ -11,6 +11,8 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from zlib_ng import zlib_ng
+
 from imgpipe.errors import DecodeError, UnsupportedFormat
 from imgpipe.images.container import Header, Metadata, damaged, dpi_of
 from imgpipe.images.formats import png_colour
@@ -120,9 +122,14 @@ def diagnose(data: bytes, name: str) -> DecodeError:
     return damaged(name, "the compressed pixels of the PNG do not make up its picture")
 
 
-def make_chunk(kind: bytes, body: bytes) -> bytes:
+def chunk_parts(kind: bytes, body: bytes) -> tuple[bytes, ...]:
     """Length, kind, body, CRC."""
-    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+    crc = zlib_ng.crc32(body, zlib_ng.crc32(kind))
+    return struct.pack(">I", len(body)), kind, body, struct.pack(">I", crc)
+
+
+def make_chunk(kind: bytes, body: bytes) -> bytes:
+    return b"".join(chunk_parts(kind, body))
 
 
 def describing_chunks(

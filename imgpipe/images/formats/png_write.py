@@ -10,14 +10,14 @@ from __future__ import annotations
 import io
 import struct
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 from zlib_ng import zlib_ng
 
-from imgpipe.images.formats.png import SIGNATURE, make_chunk
+from imgpipe.images.formats.png import SIGNATURE, chunk_parts, make_chunk
 from imgpipe.images.formats.png_filter import Bytes, Filter, filter_rows
 from imgpipe.images.image import Pixels
 
@@ -25,7 +25,6 @@ from imgpipe.images.image import Pixels
 Effort = Literal["stored", "loose", "fast", "balanced", "small"]
 
 _COLOUR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}
-_IDAT_BYTES = 1 << 24
 #: Rows of this size in all are filtered and compressed at once.
 _BLOCK_BYTES = 1 << 22
 #: A sample of the rows: four bands, each of this share of them and this many bytes at least, within which
@@ -65,23 +64,12 @@ def write_png(pixels: Pixels, effort: Effort, described: bytes = b"") -> bytes:
     height, width, channels = pixels.shape
     depth = pixels.dtype.itemsize * 8
     header = struct.pack(">IIBBBBB", width, height, depth, _COLOUR_TYPES[channels], 0, 0, 0)
-    file = io.BytesIO()
-    file.write(SIGNATURE + make_chunk(b"IHDR", header) + described)
-    for piece in _pieces(_packed(pixels, channels * depth // 8, effort)):
-        file.write(make_chunk(b"IDAT", piece))
+    file = io.BytesIO(SIGNATURE + make_chunk(b"IHDR", header) + described)
+    file.seek(0, io.SEEK_END)
+    for piece in _packed(pixels, channels * depth // 8, effort):
+        file.writelines(chunk_parts(b"IDAT", piece) if piece else ())
     file.write(make_chunk(b"IEND", b""))
     return file.getvalue()
-
-
-def _pieces(stream: Iterable[bytes]) -> Iterator[bytes]:
-    """The same bytes in pieces of ``_IDAT_BYTES``, the last one what remains."""
-    waiting = bytearray()
-    for part in stream:
-        waiting += part
-        while len(waiting) >= _IDAT_BYTES:
-            yield bytes(waiting[:_IDAT_BYTES])
-            del waiting[:_IDAT_BYTES]
-    yield bytes(waiting)
 
 
 def _packed(pixels: Pixels, step: int, effort: Effort) -> Iterator[bytes]:
