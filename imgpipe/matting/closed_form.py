@@ -33,7 +33,7 @@ from imgpipe.errors import ConfigError
 from imgpipe.images.image import Pixels
 from imgpipe.inference.admitted_memory import need_extra
 from imgpipe.matting.band_memory import assumed_band_bytes, band_bytes
-from imgpipe.matting.laplacian import band_system
+from imgpipe.matting.laplacian import EPSILON, band_system
 from imgpipe.matting.matte import Alpha
 from imgpipe.matting.solver import MOST_UNKNOWNS, solve_band
 from imgpipe.matting.trimap import FOREGROUND, UNKNOWN, Mask, Trimap
@@ -70,7 +70,7 @@ def solve_closed_form(
     *,
     prior: Alpha | None = None,
     prior_weight: float = 0.0,
-    epsilon: float | None = None,
+    epsilon: float | None = EPSILON,
     coarser: Alpha | None = None,
     admitted_px: int = 0,
 ) -> ClosedForm:

@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from imgpipe.images.image import Pixels
 from imgpipe.matting.closed_form import ClosedForm, solve_closed_form
+from imgpipe.matting.laplacian import EPSILON
 from imgpipe.matting.matte import Alpha
 from imgpipe.matting.trimap import BACKGROUND, FOREGROUND, UNKNOWN, Mask, Trimap
 from imgpipe.pixels.resize import cv2_resize
@@ -55,19 +56,21 @@ class CoarseToFine:
 @dataclass(frozen=True, slots=True)
 class _Limits:
     """``half_width_px``: of the band, px of this grid; ``most_px``: to solve on one grid; ``picture_px``: of
-    the finest."""
+    the finest. ``epsilon``: as :func:`solve_closed_form` has it, on every grid."""
 
     half_width_px: float
     most_px: int
     picture_px: int
+    epsilon: float | None
 
 
 def solve_coarse_to_fine(
-    colour: Pixels, trimap: Trimap, *, prior: Alpha, prior_weight: float
+    colour: Pixels, trimap: Trimap, *, prior: Alpha, prior_weight: float, epsilon: float | None = EPSILON
 ) -> CoarseToFine:
     """Alpha of the unknown pixels of ``trimap``; parameters as :func:`solve_closed_form` has them."""
     most_px = max(int(_MOST_SOLVED * trimap.size), _FEW_PX)
-    return _solve(colour, trimap, prior, prior_weight, _Limits(_half_width_px(trimap), most_px, trimap.size))
+    limits = _Limits(_half_width_px(trimap), most_px, trimap.size, epsilon)
+    return _solve(colour, trimap, prior, prior_weight, limits)
 
 
 def _solve(
@@ -77,7 +80,12 @@ def _solve(
     narrow = limits.half_width_px <= _NARROW_PX and np.count_nonzero(unknown) <= limits.most_px
     if narrow or min(trimap.shape) < 2 * _LEAST_SIDE_PX:
         solved = solve_closed_form(
-            colour, trimap, prior=prior, prior_weight=prior_weight, admitted_px=limits.picture_px
+            colour,
+            trimap,
+            prior=prior,
+            prior_weight=prior_weight,
+            epsilon=limits.epsilon,
+            admitted_px=limits.picture_px,
         )
         return CoarseToFine(solved, solved.unsolved, (int(np.count_nonzero(unknown)),))
     halved = replace(limits, half_width_px=limits.half_width_px / 2)
@@ -90,6 +98,7 @@ def _solve(
         closed,
         prior=prior,
         prior_weight=prior_weight,
+        epsilon=limits.epsilon,
         coarser=alpha,
         admitted_px=limits.picture_px,
     )

@@ -28,6 +28,11 @@ _DIAMETER_PX, _SPACE_PX, _RANGE = 5, 1.5, 3.0
 
 _STRIP_ROWS = 64
 
+#: Steps of up to so many levels are counted on every fourth line. Blocks are seen where this share of a
+#: grid's places has one, and so many times that of any other places. Clean pictures reach 0.006, or 1.12
+#: times; video and JPEG 0.37 to 0.6, and 1.17 to 1.6 times.
+_SMALL_STEP, _EVERY, _GRID_PX, _FREQUENT, _MORE_FREQUENT = 3, 4, 8, 0.05, 1.25
+
 # Immerkaer 1996, "Fast Noise Variance Estimation": blind to planes and to straight edges along the axes.
 _SECOND_DIFFERENCE = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
 _GAIN = 6.0
@@ -53,6 +58,23 @@ def guide_of(colour: Pixels, trimap: Trimap) -> tuple[Pixels, float]:
         if needed[top:bottom].any():
             guide[top:bottom] = _smoothed(colour, top, bottom, noise)
     return guide, noise
+
+
+def has_blocks(colour: Pixels) -> bool:
+    """Whether steps of a level or two lie on an 8 px grid, along both axes, as compression leaves them.
+
+    ``colour``: uint8 or uint16 (height, width, 3).
+    """
+    level = np.iinfo(colour.dtype).max / 255
+    for lines in (colour[::_EVERY], colour[:, ::_EVERY].swapaxes(0, 1)):
+        steps = np.abs(np.diff(lines.astype(np.int32), axis=1)).max(axis=2, initial=0) / level
+        small = ((steps > 0.5) & (steps < _SMALL_STEP + 0.5)).mean(axis=0)
+        if small.size < _GRID_PX**2:
+            return False
+        second, first = np.sort([small[phase::_GRID_PX].mean() for phase in range(_GRID_PX)])[-2:]
+        if first < max(_FREQUENT, _MORE_FREQUENT * second):
+            return False
+    return True
 
 
 def noise_255(colour: Pixels, trimap: Trimap) -> float:

@@ -14,9 +14,8 @@ from imgpipe.matting.matte import Alpha
 #: Regularisation of a window's covariance, on colours in 0..1; pymatting's default.
 EPSILON = 1e-7
 
-#: Below the first variance, of the three channels together, a window's colours differ by rounding and
-#: compression alone, as where the blocks of a JPEG meet: the second one is added to each channel, and alpha
-#: has no steps there. They are 6 and 0.7 squared levels of 255.
+#: Below the first variance, of the three channels together, a window's colours may differ by compression
+#: alone; the second one is then added to each channel. They are 6 and 0.7 squared levels of 255.
 _ONE_COLOUR, _ONE_COLOUR_RIDGE = 9.2e-5, 1.1e-5
 
 _WINDOW = 9
@@ -55,7 +54,7 @@ def band_system(
     number: npt.NDArray[np.int32],
     unknowns: Index,
     centres: Index,
-    epsilon: float | None = None,
+    epsilon: float | None = EPSILON,
 ) -> BandSystem:
     """Assemble ``L_UU x = -L_UK alpha_K`` over the windows around ``centres``.
 
@@ -78,10 +77,10 @@ def band_system(
     return BandSystem(matrix, right_side, unknowns, width)
 
 
-def window_weights(colours: Float, epsilon: float | None = None) -> Float:
+def window_weights(colours: Float, epsilon: float | None = EPSILON) -> Float:
     """Each window's share of the Laplacian: (windows, 9, 3) colours in 0..1 -> (windows, 9, 9).
 
-    ``epsilon``: the regularisation of every window; without it :data:`EPSILON`, and more in windows of one
+    ``epsilon``: the regularisation of every window; ``None``: :data:`EPSILON`, and more in windows of one
     colour.
 
     With ``C + eps/9 I = R R'`` (Cholesky) and ``y_i = R^-1 (c_i - m)`` the quadratic form is ``y_i' y_j``.

@@ -13,7 +13,8 @@ from imgpipe.images.image import Image
 from imgpipe.matting.closed_form import solve_closed_form
 from imgpipe.matting.coarse_to_fine import CoarseToFine, solve_coarse_to_fine
 from imgpipe.matting.foreground import decontaminate
-from imgpipe.matting.guide import guide_of
+from imgpipe.matting.guide import guide_of, has_blocks
+from imgpipe.matting.laplacian import EPSILON
 from imgpipe.matting.matte import NO_SUBJECT, Alpha, CoarseMatte, Matte
 from imgpipe.matting.source_alpha import absent_of, colour_of, visible_of, with_source_alpha
 from imgpipe.matting.trimap import FOREGROUND, UNKNOWN, Mask, Trimap, make_trimap, scaled_erosion_px
@@ -124,15 +125,19 @@ def _refine(image: Image, coarse: CoarseMatte, settings: RembgSettings, refiner:
 
 def _solve(method: str, image: Image, coarse: Alpha, trimap: Trimap) -> tuple[Alpha, dict[str, Any], int]:
     """Alpha by ``method`` of the settings, facts, and how many pixels have no solution."""
-    guide, noise = guide_of(visible_of(image), trimap)
+    colour = visible_of(image)
+    guide, noise = guide_of(colour, trimap)
+    blocks = has_blocks(colour)
+    epsilon = None if blocks else EPSILON
     if method == "closed_form":
-        finest = solve_closed_form(guide, trimap, prior=coarse, prior_weight=PRIOR_WEIGHT)
+        finest = solve_closed_form(guide, trimap, prior=coarse, prior_weight=PRIOR_WEIGHT, epsilon=epsilon)
         solved = CoarseToFine(finest, finest.unsolved, (int(np.count_nonzero(trimap == UNKNOWN)),))
     else:
-        solved = solve_coarse_to_fine(guide, trimap, prior=coarse, prior_weight=PRIOR_WEIGHT)
+        solved = solve_coarse_to_fine(guide, trimap, prior=coarse, prior_weight=PRIOR_WEIGHT, epsilon=epsilon)
     facts = {
         "refinement": _REFINEMENTS[method],
         "noise_255": noise,
+        "compression_blocks": blocks,
         "solved_px": list(solved.solved_px),
         "bands": solved.finest.bands,
         "bands_one_sided": solved.finest.one_sided,

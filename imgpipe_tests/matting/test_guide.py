@@ -2,7 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
-from imgpipe.matting.guide import guide_of, noise_255
+from imgpipe.matting.guide import guide_of, has_blocks, noise_255
 
 
 def _scene(sigma_255: float, dtype: type = np.uint8, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -58,3 +58,19 @@ def test_where_nothing_is_known_nothing_is_measured() -> None:
     colour, trimap = _scene(6.0)
     assert noise_255(colour, np.full_like(trimap, 128)) == 0.0
     assert noise_255(colour[:1, :1], trimap[:1, :1]) == 0.0
+
+
+@pytest.mark.parametrize("kind", ["flat", "ramp", "noise", "blocks", "blocks of 16 bits"])
+def test_blocks_of_compression_are_seen(kind: str) -> None:
+    rng = np.random.default_rng(3)
+    picture = np.full((160, 160, 3), 120)
+    if kind == "ramp":
+        picture += np.arange(160)[:, None, None] // 5 + np.arange(160)[:, None] // 7
+    elif kind == "noise":
+        picture += rng.integers(-2, 3, picture.shape)
+    elif kind.startswith("blocks"):
+        picture += np.kron(rng.integers(-1, 2, (20, 20, 3)), np.ones((8, 8, 1), np.int64))
+    wide = kind.endswith("16 bits")
+    assert has_blocks((picture * 257).astype(np.uint16) if wide else picture.astype(np.uint8)) is (
+        kind.startswith("blocks")
+    )
