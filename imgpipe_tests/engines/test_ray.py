@@ -29,6 +29,8 @@ from imgpipe.stages.build import build_stage
 from imgpipe.stages.chain import steps
 from imgpipe.storage.manifests import plan, seal
 from imgpipe.storage.opening import open_stores
+from imgpipe.storage.tables import read_table
+from imgpipe_tests.end_to_end.webserver import free_port
 from imgpipe_tests.engines.test_rounds import facts, pictures
 from imgpipe_tests.matting.graphs import slow, write_graph
 
@@ -154,6 +156,25 @@ def test_two_shards_at_once(cluster: Any, settings: Settings, source: Path, tmp_
     assert len(pictures(two.output)) >= COUNT
 
 
+def test_two_runs_at_once_on_one_output(cluster: Any, settings: Settings, tmp_path: Path) -> None:
+    both = [
+        subprocess.Popen(
+            command(
+                settings,
+                tmp_path / "two",
+                **{"ray.address": cluster.address, "ray.num_cpus": "1", "shard_size": "50"},
+            ),
+            env={**os.environ, "DAGSTER_HOME": str(tmp_path / f"dagster {number}")},
+        )
+        for number in range(2)
+    ]
+    assert {process.wait(300) for process in both} <= {0, 1}
+    output = open_stores(settings.model_copy(update={"output": str(tmp_path / "two")})).output
+    for asset in (step.asset for step in steps(settings)):
+        rows = [row for shard in range(4) for row in read_table(output, asset, "art", f"{shard:05}")[0]]
+        assert [row.attempts for row in rows] == [1] * COUNT
+
+
 def test_a_stop_keeps_what_is_done(cluster: Any, settings: Settings) -> None:
     there = on(cluster, settings)
     try:
@@ -178,6 +199,63 @@ def test_a_head_that_is_gone_fails_the_run_and_the_next_one_goes_on(
     assert matted.counts["ok"] == COUNT
 
 
+def test_code_is_sent_to_a_node_that_has_none(
+    settings: Settings,
+    expected: tuple[list[ImageRow], dict[str, str]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)  # Ray looks for code where its driver was started, too.
+    logs = Path(tempfile.mkdtemp(prefix="ray"))  # Its sockets have no long names.
+    python = packages_without_imgpipe(tmp_path / "node")
+    address = f"127.0.0.1:{free_port()}"
+    node = subprocess.Popen(
+        [
+            *(python, "-m", "ray.scripts.scripts", "start", "--head", "--block", "--num-cpus=1"),
+            *("--include-dashboard=false", "--node-ip-address=127.0.0.1", f"--temp-dir={logs}"),
+            f"--port={address.partition(':')[2]}",
+        ],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        there = settings.ray.model_copy(update={"address": address, "runtime_env": {}})
+        wait_for_a_node(address)
+        with pytest.raises(ClusterUnavailable, match="No module named 'imgpipe'"):
+            run(settings.model_copy(update={"ray": there}))
+        sent = there.model_copy(update={"runtime_env": None})
+        results = run(settings.model_copy(update={"ray": sent}))
+    finally:
+        node.terminate()
+        node.wait(30)
+        shutil.rmtree(logs, ignore_errors=True)
+    assert facts(results) == expected[0]
+    assert pictures(settings.output) == expected[1]
+
+
+def packages_without_imgpipe(folder: Path) -> str:
+    """A Python with the packages of this one, but not with what is installed from a source folder."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
+    places = [path for path in sys.path if path.endswith("site-packages")]
+    (own,) = folder.glob("lib/python*/site-packages")
+    (own / "others.pth").write_text("\n".join(places))
+    return str(folder / "bin" / "python")
+
+
+def wait_for_a_node(address: str) -> None:
+    from ray._raylet import GcsClient
+
+    deadline = time.monotonic() + 120
+    while True:
+        try:
+            if GcsClient(address=address).get_all_node_info(timeout=5):
+                return
+        except Exception:
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(0.2)
+
+
 def test_no_cluster_at_the_address(settings: Settings) -> None:
     nowhere = settings.ray.model_copy(update={"address": "127.0.0.1:9"})
     with pytest.raises(ClusterUnavailable, match=r"ConnectionRefusedError.*check ray\.address"):
@@ -190,13 +268,8 @@ def test_the_command_ends_with_what_it_started_and_no_credential_is_written_down
     logs = Path(tempfile.mkdtemp(prefix="ray"))  # Its sockets have no long names.
     secret = "canary" * 5
     environment = {**os.environ, "AWS_SECRET_ACCESS_KEY": secret, "RAY_TMPDIR": str(logs), "COLUMNS": "200"}
-    given = {"engine": "ray", "actions": "[rembg]", "rembg.model": "classical", "ray.chunk": "32"}
     ended = subprocess.run(
-        [
-            *(sys.executable, "-m", "imgpipe", "run", "--source", settings.source, "--dataset", "art"),
-            *("--output", str(tmp_path / "output")),
-            *(word for name, value in given.items() for word in ("--set", f"{name}={value}")),
-        ],
+        command(settings, tmp_path / "output"),
         env={**environment, "DAGSTER_HOME": str(tmp_path / "dagster")},
         capture_output=True,
         text=True,
@@ -213,6 +286,16 @@ def test_the_command_ends_with_what_it_started_and_no_credential_is_written_down
         assert time.monotonic() < deadline
         time.sleep(0.2)
     shutil.rmtree(logs)
+
+
+def command(settings: Settings, output: Path, **given: str) -> list[str]:
+    """A run of the classical mattes."""
+    given = {"engine": "ray", "actions": "[rembg]", "rembg.model": "classical", "ray.chunk": "32", **given}
+    return [
+        *(sys.executable, "-m", "imgpipe", "run", "--source", settings.source, "--dataset", "art"),
+        *("--output", str(output)),
+        *(word for name, value in given.items() for word in ("--set", f"{name}={value}")),
+    ]
 
 
 def processes() -> list[bytes]:
