@@ -55,6 +55,7 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # Nobody else's text gets among the answers.
     logging.basicConfig(level=logging.WARNING)
+    logging.getLogger("ray").setLevel(logging.ERROR)
     requests: queue.SimpleQueue[Any] = queue.SimpleQueue()
     threading.Thread(target=_read, args=(sys.stdin.buffer, requests), daemon=True).start()
     try:
@@ -80,7 +81,6 @@ def _read(requests: BinaryIO, found: queue.SimpleQueue[Any]) -> None:
 def _connect(settings: RaySettings) -> None:
     import ray
 
-    logging.getLogger("ray").setLevel(logging.CRITICAL)  # Its errors come as exceptions, too.
     if settings.cluster != LOCAL:  # Ray itself would try for minutes.
         host, _, port = settings.cluster.rpartition(":")
         socket.create_connection((host.strip("[]"), int(port)), timeout=_ANSWER_SECONDS).close()

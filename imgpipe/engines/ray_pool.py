@@ -35,11 +35,9 @@ _TOLD_SECONDS = 30.0
 _DRIVER_CODE = "import sys; sys.path[:] = sys.argv[1:]; from imgpipe.engines.ray_driver import main; main()"
 #: Nothing is reported to anybody.
 _ENVIRONMENT = {"RAY_USAGE_STATS_ENABLED": "0"}
-#: A cluster that is started for the run listens on this machine only, does not wait for a dashboard that it
-#: does not show (3 s), and starts no worker for each core ahead.
+#: A cluster that is started for the run listens on this machine only, and starts no workers ahead.
 _FOR_THE_RUN = {
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
-    "RAY_DASHBOARD_STARTUP_TIMEOUT_S": "0",
     "RAY_prestart_worker_first_driver": "0",
     "RAY_enable_worker_prestart": "0",
 }
