@@ -284,7 +284,8 @@ def _compare_engines(options: argparse.Namespace) -> dict[str, Any]:
                     )
                     found.setdefault(size, {}).setdefault(engine, []).append(done)
                     print(size, engine, done, flush=True)
-    return {"machine": machine.describe(), "pictures": options.count, "engines": found}
+    described = machine.describe(load=os.getloadavg()[0])
+    return {"machine": described, "pictures": options.count, "engines": found}
 
 
 def _cut(frames: Path, folder: Path, width: int, height: int, count: int) -> None:

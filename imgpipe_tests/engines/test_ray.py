@@ -30,7 +30,6 @@ from imgpipe.stages.chain import steps
 from imgpipe.storage.manifests import plan, seal
 from imgpipe.storage.opening import open_stores
 from imgpipe.storage.tables import read_table
-from imgpipe_tests.end_to_end.webserver import free_port
 from imgpipe_tests.engines.test_rounds import facts, pictures
 from imgpipe_tests.matting.graphs import slow, write_graph
 
@@ -197,63 +196,6 @@ def test_a_head_that_is_gone_fails_the_run_and_the_next_one_goes_on(
     matted = run(settings.model_copy(update={"ray": alone}))[1]
     assert matted.kept >= 30
     assert matted.counts["ok"] == COUNT
-
-
-def test_code_is_sent_to_a_node_that_has_none(
-    settings: Settings,
-    expected: tuple[list[ImageRow], dict[str, str]],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.chdir(tmp_path)  # Ray looks for code where its driver was started, too.
-    logs = Path(tempfile.mkdtemp(prefix="ray"))  # Its sockets have no long names.
-    python = packages_without_imgpipe(tmp_path / "node")
-    address = f"127.0.0.1:{free_port()}"
-    node = subprocess.Popen(
-        [
-            *(python, "-m", "ray.scripts.scripts", "start", "--head", "--block", "--num-cpus=1"),
-            *("--include-dashboard=false", "--node-ip-address=127.0.0.1", f"--temp-dir={logs}"),
-            f"--port={address.partition(':')[2]}",
-        ],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        there = settings.ray.model_copy(update={"address": address, "runtime_env": {}})
-        wait_for_a_node(address)
-        with pytest.raises(ClusterUnavailable, match="No module named 'imgpipe'"):
-            run(settings.model_copy(update={"ray": there}))
-        sent = there.model_copy(update={"runtime_env": None})
-        results = run(settings.model_copy(update={"ray": sent}))
-    finally:
-        node.terminate()
-        node.wait(30)
-        shutil.rmtree(logs, ignore_errors=True)
-    assert facts(results) == expected[0]
-    assert pictures(settings.output) == expected[1]
-
-
-def packages_without_imgpipe(folder: Path) -> str:
-    """A Python with the packages of this one, but not with what is installed from a source folder."""
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
-    places = [path for path in sys.path if path.endswith("site-packages")]
-    (own,) = folder.glob("lib/python*/site-packages")
-    (own / "others.pth").write_text("\n".join(places))
-    return str(folder / "bin" / "python")
-
-
-def wait_for_a_node(address: str) -> None:
-    from ray._raylet import GcsClient
-
-    deadline = time.monotonic() + 120
-    while True:
-        try:
-            if GcsClient(address=address).get_all_node_info(timeout=5):
-                return
-        except Exception:
-            if time.monotonic() > deadline:
-                raise
-        time.sleep(0.2)
 
 
 def test_no_cluster_at_the_address(settings: Settings) -> None:
