@@ -275,7 +275,8 @@ def _compare_engines(options: argparse.Namespace) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as name:
         for size in options.sizes:
             source = Path(name) / size
-            _cut(Path(frames), source, *map(int, size.split("x")), options.count)
+            width, height = map(int, size.split("x"))
+            _cut(Path(frames), source, width, height, options.count)
             for turn in range(options.repeat):
                 for engine, more in ENGINES.items():
                     output = str(Path(name) / f"{size} {turn} {engine}")
