@@ -3,6 +3,8 @@
     python benchmarks/overhead.py --quick                     12 pictures of 64x64, some seconds
     python benchmarks/overhead.py                             256 pictures of 512x512, a minute
     python benchmarks/overhead.py --profile                   and where the time goes, function by function
+    python benchmarks/overhead.py --engines FRAMES MODEL --count 200
+        instead: local against ray, pieces of the pictures in FRAMES through an upscaler, of each of --sizes
 
 The stage that does nothing takes a picture and hands 1,024 bytes back; the decoder hands out the same picture
 for every file. So what is left is everything around the pixels: the run, its events and checks, reading the
@@ -19,8 +21,10 @@ from __future__ import annotations
 import argparse
 import cProfile
 import itertools
+import json
 import os
 import pstats
+import subprocess
 import sys
 import tempfile
 import time
@@ -33,17 +37,19 @@ from unittest import mock
 
 import machine
 import numpy as np
+import PIL.Image
 from dagster import AssetKey, DagsterInstance, Definitions
 
 from imgpipe.assets.graph import SHARD_JOB, build_definitions
 from imgpipe.config import Settings, load_settings
+from imgpipe.engines.ray_pool import connect_ahead
 from imgpipe.engines.shard import ShardResult, run_shard
 from imgpipe.images.decoder import InProcessDecoder
 from imgpipe.images.encode import encode
 from imgpipe.images.image import Image
 from imgpipe.partitions import shard_partitions
 from imgpipe.records import ImageRow
-from imgpipe.stages.build import build_stage
+from imgpipe.stages.build import build_stage, warm_up
 from imgpipe.stages.catalogue import RAW, UPSCALED
 from imgpipe.stages.chain import Step, steps
 from imgpipe.stages.protocol import StageResult
@@ -73,6 +79,14 @@ class NoOpStage:
 
 def main(arguments: list[str] | None = None) -> int:
     options = _options(arguments)
+    if options.one:
+        print(json.dumps(_steps_of(json.loads(options.one))))
+        return 0
+    if options.engines:
+        results = _compare_engines(options)
+        where = machine.slug(machine.cpu_name(), os.cpu_count(), "cores")
+        machine.keep(results, "overhead-ray", where, options.output)
+        return 0
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         settings, stores = _sealed_shard(folder, options)
@@ -108,6 +122,9 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--size", type=int, default=512, help="edge of every picture, px")
     parser.add_argument("--repeat", type=int, default=5, help="turns; the median counts")
     parser.add_argument("--profile", action="store_true", help="print the costliest functions of a turn")
+    parser.add_argument("--engines", nargs=2, metavar=("FRAMES", "MODEL"), help="local against ray")
+    parser.add_argument("--sizes", nargs="+", default=["96x96", "320x240", "640x480"], help="of the pieces")
+    parser.add_argument("--one", help=argparse.SUPPRESS)
     parser.add_argument("--quick", action="store_true", help="12 pictures of 64x64, one turn")
     parser.add_argument("--output", type=Path, help="JSON file; default: benchmarks/results/")
     options = parser.parse_args(arguments)
@@ -239,6 +256,103 @@ def _profile(definitions: Definitions, instance: DagsterInstance) -> None:
     profiler = cProfile.Profile()
     profiler.runcall(_dagster, definitions, instance, UPSCALED)
     pstats.Stats(profiler).sort_stats("cumulative").print_stats(60)
+
+
+# ---------------------------------------------------------------- local against ray
+
+#: Loading and the start of a cluster are part of it, since each is a process of its own.
+ENGINES: dict[str, dict[str, Any]] = {
+    "local": {"engine": "local"},
+    "ray, 1 worker of all cores": {"engine": "ray"},
+    "ray, 2 workers": {"engine": "ray", "ray.num_cpus": max(1, (os.cpu_count() or 1) // 2)},
+}
+
+
+def _compare_engines(options: argparse.Namespace) -> dict[str, Any]:
+    """Wall and CPU seconds of every engine and size, the engines in turn."""
+    frames, model = options.engines
+    found: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as name:
+        for size in options.sizes:
+            source = Path(name) / size
+            width, height = map(int, size.split("x"))
+            _cut(Path(frames), source, width, height, options.count)
+            for turn in range(options.repeat):
+                for engine, more in ENGINES.items():
+                    output = str(Path(name) / f"{size} {turn} {engine}")
+                    done = _in_a_process(
+                        {"source": str(source), "output": output, "upscale.model": model, **more}
+                    )
+                    found.setdefault(size, {}).setdefault(engine, []).append(done)
+                    print(size, engine, done, flush=True)
+    described = machine.describe(load=os.getloadavg()[0])
+    return {"machine": described, "pictures": options.count, "engines": found}
+
+
+def _cut(frames: Path, folder: Path, width: int, height: int, count: int) -> None:
+    """Pieces of pictures at places drawn with a seed."""
+    folder.mkdir()
+    pictures = [PIL.Image.open(path).convert("RGB") for path in sorted(frames.glob("*.png"))]
+    drawn = np.random.default_rng(0)
+    for number in range(count):
+        whole = pictures[number % len(pictures)]
+        x, y = (int(drawn.integers(0, extent + 1)) for extent in (whole.width - width, whole.height - height))
+        whole.crop((x, y, x + width, y + height)).save(folder / f"{number:04}.png")
+
+
+def _in_a_process(given: dict[str, Any]) -> dict[str, Any]:
+    """What :func:`_steps_of` says there, and the CPU seconds of it and all that it started."""
+    command = [sys.executable, __file__, "--one", json.dumps(given)]
+    begin = time.perf_counter()
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        used: dict[int, float] = {}
+        while process.poll() is None:
+            used |= _cpu_seconds_below(process.pid)
+            time.sleep(0.1)
+        assert process.stdout is not None
+        return {
+            **json.loads(process.stdout.read().splitlines()[-1]),
+            "process": {"wall": round(time.perf_counter() - begin, 2), "cpu": round(sum(used.values()), 2)},
+        }
+
+
+def _cpu_seconds_below(root: int) -> dict[int, float]:
+    """Of a process and its descendants, by /proc/PID/stat (proc(5))."""
+    parents: dict[int, int] = {}
+    seconds: dict[int, float] = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = path.read_text(errors="replace").rpartition(")")[2].split()
+        except OSError:  # It has ended meanwhile.
+            continue
+        pid = int(path.parent.name)
+        parents[pid] = int(fields[1])
+        seconds[pid] = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def below(pid: int) -> bool:
+        return pid == root or (pid in parents and below(parents[pid]))
+
+    return {pid: used for pid, used in seconds.items() if below(pid)}
+
+
+def _steps_of(given: dict[str, Any]) -> dict[str, float]:
+    """Wall seconds of every step over a shard, and of them all, of a run with these settings."""
+    settings = load_settings({"dataset": DATASET, "actions": ["upscale"], "ray.runtime_env": {}, **given})
+    stores = Stores(
+        open_store(settings.source, settings.s3), open_store(settings.output, settings.s3, create=True)
+    )
+    seal(plan(stores.source, stores.output, dataset=DATASET, shard_size=10_000), stores.output)
+    begin = time.perf_counter()
+    if settings.engine == "ray":
+        connect_ahead(settings.ray)
+    else:
+        warm_up(settings)
+    seconds = {}
+    for step in steps(settings):
+        done = run_shard(step, build_stage(step, settings), settings, stores, SHARD)
+        assert not done.counts["error"]
+        seconds[step.asset] = round(done.wall_seconds, 2)
+    return {**seconds, "whole": round(time.perf_counter() - begin, 2)}
 
 
 # ---------------------------------------------------------------- what is said

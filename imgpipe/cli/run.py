@@ -170,7 +170,11 @@ def materialize_pending(settings: Settings, retry: Retry = EVERYTHING, planning:
 
     pending = [status for status in statuses if _is_due(status, retry, settings, stores)]
     # A shard of failed images may not need a network.
-    if any(status.state is not State.FAILED for status in pending):
+    if pending and settings.engine == "ray":
+        from imgpipe.engines.ray_pool import connect_ahead
+
+        connect_ahead(settings.ray)
+    elif any(status.state is not State.FAILED for status in pending):
         warm_up(settings)
     with starting():
         from imgpipe.launch import Launcher, open_instance, remember_settings

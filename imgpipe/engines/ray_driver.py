@@ -17,7 +17,6 @@ import queue
 import socket
 import sys
 import threading
-import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +24,8 @@ from typing import Any, BinaryIO, cast
 
 from imgpipe.engines.parcels import Order
 from imgpipe.engines.placement import Share, share_of
-from imgpipe.engines.ray_worker import COLUMN, Worker
+from imgpipe.engines.ray_worker import Worker
+from imgpipe.engines.rounds import Answer
 from imgpipe.errors import ClusterUnavailable
 from imgpipe.host import usable_cores
 from imgpipe.settings import RaySettings
@@ -35,6 +35,11 @@ from imgpipe.settings.ray import LOCAL
 _IN_FLIGHT = 2
 _OBJECT_STORE_BYTES = 2**27
 _ANSWER_SECONDS = 20.0
+
+
+#: Workers for the next step that takes the same share, of a cluster of this process's own; on any other
+#: cluster other runs are to have their turn between two steps.
+_kept: dict[Share, list[Any]] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,45 +111,57 @@ def _computed(job: Job) -> Iterator[object]:
     network = job.order.step.action.runs_network(settings) and settings.device != "cpu"
     share = share_of(nodes, settings.ray, network=network)
     yield f"up to {share.workers} workers with {share} each, on a cluster of {len(nodes)} nodes"
-    for data in _execute(job, share):
-        yield pickle.loads(data)  # noqa: S301
+    yield from _execute(job, share)
     yield None
 
 
-def _execute(job: Job, share: Share) -> Iterator[bytes]:
-    """Packed answers to packed chunks; those of lost workers are left out."""
-    import ray.data
+def _execute(job: Job, share: Share) -> Iterator[Answer]:
+    """Answers to the chunks; those of lost workers are left out.
 
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
-    context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = False
-    context.max_errored_blocks = -1
-    context.max_consecutive_actor_init_deaths = share.workers
-    workers = min(share.workers, len(job.parcels))
-    strategy = ray.data.ActorPoolStrategy(
-        min_size=min(job.order.settings.ray.min_workers, workers),
-        max_size=workers,
-        initial_size=workers,
-        max_tasks_in_flight_per_actor=_IN_FLIGHT,
+    A worker is given chunks once it is there, and another one is asked for in place of one that was lost at
+    work. Raises Ray's error where the last worker that was asked for could not begin.
+    """
+    import ray
+    from ray.exceptions import RayActorError
+
+    remote = cast(Any, ray.remote(Worker)).options(
+        num_cpus=share.cpus, num_gpus=share.gpus, max_restarts=0, max_concurrency=_IN_FLIGHT
     )
-    rows = [{COLUMN: parcel} for parcel in job.parcels]
-    data = ray.data.from_items(rows, override_num_blocks=len(rows))
-    with warnings.catch_warnings():
-        # Ray is to give max_restarts a name of its own in 2.64; the extra has that as its bound.
-        warnings.filterwarnings("ignore", message=".*ray_remote_args")
-        answers = data.map_batches(
-            Worker,
-            fn_constructor_args=(job.order, share.cores),
-            batch_size=1,
-            batch_format="pyarrow",
-            compute=strategy,
-            num_cpus=share.cpus,
-            num_gpus=share.gpus or None,
-            max_restarts=0,
-        )
-    for table in answers.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
-        for answer in cast(Any, table).column(COLUMN):
-            yield answer.as_py()
+    idle = _kept.pop(share, [])
+    _kept.clear()
+    left = list(reversed(job.parcels))
+    starting: dict[Any, Any] = {}
+    computing: dict[Any, Any] = {}
+
+    def ask_for_one() -> None:
+        worker = idle.pop() if idle else remote.remote(share.cores)
+        starting[worker.ready.remote()] = worker
+
+    for _ in range(min(share.workers, len(left))):
+        ask_for_one()
+    while left or computing:
+        (call,), _ = ray.wait([*starting, *computing], num_returns=1)
+        begins = call in starting
+        worker = (starting if begins else computing).pop(call)
+        try:
+            answer = ray.get(call)
+        except RayActorError:
+            if not begins and left and worker not in computing.values():
+                ask_for_one()
+            if begins and not starting and not computing:
+                raise
+            continue
+        for _ in range(min(len(left), _IN_FLIGHT if begins else 1)):
+            computing[worker.compute.remote(job.order, left.pop())] = worker
+        if worker not in computing.values():
+            idle.append(worker)
+        if not begins:
+            yield answer
+    if job.order.settings.ray.cluster == LOCAL:
+        _kept[share] = [*idle, *starting.values()]
+    else:
+        for worker in starting.values():
+            ray.kill(worker)  # The others end as soon as nobody knows them.
 
 
 def _in_words(exc: BaseException) -> str:

@@ -1,11 +1,11 @@
-"""The engine `ray`: chunks of items through the actor pool of Ray Data.
+"""The engine `ray`: chunks of items through actors of a Ray cluster.
 
-The data set has a row for each chunk: keys, and the rows of the tables before, never pictures. A worker (an
-actor of the pool) builds the stage once, reads, computes and writes what it is given as the local engine
-does, and answers with rows. Ray places workers on nodes and GPUs, starts more while there is work and room,
-and holds chunks back (two for each worker). It restarts no worker and repeats no chunk by itself: that is
-left to :mod:`~imgpipe.engines.rounds`, since a worker that waits for a node that never comes back holds up
-the chunks it has, and since an image that ends its process would do so again.
+A chunk is keys, and the rows of the tables before, never pictures. A worker (an actor) builds the stage
+once, reads, computes and writes what it is given as the local engine does, and answers with rows. Ray places
+workers on nodes and GPUs, and starts those that wait as soon as there is room. It restarts no worker and
+repeats no chunk by itself: that is left to :mod:`~imgpipe.engines.rounds`, since a worker that waits for a
+node that never comes back would hold up the chunks it has, and since an image that ends its process would do
+so again.
 """
 
 from __future__ import annotations
@@ -33,10 +33,24 @@ from imgpipe.settings.ray import LOCAL
 #: How often the log hears how far a step is, seconds.
 _TOLD_SECONDS = 30.0
 _DRIVER_CODE = "import sys; sys.path[:] = sys.argv[1:]; from imgpipe.engines.ray_driver import main; main()"
-#: Nothing is reported to anybody. A cluster that is started for the run listens on this machine only.
-_ENVIRONMENT = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DATA_DISABLE_PROGRESS_BARS": "1"}
-_ON_LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+#: Nothing is reported to anybody.
+_ENVIRONMENT = {"RAY_USAGE_STATS_ENABLED": "0"}
+#: A cluster that is started for the run listens on this machine only, and starts no workers ahead.
+_FOR_THE_RUN = {
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+    "RAY_prestart_worker_first_driver": "0",
+    "RAY_enable_worker_prestart": "0",
+}
 log = logging.getLogger(__name__)
+
+
+def connect_ahead(settings: RaySettings) -> None:
+    """Begin to connect, or to start a cluster, while sources are still being read.
+
+    What goes wrong is found and told by the step that needs it.
+    """
+    if find_spec("ray") is not None:
+        _Driver(settings).rest()
 
 
 class RayPool:
@@ -90,7 +104,7 @@ class _Driver:
 
     def __init__(self, settings: RaySettings) -> None:
         self._settings = settings
-        local = _ON_LOOPBACK if settings.cluster == LOCAL else {}
+        local = _FOR_THE_RUN if settings.cluster == LOCAL else {}
         self._process = subprocess.Popen(
             [sys.executable, "-c", _DRIVER_CODE, *sys.path],
             stdin=subprocess.PIPE,

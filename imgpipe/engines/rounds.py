@@ -12,6 +12,7 @@ import logging
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from typing import TypeVar
 
 from imgpipe.engines.local import error_row
 from imgpipe.engines.work import WorkItem
@@ -22,6 +23,8 @@ log = logging.getLogger(__name__)
 
 #: How much smaller chunks are in the next round.
 _FINER = 8
+#: Images of the last chunks of a round, at most.
+_LAST = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +35,7 @@ class Answer:
     error: ImgpipeError | None = None
 
 
+Item = TypeVar("Item")
 Chunk = Sequence[WorkItem]
 #: Computes chunks; answers come in any order, one for each chunk whose process was not lost.
 Pool = Callable[[Sequence[Chunk]], Generator[Answer, None, None]]
@@ -49,7 +53,7 @@ def run_in_rounds(
     rows: dict[str, ImageRow] = {}
     left = list(items)
     while left:
-        with closing(pool([left[start : start + size] for start in range(0, len(left), size)])) as answers:
+        with closing(pool(chunks_of(left, size))) as answers:
             for answer in answers:
                 for row in answer.rows:
                     rows[row.image_id] = row
@@ -69,6 +73,18 @@ def run_in_rounds(
                 size,
             )
     return [rows[item.base.image_id] for item in items]
+
+
+def chunks_of(items: Sequence[Item], size: int) -> list[Sequence[Item]]:
+    """``size`` items each at most, a quarter of what is left towards the end and eight at last, so that no
+    worker has much left when the others have nothing."""
+    chunks: list[Sequence[Item]] = []
+    start = 0
+    while start < len(items):
+        end = start + min(size, max(_LAST, (len(items) - start) // 4))
+        chunks.append(items[start:end])
+        start = end
+    return chunks
 
 
 def _give_up(

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_validator
 
 from imgpipe.settings.section import Section
 
@@ -25,7 +25,6 @@ class RaySettings(Section):
         description="Head of the cluster, as host:port, or `local`: one is started on this machine for the "
         "run. Empty: RAY_ADDRESS, else `local`.",
     )
-    min_workers: int = Field(1, ge=1, le=10_000, description="Workers of a step at least.")
     max_workers: int = Field(
         0,
         ge=0,
@@ -46,7 +45,8 @@ class RaySettings(Section):
         64,
         ge=1,
         le=256,
-        description="Images that a worker is given at a time; a worker that is lost loses those it has.",
+        description="Images that a worker is given at a time, at most; a worker that is lost loses those "
+        "it has.",
     )
     runtime_env: Mapping[str, Any] | None = Field(
         None,
@@ -65,12 +65,6 @@ class RaySettings(Section):
                     "and metadata; give the nodes a role, or set it in their own environment"
                 )
         return value
-
-    @model_validator(mode="after")
-    def _in_order(self) -> Self:
-        if 0 < self.max_workers < self.min_workers:
-            raise ValueError(f"max_workers is {self.max_workers}, below min_workers, {self.min_workers}")
-        return self
 
     @property
     def cluster(self) -> str:

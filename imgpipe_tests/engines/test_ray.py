@@ -29,6 +29,7 @@ from imgpipe.stages.build import build_stage
 from imgpipe.stages.chain import steps
 from imgpipe.storage.manifests import plan, seal
 from imgpipe.storage.opening import open_stores
+from imgpipe.storage.tables import read_table
 from imgpipe_tests.engines.test_rounds import facts, pictures
 from imgpipe_tests.matting.graphs import slow, write_graph
 
@@ -154,6 +155,25 @@ def test_two_shards_at_once(cluster: Any, settings: Settings, source: Path, tmp_
     assert len(pictures(two.output)) >= COUNT
 
 
+def test_two_runs_at_once_on_one_output(cluster: Any, settings: Settings, tmp_path: Path) -> None:
+    both = [
+        subprocess.Popen(
+            command(
+                settings,
+                tmp_path / "two",
+                **{"ray.address": cluster.address, "ray.num_cpus": "1", "shard_size": "50"},
+            ),
+            env={**os.environ, "DAGSTER_HOME": str(tmp_path / f"dagster {number}")},
+        )
+        for number in range(2)
+    ]
+    assert {process.wait(300) for process in both} <= {0, 1}
+    output = open_stores(settings.model_copy(update={"output": str(tmp_path / "two")})).output
+    for asset in (step.asset for step in steps(settings)):
+        rows = [row for shard in range(4) for row in read_table(output, asset, "art", f"{shard:05}")[0]]
+        assert [row.attempts for row in rows] == [1] * COUNT
+
+
 def test_a_stop_keeps_what_is_done(cluster: Any, settings: Settings) -> None:
     there = on(cluster, settings)
     try:
@@ -190,13 +210,8 @@ def test_the_command_ends_with_what_it_started_and_no_credential_is_written_down
     logs = Path(tempfile.mkdtemp(prefix="ray"))  # Its sockets have no long names.
     secret = "canary" * 5
     environment = {**os.environ, "AWS_SECRET_ACCESS_KEY": secret, "RAY_TMPDIR": str(logs), "COLUMNS": "200"}
-    given = {"engine": "ray", "actions": "[rembg]", "rembg.model": "classical", "ray.chunk": "32"}
     ended = subprocess.run(
-        [
-            *(sys.executable, "-m", "imgpipe", "run", "--source", settings.source, "--dataset", "art"),
-            *("--output", str(tmp_path / "output")),
-            *(word for name, value in given.items() for word in ("--set", f"{name}={value}")),
-        ],
+        command(settings, tmp_path / "output"),
         env={**environment, "DAGSTER_HOME": str(tmp_path / "dagster")},
         capture_output=True,
         text=True,
@@ -213,6 +228,16 @@ def test_the_command_ends_with_what_it_started_and_no_credential_is_written_down
         assert time.monotonic() < deadline
         time.sleep(0.2)
     shutil.rmtree(logs)
+
+
+def command(settings: Settings, output: Path, **given: str) -> list[str]:
+    """A run of the classical mattes."""
+    given = {"engine": "ray", "actions": "[rembg]", "rembg.model": "classical", "ray.chunk": "32", **given}
+    return [
+        *(sys.executable, "-m", "imgpipe", "run", "--source", settings.source, "--dataset", "art"),
+        *("--output", str(output)),
+        *(word for name, value in given.items() for word in ("--set", f"{name}={value}")),
+    ]
 
 
 def processes() -> list[bytes]:

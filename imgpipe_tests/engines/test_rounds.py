@@ -16,7 +16,7 @@ from imgpipe import host
 from imgpipe.config import Settings
 from imgpipe.engines.parcels import Bench, Order
 from imgpipe.engines.ray_worker import Worker
-from imgpipe.engines.rounds import Answer, Chunk
+from imgpipe.engines.rounds import Answer, Chunk, chunks_of
 from imgpipe.engines.shard import ShardResult, run_shard
 from imgpipe.errors import ClusterUnavailable, ConfigError, ImgpipeError, ModelMismatch, StoreUnavailable
 from imgpipe.records import ImageRow, Status
@@ -52,7 +52,8 @@ class Pool:
             if names & self.deadly:
                 continue
             # Another process has other objects of everything.
-            answer = Worker(pickle.loads(pickle.dumps(self._order)), 1).compute(self.packed[-1])  # noqa: S301
+            order = pickle.loads(pickle.dumps(self._order))  # noqa: S301
+            answer = Worker(1).compute(order, self.packed[-1])
             if names & self.faulty:
                 answer = replace(answer, error=StoreUnavailable("gone"))
             yield pickle.loads(pickle.dumps(answer))  # noqa: S301
@@ -134,6 +135,13 @@ def test_an_image_that_ends_its_worker_is_found_and_its_neighbours_are_not_lost(
     assert (again.computed, again.counts["ok"], again.rows[3].attempts) == (1, COUNT, 2)
 
 
+def test_the_last_chunks_are_small() -> None:
+    chunks = chunks_of(range(300), 64)
+    assert [number for chunk in chunks for number in chunk] == list(range(300))
+    assert [len(chunk) for chunk in chunks] == [64, 59, 44, 33, 25, 18, 14, 10, 8, 8, 8, 8, 1]
+    assert list(map(len, chunks_of(range(20), 2))) == [2] * 10
+
+
 def test_where_no_worker_lives_nothing_is_blamed_on_the_images(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -178,19 +186,20 @@ def order_for(settings: Settings, **other: str) -> Order:
 def test_a_worker_that_cannot_do_it_answers_with_the_reason(
     other: dict[str, str], kind: type[ImgpipeError], said: str, settings: Settings
 ) -> None:
-    answer = Worker(order_for(settings, **other), 1).compute(b"")
+    answer = Worker(1).compute(order_for(settings, **other), b"")
     assert answer.rows == ()
     assert isinstance(answer.error, kind)
     assert said in str(answer.error)
 
 
 def test_a_parcel_that_a_worker_cannot_read_stops_the_run_with_the_reason(settings: Settings) -> None:
-    answer = Worker(order_for(settings), 1).compute(b"of another version")
+    answer = Worker(1).compute(order_for(settings), b"of another version")
     assert isinstance(answer.error, ClusterUnavailable)
     assert "a worker failed: UnpicklingError" in str(answer.error)
 
 
-def test_a_worker_takes_its_share_of_the_machine(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_takes_its_share_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(host, "_share", [])
     monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(8)))
-    Worker(order_for(settings), 2)
+    Worker(2)
     assert (host.usable_cores(), host.share_of_memory()) == (2, 0.25)
