@@ -38,7 +38,7 @@ def measure(edge: int, subjects: Sequence[str] | None = None) -> dict[str, Any]:
     _print(table)
     missed = {kind: _worse(rows) for kind, rows in table.items()}
     met = not any(missed.values())
-    print(f"    target, better than the better of the two in every error: {'met' if met else 'missed'}")
+    print(f"    target, better than the best of rembg's in every error: {'met' if met else 'missed'}")
     return {"means": table, "missed": missed, "met": met, "cases": cases}
 
 
@@ -82,7 +82,7 @@ def _colour_errors(case: Case, result: np.ndarray[Any, Any], shown: np.ndarray[A
 
 
 def _worse(rows: Rows) -> list[str]:
-    """The errors in which ours is not below the better of the two rivals."""
+    """The errors in which ours is not below the best rival."""
     return [error for error in ERRORS if not rows[OURS][error] < min(rows[rival][error] for rival in RIVALS)]
 
 
