@@ -74,8 +74,8 @@ def main(arguments: list[str] | None = None) -> int:
         print(part, json.dumps(results[f"{part}, summary"], indent=1), sep="\n")
     paths = [path for path in options.networks if path.stem not in slow]
     for precision in ("fp32", "auto"):
-        rows = results[f"256x256, {precision}"] = speed(paths, options.scale, precision, options.quick)
-        print(precision, json.dumps(rows, indent=1))
+        timed = results[f"256x256, {precision}"] = speed(paths, options.scale, precision, options.quick)
+        print(precision, json.dumps(timed, indent=1))
     if options.pictures:
         side_by_side(enlarge, pictures, options.scale, slow, options.pictures)
     machine.keep(results, f"networks-x{options.scale}", machine.slug(machine.cpu_name()), options.output)
