@@ -61,6 +61,7 @@ train: $(VENV)/.dev ## our own networks from drawings: two hours at most for eac
 	$(BIN)/python -m training.train --output training/work/x4
 	$(BIN)/python -m training.train --scale 2 --steps 8000 --start training/work/x4/imgpipe-lite-x4.safetensors \
 	  --output training/work/x2
+	$(BIN)/python -m training.train --scale 1 --patch 96 --steps 12000 --output training/work/x1
 
 clean: ## remove what demo, tests and compiled loops made
 	rm -rf demo-output .imgpipe .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

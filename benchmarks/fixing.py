@@ -2,6 +2,7 @@
 
     python benchmarks/fixing.py --quick         two drawings, one quality, strengths 0 and 0.5
     python benchmarks/fixing.py                 all pictures: about ten minutes on two cores
+    python benchmarks/fixing.py --network       imgpipe-clean beside the package's filters, real pictures
 
 Every picture is damaged: as a JPEG of quality 20 to 80 with halved and whole chroma, reduced to 5 and 6 bits,
 with noise of 5 and 10 of 255. Pictures of even place in the list are for tuning: on them each peer's best
@@ -20,7 +21,7 @@ import argparse
 import itertools
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,15 +31,19 @@ import machine
 import numpy as np
 import numpy.typing as npt
 from skimage.metrics import structural_similarity
+from upscaling_contenders import in_turns
 
+from imgpipe.fixing.clean_network import CleanNetwork
 from imgpipe.fixing.fix import fix
 from imgpipe.images.colour import composite_over
 from imgpipe.images.decode import decode
 from imgpipe.images.image import Image
+from imgpipe.inference.weights import locate
 from imgpipe.settings import LimitSettings
 from training.samples.drawings import draw_samples
 
 Rgb = npt.NDArray[np.uint8]
+Way = Callable[[Image], Rgb]
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 _FILES = (
     "anime/frame-000.png",
@@ -59,8 +64,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="two drawings, one quality, two strengths")
     parser.add_argument("--output", type=Path, help="JSON file; default: benchmarks/results/")
+    parser.add_argument("--network", action="store_true", help="imgpipe-clean instead of OpenCV's filters")
     options = parser.parse_args(arguments)
-    pictures = _pictures(quick=options.quick)
+    if options.network:
+        return _network(options.output)
+    pictures = _pictures((), 2) if options.quick else _pictures()
+    pictures = {name: _middle(pixels, 96 if options.quick else _EDGE_PX) for name, pixels in pictures.items()}
     names = list(pictures)
     tuning, held = names[::2], names[1::2]
     strengths = (0.0, 0.5) if options.quick else STRENGTHS
@@ -71,7 +80,14 @@ def main(arguments: list[str] | None = None) -> int:
         "damage": {},
     }
     for kind, damage in _damages(quick=options.quick).items():
-        results["damage"][kind] = _kind(kind, damage, pictures, tuning, held, strengths)
+        damaged = {name: damage(pictures[name]) for name in pictures}
+        ways: dict[str, Way] = {f"imgpipe {one}": partial(_fixed, strength=one) for one in strengths}
+        peers: dict[str, Any] = {}
+        for peer, tried in (("nlm", _NLM), ("bilateral", _BILATERAL)):
+            means = [np.mean([_psnr(way(damaged[n]), pictures[n]) for n in tuning]) for way in tried.values()]
+            peers[f"{peer} parameters"] = list(tried)[int(np.argmax(means))]
+            ways[peer] = tried[peers[f"{peer} parameters"]]
+        results["damage"][kind] = peers | _kind(kind, damaged, {name: pictures[name] for name in held}, ways)
     results["clean"] = {name: _psnr(_fixed(Image(pictures[name]), 0.5), pictures[name]) for name in names}
     results["targets"] = _targets(results)
     for target, (value, met) in results["targets"].items():
@@ -82,18 +98,17 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def _pictures(*, quick: bool) -> dict[str, Rgb]:
+def _pictures(files: Sequence[str] = _FILES, drawings: int = _DRAWINGS) -> dict[str, Rgb]:
     """Name -> RGB, crops of the middle; drawings first."""
-    drawn = draw_samples()[: 2 if quick else _DRAWINGS]
     found = {}
-    for drawing in drawn:
+    for drawing in draw_samples()[:drawings]:
         flat = composite_over(drawing.image, (1.0, 1.0, 1.0))
         found[f"drawn/{drawing.name}"] = np.rint(flat * 255).astype(np.uint8)
-    for name in () if quick else _FILES:
+    for name in files:
         if (DATA / name).is_file():
             image = decode((DATA / name).read_bytes(), name=name, limits=LimitSettings())
             found[name] = np.ascontiguousarray(image.colour)
-    return {name: _middle(pixels, 96 if quick else _EDGE_PX) for name, pixels in found.items()}
+    return found
 
 
 def _middle(pixels: Rgb, edge: int) -> Rgb:
@@ -136,29 +151,21 @@ def _noisy(rgb: Rgb, sigma: float) -> Image:
 
 
 def _kind(
-    kind: str,
-    damage: Callable[[Rgb], Image],
-    pictures: dict[str, Rgb],
-    tuning: list[str],
-    held: list[str],
-    strengths: tuple[float, ...],
+    kind: str, damaged: dict[str, Image], pictures: dict[str, Rgb], ways: dict[str, Way]
 ) -> dict[str, Any]:
-    damaged = {name: damage(pictures[name]) for name in pictures}
-    ways: dict[str, Callable[[Image], Rgb]] = {"damaged": _pixels}
-    for strength in strengths:
-        ways[f"imgpipe {strength}"] = partial(_fixed, strength=strength)
+    """Mean scores of the damaged pictures and of every way, and each picture's PSNR."""
     found: dict[str, Any] = {}
-    for peer, tried in (("nlm", _NLM), ("bilateral", _BILATERAL)):
-        means = [np.mean([_psnr(way(damaged[n]), pictures[n]) for n in tuning]) for way in tried.values()]
-        found[f"{peer} parameters"] = list(tried)[int(np.argmax(means))]
-        ways[peer] = tried[found[f"{peer} parameters"]]
-    for way, make in ways.items():
-        scores = [_scores(make(damaged[name]), pictures[name]) for name in held]
+    for way, make in {"damaged": _pixels, **ways}.items():
+        made = {name: make(damaged[name]) for name in pictures}
+        scores = [_scores(made[name], pictures[name]) for name in pictures]
         found[way] = {key: float(np.mean([one[key] for one in scores])) for key in scores[0]}
-        drawn = [_edges(make(damaged[name]), pictures[name]) for name in held if name.startswith("drawn/")]
+        drawn = [_edges(made[name], pictures[name]) for name in pictures if name.startswith("drawn/")]
         found[way]["edges"] = float(np.mean(drawn)) if drawn else None
-        shown = "  ".join(f"{key} {value:.4g}" for key, value in found[way].items() if value is not None)
-        print(f"{kind:<14}{way:<14}{shown}", flush=True)
+        found[way]["psnr of each"] = [round(one["psnr"], 3) for one in scores]
+        shown = "  ".join(
+            f"{key} {value:.4g}" for key, value in found[way].items() if isinstance(value, float)
+        )
+        print(f"{kind:<14}{way:<20}{shown}", flush=True)
     return found
 
 
@@ -166,8 +173,37 @@ def _pixels(image: Image) -> Rgb:
     return np.asarray(image.pixels, np.uint8)
 
 
-def _fixed(image: Image, strength: float) -> Rgb:
-    return _pixels(fix(image, strength).image)
+def _fixed(image: Image, strength: float, network: CleanNetwork | None = None) -> Rgb:
+    return _pixels(fix(image, strength, network).image)
+
+
+def _network(output: Path | None) -> int:
+    """On all real pictures, as JPEG with halved chroma: what is not JPEG's is left to the filters."""
+    network = CleanNetwork(locate("imgpipe-clean", "fixing", Path()), "cpu")
+    files = sorted(path for folder in ("anime", "sr", "real") for path in (DATA / folder).iterdir())
+    real = [f"{path.parent.name}/{path.name}" for path in files if "isnet" not in path.name]
+    pictures = {name: _middle(pixels, _EDGE_PX) for name, pixels in _pictures(real, 0).items()}
+    ways: dict[str, Way] = {"imgpipe 0.5": partial(_fixed, strength=0.5)}
+    ways |= {f"imgpipe-clean {one}": partial(_fixed, strength=one, network=network) for one in (0.25, 0.5)}
+    results: dict[str, Any] = {"machine": machine.describe(), "pictures": list(pictures), "damage": {}}
+    for quality in (20, 30, 50, 85):
+        damaged = {name: _jpeg(pixels, quality, "420") for name, pixels in pictures.items()}
+        kind = f"jpeg q{quality} 420"
+        results["damage"][kind] = _kind(kind, damaged, pictures, ways)
+    results["untouched at 0.25"] = {
+        name: _psnr(np.rint((rgb + network.change(rgb.astype(np.float32), 0.25)).clip(0, 255)), rgb)
+        for name, rgb in pictures.items()
+    }
+    print(results["untouched at 0.25"])
+    results["seconds per megapixel"] = {
+        way: seconds * 1e6 / _EDGE_PX**2
+        for way, seconds in in_turns(
+            {way: partial(ways[way], _jpeg(pictures[real[0]], 30, "420")) for way in list(ways)[:2]}, 5
+        ).items()
+    }
+    print(results["seconds per megapixel"])
+    machine.keep(results, "fixing-network", machine.slug(machine.cpu_name()), output)
+    return 0
 
 
 def _nlm(image: Image, luma: float, colour: float) -> Rgb:

@@ -27,7 +27,8 @@ def write_files(weights: dict[str, Tensor], stem: Path, metadata: dict[str, str]
 def graph(weights: dict[str, Tensor]) -> onnx.ModelProto:
     """One input ``input`` (n, 3, h, w) float32, RGB in 0..1; one output ``output`` (n, 3, h * s, w * s).
 
-    At scale 1 a fourth channel of the input is the strength, 0..1: 0 leaves the picture as it is, exactly.
+    At scale 1 the sides are even and a fourth channel of the input is the strength, 0..1: 0 leaves the
+    picture as it is, exactly.
     """
     nodes, stored = [], []
 
@@ -40,8 +41,10 @@ def graph(weights: dict[str, Tensor]) -> onnx.ModelProto:
         return f"{name}.fp32"
 
     layers = sorted({int(name.split(".")[1]) for name in weights})
-    scale = math.isqrt(weights[f"body.{layers[-1]}.bias"].numel() // 3)
-    value = "input" if scale > 1 else "picture"
+    cell = math.isqrt(weights[f"body.{layers[-1]}.bias"].numel() // 3)
+    inputs, kernel = weights["body.0.weight"].shape[1:3]
+    scale = cell if inputs == 3 else 1
+    value = "input"
     if scale == 1:
         stored.append(numpy_helper.from_array(np.array([3, 1]), "channels"))
         nodes.append(helper.make_node("Split", ["input", "channels"], ["picture", "strength"], axis=1))
@@ -50,15 +53,21 @@ def graph(weights: dict[str, Tensor]) -> onnx.ModelProto:
         if _is_slope(weights, f"{name}.weight"):
             nodes.append(helper.make_node("PRelu", [value, constant(f"{name}.weight")], [name]))
         else:
-            inputs = [value, constant(f"{name}.weight"), constant(f"{name}.bias")]
-            nodes.append(helper.make_node("Conv", inputs, [name], kernel_shape=[3, 3], pads=[1, 1, 1, 1]))
+            edge = kernel if number == 0 else 3
+            nodes.append(
+                helper.make_node(
+                    "Conv", [value, constant(f"{name}.weight"), constant(f"{name}.bias")], [name],
+                    kernel_shape=[edge] * 2, strides=[edge // 3] * 2, pads=[edge // 3] * 4,
+                )
+            )  # fmt: skip
         value = name
+    shuffled = "detail" if scale > 1 else "whole detail"
+    nodes.append(helper.make_node("DepthToSpace", [value], [shuffled], blocksize=cell, mode="CRD"))
     if scale == 1:
-        nodes.append(helper.make_node("Mul", [value, "strength"], ["detail"]))
+        nodes.append(helper.make_node("Mul", [shuffled, "strength"], ["detail"]))
     else:
         stored.append(numpy_helper.from_array(np.array([1, 1, scale, scale], np.float32), "scales"))
         nodes += [
-            helper.make_node("DepthToSpace", [value], ["detail"], blocksize=scale, mode="CRD"),
             helper.make_node(
                 "Resize", ["input", "", "scales"], ["base"], mode="nearest",
                 coordinate_transformation_mode="asymmetric", nearest_mode="floor",

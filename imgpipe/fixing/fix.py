@@ -5,13 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from imgpipe.fixing import deband, smooth
+from imgpipe.fixing.clean_network import CleanNetwork, strength_of
 from imgpipe.fixing.findings import Findings, examine, measures
-from imgpipe.fixing.pieces import PIECE_PX, pieces, planes_at, rgb_change
+from imgpipe.fixing.pieces import PIECE_PX, colour_at, pieces, planes_at, rgb_change
+from imgpipe.fixing.sliding_dct import Float
 from imgpipe.images.image import Image
 from imgpipe.pixels.strips import spans
 
@@ -30,12 +33,20 @@ class Fixed:
     seconds: Mapping[str, float] = field(default_factory=dict)
 
 
-def fix(image: Image, strength: float, restore: Restore | None = None, *, piece_px: int = PIECE_PX) -> Fixed:
+def fix(
+    image: Image,
+    strength: float,
+    restore: Restore | CleanNetwork | None = None,
+    *,
+    piece_px: int = PIECE_PX,
+) -> Fixed:
     """``image`` with less of JPEG's blocks, of steps in gradients and of noise; nothing else is touched.
 
     ``strength``: 0..1; 0 changes nothing, 0.5 undoes the damage that is found, 1 twice as much. ``restore``:
     a network in place of deblocking and denoising, which every picture goes through; below 0.5 its result is
-    blended with the picture. ``piece_px``: a multiple of 16; has no effect on the result.
+    blended with the picture. `imgpipe-clean` is told the quality that was found; its change and that of
+    deblocking are averaged, and noisy pictures are left to the filters. ``piece_px``: a multiple of 16; has
+    no effect on the result.
 
     Alpha, colours of transparent pixels, bit depth and metadata stay.
     """
@@ -48,13 +59,17 @@ def fix(image: Image, strength: float, restore: Restore | None = None, *, piece_
     if any(found.levels):
         result = _debanded(result, found, strength, piece_px)
         done.append("debanded")
-    if restore is not None:
+    if restore is not None and not isinstance(restore, CleanNetwork):
         result = _blended(result, restore(result), min(1.0, 2 * strength))
         done.append("network")
     elif found.damage:
-        result = _smoothed(result, found, strength, piece_px)
+        network = None
+        if restore is not None and found.quality is not None and not any(found.damage.sigmas):
+            network = partial(restore.change, strength=strength_of(found.quality, 2 * strength))
+        result = _smoothed(result, found, strength, piece_px, network)
         done += ["deblocked"] if found.quality is not None else []
         done += ["denoised"] if any(found.damage.sigmas) else []
+        done += ["network"] if network is not None else []
     fixed = time.perf_counter()
     before = measures(image, found.damage.offset)
     after = measures(result, found.damage.offset) if done else before
@@ -79,13 +94,21 @@ def _debanded(image: Image, found: Findings, strength: float, piece_px: int) -> 
     return _without_hidden(image, pixels)
 
 
-def _smoothed(image: Image, found: Findings, strength: float, piece_px: int) -> Image:
+def _smoothed(
+    image: Image,
+    found: Findings,
+    strength: float,
+    piece_px: int,
+    network: Callable[[Float], Float] | None,
+) -> Image:
     pixels = image.pixels.copy()
     channels = image.colour.shape[2]
     for inner, outer, within in pieces(image, smooth.REACH_PX, piece_px):
         before = planes_at(image, outer)
         after = smooth.smoothed(before, found.damage, strength)
         change = rgb_change([p[within] for p in before], [p[within] for p in after])
+        if network is not None:  # The errors of both are of different kinds: their mean has less.
+            change = (change + network(colour_at(image, outer))[within]) * np.float32(0.5)
         values = image.colour[inner] + change * np.float32(image.max_value / 255)
         pixels[(*inner, slice(0, channels))] = np.clip(np.rint(values), 0, image.max_value)
     return _without_hidden(image, pixels)

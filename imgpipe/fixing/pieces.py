@@ -45,12 +45,14 @@ def windows(image: Image) -> Iterator[Place]:
 
 
 def planes_at(image: Image, place: Place) -> list[Float]:
-    """Y, or Y, Cb and Cr (JFIF), 0..255 and chroma around 0; transparent pixels have colours of their
-    neighbours."""
+    """Y, or Y, Cb and Cr (JFIF), 0..255 and chroma around 0, of :func:`colour_at`."""
+    return ycbcr(colour_at(image, place))
+
+
+def colour_at(image: Image, place: Place) -> Float:
+    """(height, width, 1 or 3), 0..255; transparent pixels have colours of their neighbours."""
     colour = image.colour[place].astype(np.float32) * np.float32(255 / image.max_value)
-    if image.alpha is not None:
-        colour = _filled(colour, image.alpha[place])
-    return ycbcr(colour)
+    return colour if image.alpha is None else _filled(colour, image.alpha[place])
 
 
 def _filled(colour: Float, alpha: npt.NDArray[Any]) -> Float:

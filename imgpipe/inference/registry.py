@@ -12,7 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
-Task = Literal["matting", "upscaling", "refining"]
+Task = Literal["matting", "upscaling", "refining", "fixing"]
 
 _PACKAGE = Path(__file__).parents[1]
 

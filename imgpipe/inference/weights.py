@@ -26,6 +26,7 @@ CLASSICAL_NAMES: Mapping[Task, tuple[str, ...]] = {
     "matting": ("classical",),
     "upscaling": ("lanczos", "bicubic"),
     "refining": (),
+    "fixing": (),
 }
 
 #: Of each task: the setting that names its model, and the one that does without weights.
@@ -33,6 +34,7 @@ _SETTINGS: Mapping[Task, tuple[str, str]] = {
     "matting": ("rembg.model", "rembg.fallback=classical"),
     "upscaling": ("upscale.model", "upscale.fallback=lite"),
     "refining": ("rembg.vitmatte_model", "rembg.alpha_matting=auto"),
+    "fixing": ("fix_artifacts.model", "fix_artifacts.model=null"),
 }
 
 

@@ -12,7 +12,7 @@ from imgpipe.settings import QualitySettings
 
 #: Backends and model names that add no detail of their own, and what begins those of the package's networks.
 CLASSICAL_NAMES = frozenset({"", "none", "classical", "pillow", "opencv", "cv2", "lanczos", "bicubic"})
-_LITE = "imgpipe-lite"
+_OWN = "imgpipe-"
 
 
 def choose_profile(settings: QualitySettings, model: ModelUse | None) -> str:
@@ -21,7 +21,7 @@ def choose_profile(settings: QualitySettings, model: ModelUse | None) -> str:
         return settings.profile
     if model is None or model.backend.lower() in CLASSICAL_NAMES or model.name.lower() in CLASSICAL_NAMES:
         return "classical"
-    return "lite" if model.name.startswith(_LITE) else "realesrgan"
+    return "lite" if model.name.startswith(_OWN) else "realesrgan"
 
 
 def why_profile(settings: QualitySettings, model: ModelUse | None, known_from: str) -> str:

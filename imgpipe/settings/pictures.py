@@ -286,8 +286,8 @@ class FixSettings(ActionSection):
     model: str | None = Field(
         None,
         min_length=1,
-        description="Path to the weights of a restoration network of factor 1, in place of deblocking and "
-        "denoising; null = none.",
+        description="`imgpipe-clean`, or the path to the weights of another restoration network of factor 1, "
+        "in place of deblocking and denoising; null = none.",
     )
 
     @property

@@ -14,10 +14,12 @@ from skimage.metrics import peak_signal_noise_ratio
 
 from imgpipe.config import load_settings
 from imgpipe.errors import ConfigError, ModelMismatch
+from imgpipe.fixing.clean_network import CleanNetwork
 from imgpipe.fixing.fix import fix
 from imgpipe.images.decode import decode
 from imgpipe.images.encode import encode
 from imgpipe.images.image import Image
+from imgpipe.inference.weights import locate
 from imgpipe.settings import FixSettings, LimitSettings
 from imgpipe.single import process_file
 from imgpipe.stages.fix import FixStage
@@ -31,6 +33,11 @@ Rgb = npt.NDArray[np.uint8]
 def drawing() -> Rgb:
     """Lines, flat colours and gradients, 192 px a side."""
     return np.ascontiguousarray(area(draw(3))[:192, :192])
+
+
+@pytest.fixture(scope="module")
+def network() -> CleanNetwork:
+    return CleanNetwork(locate("imgpipe-clean", "fixing", Path()), "cpu")
 
 
 def as_jpeg(rgb: Rgb, quality: int, sampling: int = cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420) -> bytes:
@@ -135,17 +142,18 @@ def test_alpha_and_hidden_colours_stay(drawing: Rgb) -> None:
     assert (fixed[:, :90] == with_other[:, :90]).all()
 
 
-@pytest.mark.parametrize("make", ["jpeg", "bits", "noise"])
-def test_pieces_leave_no_trace(drawing: Rgb, make: str) -> None:
-    if make == "jpeg":
+@pytest.mark.parametrize("make", ["jpeg", "bits", "noise", "jpeg, by the network"])
+def test_pieces_leave_no_trace(drawing: Rgb, make: str, network: CleanNetwork) -> None:
+    if "jpeg" in make:
         image = decoded(as_jpeg(drawing, 25))
     elif make == "bits":
         image = Image(np.asarray(drawing >> 3 << 3, np.uint8))
     else:
         noise = np.random.default_rng(1).normal(0, 8, drawing.shape)
         image = Image(np.clip(np.rint(drawing + noise), 0, 255).astype(np.uint8))
-    whole = fix(image, 0.5).image.pixels
-    assert (fix(image, 0.5, piece_px=64).image.pixels == whole).all()
+    restore = network if "network" in make else None
+    whole = fix(image, 0.5, restore).image.pixels
+    assert (fix(image, 0.5, restore, piece_px=64).image.pixels == whole).all()
 
 
 def test_levels_stand_for_strengths_and_others_are_refused() -> None:
@@ -196,9 +204,41 @@ def test_a_network_of_factor_1_does_it_and_a_larger_one_is_refused(drawing: Rgb,
         stage_with(2).load()
 
 
-def test_the_stage_s_fingerprint_follows_the_strength(tmp_path: Path) -> None:
-    made = {FixStage(FixSettings(denoise_strength=s), tmp_path, "cpu", 1).fingerprint for s in (0.4, 0.5)}
-    assert len(made) == 2
+def test_the_network_of_this_package_does_it_where_damage_is_found(drawing: Rgb, tmp_path: Path) -> None:
+    stage = FixStage(FixSettings(model="imgpipe-clean"), tmp_path, "cpu", 10**8)
+    damaged = decoded(as_jpeg(drawing[:91, :111], 30))
+    result = stage.run({"source": damaged}, {})
+    fixed = result.outputs["fixed"]
+    assert isinstance(fixed, Image)
+    by_filters = fix(damaged, 0.5).image.pixels
+    assert psnr(drawing[:91, :111], fixed.pixels) > psnr(drawing[:91, :111], by_filters) + 0.3
+    assert result.details["fix_artifacts"]["done"] == ["deblocked", "network"]
+    assert result.model is not None
+    assert (result.model.name, result.model.backend) == ("imgpipe-clean", "onnx")
+    clean = Image(drawing)
+    assert stage.run({"source": clean}, {}).outputs["fixed"] is clean
+
+
+def test_the_network_is_told_how_strong_the_damage_is(drawing: Rgb, network: CleanNetwork) -> None:
+    colour = pixels_of(decoded(as_jpeg(drawing, 30))).astype(np.float32)
+    changes = [np.abs(network.change(colour, strength)).mean() for strength in (0.0, 0.2, 0.5, 0.8)]
+    assert changes[0] == 0
+    assert changes == sorted(changes)
+    untouched = drawing + network.change(drawing.astype(np.float32), 0.25)
+    assert psnr(drawing, np.rint(untouched.clip(0, 255)).astype(np.uint8)) > 50
+    grey = network.change(colour[..., :1], 0.8)
+    assert grey.shape == (*colour.shape[:2], 1)
+    found = [fix(decoded(as_jpeg(drawing, 30)), s, network).image.pixels for s in (0.25, 0.5)]
+    assert psnr(drawing, found[1]) > psnr(drawing, found[0])
+
+
+@pytest.mark.parametrize("model", [None, "imgpipe-clean"])
+def test_the_stage_s_fingerprint_follows_the_strength(tmp_path: Path, model: str | None) -> None:
+    made = {
+        FixStage(FixSettings(denoise_strength=s, model=m), tmp_path, "cpu", 1).fingerprint
+        for s, m in ((0.4, model), (0.5, model), (0.5, "imgpipe-clean"))
+    }
+    assert len(made) == (3 if model is None else 2)
 
 
 def test_encoded_twice_is_found_by_the_lower_quality(drawing: Rgb) -> None:

@@ -47,6 +47,8 @@ def test_registry_entries_are_well_formed() -> None:
     assert set(names_for("matting")) == rembgs | birefnets | {"ben2"}
     ours = {"imgpipe-lite", "imgpipe-lite-x2"}
     assert set(names_for("upscaling")) == {"realesrgan-anime-6b", "realesr-animevideov3"} | ours
+    assert names_for("fixing") == ("imgpipe-clean",)
+    ours |= {"imgpipe-clean"}
     assert {name for name, entry in REGISTRY.items() if entry.shipped} == ours
     for name, entry in REGISTRY.items():
         assert entry.name == name

@@ -24,6 +24,7 @@ AUTO = QualitySettings()
         (ModelUse("none", "none"), "classical"),
         (ModelUse("imgpipe-lite", "onnx"), "lite"),
         (ModelUse("imgpipe-lite-x2", "onnx"), "lite"),
+        (ModelUse("imgpipe-clean", "onnx"), "lite"),
         (ModelUse("realesrgan-anime-6b", "spandrel"), "realesrgan"),
         (ModelUse("/models/my.safetensors", "spandrel"), "realesrgan"),
     ],

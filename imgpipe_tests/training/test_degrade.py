@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from training.degrade import CLEAN_SHARE, add_noise, compress, damage, degrade, reduce
+from imgpipe.fixing.clean_network import strength_of
+from training.degrade import CLEAN_SHARE, add_noise, compress, damage, degrade, quality_of, reduce
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +39,18 @@ def test_compression_changes_little(gradient: np.ndarray) -> None:
         assert 0 < error.mean() < 4
 
 
-def test_damage_keeps_size_and_leaves_some_pictures_alone(gradient: np.ndarray) -> None:
-    damaged = [damage(gradient, np.random.default_rng(seed)) for seed in range(40)]
-    assert {each.shape for each in damaged} == {gradient.shape}
-    assert 0.02 < np.mean([np.array_equal(each, gradient) for each in damaged]) < 0.4
+def test_damage_is_as_strong_as_it_says_and_leaves_some_pictures_alone(gradient: np.ndarray) -> None:
+    rng = np.random.default_rng(0)
+    pairs = [damage(gradient, rng) for _ in range(120)]
+    assert {each.shape for each, _ in pairs} == {gradient.shape}
+    errors = np.array([np.abs(each.astype(int) - gradient).mean() for each, _ in pairs])
+    strengths = np.array([strength for _, strength in pairs])
+    assert 0.02 < np.mean(errors == 0) < 0.25
+    assert strengths[errors == 0].max() <= 0.4
+    weak, strong = errors[(strengths < 0.45) & (errors > 0)], errors[strengths > 0.7]
+    assert weak.mean() < 0.8 * strong.mean()
+
+
+@pytest.mark.parametrize("quality", [20, 30, 50, 85, 95])
+def test_strength_and_quality_are_one_another(quality: int) -> None:
+    assert quality_of(strength_of(quality)) == quality

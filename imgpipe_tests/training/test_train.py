@@ -68,16 +68,32 @@ def test_the_files_compute_what_was_trained(tmp_path: Path) -> None:
     assert not network.body(small).any()
 
 
-def test_cleaning_at_strength_0_is_the_identity_exactly(tmp_path: Path) -> None:
-    network = Compact(1, features=8, depth=2)
+def test_the_cleaning_network_s_file_is_what_was_trained_and_the_identity_at_strength_0(
+    tmp_path: Path,
+) -> None:
+    network = Compact(1, features=14, depth=2)
     write_files(network.weights(), tmp_path / "net", {})
-    picture = torch.rand(1, 3, 9, 7)
     session = onnxruntime.InferenceSession(tmp_path / "net.onnx")
+    picture = torch.rand(1, 3, 10, 8)
     for strength in (0.0, 0.5, 1.0):
-        plane = torch.full((1, 1, 9, 7), strength)
-        made = session.run(None, {"input": torch.cat([picture, plane], dim=1).numpy()})[0]
-        wanted = picture + strength * network.body(picture).detach()
-        np.testing.assert_allclose(made, wanted, atol=2e-3 * strength, rtol=0)
+        given = torch.cat([picture, torch.full((1, 1, 10, 8), strength)], dim=1)
+        made = session.run(None, {"input": given.numpy()})[0]
+        np.testing.assert_allclose(made, network(given).detach(), atol=2e-3 * strength, rtol=0)
+        assert np.array_equal(made, picture) == (strength == 0)
+
+
+def test_what_cleaning_is_asked_for_undoes_the_damage() -> None:
+    """Added to the damaged patches, what is wanted makes them whole: the drawing's, but for its grain."""
+    settings = dataclasses.replace(_TINY, scale=1, patch=32, batch=16)
+    drawing = np.broadcast_to(np.array([90, 160, 30], np.uint8), (1, 64, 64, 3))
+    given, wanted = batch(drawing, settings, np.random.default_rng(0))
+    assert given.shape == (16, 4, 32, 32)
+    whole = given[:, :3] + functional.pixel_shuffle(wanted, 2)
+    off = (whole - whole.mean((2, 3), keepdim=True)).abs().amax((1, 2, 3)) * 255
+    assert 8 <= (off < 1e-3).sum() < 16, f"flat patches: {off}"
+    assert (wanted.abs().amax((1, 2, 3)) * 255 > 1).sum() > 4
+    assert given[:, 3].min() >= 0
+    assert given[:, 3].max() <= 1
 
 
 def test_the_learning_rate_rises_then_falls() -> None:

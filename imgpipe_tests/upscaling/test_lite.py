@@ -51,7 +51,7 @@ print(json.dumps([*one.image.pixels.shape, one.image.bit_depth, equal, whole.hal
 def test_the_files_are_the_registered_ones_and_small(entry: Weights, tmp_path: Path) -> None:
     path = pull(entry, tmp_path / "never made")
     assert hashlib.sha256(path.read_bytes()).hexdigest() == entry.sha256
-    assert locate(entry.name, "upscaling", tmp_path).path == path
+    assert locate(entry.name, entry.task, tmp_path).path == path
     tensors = path.with_suffix(".safetensors")
     assert entry.size_bytes == path.stat().st_size <= 250_000
     assert tensors.stat().st_size <= 250_000
