@@ -42,7 +42,7 @@ def _rembg_plain(picture: Pixels, mask: Pixels) -> Pixels:
 
 
 def _rembg_decontaminated(picture: Pixels, mask: Pixels) -> Pixels:
-    """The mask's own alpha with the foreground's colours, as ``rembg.remove(decontaminate=True)`` gives it."""
+    """The mask's own alpha with the foreground's colours: ``rembg.remove(decontaminate=True)``."""
     from rembg.bg import decontaminate_cutout
 
     return np.asarray(decontaminate_cutout(PIL.Image.fromarray(picture), PIL.Image.fromarray(mask)))
