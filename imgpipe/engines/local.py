@@ -97,8 +97,8 @@ def run_items(
     """
     if not items:
         return []
-    bound_pools()
     limit = workers or usable_cores() + 2
+    bound_pools(min(limit, len(items)))
     count = stage.concurrency
     slots = shared((stage.fingerprint, count), lambda: threading.BoundedSemaphore(count))
     limits = next(iter(items[0].inputs.values())).limits

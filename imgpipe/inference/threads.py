@@ -36,10 +36,18 @@ def one_blas_thread() -> None:
     threadpoolctl.threadpool_limits(limits=1, user_api="blas")
 
 
-def bound_pools() -> None:
-    """Set the pools of loaded libraries to :func:`network_threads`; OpenVINO is given it when it compiles."""
+def bound_pools(at_once: int = 1) -> None:
+    """Set the pools of loaded libraries to :func:`network_threads`; OpenVINO is given it when it compiles.
+
+    OpenCV's is shared by the pictures that are worked on ``at_once``, each in a thread of its own: its threads
+    spin for the next call. On 2 cores the verdict of an enlargement took 0.35 core-seconds with them and
+    0.26 without.
+    """
     threads = network_threads()
-    for library, setting in (("cv2", "setNumThreads"), ("torch", "set_num_threads")):
+    for library, setting, count in (
+        ("cv2", "setNumThreads", max(1, threads // at_once)),
+        ("torch", "set_num_threads", threads),
+    ):
         if library in sys.modules:
             # Waits where another thread is still importing it.
-            getattr(importlib.import_module(library), setting)(threads)
+            getattr(importlib.import_module(library), setting)(count)

@@ -21,7 +21,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from imgpipe.errors import InferenceError
 from imgpipe.inference.failures import translated
 from imgpipe.inference.memory_model import ASSUMED_MEMORY, MemoryModel
-from imgpipe.inference.threads import bound_pools
+from imgpipe.inference.threads import network_threads
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -60,7 +60,7 @@ class TorchNetwork:
     def __init__(
         self, module: nn.Module, *, scale: int, device: str, precision: str, form: Form = cast_whole
     ) -> None:
-        bound_pools()
+        torch.set_num_threads(network_threads())
         self.scale = scale
         self.device = torch.device(device)
         self.precision = precision

@@ -23,6 +23,10 @@ def test_the_environment_decides(value: str, expected: int | None, monkeypatch: 
         assert network_threads() == (expected or usable_cores())
         bound_pools()
         assert cv2.getNumThreads() == network_threads()
+        bound_pools(2)
+        assert cv2.getNumThreads() == max(1, network_threads() // 2)
+        bound_pools(100)
+        assert cv2.getNumThreads() == 1
     finally:
         cv2.setNumThreads(before)
         network_threads.cache_clear()
