@@ -39,9 +39,8 @@ def one_blas_thread() -> None:
 def bound_pools(at_once: int = 1) -> None:
     """Set the pools of loaded libraries to :func:`network_threads`; OpenVINO is given it when it compiles.
 
-    OpenCV's is shared by the pictures that are worked on ``at_once``, each in a thread of its own: its threads
-    spin for the next call. On 2 cores the verdict of an enlargement took 0.35 core-seconds with them and
-    0.26 without.
+    OpenCV's is shared by the pictures that are worked on ``at_once``, each in a thread of its own: its
+    threads spin for the next call. On 2 cores scoring took 0.39 core-seconds with them and 0.31 without.
     """
     threads = network_threads()
     for library, setting, count in (
