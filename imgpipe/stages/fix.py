@@ -105,10 +105,11 @@ class FixStage:
         restore = None if network is None else partial(_restored, network, kept)
         fixed = fix(inputs["source"], self._settings.denoise_strength, own or restore)
         by_network = kept[0] if kept else None
+        by_own = own if "network" in fixed.details["done"] else None
         return StageResult(
             outputs={"fixed": fixed.image},
             reasons=by_network.reasons if by_network else (),
-            model=by_network.model if by_network else own.model if own else _CLASSICAL,
+            model=by_network.model if by_network else by_own.model if by_own else _CLASSICAL,
             metrics=_metrics(fixed.details),
             details={
                 "fix_artifacts": {**fixed.details},

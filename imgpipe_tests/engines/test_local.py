@@ -71,6 +71,14 @@ def items(store: MemoryStore, count: int) -> list[WorkItem]:
     return made
 
 
+def test_threads_of_pools_are_shared_by_what_is_computed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[int] = []
+    monkeypatch.setattr("imgpipe.engines.local.bound_pools", told.append)
+    for count in (1, 2, 9):
+        run_items(Negative(), "negatives", items(MemoryStore(), count), MemoryStore(), workers=4)
+    assert told == [1, 2, 4]
+
+
 def test_every_item_gets_its_row_in_order_with_its_file() -> None:
     store, output = MemoryStore(), MemoryStore()
     rows = run_items(Negative(), "negatives", items(store, 20), output, workers=4)

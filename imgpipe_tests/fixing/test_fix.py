@@ -14,7 +14,7 @@ from skimage.metrics import peak_signal_noise_ratio
 
 from imgpipe.config import load_settings
 from imgpipe.errors import ConfigError, ModelMismatch
-from imgpipe.fixing.clean_network import CleanNetwork
+from imgpipe.fixing.clean_network import CleanNetwork, strength_of
 from imgpipe.fixing.fix import fix
 from imgpipe.images.decode import decode
 from imgpipe.images.encode import encode
@@ -216,7 +216,10 @@ def test_the_network_of_this_package_does_it_where_damage_is_found(drawing: Rgb,
     assert result.model is not None
     assert (result.model.name, result.model.backend) == ("imgpipe-clean", "onnx")
     clean = Image(drawing)
-    assert stage.run({"source": clean}, {}).outputs["fixed"] is clean
+    left = stage.run({"source": clean}, {})
+    assert left.outputs["fixed"] is clean
+    assert left.model is not None
+    assert left.model.backend == "classical"  # the network had no part in it
 
 
 def test_the_network_is_told_how_strong_the_damage_is(drawing: Rgb, network: CleanNetwork) -> None:
@@ -230,6 +233,9 @@ def test_the_network_is_told_how_strong_the_damage_is(drawing: Rgb, network: Cle
     assert grey.shape == (*colour.shape[:2], 1)
     found = [fix(decoded(as_jpeg(drawing, 30)), s, network).image.pixels for s in (0.25, 0.5)]
     assert psnr(drawing, found[1]) > psnr(drawing, found[0])
+    # libjpeg scales its tables to 167% at quality 30; of quality 20's 250% that is two thirds.
+    assert [strength_of(30, share) for share in (1.0, 0.25)] == pytest.approx([(2 / 3) ** 0.5, (1 / 6) ** 0.5])
+    assert strength_of(5) == 1.0
 
 
 @pytest.mark.parametrize("model", [None, "imgpipe-clean"])

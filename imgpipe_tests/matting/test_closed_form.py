@@ -194,3 +194,17 @@ def test_steps_of_rounding_and_compression_make_none_in_alpha() -> None:
     alpha = solve_closed_form((200 - blocks).astype(np.uint8), trimap, epsilon=None).alpha
     steps = np.abs(np.diff(alpha, axis=1)).max()
     assert steps < 0.15, f"largest step {steps:.2f}; 0.52 where every window has the same epsilon"
+
+
+def test_a_band_that_is_too_large_keeps_its_prior_and_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    colour = np.random.default_rng(1).integers(0, 256, (20, 60, 3), np.uint8)
+    trimap = np.full((20, 60), BACKGROUND, np.uint8)
+    trimap[3:17, 3:27], trimap[8:12, 10:20] = UNKNOWN, FOREGROUND
+    trimap[8:12, 40:50], trimap[9:11, 42:48] = UNKNOWN, FOREGROUND
+    prior = np.where(trimap == FOREGROUND, 1.0, np.where(trimap == UNKNOWN, 0.4, 0.0)).astype(np.float32)
+    large = (trimap == UNKNOWN) & (np.arange(60) < 30)
+    monkeypatch.setattr("imgpipe.matting.closed_form.MOST_UNKNOWNS", int(large.sum()) - 1)
+    solved = solve_closed_form(colour, trimap, prior=prior)
+    assert solved.unsolved == large.sum()
+    assert (solved.alpha[large] == np.float32(0.4)).all()
+    assert (solved.alpha[(trimap == UNKNOWN) & ~large] != np.float32(0.4)).all()
