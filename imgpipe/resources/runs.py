@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 
 from dagster import DagsterInstance, DagsterRun, DagsterRunStatus, RunRecord, RunsFilter
 from dagster._core.code_pointer import ModuleCodePointer
+from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
 
 from imgpipe.processes import Process
 
@@ -72,7 +73,7 @@ class SignOfLife:
 
 
 def end_dead_runs(instance: DagsterInstance) -> list[str]:
-    """Mark runs as failed whose process is gone, and free the slots of runs that are over.
+    """Mark runs as failed whose process is gone, and free slots of runs that are over for those that wait.
 
     Returns one line for each run that was ended. Runs of other code are left alone.
     """
@@ -88,6 +89,7 @@ def end_dead_runs(instance: DagsterInstance) -> list[str]:
             instance.report_run_failed(run, why)
         ended.append(f"{describe(run)}: {why}; it is marked as ended and its slots are free")
     free_slots_of_ended_runs(instance)
+    _hand_out_free_slots(instance)
     return ended
 
 
@@ -100,6 +102,20 @@ def free_slots_of_ended_runs(instance: DagsterInstance) -> None:
         run = instance.get_run_by_id(run_id)
         if run is None or run.is_finished:
             events.free_concurrency_slots_for_run(run_id)
+
+
+def _hand_out_free_slots(instance: DagsterInstance) -> None:
+    """Give a free slot of a pool to the step that waits longest for it.
+
+    Dagster 1.13 does so when a slot is freed, and overlooks a step that is at that moment between its look at
+    the slots and its entry in the queue: that step waits until another run frees a slot, or for ever.
+    """
+    events = instance.event_log_storage
+    if not isinstance(events, SqlEventLogStorage):
+        return
+    for pool in events.get_concurrency_keys():
+        if events.has_unassigned_slots(pool):
+            events.assign_pending_steps([pool])
 
 
 def describe(run: DagsterRun) -> str:
