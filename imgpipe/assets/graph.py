@@ -12,6 +12,7 @@ from imgpipe.assets.report import REVIEW_QUEUE, build_queue_asset, build_report_
 from imgpipe.config import Settings
 from imgpipe.engines.shard import RowListener, ignore_row
 from imgpipe.resources.naming import asset_key, named
+from imgpipe.resources.slots import sleep_between_claims
 from imgpipe.resources.stores import ImageStores, s3_resource, stores_key
 from imgpipe.stages.chain import REPORT, steps
 
@@ -26,6 +27,7 @@ def build_definitions(
 
     ``on_row`` hears of every row that runs in this process finish, ``say`` how far a report has come.
     """
+    sleep_between_claims()
     image_assets = [asset_key(settings, step.asset) for step in steps(settings)]
     return Definitions(
         assets=[

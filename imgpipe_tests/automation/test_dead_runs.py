@@ -18,6 +18,7 @@ from dagster import (
     build_sensor_context,
 )
 from dagster._core.code_pointer import ModuleCodePointer
+from dagster._core.execution.plan.instance_concurrency_context import InstanceConcurrencyContext
 from dagster._core.origin import JobPythonOrigin, RepositoryPythonOrigin
 from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
 from dagster._core.utils import make_new_run_id
@@ -26,6 +27,7 @@ from imgpipe.automation.dead_runs import build_dead_runs_sensor
 from imgpipe.config import Settings
 from imgpipe.processes import Process
 from imgpipe.resources.runs import ALIVE_TAG, PROCESS_TAG, UNNAMED_SECONDS, end_dead_runs, process_tags
+from imgpipe.resources.slots import sleep_between_claims
 from imgpipe.storage.manifests import plan, seal
 from imgpipe_tests.automation.conftest import Site
 from imgpipe_tests.automation.pictures import put
@@ -149,6 +151,23 @@ def _slots_are_freed(instance: DagsterInstance, end: str) -> None:
         events._remove_pending_steps(run_id)
     end_dead_runs(instance)
     assert events.claim_concurrency_slot("gpu", other, "matted_images").is_claimed
+
+
+def test_a_run_that_waits_for_a_slot_sleeps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    original = InstanceConcurrencyContext.interval_to_next_pending_claim_check
+    monkeypatch.setattr(InstanceConcurrencyContext, "interval_to_next_pending_claim_check", original)
+    with DagsterInstance.local_temp(str(tmp_path)) as instance:
+        instance.event_log_storage.set_concurrency_slots("gpu", 0)
+        run = instance.get_run_by_id(add_run(instance, HERE))
+        assert run is not None
+        sleep_between_claims()
+        with InstanceConcurrencyContext(instance, run) as waits:
+            monkeypatch.setattr("time.time", lambda: 1000.0)
+            assert waits.interval_to_next_pending_claim_check() == 0
+            assert not waits.claim("gpu", "matted_images")
+            assert waits.interval_to_next_pending_claim_check() == 1
+            monkeypatch.setattr("time.time", lambda: 1001.5)
+            assert waits.interval_to_next_pending_claim_check() == 0
 
 
 def test_a_working_run_names_its_process(site: Site, instance: DagsterInstance) -> None:
