@@ -34,6 +34,9 @@ def graph(weights: dict[str, Tensor]) -> onnx.ModelProto:
 
     def constant(name: str) -> str:
         values = weights[name].numpy()
+        if scale > 1 and name.startswith(f"body.{layers[-1]}."):
+            # Pixels first, then their colours: so each pixel lies together.
+            values = values.reshape(3, cell**2, *values.shape[1:]).swapaxes(0, 1).reshape(values.shape)
         stored.append(
             numpy_helper.from_array(values[:, None, None] if _is_slope(weights, name) else values, name)
         )
@@ -61,19 +64,19 @@ def graph(weights: dict[str, Tensor]) -> onnx.ModelProto:
                 )
             )  # fmt: skip
         value = name
-    shuffled = "detail" if scale > 1 else "whole detail"
-    nodes.append(helper.make_node("DepthToSpace", [value], [shuffled], blocksize=cell, mode="CRD"))
     if scale == 1:
-        nodes.append(helper.make_node("Mul", [shuffled, "strength"], ["detail"]))
-    else:
-        stored.append(numpy_helper.from_array(np.array([1, 1, scale, scale], np.float32), "scales"))
         nodes += [
-            helper.make_node(
-                "Resize", ["input", "", "scales"], ["base"], mode="nearest",
-                coordinate_transformation_mode="asymmetric", nearest_mode="floor",
-            ),
-        ]  # fmt: skip
-    nodes.append(helper.make_node("Add", ["base" if scale > 1 else "picture", "detail"], ["output"]))
+            helper.make_node("DepthToSpace", [value], ["whole detail"], blocksize=cell, mode="CRD"),
+            helper.make_node("Mul", ["whole detail", "strength"], ["detail"]),
+            helper.make_node("Add", ["picture", "detail"], ["output"]),
+        ]
+    else:
+        # The nearest neighbour before the shuffle: a source pixel's colour for each of its pixels.
+        nodes += [
+            helper.make_node("Concat", ["input"] * cell**2, ["base"], axis=1),
+            helper.make_node("Add", ["base", value], ["pixels"]),
+            helper.make_node("DepthToSpace", ["pixels"], ["output"], blocksize=cell, mode="DCR"),
+        ]
     made = helper.make_graph(
         nodes,
         "imgpipe",
