@@ -194,5 +194,5 @@ def _in_words(exc: BaseException) -> str:
     return (
         f"{type(exc).__name__}: {said[:300]}; check ray.address (or RAY_ADDRESS), that the head runs, and "
         "that nodes and this machine have the same Python, Ray, packages (imgpipe too, where "
-        "ray.runtime_env is set) and, where the cluster asks for one, token"
+        "ray.runtime_env is set) and, where the cluster asks for one (RAY_AUTH_MODE=token), token"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import shutil
@@ -31,6 +32,7 @@ from imgpipe.stages.chain import steps
 from imgpipe.storage.manifests import plan, seal
 from imgpipe.storage.opening import open_stores
 from imgpipe.storage.tables import read_table
+from imgpipe_tests.end_to_end.webserver import free_port
 from imgpipe_tests.engines.test_rounds import facts, pictures
 from imgpipe_tests.matting.graphs import slow, write_graph
 
@@ -180,6 +182,78 @@ def test_nodes_that_come_later_are_worked_on(
     assert "up to 2 workers with 1 cores each, on a cluster of 1 nodes" in caplog.text
     assert f"raw_images 00000: 0 of {COUNT} images are done" in caplog.text
     assert "workers were lost with" in caplog.text
+    rows, files = expected
+    assert facts(results) == rows
+    assert pictures(settings.output) == files
+
+
+@pytest.fixture
+def autoscaled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Address of a head without cores, whose autoscaler starts nodes of one core on this machine. It asks for
+    Ray's token, as `ray start` does by itself."""
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    address = f"127.0.0.1:{free_port()}"
+    config, log = tmp_path / "autoscaling.json", tmp_path / "head.log"
+    config.write_text(json.dumps(_autoscaling(address)))
+    with log.open("wb") as file:
+        head = subprocess.Popen(
+            [
+                *(sys.executable, "-c", "from ray.scripts.scripts import main; main()", "start", "--head"),
+                *("--port", address.rpartition(":")[2], "--num-cpus", "0", "--include-dashboard", "false"),
+                *("--object-store-memory", str(_NODE["object_store_memory"])),
+                *("--autoscaling-config", str(config), "--block"),
+            ],
+            env={**os.environ, "RAY_FAKE_CLUSTER": "1", "AUTOSCALER_UPDATE_INTERVAL_S": "1"},
+            stdout=file,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        while "--block" not in log.read_text():
+            assert head.poll() is None, log.read_text()
+            time.sleep(0.2)
+        yield address
+    finally:
+        head.terminate()
+        head.wait(60)
+
+
+def _autoscaling(address: str) -> dict[str, Any]:
+    """What Ray's provider of nodes on this machine is told; most fields are there since they must be."""
+    commands = ["initialization", "setup", "head_setup", "worker_setup", "head_start_ray", "worker_start_ray"]
+    lists = [*(f"{name}_commands" for name in commands), "cluster_synced_files", "rsync_exclude"]
+    node = {"CPU": 1, "object_store_memory": _NODE["object_store_memory"]}
+    return {
+        "cluster_name": "nodes of one core",
+        "max_workers": 2,
+        "upscaling_speed": 1.0,
+        "idle_timeout_minutes": 5,
+        "provider": {
+            "type": "fake_multinode",
+            "gcs_address": address,
+            "use_node_id_as_ip": True,
+            "disable_node_updaters": True,
+            "disable_launch_config_check": True,
+        },
+        "head_node_type": "ray.head.default",
+        "available_node_types": {
+            "ray.head.default": {"resources": {"CPU": 0}, "node_config": {}, "max_workers": 0},
+            "one_core": {"resources": node, "node_config": {}, "min_workers": 0, "max_workers": 2},
+        },
+        **{name: [] for name in [*lists, "rsync_filter"]},
+        **{name: {} for name in ("auth", "docker", "file_mounts")},
+    }
+
+
+def test_an_autoscaler_brings_the_nodes(
+    autoscaled: str,
+    settings: Settings,
+    expected: tuple[list[ImageRow], dict[str, str]],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    at = settings.ray.model_copy(update={"address": autoscaled, "max_workers": 2})
+    with caplog.at_level(logging.INFO, "imgpipe.engines"):
+        results = run(settings.model_copy(update={"ray": at}))
+    assert "up to 2 workers with 1 cores each, on a cluster of 1 nodes" in caplog.text
     rows, files = expected
     assert facts(results) == rows
     assert pictures(settings.output) == files
