@@ -151,6 +151,10 @@ def materialize_pending(settings: Settings, retry: Retry = EVERYTHING, planning:
     # What is missing is reported before anything is listed or written.
     wanted = fingerprints(settings)
     require_reviewer(settings.review)
+    if settings.engine == "ray":
+        from imgpipe.engines.ray_pool import connect_ahead
+
+        connect_ahead(settings.ray)  # takes seconds, beside the next ones
     with starting():
         from imgpipe.launch import check_instance  # takes seconds: Dagster
     check_instance()
@@ -170,11 +174,7 @@ def materialize_pending(settings: Settings, retry: Retry = EVERYTHING, planning:
 
     pending = [status for status in statuses if _is_due(status, retry, settings, stores)]
     # A shard of failed images may not need a network.
-    if pending and settings.engine == "ray":
-        from imgpipe.engines.ray_pool import connect_ahead
-
-        connect_ahead(settings.ray)
-    elif any(status.state is not State.FAILED for status in pending):
+    if settings.engine != "ray" and any(status.state is not State.FAILED for status in pending):
         warm_up(settings)
     with starting():
         from imgpipe.launch import Launcher, open_instance, remember_settings

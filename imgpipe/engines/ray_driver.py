@@ -17,6 +17,7 @@ import queue
 import socket
 import sys
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,7 +36,9 @@ from imgpipe.settings.ray import LOCAL
 _IN_FLIGHT = 2
 _OBJECT_STORE_BYTES = 2**27
 _ANSWER_SECONDS = 20.0
-
+#: How long it waits before it asks again, where every worker was lost as it began: Ray gives a lost node
+#: workers until it has noticed, half a minute later at most. Seconds.
+_BEGIN_AGAIN_SECONDS = (1, 2, 4, 8, 16, 32)
 
 #: Workers for the next step that takes the same share, of a cluster of this process's own; on any other
 #: cluster other runs are to have their turn between two steps.
@@ -111,65 +114,85 @@ def _computed(job: Job) -> Iterator[object]:
     network = job.order.step.action.runs_network(settings) and settings.device != "cpu"
     share = share_of(nodes, settings.ray, network=network)
     yield f"up to {share.workers} workers with {share} each, on a cluster of {len(nodes)} nodes"
-    yield from _execute(job, share)
+    yield from _Execution(job, share).answers()
     yield None
 
 
-def _execute(job: Job, share: Share) -> Iterator[Answer]:
-    """Answers to the chunks; those of lost workers are left out.
+class _Execution:
+    """One job: the workers that begin, those that compute, and the chunks that are left.
 
-    A worker is given chunks once it is there, and another one is asked for in place of one that was lost at
-    work. Raises Ray's error where the last worker that was asked for could not begin.
+    A worker is given chunks once it is there, and another one is asked for in place of one that was lost.
     """
-    import ray
-    from ray.exceptions import RayActorError
 
-    remote = cast(Any, ray.remote(Worker)).options(
-        num_cpus=share.cpus, num_gpus=share.gpus, max_restarts=0, max_concurrency=_IN_FLIGHT
-    )
-    idle = _kept.pop(share, [])
-    _kept.clear()
-    left = list(reversed(job.parcels))
-    starting: dict[Any, Any] = {}
-    computing: dict[Any, Any] = {}
+    def __init__(self, job: Job, share: Share) -> None:
+        import ray
 
-    def ask_for_one() -> None:
-        worker = idle.pop() if idle else remote.remote(share.cores)
-        starting[worker.ready.remote()] = worker
+        self._job, self._share = job, share
+        self._actor = cast(Any, ray.remote(Worker)).options(
+            num_cpus=share.cpus, num_gpus=share.gpus, max_restarts=0, max_concurrency=_IN_FLIGHT
+        )
+        self._left = list(reversed(job.parcels))
+        self._idle = _kept.pop(share, [])
+        _kept.clear()
+        self._starting: dict[Any, Any] = {}
+        self._computing: dict[Any, Any] = {}
+        self._waits = iter(_BEGIN_AGAIN_SECONDS)
 
-    for _ in range(min(share.workers, len(left))):
-        ask_for_one()
-    while left or computing:
-        (call,), _ = ray.wait([*starting, *computing], num_returns=1)
-        begins = call in starting
-        worker = (starting if begins else computing).pop(call)
-        try:
-            answer = ray.get(call)
-        except RayActorError:
-            if not begins and left and worker not in computing.values():
-                ask_for_one()
-            if begins and not starting and not computing:
-                raise
-            continue
-        for _ in range(min(len(left), _IN_FLIGHT if begins else 1)):
-            computing[worker.compute.remote(job.order, left.pop())] = worker
-        if worker not in computing.values():
-            idle.append(worker)
-        if not begins:
-            yield answer
-    if job.order.settings.ray.cluster == LOCAL:
-        _kept[share] = [*idle, *starting.values()]
-    else:
-        for worker in starting.values():
-            ray.kill(worker)  # The others end as soon as nobody knows them.
+    def answers(self) -> Iterator[Answer]:
+        """To the chunks; those of lost workers are left out. Raises Ray's error where no worker can begin."""
+        import ray
+        from ray.exceptions import RayActorError
+
+        self._ask(self._share.workers)
+        while self._left or self._computing:
+            (call,), _ = ray.wait([*self._starting, *self._computing], num_returns=1)
+            begins = call in self._starting
+            worker = (self._starting if begins else self._computing).pop(call)
+            try:
+                answer = ray.get(call)
+            except RayActorError as exc:
+                if not begins and worker not in self._computing.values():
+                    self._ask(1)
+                if begins and not self._starting and not self._computing:
+                    self._begin_again(exc)
+                continue
+            self._waits = iter(_BEGIN_AGAIN_SECONDS)
+            self._give(worker, _IN_FLIGHT if begins else 1)
+            if not begins:
+                yield answer
+        if self._job.order.settings.ray.cluster == LOCAL:
+            _kept[self._share] = [*self._idle, *self._starting.values()]
+        else:
+            for worker in self._starting.values():
+                ray.kill(worker)  # The others end as soon as nobody knows them.
+
+    def _ask(self, workers: int) -> None:
+        for _ in range(min(workers, len(self._left))):
+            worker = self._idle.pop() if self._idle else self._actor.remote(self._share.cores)
+            self._starting[worker.ready.remote()] = worker
+
+    def _begin_again(self, exc: Any) -> None:
+        """After the last worker that began was lost: raises the reason, where that is no accident."""
+        seconds = next(self._waits, None)
+        if exc.actor_init_failed or seconds is None:
+            raise exc
+        time.sleep(seconds)
+        self._ask(self._share.workers)
+
+    def _give(self, worker: Any, chunks: int) -> None:
+        for _ in range(min(len(self._left), chunks)):
+            self._computing[worker.compute.remote(self._job.order, self._left.pop())] = worker
+        if worker not in self._computing.values():
+            self._idle.append(worker)
 
 
 def _in_words(exc: BaseException) -> str:
     """Its class and what it says, without Ray's tracebacks, and what to look at."""
     lines = [line.strip() for line in str(exc).splitlines() if line.strip()]
-    said = lines[-1] if lines and "Traceback" in str(exc) else lines[0] if lines else ""
+    nested = "Traceback" in str(exc) or getattr(exc, "actor_init_failed", False)
+    said = lines[-1 if nested else 0] if lines else ""
     return (
         f"{type(exc).__name__}: {said[:300]}; check ray.address (or RAY_ADDRESS), that the head runs, and "
-        "that "
-        "nodes and this machine have the same Python, Ray and, where the cluster asks for one, token"
+        "that nodes and this machine have the same Python, Ray, packages (imgpipe too, where "
+        "ray.runtime_env is set) and, where the cluster asks for one (RAY_AUTH_MODE=token), token"
     )

@@ -45,12 +45,12 @@ log = logging.getLogger(__name__)
 
 
 def connect_ahead(settings: RaySettings) -> None:
-    """Begin to connect, or to start a cluster, while sources are still being read.
+    """Begin to connect, or to start a cluster, while sources are still being listed; once for a process.
 
-    What goes wrong is found and told by the step that needs it.
+    What goes wrong is found and told by the step that needs it. Where none does, it ends with the process.
     """
     if find_spec("ray") is not None:
-        _Driver(settings).rest()
+        _Driver.idle(settings).rest()
 
 
 class RayPool:
@@ -80,7 +80,15 @@ class RayPool:
     def _answers(self, driver: _Driver, total: int) -> Iterator[Answer]:
         asset, shard = self._order.asset, self._order.shard
         done, told = 0, time.monotonic()
-        while (said := driver.heard.get()) is not None:
+        while True:
+            try:
+                said = driver.heard.get(timeout=max(0.0, told + _TOLD_SECONDS - time.monotonic()))
+            except queue.Empty:  # Also while it waits for nodes.
+                told = time.monotonic()
+                log.info("%s %s: %d of %d images are done", asset, shard, done, total)
+                continue
+            if said is None:
+                return
             if isinstance(said, str):
                 log.info("%s %s: %d images, %s", asset, shard, total, said)
                 continue
@@ -90,9 +98,6 @@ class RayPool:
                 raise said
             yield said
             done += len(said.rows)
-            if time.monotonic() - told >= _TOLD_SECONDS:
-                told = time.monotonic()
-                log.info("%s %s: %d of %d images are done", asset, shard, done, total)
 
 
 class _Driver:

@@ -11,9 +11,13 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from dagster import DagsterInstance, DagsterRun, DagsterRunStatus, RunsFilter
 from dagster._cli.job import _create_run
+from dagster._core.execution.backfill import PartitionBackfill
+from dagster._core.scheduler.instigation import TickStatus
+from dagster._core.utils import make_new_backfill_id
 from dagster._core.workspace.context import WorkspaceProcessContext
 from dagster._core.workspace.load_target import ModuleTarget
 
@@ -25,6 +29,8 @@ from imgpipe.resources.runs import PROCESS_TAG
 PARTITION = "dagster/partition"
 _DEFINITIONS = "imgpipe.definitions"
 _PATIENCE_SECONDS = 180.0
+#: A machine with much other work starts a run's process later than within Dagster's minute.
+_PATIENT = {"DAGSTER_GRPC_TIMEOUT_SECONDS": "600"}
 #: In every process of the daemon: the CPU stands for a GPU, so that networks take slots of its pool, and the
 #: sensor looks at every chance, every five seconds.
 _SITE = """
@@ -49,7 +55,7 @@ class Daemon:
             process = subprocess.Popen(
                 [sys.executable, "-m", "dagster._daemon", "run", "-m", _DEFINITIONS],
                 cwd=self.home,
-                env={**os.environ, "PYTHONPATH": str(self.home / "site")},
+                env={**os.environ, **_PATIENT, "PYTHONPATH": str(self.home / "site")},
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
@@ -78,11 +84,7 @@ class Daemon:
 
     def queue(self, partitions: Sequence[str]) -> list[str]:
         """Put one run per partition into the queue; their ids."""
-        target = ModuleTarget(_DEFINITIONS, None, None, None)
-        with WorkspaceProcessContext(self.instance, target) as context:
-            workspace = context.create_request_context()
-            (location,) = workspace.code_locations
-            (repository,) = location.get_repositories().values()
+        with self._workspace() as (workspace, location, repository):
             job = repository.get_full_job(SHARD_JOB)
             made = [
                 _create_run(
@@ -98,6 +100,43 @@ class Daemon:
                 for partition in partitions
             ]
             return [self.instance.submit_run(run.run_id, workspace).run_id for run in made]
+
+    def backfill(self, partitions: Sequence[str]) -> str:
+        """Ask for all partitioned assets, as the UI does; the backfill's id."""
+        with self._workspace() as (workspace, _, _):
+            graph = workspace.asset_graph
+            made = PartitionBackfill.from_asset_partitions(
+                backfill_id=make_new_backfill_id(),
+                asset_graph=graph,
+                partition_names=partitions,
+                asset_selection=[key for key in graph.get_all_asset_keys() if graph.get(key).is_partitioned],
+                backfill_timestamp=time.time(),
+                tags={},
+                dynamic_partitions_store=self.instance,
+                all_partitions=False,
+                title=None,
+                description=None,
+                run_config=None,
+            )
+        self.instance.add_backfill(made)
+        return made.backfill_id
+
+    def start_sensor(self, name: str) -> None:
+        """Switch it on, and wait for its first tick."""
+        with self._workspace() as (_, _, repository):
+            state = self.instance.start_sensor(repository.get_sensor(name))
+        ids = (state.instigator_origin_id, state.selector_id)
+        ended = [TickStatus.SKIPPED, TickStatus.SUCCESS]
+        self.wait_until(lambda: bool(self.instance.get_ticks(*ids, statuses=ended)), f"a tick of {name}")
+
+    @contextlib.contextmanager
+    def _workspace(self) -> Iterator[tuple[Any, Any, Any]]:
+        target = ModuleTarget(_DEFINITIONS, None, None, None)
+        with WorkspaceProcessContext(self.instance, target) as context:
+            workspace = context.create_request_context()
+            (location,) = workspace.code_locations
+            (repository,) = location.get_repositories().values()
+            yield workspace, location, repository
 
     def run(self, run_id: str) -> DagsterRun:
         found = self.instance.get_run_by_id(run_id)

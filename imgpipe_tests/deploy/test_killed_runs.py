@@ -19,10 +19,13 @@ from dagster import (
     SkipReason,
     build_schedule_context,
 )
+from dagster._core.execution.backfill import BulkActionStatus
+from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 from dagster._core.utils import make_new_run_id
 
 from imgpipe.assets.graph import SHARD_JOB, build_definitions
 from imgpipe.assets.images import GPU_POOL
+from imgpipe.automation.arrival import ARRIVAL_SENSOR
 from imgpipe.automation.backfill import BACKFILL_SCHEDULE
 from imgpipe.automation.build import automated
 from imgpipe.config import load_settings
@@ -82,6 +85,8 @@ def partitions(home: Path, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
             "quality.diff": False,
             "isolation.mode": "none",
             "workers": 1,
+            "shard_size": IMAGES,
+            "automation.interval_seconds": 5,
         }
     )
     monkeypatch.setenv("IMGPIPE_CONFIG", str(remember_settings(settings)))
@@ -184,3 +189,55 @@ def test_a_killed_daemon_does_not_fail_the_runs_that_go_on(
     daemon.send(runs[0], signal.SIGCONT)
     daemon.wait_for(SUCCESS, *runs)
     assert [row.attempts for row in workspace.rows(MATTED).values()] == [1] * SHARDS * IMAGES
+
+
+@pytest.mark.timeout(1200)
+def test_a_backfill_goes_on_after_its_daemon_was_killed(
+    daemon: Daemon,
+    partitions: list[str],
+    workspace: Workspace,  # noqa: F811
+) -> None:
+    daemon.start_sensor(ARRIVAL_SENSOR)
+    backfill = daemon.backfill(partitions)
+    mattes = Path(workspace.output)
+    daemon.wait_until(lambda: any(mattes.glob("**/matted/art/*/*.png")), "a matte")
+    daemon.wait_until(lambda: bool(at_work(daemon.instance)), "a run with the slot of the GPU")
+    (stopped,) = at_work(daemon.instance)
+    daemon.send(stopped, signal.SIGSTOP)  # In the middle, whatever the others do.
+    daemon.kill()
+    for number in range(IMAGES):
+        write_drawing(workspace.source, f"later {number}.png", seed=100 + number)
+    daemon.start()
+    daemon.wait_for_the_sensor()
+    daemon.send(stopped, signal.SIGCONT)
+    daemon.wait_for(SUCCESS, stopped)
+    every = [*partitions, f"art-{SHARDS:05}"]
+    daemon.wait_until(lambda: ended_well(backfill, daemon.instance), "the end of the backfill")
+    daemon.wait_until(
+        lambda: sorted(finished(daemon.instance)) == every, "one run for each partition, the new one included"
+    )
+    assert [row.attempts for row in workspace.rows(MATTED).values()] == [1] * len(every) * IMAGES
+    runs = {run.run_id for run in daemon.instance.get_runs()}
+    for check in build_definitions(load_settings()).resolve_asset_graph().asset_check_keys:
+        found = daemon.instance.event_log_storage.get_asset_check_execution_history(check, limit=100)
+        assert sorted(record.run_id for record in found) == sorted(runs), check
+        assert {record.status for record in found} <= EVALUATED, check
+
+
+EVALUATED = {AssetCheckExecutionRecordStatus.SUCCEEDED, AssetCheckExecutionRecordStatus.FAILED}
+
+
+def at_work(instance: DagsterInstance) -> set[str]:
+    """The run that holds the only slot of the GPU."""
+    return instance.event_log_storage.get_concurrency_info(GPU_POOL).active_run_ids
+
+
+def ended_well(backfill: str, instance: DagsterInstance) -> bool:
+    found = instance.get_backfill(backfill)
+    return found is not None and found.status is BulkActionStatus.COMPLETED_SUCCESS
+
+
+def finished(instance: DagsterInstance) -> list[str]:
+    """The partition of every run there is; none while one is under way or failed."""
+    runs = instance.get_runs()
+    return [run.tags[PARTITION] for run in runs] if {run.status for run in runs} == {SUCCESS} else []

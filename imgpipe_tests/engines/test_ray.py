@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +33,7 @@ from imgpipe.stages.chain import steps
 from imgpipe.storage.manifests import plan, seal
 from imgpipe.storage.opening import open_stores
 from imgpipe.storage.tables import read_table
+from imgpipe_tests.end_to_end.webserver import free_port
 from imgpipe_tests.engines.test_rounds import facts, pictures
 from imgpipe_tests.matting.graphs import slow, write_graph
 
@@ -100,19 +104,27 @@ def run(
 @pytest.fixture
 def cluster() -> Iterator[Any]:
     """Three nodes of one core each."""
-    from ray.cluster_utils import Cluster
-
-    made: Any = Cluster(initialize_head=True, head_node_args={**_NODE, "include_dashboard": False})
-    try:
+    with headed() as made:
         for _ in range(2):
             made.add_node(**_NODE)
+        yield made
+
+
+@contextmanager
+def headed(cores: int = 1) -> Iterator[Any]:
+    """A cluster of one node."""
+    from ray.cluster_utils import Cluster
+
+    head = {**_NODE, "num_cpus": cores, "include_dashboard": False}
+    made: Any = Cluster(initialize_head=True, head_node_args=head)
+    try:
         yield made
     finally:
         made.shutdown()
 
 
-def on(cluster: Any, settings: Settings) -> Settings:
-    at = settings.ray.model_copy(update={"address": cluster.address})
+def on(cluster: Any, settings: Settings, **given: Any) -> Settings:
+    at = settings.ray.model_copy(update={"address": cluster.address, **given})
     return settings.model_copy(update={"ray": at})
 
 
@@ -145,6 +157,179 @@ def test_a_node_killed_in_the_middle_changes_nothing(
     rows, files = expected
     assert facts(results) == rows
     assert pictures(settings.output) == files
+
+
+def test_nodes_that_come_later_are_worked_on(
+    settings: Settings,
+    expected: tuple[list[ImageRow], dict[str, str]],
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As an autoscaler brings them: none is there at first, one is taken away at work, another one joins."""
+    monkeypatch.setattr("imgpipe.engines.ray_pool._TOLD_SECONDS", 0.5)
+    with headed(0) as cluster, caplog.at_level(logging.INFO, "imgpipe.engines"):
+
+        def replace() -> None:
+            cluster.remove_node(first.pop(), allow_graceful=False)
+            cluster.add_node(**_NODE)
+
+        first: list[Any] = []
+        at = Awaited("up to 2 workers", lambda: first.append(cluster.add_node(**_NODE)))
+        caplog.handler.addFilter(at)
+        try:
+            results = run(on(cluster, settings, max_workers=2), on_row=after(1, replace))
+        finally:
+            caplog.handler.removeFilter(at)
+    assert "up to 2 workers with 1 cores each, on a cluster of 1 nodes" in caplog.text
+    assert f"raw_images 00000: 0 of {COUNT} images are done" in caplog.text
+    assert "workers were lost with" in caplog.text
+    rows, files = expected
+    assert facts(results) == rows
+    assert pictures(settings.output) == files
+
+
+@pytest.fixture
+def autoscaled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Address of a head without cores, whose autoscaler starts nodes of one core on this machine. It asks for
+    Ray's token, as `ray start` does by itself."""
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    address = f"127.0.0.1:{free_port()}"
+    config, log = tmp_path / "autoscaling.json", tmp_path / "head.log"
+    config.write_text(json.dumps(_autoscaling(address)))
+    with log.open("wb") as file:
+        head = subprocess.Popen(
+            [
+                *(sys.executable, "-c", "from ray.scripts.scripts import main; main()", "start", "--head"),
+                *("--port", address.rpartition(":")[2], "--num-cpus", "0", "--include-dashboard", "false"),
+                *("--object-store-memory", str(_NODE["object_store_memory"])),
+                *("--autoscaling-config", str(config), "--block"),
+            ],
+            env={**os.environ, "RAY_FAKE_CLUSTER": "1", "AUTOSCALER_UPDATE_INTERVAL_S": "1"},
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        while "--block" not in log.read_text():
+            assert head.poll() is None, log.read_text()
+            time.sleep(0.2)
+        yield address
+    finally:
+        head.terminate()
+        head.wait(60)
+        with suppress(ProcessLookupError):
+            os.killpg(head.pid, signal.SIGKILL)  # The nodes' log monitors end with nobody.
+
+
+def _autoscaling(address: str) -> dict[str, Any]:
+    """What Ray's provider of nodes on this machine is told; most fields are there since they must be."""
+    commands = ["initialization", "setup", "head_setup", "worker_setup", "head_start_ray", "worker_start_ray"]
+    lists = [*(f"{name}_commands" for name in commands), "cluster_synced_files", "rsync_exclude"]
+    node = {"CPU": 1, "object_store_memory": _NODE["object_store_memory"]}
+    return {
+        "cluster_name": "nodes of one core",
+        "max_workers": 2,
+        "upscaling_speed": 1.0,
+        "idle_timeout_minutes": 5,
+        "provider": {
+            "type": "fake_multinode",
+            "gcs_address": address,
+            "use_node_id_as_ip": True,
+            "disable_node_updaters": True,
+            "disable_launch_config_check": True,
+        },
+        "head_node_type": "ray.head.default",
+        "available_node_types": {
+            "ray.head.default": {"resources": {"CPU": 0}, "node_config": {}, "max_workers": 0},
+            "one_core": {"resources": node, "node_config": {}, "min_workers": 0, "max_workers": 2},
+        },
+        **{name: [] for name in [*lists, "rsync_filter"]},
+        **{name: {} for name in ("auth", "docker", "file_mounts")},
+    }
+
+
+def test_an_autoscaler_brings_the_nodes(
+    autoscaled: str,
+    settings: Settings,
+    expected: tuple[list[ImageRow], dict[str, str]],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    at = settings.ray.model_copy(update={"address": autoscaled, "max_workers": 2})
+    with caplog.at_level(logging.INFO, "imgpipe.engines"):
+        results = run(settings.model_copy(update={"ray": at}))
+    assert "up to 2 workers with 1 cores each, on a cluster of 1 nodes" in caplog.text
+    rows, files = expected
+    assert facts(results) == rows
+    assert pictures(settings.output) == files
+
+
+class Awaited(logging.Filter):
+    """Acts once, at the first line that holds a text."""
+
+    def __init__(self, text: str, act: Callable[[], object]) -> None:
+        super().__init__()
+        self._text, self._act = text, [act]
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if self._act and self._text in record.getMessage():
+            self._act.pop()()
+        return True
+
+
+@pytest.fixture
+def bare_node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A cluster whose only node with a core has another Python: with Ray and all packages but imgpipe."""
+    python = bare_python(tmp_path)
+    with headed(0) as cluster:
+        with monkeypatch.context() as patched:
+            patched.setattr(sys, "executable", python)  # What Ray starts a node's workers with.
+            cluster.add_node(**_NODE)
+        yield cluster
+
+
+def bare_python(folder: Path) -> str:
+    """The packages of this one, but imgpipe only as it is sent to a node: a worker also looks in folders of
+    the driver, which on another machine are not there."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder / "python")], check=True)
+    (site,) = (folder / "python").glob("lib/python*/site-packages")
+    for path in Path(ray.__file__).parents[1].iterdir():
+        if not path.name.startswith("imgpipe") and path.suffix != ".pth":
+            (site / path.name).symlink_to(path)
+    (site / "sitecustomize.py").write_text(_SENT_ONLY)
+    python = str(folder / "python" / "bin" / "python")
+    found = subprocess.run([python, "-c", "import ray, imgpipe"], capture_output=True, text=True, check=False)
+    assert found.stderr.endswith("No module named 'imgpipe'\n"), found.stderr
+    return python
+
+
+_SENT_ONLY = """
+import sys
+from importlib.machinery import PathFinder
+
+class Sent:
+    def find_spec(self, name, path=None, target=None):
+        if name != "imgpipe":
+            return None
+        found = PathFinder.find_spec(name, [folder for folder in sys.path if "py_modules" in folder])
+        if found is None:
+            raise ModuleNotFoundError("No module named 'imgpipe'", name=name)
+        return found
+
+sys.meta_path.insert(0, Sent())
+"""
+
+
+def test_code_is_sent_to_a_node_that_has_none(
+    bare_node: Any, settings: Settings, expected: tuple[list[ImageRow], dict[str, str]]
+) -> None:
+    rows, files = expected
+    assert facts(run(on(bare_node, settings, max_workers=1, runtime_env=None))) == rows
+    assert pictures(settings.output) == files
+
+
+def test_a_node_without_the_code_is_told(bare_node: Any, settings: Settings) -> None:
+    with pytest.raises(ClusterUnavailable, match="No module named 'imgpipe'"):
+        run(on(bare_node, settings, max_workers=1))
 
 
 def test_two_shards_at_once(cluster: Any, settings: Settings, source: Path, tmp_path: Path) -> None:
