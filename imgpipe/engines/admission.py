@@ -145,8 +145,8 @@ class MemoryBudget:
                 _give_back()
 
     def keep(self, key: Hashable, held: Pixels | Image) -> None:
-        """Keep what a file holds (:data:`~imgpipe.engines.kept.KEPT`): together they have what images in flight
-        leave of the limit, and half of it at most, as other processes go by what is free too."""
+        """Keep what a file holds, as :class:`~imgpipe.engines.kept.KeptPixels`: all of it has what images in
+        flight leave of the limit, and half of it at most, as other processes go by what is free too."""
         with self._changed:
             KEPT.keep(key, held, min(self.limit_bytes // 2, self.limit_bytes - self._used))
 

@@ -1,4 +1,4 @@
-"""Pixels of files that were just written or decoded, for the next step that reads the file: it unpacks nothing.
+"""Pixels of files that were just written or decoded: the next step that reads the file unpacks nothing.
 
 A step in the same process reads a file's bytes and takes their sha256 as ever; what it finds here under that
 digest is what those bytes were packed from, or the whole picture that a source was decoded to under the same

@@ -154,4 +154,5 @@ def _grey(reference: Image, size: tuple[int, int]) -> U8:
     for rows in spans(0, reference.height, _STRIP_ROWS):
         strip = to_srgb(replace(reference, pixels=reference.pixels[rows]))
         cv2.cvtColor(rgb_over(strip, (128, 128, 128)), cv2.COLOR_RGB2GRAY, full[rows])
-    return np.asarray(cv2.convertScaleAbs(area_average(full, size), alpha=(_LIGHTEST - _DARKEST) / 255, beta=_DARKEST), np.uint8)
+    slope = (_LIGHTEST - _DARKEST) / 255
+    return np.asarray(cv2.convertScaleAbs(area_average(full, size), alpha=slope, beta=_DARKEST), np.uint8)

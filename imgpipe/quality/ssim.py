@@ -105,8 +105,8 @@ def _over_blocks(
 ) -> list[Summary]:
     """``summary`` of each block of centres and its SSIM values.
 
-    They are (rows, columns, channels), in memory that the thread's next block uses again. Rows of blocks are computed
-    and summarised side by side, on as many threads as OpenCV may use and at most 12.
+    They are (rows, columns, channels), in memory that the thread's next block uses again. Rows of blocks are
+    computed and summarised side by side, on as many threads as OpenCV may use and at most 12.
     """
     check_same_shape(reference, distorted, None)
     if not fits_window(reference.shape):
@@ -125,8 +125,9 @@ def _over_blocks(
             )
             # Channels side by side, as they lie in memory.
             a, b = (p[seen].reshape(rows.stop - rows.start + _MARGIN_PX, -1) for p in (reference, distorted))
-            if (space := vars(own).get(a.shape)) is None:
-                space = vars(own)[a.shape] = _Workspace(a.shape, channels)
+            spaces: dict[tuple[int, ...], _Workspace] = vars(own).setdefault("spaces", {})
+            if (space := spaces.get(a.shape)) is None:
+                space = spaces[a.shape] = _Workspace(a.shape, channels)
             found.append(summary((rows, part), _block(a, b, space)))
         return found
 
