@@ -41,9 +41,9 @@ RADIUS_PX = WINDOW_PX // 2
 SIGMA_PX = 1.5
 C1 = (0.01 * 255.0) ** 2
 C2 = (0.03 * 255.0) ** 2
-#: Rows of a block of centres, and values of all channels per row.
-BLOCK_ROWS, BLOCK_ROW_VALUES = 24, 3072
-#: Each thread holds 5 MB: all of them stay below 100 MB, whatever the number of cores.
+#: Rows of a block of centres, and values of all channels per row: a thread's blocks lie in its core's cache.
+BLOCK_ROWS, BLOCK_ROW_VALUES = 24, 1152
+#: Each thread holds 3 MB: all of them stay below 100 MB, whatever the number of cores.
 MAX_THREADS = 12
 _MARGIN_PX = 2 * RADIUS_PX
 _CENTRE = 256.0
