@@ -39,7 +39,7 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from imgpipe.host import peak_memory_bytes
 from imgpipe.images.image import Image
-from imgpipe.quality.diff import diff_image
+from imgpipe.quality.diff import diff_png
 from imgpipe.quality.psnr import psnr
 from imgpipe.quality.score import MatteEvidence, score
 from imgpipe.quality.ssim import ssim, ssim_map
@@ -197,7 +197,7 @@ def _verdict(name: str, size: int, repeat: int) -> dict[str, Any]:
     return {
         "seconds": seconds,
         "parts": dict(reports[-1].seconds),
-        "diff_seconds": machine.median_seconds(lambda: diff_image(source, result), 1),
+        "diff_seconds": machine.median_seconds(lambda: diff_png(source, result), 1),
     }
 
 

@@ -145,8 +145,7 @@ def score_pictures(
 
     ``model``: what made the result, where that is known.
     """
-    from imgpipe.images.encode import encode
-    from imgpipe.quality.diff import diff_image
+    from imgpipe.quality.diff import diff_png
     from imgpipe.quality.document import Making, StoredPicture, Subject, build_document
     from imgpipe.quality.made_by import profile_of_files
     from imgpipe.quality.score import score
@@ -169,7 +168,7 @@ def score_pictures(
         stored[1],
         Making(reference="source", config_hash=config_hash, profile_reason=why),
     )
-    return document, encode(diff_image(before, after, report.differences))
+    return document, diff_png(before, after, report.differences)
 
 
 def shown_as(

@@ -17,7 +17,7 @@ from imgpipe.config import load_settings
 from imgpipe.images.colour import composite_over
 from imgpipe.images.decode import decode
 from imgpipe.images.image import Image
-from imgpipe.quality.diff import diff_image
+from imgpipe.quality.diff import diff_png
 from imgpipe.samples.files import write_samples
 from imgpipe.single import process_file
 
@@ -66,7 +66,9 @@ def main() -> None:
         panel(on_checkerboard(source), f"source {source.width}x{source.height}"),
         panel(on_checkerboard(cutout), "matted"),
         panel(on_checkerboard(result), f"upscaled {result.width}x{result.height}"),
-        panel(diff_image(cutout, result).pixels[..., :3].astype(np.uint8), "diff.png"),
+        panel(
+            decode(diff_png(cutout, result), name="diff", limits=limits).pixels.astype(np.uint8), "diff.png"
+        ),
     ]
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
     height = max(part.shape[0] for part in panels)

@@ -26,12 +26,13 @@ from imgpipe.stages.protocol import MeasuredStage, PictureSize, Stage
 
 if TYPE_CHECKING:
     from imgpipe.images.decoder import Decoder
-    from imgpipe.images.image import Pixels
+    from imgpipe.images.image import Image, Pixels
 
 #: What stages that say nothing are taken to need, per pixel of their largest input.
 _ASSUMED_BYTES_PER_PIXEL = 64
-#: An image that needed this much gives back to the system what the allocator keeps.
-_LARGE_BYTES = 2**28
+#: An image that needed this much gives back to the system what the allocator keeps. After smaller ones, whose
+#: memory the next one takes over, every page would have to be asked for and cleared anew.
+_LARGE_BYTES = 2**30
 _WAIT_SECONDS = 0.5
 #: What calls under way share, by what it is for.
 _shared: WeakValueDictionary[Hashable, Any] = WeakValueDictionary()
@@ -143,11 +144,11 @@ class MemoryBudget:
             if held[0] >= _LARGE_BYTES:
                 _give_back()
 
-    def keep(self, sha256: str, pixels: Pixels) -> None:
-        """Keep the pixels of a file that was written: together they have what images in flight leave of
-        the limit, and half of it at most, as other processes go by what is free too."""
+    def keep(self, key: Hashable, held: Pixels | Image) -> None:
+        """Keep what a file holds, as :class:`~imgpipe.engines.kept.KeptPixels`: all of it has what images in
+        flight leave of the limit, and half of it at most, as other processes go by what is free too."""
         with self._changed:
-            KEPT.keep(sha256, pixels, min(self.limit_bytes // 2, self.limit_bytes - self._used))
+            KEPT.keep(key, held, min(self.limit_bytes // 2, self.limit_bytes - self._used))
 
     def _refusal(self, needed: int, name: str) -> LimitExceeded | OutOfMemory:
         said = f"{name}: needs about {needed:,} bytes of memory, expected at most {self.limit_bytes:,}"

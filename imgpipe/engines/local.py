@@ -33,6 +33,7 @@ from imgpipe.inference.admitted_memory import MoreMemoryNeeded, growing_by
 from imgpipe.inference.threads import bound_pools
 from imgpipe.records import ImageRow, Status
 from imgpipe.settings import IsolationSettings
+from imgpipe.stages.catalogue import QUALITY
 from imgpipe.stages.protocol import Stage, StageResult
 from imgpipe.storage import keys
 from imgpipe.storage.store import ImageStore
@@ -49,13 +50,14 @@ NO_ISOLATION = IsolationSettings(mode="none")
 
 @dataclass(frozen=True, slots=True)
 class _Tools:
-    """What all jobs of one call share."""
+    """What all jobs of one call share. ``followed``: a later step reads the same sources."""
 
     stage: Stage
     output: ImageStore
     compute_slots: threading.BoundedSemaphore
     decoder: Decoder
     memory: MemoryBudget
+    followed: bool
     reading_large: threading.Lock = field(default_factory=threading.Lock)
 
     def decoder_of(self, ref: ObjectRef) -> Decoder:
@@ -104,7 +106,7 @@ def run_items(
     limits = next(iter(items[0].inputs.values())).limits
     decoder, bound = source_decoder(isolation, workers), limits.max_memory_bytes
     memory = shared(bound, lambda: MemoryBudget(bound))
-    tools = _Tools(stage, output, slots, decoder, memory)
+    tools = _Tools(stage, output, slots, decoder, memory, asset != QUALITY)
     pool = ThreadPoolExecutor(limit, thread_name_prefix=f"imgpipe-{asset}")
     jobs = [pool.submit(_process, tools, asset, item) for item in items]
     unheard = set(jobs)
@@ -189,6 +191,10 @@ def _compute_admitted(
     with tools.compute_slots, clock.step("compute"):
         STOP.check()  # It may have waited for the slot.
         result = tools.stage.run(images, item.rows)
+    if tools.followed and result.status is Status.OK:  # No step reads what belongs to a rejected one.
+        for role, ref in item.inputs.items():
+            if not ref.own:
+                tools.memory.keep((digests[role], ref.limits), images[role])
     main_role = next(iter(item.inputs))
     main_format = images[main_role].source_format
     row = replace(
@@ -249,7 +255,9 @@ def _decode(
                 kept = KEPT.take(digests[role])
                 images[role] = InProcessDecoder().decode(data, name=name, limits=ref.limits, pixels=kept)
             else:
-                images[role] = tools.decoder.decode(data, name=name, limits=ref.limits)
+                images[role] = KEPT.take((digests[role], ref.limits)) or tools.decoder.decode(
+                    data, name=name, limits=ref.limits
+                )
     return images
 
 

@@ -1,7 +1,8 @@
 """Where and by how much a result differs from its source, and the heat map that shows it.
 
-Differences are on a fixed scale of 0..32 of 255 (larger values saturate), so that equal colours mean equal
-differences on every picture. Colours: Turbo (Mikhailov, 2019).
+Differences are on a fixed scale of 0..32 of 255 (larger values saturate), in steps of a half, so that equal
+colours mean equal differences on every picture. Colours: Turbo (Mikhailov, 2019). The map has 256 colours at
+most, so that a file of it takes a quarter of the time and bytes: greys are as fine as the picture is seen.
 """
 
 from __future__ import annotations
@@ -34,8 +35,12 @@ U8 = npt.NDArray[np.uint8]
 
 #: The difference of the hottest colour, 1/255.
 HEAT_RANGE_255 = 32.0
-#: From this difference on, 1/255, the colour covers the grey picture.
-_OPAQUE_FROM_255 = 4.0
+#: Steps of the scale; so many greys are told apart below each of those that do not cover them, up to 4/255.
+STEPS = 64
+_GREYS = 54, 40, 30, 22, 16, 12, 9, 6
+_DARKEST, _LIGHTEST = 90, 243
+#: Indices of black and white.
+BLACK, WHITE = 254, 255
 #: Rows that are blended at once: their planes stay in the cache.
 _STRIP_ROWS = 16
 
@@ -91,18 +96,56 @@ def max_pool(values: Float, size: tuple[int, int]) -> Float:
 
 
 def heat_map(values: Float, reference: Image) -> U8:
-    """(height, width, 3) RGB: differences ``values`` (height, width), 0..255, in colours over the grey
-    reference, averaged to their size. 0 shows the grey reference alone; from 4 on the colour covers it."""
+    """(height, width) indices of :func:`heat_colours`: differences ``values`` (height, width), 0..255, in
+    colours over the grey reference, averaged to their size. 0 shows the grey reference alone; from 4 on the
+    colour covers it."""
     grey = _grey(reference, (values.shape[1], values.shape[0]))
-    picture = np.empty((*values.shape, 3), np.uint8)
-    cover = np.minimum(np.arange(256) * (HEAT_RANGE_255 / _OPAQUE_FROM_255 / 255), 1.0)
-    colours = np.rint(_turbo_levels() * cover[:, None]).astype(np.uint8)
-    bare = np.rint(255 - 255 * cover).astype(np.uint8)
+    indices = np.empty(values.shape, np.uint8)
     for rows in spans(0, values.shape[0], _STRIP_ROWS):
-        level = _levels(values[rows])
-        ground = cv2.multiply(grey[rows], cv2.LUT(level, bare), scale=1 / 255)
-        cv2.add(cv2.LUT(cv2.merge([level] * 3), colours), cv2.merge([ground] * 3), picture[rows])
-    return picture
+        places = heat_steps(values[rows]).astype(np.uint16)
+        places <<= 8
+        places |= grey[rows]
+        np.take(_index_of_step_and_grey(), places, out=indices[rows], mode="clip")
+    return indices
+
+
+def heat_steps(values: Float) -> U8:
+    """Differences in steps of 1/2 of 255, at most :data:`STEPS`."""
+    return np.minimum(cv2.convertScaleAbs(values, alpha=STEPS / HEAT_RANGE_255), np.uint8(STEPS))
+
+
+@cache
+def heat_colours() -> U8:
+    """(256, 3) RGB: each step that does not cover the picture over its greys, the steps that do, the former
+    with nothing below (:func:`bare_index`), black and white."""
+    steps = np.rint(np.arange(STEPS + 1) * (255 / STEPS)).astype(np.uint8)[None]
+    turbo = cv2.cvtColor(cv2.applyColorMap(steps, cv2.COLORMAP_TURBO), cv2.COLOR_BGR2RGB)[0]
+    mixed = [
+        np.rint(turbo[step] * cover + np.linspace(_DARKEST, _LIGHTEST, greys)[:, None] * (1 - cover))
+        for step, greys in enumerate(_GREYS)
+        for cover in (step / len(_GREYS),)
+    ]
+    both = np.array([[0] * 3, [255] * 3])
+    return np.concatenate([*mixed, turbo[len(_GREYS) :], turbo[: len(_GREYS)], both]).astype(np.uint8)
+
+
+@cache
+def _index_of_step_and_grey() -> U8:
+    """(steps x 256,)."""
+    indices = np.empty((STEPS + 1, 256), np.uint8)
+    share = np.clip((np.arange(256) - _DARKEST) / (_LIGHTEST - _DARKEST), 0, 1)
+    first = 0
+    for step, greys in enumerate(_GREYS):
+        indices[step] = first + np.rint(share * (greys - 1))
+        first += greys
+    indices[len(_GREYS) :] = first + np.arange(STEPS + 1 - len(_GREYS))[:, None]
+    return indices.ravel()
+
+
+def bare_index(step: int) -> int:
+    """Index of a step's colour with nothing below it."""
+    covering = sum(_GREYS) - len(_GREYS)
+    return covering + (step if step >= len(_GREYS) else STEPS + 1 + step)
 
 
 def _grey(reference: Image, size: tuple[int, int]) -> U8:
@@ -111,23 +154,5 @@ def _grey(reference: Image, size: tuple[int, int]) -> U8:
     for rows in spans(0, reference.height, _STRIP_ROWS):
         strip = to_srgb(replace(reference, pixels=reference.pixels[rows]))
         cv2.cvtColor(rgb_over(strip, (128, 128, 128)), cv2.COLOR_RGB2GRAY, full[rows])
-    return np.asarray(cv2.convertScaleAbs(area_average(full, size), alpha=0.6, beta=90), np.uint8)
-
-
-def turbo(values: Float) -> U8:
-    """(height, width, 3) RGB of differences; 0 is the dark blue end, 32 and more the dark red."""
-    return np.asarray(cv2.LUT(cv2.merge([_levels(values)] * 3), _turbo_levels()), np.uint8)
-
-
-def _levels(values: Float) -> U8:
-    """Of the 256 colours."""
-    return np.asarray(cv2.convertScaleAbs(values, alpha=255.0 / HEAT_RANGE_255), np.uint8)
-
-
-@cache
-def _turbo_levels() -> U8:
-    """(1, 256, 3) RGB: OpenCV makes its table anew for each picture that it colours."""
-    levels = np.arange(256, dtype=np.uint8)[None]
-    return np.asarray(
-        cv2.cvtColor(cv2.applyColorMap(levels, cv2.COLORMAP_TURBO), cv2.COLOR_BGR2RGB), np.uint8
-    )
+    slope = (_LIGHTEST - _DARKEST) / 255
+    return np.asarray(cv2.convertScaleAbs(area_average(full, size), alpha=slope, beta=_DARKEST), np.uint8)

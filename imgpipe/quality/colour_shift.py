@@ -47,9 +47,10 @@ def local_colour_shift(reference: Rows, distorted: Rows, weight: Float | None = 
     sigma 3 there, together sigma 12 px. With ``weight``: blur(difference) / blur(weight), where
     blur(weight) is at least 0.25.
     """
-    shift = np.abs(_low_pass(_quarter(distorted, reference))).max(axis=2)
+    shifts = np.abs(_low_pass(_quarter(distorted, reference)))
     if weight is None:
-        return float(shift.max())
+        return float(shifts.max())
+    shift = shifts.max(axis=2)
     mass = _low_pass(_quarter(weight))
     visible = mass >= _MIN_WEIGHT
     return float(np.max(shift[visible] / mass[visible])) if visible.any() else None

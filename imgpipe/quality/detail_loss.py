@@ -17,6 +17,7 @@ from imgpipe.quality.report import EdgeBox
 WINDOW_PX = 7
 #: Variance, 1/255 squared, from which on structure counts.
 _STABILISER = 300.0
+_BOX = np.full(WINDOW_PX, 1 / WINDOW_PX, np.float32)
 
 
 def detail_loss(reference: Float, round_trip: Float) -> tuple[float, tuple[EdgeBox, ...]]:
@@ -32,14 +33,22 @@ def detail_loss(reference: Float, round_trip: Float) -> tuple[float, tuple[EdgeB
 
 
 def _loss(a: Float, b: Float) -> Float:
-    """(E(a - b)^2 - (E a - E b)^2) / (var a + var b + C), which is 1 - (2 cov + C) / (var a + var b + C)."""
+    """1 - (2 cov + C) / (var a + var b + C), which with d = a - b and s = a + b is
+    2 var d / (var s + var d + 2 C)."""
+    # Of centred values the squares keep their precision.
+    both = cv2.subtract(a, b), cv2.addWeighted(a, 1.0, b, 1.0, -2 * cv2.mean(a)[0])
+    away, kept = (_variance(np.asarray(plane, np.float32)) for plane in both)
+    cv2.addWeighted(kept, 0.5, away, 0.5, _STABILISER, kept)
+    return np.asarray(cv2.divide(away, kept, away), np.float32)
 
-    def mean(plane: Float) -> Float:
-        return np.asarray(cv2.blur(plane, (WINDOW_PX, WINDOW_PX)), np.float32)
 
-    middle = np.float32(a.mean())  # Of centred values the squares keep their precision.
-    a, b = a - middle, b - middle
-    mean_a, mean_b = mean(a), mean(b)
-    variances = mean(a * a + b * b) - mean_a * mean_a - mean_b * mean_b
-    away = mean(np.square(a - b)) - np.square(mean_a - mean_b)
-    return np.asarray(np.maximum(away, 0) / (np.maximum(variances, 0) + np.float32(_STABILISER)), np.float32)
+def _variance(plane: Float) -> Float:
+    """In each window; ``plane`` is used up."""
+    mean = _mean(plane)
+    squared = _mean(np.square(plane, out=plane))
+    # Rounding may leave that of a flat window a hair below 0: its absolute value is as near.
+    return np.asarray(cv2.absdiff(squared, np.square(mean, out=mean), squared), np.float32)
+
+
+def _mean(plane: Float) -> Float:
+    return np.asarray(cv2.sepFilter2D(plane, cv2.CV_32F, _BOX, _BOX), np.float32)

@@ -75,9 +75,11 @@ def picture_edge_loss(
             continue
         count += here
         nearby = cv2.dilate(_energy(round_trip[block.seen]), tolerance)[block.inner]
-        strong &= nearby < KEPT_SHARE**2 * before
-        lost[block.own] = strong
-        lost_count += int(np.count_nonzero(strong))
+        before *= np.float32(KEPT_SHARE**2)
+        strong &= nearby < before
+        if gone := int(np.count_nonzero(strong)):
+            lost[block.own] = strong
+            lost_count += gone
     if count < MIN_EDGE_PX:
         return None, ()
     return lost_count / count, _lost_boxes(lost, limit) if lost_count else ()

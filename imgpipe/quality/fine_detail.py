@@ -175,9 +175,9 @@ def _scratch(
 ) -> tuple[float, tuple[EdgeBox, ...]]:
     """Length of the longest straight chain of cells that a stroke of a pixel's width crosses, source px."""
     at = found // _CELL_PX
-    cells = np.zeros([side // _CELL_PX + 1 for side in shape], np.int32)
-    np.add.at(cells, tuple(at.T), 1)
-    stroke = ((cells >= _CELL_FEWEST) & (cells <= _CELL_MOST)).astype(np.uint8)
+    rows, columns = (side // _CELL_PX + 1 for side in shape)
+    cells = np.bincount(at[:, 0] * columns + at[:, 1], minlength=rows * columns)
+    stroke = ((cells >= _CELL_FEWEST) & (cells <= _CELL_MOST)).astype(np.uint8).reshape(rows, columns)
     if not stroke.any():
         return 0.0, ()
     _, labels, stats, _ = cv2.connectedComponentsWithStats(stroke, connectivity=8)

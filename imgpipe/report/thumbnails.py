@@ -16,7 +16,7 @@ import numpy.typing as npt
 from imgpipe.errors import EncodeError
 from imgpipe.images.colour import three_channels, to_8_bit, to_srgb
 from imgpipe.images.image import Image
-from imgpipe.pixels.difference import heat_map, max_pool
+from imgpipe.pixels.difference import heat_colours, heat_map, max_pool
 from imgpipe.pixels.strips import spans
 
 Bytes8 = npt.NDArray[np.uint8]
@@ -83,7 +83,7 @@ def heat_thumbnail(reference: Image, levels: Float, size: tuple[int, int]) -> By
 
     ``levels``: differences (height, width), 0..255; their maximum stays, since averaging hides a thin seam.
     """
-    return heat_map(max_pool(levels, size), reference)
+    return np.take(heat_colours(), heat_map(max_pool(levels, size), reference), axis=0)
 
 
 def hottest_region(

@@ -67,7 +67,7 @@ class ScoreStage:
         return FIXED_BYTES + lumas + shown + kept + _BYTES_PER_PIXEL * compared
 
     def run(self, inputs: Mapping[str, Image], rows: Mapping[str, ImageRow]) -> StageResult:
-        from imgpipe.quality.diff import diff_image
+        from imgpipe.quality.diff import diff_png
         from imgpipe.quality.profiles import why_profile
         from imgpipe.quality.score import MatteEvidence, score
 
@@ -114,7 +114,7 @@ class ScoreStage:
             "quality.json": (json.dumps(document, indent=2, allow_nan=False) + "\n").encode()
         }
         if self._settings.diff:
-            outputs["diff.png"] = diff_image(reference, result, report.differences)
+            outputs["diff.png"] = diff_png(reference, result, report.differences)
         return StageResult(
             outputs=outputs,
             status=report.status,

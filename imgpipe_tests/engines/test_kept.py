@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import imagecodecs
 import numpy as np
@@ -14,6 +15,7 @@ from imgpipe.engines.kept import KEPT, KeptPixels
 from imgpipe.engines.local import run_items
 from imgpipe.engines.work import ObjectRef
 from imgpipe.images.decode import decode
+from imgpipe.images.decoder import InProcessDecoder
 from imgpipe.images.encode import encode, without_hidden_colours
 from imgpipe.images.image import Image, Pixels
 from imgpipe.records import ImageRow, Status
@@ -68,6 +70,36 @@ def test_the_next_step_unpacks_nothing_and_gives_the_same(monkeypatch: pytest.Mo
     for one, other in zip(taken, unpacked, strict=True):
         assert replace(one, seconds={}) == replace(other, seconds={})
         assert with_kept.read(one.output_key) == without.read(other.output_key)
+
+
+def test_a_source_is_decoded_once_for_all_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    KEPT.shrink(0)
+    store, decoded = MemoryStore(), []
+    work = items(store, 3)
+    whole = InProcessDecoder.decode
+
+    def counted(self: InProcessDecoder, data: bytes, **more: Any) -> Image:
+        decoded.append(more["name"])
+        return whole(self, data, **more)
+
+    monkeypatch.setattr(InProcessDecoder, "decode", counted)
+    steps = [run_items(Negative(), asset, work, MemoryStore()) for asset in ("x", "y", "quality_reports")]
+    assert len(decoded) == 3
+    for rows in steps[1:]:
+        assert [replace(row, seconds={}) for row in rows] == [replace(row, seconds={}) for row in steps[0]]
+    assert not [key for key in KEPT._pixels if isinstance(key, tuple)]  # Nothing follows the last.
+    KEPT.shrink(0)
+
+
+def test_a_source_that_was_kept_is_decoded_again_under_other_limits() -> None:
+    KEPT.shrink(0)
+    store = MemoryStore()
+    (item,) = items(store, 1)
+    run_items(Negative(), "x", [item], MemoryStore())
+    ref = replace(item.inputs["source"], limits=LimitSettings(max_pixels=10))
+    (row,) = run_items(Negative(), "y", [replace(item, inputs={"source": ref})], MemoryStore())
+    assert row.error_class == "LimitExceeded"
+    KEPT.shrink(0)
 
 
 def test_a_rejected_picture_is_not_kept() -> None:

@@ -12,11 +12,12 @@ import pytest
 from imgpipe.images.colour import to_srgb
 from imgpipe.images.decode import decode
 from imgpipe.images.image import Image
-from imgpipe.quality.diff import diff_image
+from imgpipe.quality.diff import diff_png
 from imgpipe.quality.score import score
 from imgpipe.records import Status
 from imgpipe.settings import LimitSettings, QualitySettings
 from imgpipe_tests.images import profiles, sources
+from imgpipe_tests.opencv_files import opencv_decode
 from imgpipe_tests.quality.drawings import clip8, draw
 
 SETTINGS = QualitySettings()
@@ -88,7 +89,7 @@ def test_scores_of_a_profile_are_those_of_its_srgb(icc: bytes) -> None:
     )
     shown = [Image(profiles.by_pillow(pixels, icc)) for pixels in (PICTURE, damaged)]
     heat = [
-        diff_image(*pair).pixels.astype(int)
+        opencv_decode(diff_png(*pair), cv2.IMREAD_COLOR).astype(int)
         for pair in ((Image(PICTURE, icc=icc), Image(damaged, icc=icc)), shown)
     ]
     assert np.abs(heat[0] - heat[1]).mean() < 1

@@ -24,7 +24,7 @@ from imgpipe.images.image import Pixels
 #: ``loose`` and ``stored`` are for files that shall be large: codes without runs, and no compression at all.
 Effort = Literal["stored", "loose", "fast", "balanced", "small"]
 
-_COLOUR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}
+_COLOUR_TYPES, _INDEXED = {1: 0, 2: 4, 3: 2, 4: 6}, 3
 #: Rows of this size in all are filtered and compressed at once.
 _BLOCK_BYTES = 1 << 22
 #: A sample of the rows: four bands, each of this share of them and this many bytes at least, within which
@@ -70,6 +70,23 @@ def write_png(pixels: Pixels, effort: Effort, described: bytes = b"") -> bytes:
         file.writelines(chunk_parts(b"IDAT", piece) if piece else ())
     file.write(make_chunk(b"IEND", b""))
     return file.getvalue()
+
+
+def write_indexed_png(indices: Bytes, colours: Bytes) -> bytes:
+    """A PNG of (height, width) indices of ``colours``, (256 at most, 3) RGB; all uint8.
+
+    Not filtered, as indices that are near need not be colours that are near, and with Huffman codes alone: in
+    a third of the time that matches take, for a tenth to a third more bytes.
+    """
+    height, width = indices.shape
+    header = struct.pack(">IIBBBBB", width, height, 8, _INDEXED, 0, 0, 0)
+    chunks = {
+        b"IHDR": header,
+        b"PLTE": colours.tobytes(),
+        b"IDAT": _deflate(filter_rows(indices, 1, "none"), _CODES_ONLY),
+        b"IEND": b"",
+    }
+    return SIGNATURE + b"".join(make_chunk(kind, body) for kind, body in chunks.items())
 
 
 def _packed(pixels: Pixels, step: int, effort: Effort) -> Iterator[bytes]:

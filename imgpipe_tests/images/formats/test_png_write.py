@@ -16,7 +16,7 @@ from imgpipe.images.encode import encode
 from imgpipe.images.formats import png_write
 from imgpipe.images.formats.png import chunks
 from imgpipe.images.formats.png_filter import filter_rows
-from imgpipe.images.formats.png_write import write_png
+from imgpipe.images.formats.png_write import write_indexed_png, write_png
 from imgpipe.images.image import Image
 from imgpipe_tests.images import sources
 from imgpipe_tests.memory import numpy_peak
@@ -62,6 +62,17 @@ def test_every_way_of_packing(filter_name: Any, packing: Any, monkeypatch: pytes
     for channels, depth in itertools.product(range(1, 5), (8, 16)):
         pixels = np.tile(sources.picture(channels, depth), (9, 7, 1))
         assert np.array_equal(_read(write_png(pixels, "fast")), _expected(pixels))
+
+
+@pytest.mark.parametrize("count", [1, 17, 256])
+def test_a_picture_of_indices(count: int) -> None:
+    rng = np.random.default_rng(count)
+    colours = rng.integers(0, 256, (count, 3), np.uint8)
+    indices = rng.integers(0, count, (31, 45)).astype(np.uint8)
+    data = write_indexed_png(indices, colours)
+    assert np.array_equal(_read(data), colours[indices])
+    with PIL.Image.open(io.BytesIO(data)) as opened:
+        assert (opened.mode, opened.size) == ("P", (45, 31))
 
 
 def test_all_16_bit_levels_are_kept() -> None:
