@@ -167,13 +167,10 @@ class _Bands:
 def _settle_one_sided(alpha: Alpha, bands: _Bands, kinds: npt.NDArray[np.int64], prior: Alpha | None) -> None:
     flat = alpha.reshape(-1)
     values = (alpha if prior is None else prior).reshape(-1)[bands.unknowns]
-    extremes = {1: np.zeros(kinds.size, np.float32), 2: np.ones(kinds.size, np.float32)}
-    np.maximum.at(extremes[1], bands.unknown_band, values)
-    np.minimum.at(extremes[2], bands.unknown_band, values)
     for kind, constant in ((1, 0.0), (2, 1.0)):
         settled = kinds == kind
         if prior is not None:
-            settled &= np.abs(extremes[kind] - constant) < 0.5
+            settled[bands.unknown_band[np.abs(values - constant) >= 0.5]] = False
         flat[bands.unknowns[settled[bands.unknown_band]]] = constant
 
 

@@ -32,15 +32,17 @@ def dissection(unknowns: Index, width: int) -> Index:
     blocks, block, pixels = np.unique(
         down // 2 * width + across // 2, return_inverse=True, return_counts=True
     )
-    places = np.divmod(blocks, width)
+    places = np.stack(np.divmod(blocks, width))
     key = np.zeros(blocks.size, np.int64)
     inside, sizes = np.arange(blocks.size), np.array([blocks.size])
     for shift in range(60, -1, -2):
+        lies_at = places[:, inside]
+        # Along both axes at once: every part twice.
+        costs, lines = _lines(lies_at.ravel(), np.tile(pixels[inside], 2), np.tile(sizes, 2))
+        axis = np.argmin(costs.reshape(2, -1), axis=0)
         part = np.repeat(np.arange(sizes.size), sizes)
-        starts = np.cumsum(sizes) - sizes
-        (low, row), (other, column) = (_lines(axis[inside], pixels[inside], part, starts) for axis in places)
-        lies = np.where(low <= other, row, column)[part]
-        along = np.where((low <= other)[part], places[0][inside], places[1][inside])
+        lies = lines.reshape(2, -1)[axis, np.arange(sizes.size)][part]
+        along = np.where(axis[part] == 0, *lies_at)
         side = np.where(along == lies, _LINE, along > lies)
         key[inside] |= side << shift
         child, cut = 2 * part + side, side != _LINE
@@ -52,8 +54,11 @@ def dissection(unknowns: Index, width: int) -> Index:
     return np.argsort(key[block], kind="stable")
 
 
-def _lines(places: Index, pixels: Index, part: Index, starts: Index) -> tuple[Float, Index]:
-    """Each part's best line along one axis: its pixels over those of the smaller side, and its place."""
+def _lines(places: Index, pixels: Index, sizes: Index) -> tuple[Float, Index]:
+    """Each part's best line across ``places``: its pixels over those of the smaller side, and its place.
+
+    ``sizes``: how many of ``places`` each part has, part by part."""
+    part, starts = np.repeat(np.arange(sizes.size), sizes), np.cumsum(sizes) - sizes
     low = np.minimum.reduceat(places, starts)
     extent = np.maximum.reduceat(places, starts) - low + 1
     first = np.cumsum(extent) - extent
@@ -65,4 +70,4 @@ def _lines(places: Index, pixels: Index, part: Index, starts: Index) -> tuple[Fl
     costs = (lines + 0.5) / np.maximum(np.minimum(before, behind), 1e-3)
     least = np.minimum.reduceat(costs, first)
     best = np.flatnonzero(costs == least[of])
-    return least, best[np.unique(of[best], return_index=True)[1]] - first + low
+    return least, best[np.searchsorted(of[best], np.arange(sizes.size))] - first + low

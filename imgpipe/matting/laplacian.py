@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from imgpipe.images.image import Pixels
 from imgpipe.matting.matte import Alpha
+from imgpipe.pixels.strips import spans
 
 #: Regularisation of a window's covariance, on colours in 0..1; pymatting's default.
 EPSILON = 1e-7
@@ -20,7 +21,16 @@ _ONE_COLOUR, _ONE_COLOUR_RIDGE = 9.2e-5, 1.1e-5
 
 _WINDOW = 9
 _STENCIL = 5  # two pixels of one 3x3 window are at most 2 apart along each axis
-_CHUNK_WINDOWS = 2_048
+#: How many are worked on at once: calls on fewer would wait for one another's threads more often.
+_CHUNK_WINDOWS, _CHUNK_UNKNOWNS = 8_192, 8_192
+
+#: (9, 9): where in the stencil of a window's first pixel its second one lies.
+_PLACES = np.array(
+    [
+        [(second // 3 - first // 3 + 2) * _STENCIL + second % 3 - first % 3 + 2 for second in range(_WINDOW)]
+        for first in range(_WINDOW)
+    ]
+)
 
 Index = npt.NDArray[np.int64]
 Float = npt.NDArray[np.float64]
@@ -134,13 +144,10 @@ def _accumulate(stencil: Float, weights: Float, rows: npt.NDArray[np.int32]) -> 
         return
     low = int(covered.min())
     span = int(covered.max()) + 1 - low
-    shifted = np.where(rows >= 0, rows - low, span).astype(np.int64)
-    for first in range(_WINDOW):
-        for second in range(_WINDOW):
-            down = second // 3 - first // 3 + 2
-            right = second % 3 - first % 3 + 2
-            share = np.bincount(shifted[first], weights[first, second], span + 1)
-            stencil[down * _STENCIL + right, low : low + span] += share[:span]
+    bins = np.where(rows >= 0, rows - low, span).astype(np.int64)[:, None] + (_PLACES * (span + 1))[..., None]
+    # One call for all of it: each of many short ones could wait for another thread.
+    total = np.bincount(bins.ravel(), weights.ravel(), _STENCIL * _STENCIL * (span + 1))
+    stencil[:, low : low + span] += total.reshape(_STENCIL * _STENCIL, span + 1)[:, :span]
 
 
 def _split(
@@ -149,22 +156,23 @@ def _split(
     from scipy.sparse import csr_matrix
 
     size = unknowns.size
-    columns = np.empty((size, _STENCIL * _STENCIL), np.int32)
-    right_side = np.zeros(size)
-    values = alpha.reshape(-1)
-    for place, offset in enumerate(_offsets(_STENCIL, width)):
+    right_side, counts = np.empty(size), np.zeros(size + 1, np.int64)
+    values, offsets = alpha.reshape(-1), _offsets(_STENCIL, width)[:, None]
+    entries, columns = [np.zeros(0)], [np.zeros(0, np.int32)]
+    for some in spans(0, size, _CHUNK_UNKNOWNS):
         # Entries outside the picture are zero: no window contributes to them.
-        neighbours = np.clip(unknowns + offset, 0, number.size - 1)
-        column = number[neighbours]
-        weight = stencil[place]
-        right_side -= np.where(column == -1, weight * values[neighbours], 0.0)
+        neighbours = np.clip(unknowns[some] + offsets, 0, number.size - 1)
+        column, weight = number[neighbours], stencil[:, some]
+        right_side[some] = -np.where(column == -1, weight * values[neighbours], 0.0).sum(axis=0)
         column[weight == 0.0] = -1
-        columns[:, place] = column
-    inner = columns >= 0
-    starts = np.concatenate(([0], np.cumsum(np.count_nonzero(inner, axis=1))))
-    # Stencil positions ascend in flat index, and so do the numbers: every row comes out sorted.
-    entries = np.ascontiguousarray(stencil.T)[inner]
-    return csr_matrix((entries, columns[inner], starts), shape=(size, size)), right_side
+        # Stencil positions ascend in flat index, and so do the numbers: every row comes out sorted.
+        row = np.ascontiguousarray(column.T)
+        inner = row >= 0
+        counts[1:][some] = np.count_nonzero(inner, axis=1)
+        columns.append(row[inner])
+        entries.append(np.ascontiguousarray(weight.T)[inner])
+    whole = np.concatenate(entries), np.concatenate(columns), np.cumsum(counts)
+    return csr_matrix(whole, shape=(size, size)), right_side
 
 
 def _offsets(size: int, width: int) -> Index:

@@ -51,8 +51,11 @@ def over_white(image: Image) -> Tensor:
 
 def normalise(square: npt.NDArray[np.floating], divisor: float, mean: Triple, std: Triple) -> Tensor:
     """(rows, columns, 3) -> (3, rows, columns) float32: ``(value / divisor - mean) / std`` per channel."""
-    values = (square / divisor - np.array(mean, square.dtype)) / np.array(std, square.dtype)
-    return np.ascontiguousarray(values.transpose(2, 0, 1), dtype=np.float32)
+    number = square.dtype.type
+    fed = np.empty((3, *square.shape[:2]), np.float32)
+    for channel in range(3):
+        fed[channel] = (square[..., channel] / divisor - number(mean[channel])) / number(std[channel])
+    return fed
 
 
 def rembg_input(image: Image, contract: Contract, frame: Size | None) -> Tensor:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from imgpipe.errors import ConfigError
-from imgpipe.images.image import Image
+from imgpipe.images.image import Image, Pixels
 from imgpipe.matting.closed_form import solve_closed_form
 from imgpipe.matting.coarse_to_fine import CoarseToFine, solve_coarse_to_fine
 from imgpipe.matting.foreground import decontaminate
@@ -18,6 +18,7 @@ from imgpipe.matting.laplacian import EPSILON
 from imgpipe.matting.matte import NO_SUBJECT, Alpha, CoarseMatte, Matte
 from imgpipe.matting.source_alpha import absent_of, colour_of, visible_of, with_source_alpha
 from imgpipe.matting.trimap import FOREGROUND, UNKNOWN, Mask, Trimap, make_trimap, scaled_erosion_px
+from imgpipe.pixels.strips import spans
 from imgpipe.records import Status
 from imgpipe.settings import RembgSettings
 
@@ -33,6 +34,7 @@ _REFINEMENTS = {"auto": "coarse-to-fine", "closed_form": "closed-form", "vitmatt
 
 #: Alpha nearer to 0 or 1 than this is set to it; in 8 bits it would round to it.
 _SNAP = 0.5 / 255
+_STRIP_ROWS = 128
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,11 +84,14 @@ def assemble(image: Image, matte_alpha: Alpha) -> tuple[Image, Alpha]:
         soft &= ~absent
     own = decontaminate(colour_of(image), matte_alpha, soft, absent=absent)
     alpha = with_source_alpha(matte_alpha, image)
-    levels = np.rint(alpha.astype(np.float64) * full_scale).astype(image.pixels.dtype)
-    own[levels == 0] = 0
     channels = 1 if image.colour.shape[2] == 1 else 3
-    pixels = np.dstack([own[..., :channels], levels])
-    return replace(image, pixels=np.ascontiguousarray(pixels)), alpha
+    pixels = np.empty((image.height, image.width, channels + 1), image.pixels.dtype)
+    for rows in spans(0, image.height, _STRIP_ROWS):
+        levels = np.rint(alpha[rows].astype(np.float64) * full_scale).astype(pixels.dtype)
+        pixels[rows, :, :-1] = own[rows, :, :channels]
+        pixels[rows, :, -1] = levels
+        pixels[rows][levels == 0] = 0
+    return replace(image, pixels=cast(Pixels, pixels)), alpha
 
 
 def overlap_iou(one: Alpha, other: Alpha) -> float:

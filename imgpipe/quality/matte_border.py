@@ -59,10 +59,10 @@ def _edge_along_alpha(view: MatteView) -> Float:
     """Largest change of colour along alpha's gradient within 2 px, 1/255 per px."""
     x, y = slopes(np.asarray(cv2.GaussianBlur(view.alpha, (0, 0), 1.2), np.float32))
     steep = cv2.magnitude(x, y)
-    cx, cy = view.slopes
     unit = np.maximum(steep, 1e-6)
-    across = np.abs(cx * (x / unit)[..., None] + cy * (y / unit)[..., None])
-    return grown(largest(across) * (steep > 1e-3), 2)
+    along_x, along_y = x / unit, y / unit
+    across = largest(np.abs(cx * along_x + cy * along_y) for cx, cy in view.slopes)
+    return grown(across * (steep > 1e-3), 2)
 
 
 def _rim(inside: Mask) -> Mask:
@@ -89,10 +89,11 @@ def _worst_closed(view: MatteView, hard: Mask, blind: Mask) -> tuple[Mask, float
     """Of loose pieces, and of holes: background that does not reach the picture's sides."""
     subject = view.alpha >= 0.5
     _, pieces = cv2.connectedComponents(subject.view(np.uint8), connectivity=4)
-    _, holes = cv2.connectedComponents((~subject).view(np.uint8), connectivity=4)
+    count, holes = cv2.connectedComponents((~subject).view(np.uint8), connectivity=4)
+    inner = np.arange(count, dtype=np.float32)
     for edge in (holes[0], holes[-1], holes[:, 0], holes[:, -1]):
-        holes[np.isin(holes, np.unique(edge))] = 0
-    beside = np.asarray(grown(holes.astype(np.float32), 1), np.int32)  # the rim lies in the subject
+        inner[edge] = 0
+    beside = np.asarray(grown(inner[holes], 1), np.int32)  # the rim lies in the subject
     worst, length = np.zeros_like(hard), 0.0
     for owner in (np.asarray(pieces, np.int32), beside):
         whole = np.bincount(owner[hard], minlength=2)

@@ -37,6 +37,7 @@ from imgpipe.quality.matte_view import (
     mean_around,
     shrunk,
     slopes,
+    split,
     view_of,
 )
 from imgpipe.quality.report import EdgeBox
@@ -98,10 +99,10 @@ def _contrast_behind(view: MatteView, background: Mask) -> Float:
 
 def _densest(view: MatteView, where: Mask) -> Mask:
     """The largest cluster of single pixels."""
-    joined = cv2.dilate(where.view(np.uint8), np.ones((9, 9), np.uint8))
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(joined, connectivity=8)
-    if count < 2:
+    if not where.any():
         return where
+    joined = cv2.dilate(where.view(np.uint8), np.ones((9, 9), np.uint8))
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(joined, connectivity=8)
     return np.asarray(labels == 1 + int(np.argmax(stats[1:, cv2.CC_STAT_AREA])))
 
 
@@ -113,8 +114,8 @@ def _halo(view: MatteView) -> Evidence:
     )
     ring = ((distance >= 2) & (distance <= 6) & (view.alpha < 0.1)).astype(np.float32)
     seen = mean_around(ring, 17)
-    outside = mean_around(view.colour * ring[..., None], 17) / np.maximum(seen, 1e-4)[..., None]
-    apart = largest(np.abs(view.colour - outside))
+    near = np.maximum(seen, 1e-4)
+    apart = largest(np.abs(plane - mean_around(plane * ring, 17) / near) for plane in view.channels)
     rim = inside & (depth >= 1) & (depth <= 2.5) & (seen >= 0.02)
     if np.count_nonzero(rim) < _MIN_EDGE_PX:
         return {}, ()
@@ -128,13 +129,15 @@ def _unfollowed(view: MatteView) -> Evidence:
     """Where alpha changes slowly, the colours' change along alpha's is fitted over a window; it is F - B."""
     alpha = np.asarray(cv2.GaussianBlur(view.alpha, (0, 0), 2), np.float32)
     ax, ay = slopes(alpha)
-    cx, cy = slopes(np.asarray(cv2.GaussianBlur(view.colour, (0, 0), 2), np.float32))
+    smooth = split(np.asarray(cv2.GaussianBlur(view.colour, (0, 0), 2), np.float32))
     steep = ax * ax + ay * ay
     slow = (view.alpha > 0.03) & (view.alpha < 0.97) & (steep < 0.06**2) & (steep > (0.5 / view.side) ** 2)
     window = view.share_of_side(20)
     used = slow.astype(np.float32)
-    fitted = mean_around((cx * ax[..., None] + cy * ay[..., None]) * used[..., None], window)
-    contrast = largest(np.abs(fitted)) / np.maximum(mean_around(steep * used, window), 1e-12)
+    fitted = largest(
+        np.abs(mean_around((cx * ax + cy * ay) * used, window)) for cx, cy in map(slopes, smooth)
+    )
+    contrast = fitted / np.maximum(mean_around(steep * used, window), 1e-12)
     wrong = slow & (contrast < 20)
     share = float(np.count_nonzero(wrong)) / max(1, int(np.count_nonzero(view.alpha > 0.03)))
     level = (view.alpha > 0.03) & (view.alpha < 0.5) & (steep < (0.2 / view.side) ** 2)
