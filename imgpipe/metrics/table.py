@@ -247,6 +247,7 @@ ROWS: tuple[Metric, ...] = (
                 ".2f",
                 "content displaced by {} source px",
                 highest=10.0,
+                margin=0.03,
             ),
         ),
     ),

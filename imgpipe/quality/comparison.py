@@ -183,7 +183,8 @@ def _measure_fine_detail(pair: Pair, found: Findings) -> None:
     found.add("detail_loss", loss)
     few_edges = "the source has too few edges"
     found.add("overshoot", overshoot(pair.reference_y, pair.round_trip_y), few_edges)
-    change = structure_change(pair.reference_y, pair.round_trip_y, pair.interior)
+    size = pair.full_result.shape[::-1]
+    change = structure_change(pair.reference_y, pair.round_trip_y, size, pair.interior)
     found.add("structure_change", change, "nothing is opaque")
     found.fine_boxes = tuple(dict.fromkeys((*found.fine_boxes, *fine.boxes, *places)))
 
