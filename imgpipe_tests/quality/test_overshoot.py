@@ -35,18 +35,25 @@ def test_a_halo_on_both_sides_counts(factor: float) -> None:
     left, right = (round(side * factor) for side in (24, 40))
     sharp[:, [left - 1, right]] += 40
     sharp[:, [left, right - 1]] -= 40
-    # 4 columns lie at an edge: two of them are brighter and two darker.
-    assert overshoot(bar(), sharp) == 2 / 4
+    # 8 columns lie at an edge: two of them are brighter and two darker.
+    assert overshoot(bar(), sharp) == 2 / 8
 
 
 def test_a_halo_of_one_pixel_of_the_result_is_seen() -> None:
-    assert overshoot(bar(), sharpened(enlarged(bar()), 1.5)) == 2 / 4
+    assert overshoot(bar(), sharpened(enlarged(bar()), 1.5)) == 2 / 8
 
 
 def test_a_darker_line_alone_does_not_count() -> None:
     darker = bar()
     darker[:, 24:40] = 40
     assert overshoot(bar(), enlarged(darker)) == 0.0
+
+
+def test_a_darker_and_a_brighter_line_apart_do_not_count() -> None:
+    source = np.vstack([bar(), 255 - bar()])
+    redrawn = source.copy()
+    redrawn[:64, 24:40], redrawn[64:, 24:40] = 30, 225
+    assert (overshoot(source, enlarged(redrawn)) or 0) < 0.05
 
 
 def test_what_lanczos_rings_does_not_count() -> None:
