@@ -432,8 +432,8 @@ ROWS: tuple[Metric, ...] = (
     Metric(
         "overshoot",
         "Overshoot",
-        "Share of edge pixels where the result is beyond what the source has within 5x5 px by a fifth, on both "
-        "sides, the rarer of dark and bright",
+        "Share of edge pixels where the result is beyond what the source has within 5x5 px by a fifth, on "
+        "both sides, the rarer of dark and bright",
         better="lower",
         sees="sharpening, by halos on both sides of edges",
         blind_to="halos below 8 levels, or where the values are clipped",

@@ -27,8 +27,8 @@ def overshoot(source: Bytes, result: Bytes) -> float | None:
 
     Edge pixels: the source differs by more than 24 within 5x5 px, and its mean of 3x3 px by 0.6 of that. They
     overshoot where a pixel of the result in their place is beyond what the source has there, by more than 8
-    and by more than a fifth of that difference, and another within 5x5 px is on the other side. ``None`` below
-    64 edge pixels.
+    and by more than a fifth of that difference, another within 5x5 px is on the other side. ``None`` below 64
+    edge pixels.
     """
     window = np.ones((_WINDOW_PX, _WINDOW_PX), np.uint8)
     highest, lowest = cv2.dilate(source, window), cv2.erode(source, window)
