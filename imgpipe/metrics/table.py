@@ -727,6 +727,24 @@ ROWS: tuple[Metric, ...] = (
         ),
     ),
     Metric(
+        "matte_lost",
+        "Lost",
+        "Largest closed gap in the subject with the subject's colours, as a share of the subject",
+        better="lower",
+        sees="holes in the subject",
+        blind_to="gaps that reach the picture's sides; backgrounds of the subject's colours; below 64 px",
+        limits=(
+            at_most(
+                "lost_max",
+                "matte",
+                0.005,
+                0.005,
+                ".1%",
+                "a part of the subject was cut out: {} of it",
+            ),
+        ),
+    ),
+    Metric(
         "matte_frame_background",
         "Background at the frame",
         "The background's share of the picture's frame over its share of the picture",
@@ -744,6 +762,26 @@ ROWS: tuple[Metric, ...] = (
                 "the background lies inside the subject, as if the matte were inverted: ratio {}",
                 highest=1.0,
                 calibrated=False,
+            ),
+        ),
+    ),
+    Metric(
+        "matte_detail",
+        "Detail inside",
+        "Density of strong edges in the subject over that in the background, where the subject reaches a "
+        "quarter of the frame",
+        better="higher",
+        sees="an inverted matte of a subject on a plain background",
+        blind_to="backgrounds with edges of their own; what reaches less of the frame",
+        high=None,
+        limits=(
+            at_least(
+                "detail_min",
+                "matte",
+                0.05,
+                0.05,
+                ".2f",
+                "the matte is inverted: the subject has {} of the background's edges",
             ),
         ),
     ),
