@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 import numpy as np
 from mattes.outside import wilson
+from worst import WorstPage
 
 from enlargements.hard_sources import U8, HardSource, hard_sources
 from imgpipe.images.image import Image
@@ -59,6 +60,7 @@ class Enlargement:
 def measure(options: argparse.Namespace) -> dict[str, Any]:
     """Per part and group: how many were rejected, with 95% intervals (Wilson) and the checks that did it."""
     found: dict[str, dict[str, list[tuple[str, list[str]]]]] = {}
+    worst = WorstPage(options.worst)
     for one in enlargements(_QUICK if options.quick else options.hard):
         if options.part not in ("both", one.source.part):
             continue
@@ -67,6 +69,10 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         assert bool(errors) == (report.status is Status.REJECTED)
         groups = found.setdefault(one.source.part, {})
         groups.setdefault(one.group, []).append((one.name, errors))
+        if " 1 (" not in one.group:  # The slightest damage is no miss.
+            clean = one.group.startswith("clean")
+            worst.add(one.group, one.name, clean, report, one.source.pixels, one.result)
+    worst.write()
     results = {
         part: {group: _row(rows) for group, rows in sorted(groups.items())} for part, groups in found.items()
     }

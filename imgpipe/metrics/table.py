@@ -441,10 +441,11 @@ ROWS: tuple[Metric, ...] = (
             at_most(
                 "overshoot_max",
                 "detail_kept",
-                0.01,
+                0.03,
                 0.03,
                 ".1%",
                 "over-sharpened: halos at {} of the edges",
+                lite=0.01,
             ),
         ),
     ),
