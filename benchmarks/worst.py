@@ -57,6 +57,8 @@ class WorstPage:
         if self._path is None or clean == (report.status is Status.OK):
             return
         checks = [check for check in report.checks if check.severity is Severity.ERROR]
+        if result.shape[2] > source.shape[2]:  # Of a cutout the matte is judged.
+            checks = [check for check in checks if LIMITS[check.name].metric.startswith("matte_")]
         ratios = {check.name: _ratio(check) for check in checks if check.value is not None}
         if not ratios:
             return

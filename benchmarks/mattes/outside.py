@@ -76,9 +76,10 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
             reports = found.setdefault((specimen.part, specimen.group), [])
             report = specimen.judge()
             reports.append((specimen.name, report))
-            if not specimen.group.startswith(NEITHER):
+            clean = specimen.group.startswith(CLEAN)
+            slight = not clean and specimen.group.endswith("/1")
+            if not slight and not specimen.group.startswith(NEITHER):
                 cutout = np.dstack([specimen.picture, specimen.alpha])
-                clean = specimen.group.startswith(CLEAN)
                 worst.add(specimen.group, specimen.name, clean, report, specimen.picture, cutout)
     worst.write()
     results: dict[str, Any] = {}
