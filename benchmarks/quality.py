@@ -7,6 +7,7 @@
     python benchmarks/quality.py --outside                mattes good, soft and damaged: mattes/outside.py
     python benchmarks/quality.py --outside --hard         tone, text, ramps, enlarged: enlargements/hard.py
     python benchmarks/quality.py --outside --enlargements fine damage: enlargements/outside.py
+    python benchmarks/quality.py --outside --worst P.html the worst verdicts with pictures: worst.py
     python benchmarks/quality.py                          all but --outside
 
 Speed is measured on one core (OpenCV gets one thread, and the process is bound to a core where the system
@@ -93,6 +94,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
         "--hard", type=int, nargs="?", const=24, metavar="N", help="--outside: hard sources a kind"
     )
     parser.add_argument("--enlargements", action="store_true", help="--outside of enlargements, not mattes")
+    parser.add_argument("--worst", type=Path, metavar="FILE.html", help="--outside: page of the 20 worst")
     parser.add_argument("--part", default="both", choices=("seen", "unseen", "both"), help="of --outside")
     parser.add_argument("--kinds", nargs="+", choices=sorted(DEFECTS), help="only these defects")
     parser.add_argument("--keep", type=Path, help="folder for the network's results, to be read next time")

@@ -19,6 +19,7 @@ from typing import Any, Literal, cast
 import cv2
 import numpy as np
 from mattes.outside import wilson
+from worst import WorstPage
 
 from enlargements.damage import DAMAGE, Pixels
 from imgpipe.images.image import Image
@@ -94,6 +95,7 @@ def judge(crop: Crop, result: Pixels, model: ModelUse) -> QualityReport:
 def measure(options: argparse.Namespace) -> dict[str, Any]:
     """Per part, upscaler and damage: rejected, with 95% intervals (Wilson), and the checks that saw it."""
     results: dict[str, Any] = {}
+    worst = WorstPage(options.worst)
     every = [one for one in crops() if options.part in ("both", one.part)]
     for name in (*KERNELS, *NETWORKS):
         if name in NETWORKS and not (DATA / "models" / f"{name}.safetensors").is_file():
@@ -103,10 +105,14 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         for crop in every[:1] if options.quick else every:
             for group, result in _results(crop, upscaler):
                 reports = found.setdefault((crop.part, group), [])
-                reports.append((f"{crop.picture} {crop.number}", judge(crop, result, upscaler.model)))
+                report, place = judge(crop, result, upscaler.model), f"{crop.picture} {crop.number}"
+                reports.append((place, report))
+                if not group.endswith(": 1"):  # The slightest damage is no miss.
+                    worst.add(f"{name}, {group}", place, group == "clean", report, crop.source, result)
         for (part, group), reports in found.items():
             results.setdefault(part, {}).setdefault(name, {})[group] = _row(reports)
     _print(results)
+    worst.write()
     return results
 
 

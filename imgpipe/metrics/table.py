@@ -247,6 +247,7 @@ ROWS: tuple[Metric, ...] = (
                 ".2f",
                 "content displaced by {} source px",
                 highest=10.0,
+                margin=0.03,
             ),
         ),
     ),
@@ -273,7 +274,7 @@ ROWS: tuple[Metric, ...] = (
                 "detail_ratio_max",
                 "detail_kept",
                 1.4,
-                2.5,
+                4.0,
                 ".2f",
                 "over-sharpened: detail ratio {}",
                 highest=100.0,
@@ -431,8 +432,8 @@ ROWS: tuple[Metric, ...] = (
     Metric(
         "overshoot",
         "Overshoot",
-        "Share of edge pixels where the round trip is beyond what the source has within 5x5 px, the rarer of "
-        "dark and bright",
+        "Share of edge pixels where the result is beyond what the source has within 5x5 px by a fifth, on "
+        "both sides, the rarer of dark and bright",
         better="lower",
         sees="sharpening, by halos on both sides of edges",
         blind_to="halos below 8 levels, or where the values are clipped",
@@ -440,10 +441,11 @@ ROWS: tuple[Metric, ...] = (
             at_most(
                 "overshoot_max",
                 "detail_kept",
-                0.01,
-                0.06,
+                0.03,
+                0.03,
                 ".1%",
                 "over-sharpened: halos at {} of the edges",
+                lite=0.01,
             ),
         ),
     ),
@@ -726,6 +728,24 @@ ROWS: tuple[Metric, ...] = (
         ),
     ),
     Metric(
+        "matte_lost",
+        "Lost",
+        "Largest closed gap in the subject with the subject's colours, as a share of the subject",
+        better="lower",
+        sees="holes in the subject",
+        blind_to="gaps that reach the picture's sides; backgrounds of the subject's colours; below 64 px",
+        limits=(
+            at_most(
+                "lost_max",
+                "matte",
+                0.005,
+                0.005,
+                ".1%",
+                "a part of the subject was cut out: {} of it",
+            ),
+        ),
+    ),
+    Metric(
         "matte_frame_background",
         "Background at the frame",
         "The background's share of the picture's frame over its share of the picture",
@@ -743,6 +763,26 @@ ROWS: tuple[Metric, ...] = (
                 "the background lies inside the subject, as if the matte were inverted: ratio {}",
                 highest=1.0,
                 calibrated=False,
+            ),
+        ),
+    ),
+    Metric(
+        "matte_detail",
+        "Detail inside",
+        "Density of strong edges in the subject over that in the background, where the subject reaches a "
+        "quarter of the frame",
+        better="higher",
+        sees="an inverted matte of a subject on a plain background",
+        blind_to="backgrounds with edges of their own; what reaches less of the frame",
+        high=None,
+        limits=(
+            at_least(
+                "detail_min",
+                "matte",
+                0.05,
+                0.05,
+                ".2f",
+                "the matte is inverted: the subject has {} of the background's edges",
             ),
         ),
     ),

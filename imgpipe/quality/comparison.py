@@ -181,9 +181,9 @@ def _measure_fine_detail(pair: Pair, found: Findings) -> None:
     found.add("jpeg_traces", traces, "too little of the source is smooth")
     loss, places = detail_loss(pair.reference_y, pair.round_trip_y)
     found.add("detail_loss", loss)
-    few_edges = "the source has too few edges"
-    found.add("overshoot", overshoot(pair.reference_y, pair.round_trip_y), few_edges)
-    change = structure_change(pair.reference_y, pair.round_trip_y, pair.interior)
+    found.add("overshoot", overshoot(source.levels, result.levels), "the source has too few edges")
+    size = pair.full_result.shape[::-1]
+    change = structure_change(pair.reference_y, pair.round_trip_y, size, pair.interior)
     found.add("structure_change", change, "nothing is opaque")
     found.fine_boxes = tuple(dict.fromkeys((*found.fine_boxes, *fine.boxes, *places)))
 

@@ -9,13 +9,18 @@ halo              share of the border (alpha 0.3) whose inner rim has the colour
 unfollowed        area, as a share of the subject's, where alpha changes slowly and the colours do not follow.
 faint_frame       share of the picture's frame with a level, faint alpha: haze over everything.
 frame_background  the background's share of the frame over its share of the picture: below 1 it lies inside.
+detail            density of strong edges in the subject over the background's, where the subject reaches
+                  a quarter of the frame.
 leftover          largest piece apart from the subject that has the background's colours, over the subject.
+lost              largest closed gap that has the subject's colours, over the subject.
 regained          share of the picture where the matte is more opaque than the source was.
 
 The border's evidence is :mod:`imgpipe.quality.matte_border`'s.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import cv2
 import numpy as np
@@ -47,7 +52,14 @@ Evidence = tuple[dict[str, float], tuple[EdgeBox, ...]]
 #: With fewer strong edge pixels than this ``hollow`` is not judged.
 _MIN_EDGE_PX = 64
 _MIN_PIECE_PX = 64
-#: Share that every colour has at least; log-likelihood ratio from which a piece is the background's.
+#: Smaller shares of the picture, and of its edges, say nothing.
+_SHOWN = 0.02
+#: A silhouette has no edges either, and reaches less of the frame than the rest of this.
+_WIDE_FRAME = 0.75
+#: Where less of the picture than this is background, as behind a glow, what is as faint as this shows it too.
+_SCARCE, _FAINT = 0.15, 0.25
+#: Share that every colour has at least; log-likelihood ratio from which a piece is the background's, and from
+#: whose negative on a gap is the subject's.
 _UNKNOWN, _LIKELY = 1e-4, 0.5
 #: Of 1: alpha that exceeds the source's own by less is rounding.
 _ROUNDING = 4 / 255
@@ -61,7 +73,7 @@ def matte_evidence(source: Image, cutout: Image) -> Evidence:
     """
     view = view_of(source, cutout)
     facts, boxes = border_evidence(view)
-    for part in (_hollow, _halo, _unfollowed, _shape):
+    for part in (_hollow, _halo, _unfollowed, _shape, _lost):
         more, where = part(view)
         facts |= more
         boxes += where
@@ -74,8 +86,8 @@ def _hollow(view: MatteView) -> Evidence:
     alpha, gradient = view.alpha, view.gradient
     x, y = slopes(alpha)
     background = alpha < ABSENT
-    if background.mean() < 0.01:
-        background = alpha < 0.5
+    if background.mean() < _SCARCE:
+        background = alpha < _FAINT
     allowed = STRONG + 255 * grown(np.hypot(x, y), 2)
     allowed += (1 - alpha) * _contrast_behind(view, background)
     near_opaque = grown((alpha > OPAQUE).astype(np.float32), 3) > 0
@@ -145,14 +157,16 @@ def _unfollowed(view: MatteView) -> Evidence:
     return facts, view.box(_densest(view, wrong), "unfollowed", share)
 
 
-def _frame(mask: Mask) -> Mask:
-    return np.concatenate([mask[0], mask[-1], mask[:, 0], mask[:, -1]])
+def _frame(plane: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    return np.concatenate([plane[0], plane[-1], plane[:, 0], plane[:, -1]])
 
 
 def _shape(view: MatteView) -> Evidence:
     behind = view.alpha < 0.5
     share = float(behind.mean())
-    facts = {} if share < 0.02 else {"frame_background": float(_frame(behind).mean()) / share}
+    facts = {} if share < _SHOWN else {"frame_background": float(_frame(behind).mean()) / share}
+    if _frame(behind).mean() <= _WIDE_FRAME and (ratio := _detail(view, behind)) is not None:
+        facts["detail"] = ratio
     count, labels, stats, _ = cv2.connectedComponentsWithStats(
         (view.alpha >= 0.1).view(np.uint8), connectivity=8
     )
@@ -161,7 +175,7 @@ def _shape(view: MatteView) -> Evidence:
         return facts, ()
     areas = stats[:, cv2.CC_STAT_AREA]
     main = 1 + int(np.argmax(areas[1:]))
-    like_background = _likeness(view, labels == main)
+    like_background = _likeness(view, labels == main, view.alpha < ABSENT)
     for piece in range(1, count):
         share = float(areas[piece] / areas[main])
         if piece == main or areas[piece] < _MIN_PIECE_PX or share <= facts["leftover"]:
@@ -173,11 +187,43 @@ def _shape(view: MatteView) -> Evidence:
     return facts, view.box(np.asarray(labels == worst), "leftover", facts["leftover"])
 
 
-def _likeness(view: MatteView, subject: Mask) -> Float:
+def _detail(view: MatteView, behind: Mask) -> float | None:
+    """Density of strong edges in the subject over the background's; ``None`` where that has hardly any."""
+    inner, outer = (shrunk(mask.astype(np.float32), 4) > 0 for mask in (~behind, behind))
+    if min(inner.mean(), outer.mean()) < _SHOWN:
+        return None
+    strong = view.gradient > STRONG
+    outside = float(strong[outer].mean())
+    return float(strong[inner].mean()) / outside if outside >= _SHOWN else None
+
+
+def _lost(view: MatteView) -> Evidence:
+    """Of the gaps in the subject that do not reach the picture's sides; the background is the rest."""
+    absent = view.alpha < 0.1
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(absent.view(np.uint8), connectivity=4)
+    reaching = np.unique(_frame(np.asarray(labels)))
+    background = absent & np.isin(labels, reaching)
+    areas = stats[:, cv2.CC_STAT_AREA]
+    gaps = np.setdiff1d(np.flatnonzero(areas >= _MIN_PIECE_PX), [0, *reaching])
+    facts = {"lost": 0.0}
+    subject = view.alpha >= 0.5
+    if not gaps.size or min(map(np.count_nonzero, (background, subject))) < _MIN_EDGE_PX:
+        return facts, ()
+    like_background = _likeness(view, subject, background)
+    inner = shrunk(absent.astype(np.float32), 2) > 0
+    for gap in gaps:
+        share = float(areas[gap] / np.count_nonzero(subject))
+        within = inner & (labels == gap)
+        if share > facts["lost"] and within.any() and like_background[within].mean() < -_LIKELY:
+            facts["lost"], worst = min(share, 1.0), gap
+    return facts, view.box(np.asarray(labels == worst), "lost", facts["lost"]) if facts["lost"] else ()
+
+
+def _likeness(view: MatteView, subject: Mask, background: Mask) -> Float:
     """log(p(colour | background) / p(colour | subject)) per pixel, from histograms of 8 x 8 x 8 colours."""
     eighth = np.clip(view.colour[..., :3], 0, 255).astype(np.int64) // 32
     code = (eighth[..., 0] * 8 + eighth[..., 1]) * 8 + eighth[..., 2]
-    away = shrunk((view.alpha < ABSENT).astype(np.float32), 3) > 0
+    away = shrunk(background.astype(np.float32), 3) > 0
     own = shrunk(subject.astype(np.float32), 2) > 0
     ratio = np.log(_histogram(code[away]) / _histogram(code[own]))
     return np.asarray(ratio[code], np.float32)

@@ -80,9 +80,9 @@ def score(
         _measure_over(pair, found, tile_grid, thresholds, settings.diff)
     with found.timed("occupancy"):
         found.add("occupancy_ratio", occupancy_ratio(reference, result), "nothing is visible")
-    scale = result.width / reference.width
+    size = result.width, result.height
     del before, after, pair, result, whole  # What follows needs the memory.
-    reached = _reached(found, reference, scale, thresholds)
+    reached = _reached(found, reference, size, thresholds)
     del reference
     edges = _edges(found, matte, thresholds)
     if edges.score is not None:
@@ -91,9 +91,9 @@ def score(
 
 
 def _reached(
-    found: Findings, reference: Image, scale: float, thresholds: Mapping[str, Threshold]
+    found: Findings, reference: Image, size: tuple[int, int], thresholds: Mapping[str, Threshold]
 ) -> Mapping[str, float]:
-    """What a Lanczos enlargement of the reference reaches, where a value misses a threshold with a margin."""
+    """What its Lanczos enlargement to ``size`` reaches, where a value misses a threshold with a margin."""
     failing = [
         one
         for name, one in thresholds.items()
@@ -102,7 +102,7 @@ def _reached(
     if not failing:
         return {}
     with found.timed("reachable"):
-        return lanczos_reaches(reference, scale)
+        return lanczos_reaches(reference, size)
 
 
 def _measure_over(

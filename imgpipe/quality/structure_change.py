@@ -1,9 +1,10 @@
 """Structure change: how far the finest detail at the source's size is from what Lanczos leaves of it.
 
-A Lanczos enlargement that is averaged back is the source under one fixed filter, nearly the same for every
-factor: the kernel's mean over each source pixel. So what a faithful enlargement of this source looks like is
-known without making one, for tone and lines of a pixel too. The difference from it and the filtered source
-itself go through one high-pass, pixel minus mean of 3x3; the metric is the ratio of their root mean squares.
+A Lanczos enlargement by a whole factor that is averaged back is the source under one fixed filter, nearly the
+same for every factor: the kernel's mean over each source pixel. So what a faithful enlargement of this source
+looks like is known without making one, for tone and lines of a pixel too. By other factors the filter differs
+from pixel to pixel, and the enlargement is made. The difference from it and the filtered source itself go
+through one high-pass, pixel minus mean of 3x3; the metric is the ratio of their root mean squares.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from imgpipe.pixels.lanczos_average import lanczos_averages
 from imgpipe.pixels.round_trip import Float
 from imgpipe.quality.blocks import blocks
 
@@ -32,20 +34,28 @@ def lanczos_round_trip_taps() -> Float:
 
 
 def structure_change(
-    reference: Float, round_trip: Float, interior: npt.NDArray[np.uint8] | None = None
+    reference: Float,
+    round_trip: Float,
+    size: tuple[int, int],
+    interior: npt.NDArray[np.uint8] | None = None,
 ) -> float | None:
     """The ratio, 0 = as by Lanczos, of two lumas (height, width) float32 on 0..255.
 
-    ``interior``: 1 where both pictures are opaque; what lies near its border is left out. ``None`` where
-    nothing is left.
+    ``size``: (width, height) of the result. ``interior``: 1 where both pictures are opaque; what lies near
+    its border is left out. ``None`` where nothing is left.
     """
+    enlarged = _enlarged_and_averaged(reference, size)
     taps = lanczos_round_trip_taps()
     if interior is not None:
         window = np.ones((2 * _REACH + 1, 2 * _REACH + 1), np.uint8)
         interior = np.asarray(cv2.erode(interior, window), np.uint8)
     away, own, count = 0.0, 0.0, 0
     for block in blocks(reference.shape, _REACH):
-        kept = cv2.sepFilter2D(reference[block.seen], cv2.CV_32F, taps, taps, borderType=cv2.BORDER_REPLICATE)
+        seen = reference[block.seen]
+        if enlarged is None:
+            kept = cv2.sepFilter2D(seen, cv2.CV_32F, taps, taps, borderType=cv2.BORDER_REPLICATE)
+        else:
+            kept = enlarged[block.seen]
         mask = None if interior is None else interior[block.own]
         for values, is_difference in ((kept, False), (round_trip[block.seen] - kept, True)):
             detail = np.ascontiguousarray((values - cv2.blur(values, (3, 3)))[block.inner])
@@ -53,3 +63,14 @@ def structure_change(
             away, own = (away + energy, own) if is_difference else (away, own + energy)
         count += int(reference[block.own].size if mask is None else cv2.countNonZero(mask))
     return math.sqrt(away / (own + _FLOOR * count)) if count else None
+
+
+def _enlarged_and_averaged(plane: Float, size: tuple[int, int]) -> Float | None:
+    """``plane`` by way of a Lanczos enlargement to ``size``; ``None`` where that is by whole factors."""
+    height, width = plane.shape
+    if size[0] % width == 0 and size[1] % height == 0:
+        return None
+    averages = np.empty_like(plane)
+    for rows, mean in lanczos_averages(lambda part: plane[part, :, None], (height, width), size):
+        averages[rows] = mean[..., 0]
+    return averages

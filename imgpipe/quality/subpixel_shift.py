@@ -18,8 +18,9 @@ from imgpipe.quality.blocks import Region, blocks
 _SIGMA_PX = 1.0
 #: The blur's radius as OpenCV chooses it for this sigma, and one px for the gradient.
 _REACH_PX = 5
-#: A direction with less gradient energy than this per pixel ((1/255)^2) says nothing about a shift.
-_MIN_ENERGY = 0.05
+#: A direction with less gradient energy than this per pixel ((1/255)^2) says nothing about a shift: in almost
+#: black pictures it is that of a codec's blocks, which networks clear away.
+_MIN_ENERGY = 0.5
 
 
 def subpixel_shift(reference: Float, distorted: Float) -> tuple[float, float] | None:

@@ -31,19 +31,19 @@ def judge(source: U8, result: U8, **thresholds: float) -> QualityReport:
     return score(Image(source), Image(np.ascontiguousarray(result)), settings=settings)
 
 
-@pytest.mark.parametrize("factor", [2, 3, 4])
-def test_the_round_trip_is_that_of_the_enlargement(factor: int) -> None:
+@pytest.mark.parametrize("size", [(100, 140), (200, 280), (75, 105), (77, 107), (127, 177)])
+def test_the_round_trip_is_that_of_the_enlargement(size: tuple[int, int]) -> None:
     pixels = np.random.default_rng(1).choice(np.array([0, 90, 255], np.uint8), (70, 50, 3))
-    image, size = Image(pixels), (50, 70)
-    truth = reduce_picture(resize(image, 50 * factor, 70 * factor, "lanczos"), size)
-    found = lanczos_round_trip(reduce_picture(image, size), factor)
+    image, own = Image(pixels), (50, 70)
+    truth = reduce_picture(resize(image, *size, "lanczos"), own)
+    found = lanczos_round_trip(reduce_picture(image, own), size)
     assert np.abs(found.rgb[:] - truth.rgb[:]).max() < 0.6  # An enlargement is rounded.
 
 
 def test_colours_stay_below_their_alpha() -> None:
     pixels = np.zeros((40, 40, 4), np.uint8)
     pixels[10:30, 10:30] = (250, 120, 0, 255)
-    found = lanczos_round_trip(reduce_picture(Image(pixels), (40, 40)), 4)
+    found = lanczos_round_trip(reduce_picture(Image(pixels), (40, 40)), (160, 160))
     assert found.alpha is not None
     assert (found.rgb[:] <= 255 * found.alpha[:][..., None] + 1e-3).all()
     truth = reduce_picture(resize(Image(pixels), 160, 160, "lanczos"), (40, 40))
@@ -51,16 +51,23 @@ def test_colours_stay_below_their_alpha() -> None:
 
 
 def test_nothing_is_reached_where_nothing_was_enlarged() -> None:
-    assert lanczos_reaches(Image(screentone()), 1.0) == {}
+    assert lanczos_reaches(Image(screentone()), (SIDE, SIDE)) == {}
 
 
 def test_tone_enlarged_faithfully_passes_and_says_why() -> None:
     report = judge(screentone(), enlarge(screentone()))
     assert not report.failed
     assert report.metrics["psnr_y"] < report.thresholds["psnr_y_min_db"].value
-    reached = lanczos_reaches(Image(screentone()), 4)["psnr_y"]
+    reached = lanczos_reaches(Image(screentone()), (4 * SIDE, 4 * SIDE))["psnr_y"]
     said = f"at least {reached - 2.5:.4g}: what a Lanczos enlargement of this source reaches, less 2.5"
     assert any(note.startswith("psnr_y 19") and note.endswith(said) for note in report.notes)
+
+
+@pytest.mark.parametrize("side", [109, 143, 145, 240])
+def test_tone_enlarged_by_a_factor_that_is_not_whole_passes(side: int) -> None:
+    tone = Image(screentone())
+    report = judge(tone.pixels, np.asarray(resize(tone, side, side, "lanczos").pixels, np.uint8))
+    assert not report.failed
 
 
 @pytest.mark.parametrize("kind", ["blur", "shift", "erased_patch", "duplicated_tile", "black_tile"])

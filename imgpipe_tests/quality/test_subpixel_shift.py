@@ -31,6 +31,13 @@ def test_a_direction_without_structure_counts_as_zero() -> None:
     assert found == pytest.approx((0.3, 0.0), abs=0.01)
 
 
+def test_steps_of_a_level_that_are_cleared_away_are_no_displacement() -> None:
+    blocks = np.repeat(np.repeat(np.random.default_rng(1).integers(4, 6, (12, 16)), 8, 0), 8, 1)
+    cleared = gaussian_filter(blocks.astype(np.float32), 3) + np.linspace(0, 1, 128, dtype=np.float32)
+    found = subpixel_shift(blocks.astype(np.float32), cleared)
+    assert found is None or found == (0.0, 0.0)
+
+
 @pytest.mark.parametrize("shape", [(1, 1), (2, 40), (20, 20)])
 def test_no_structure_is_no_answer(shape: tuple[int, int]) -> None:
     flat = np.full(shape, 77, np.float32)
