@@ -20,6 +20,10 @@ _WINDOW_PX, _EDGE_255, _BEYOND_255 = 5, 24, 8
 #: that a mean of 3x3 px keeps of an edge.
 _BEYOND_RANGE, _KEPT_RANGE = 0.2, 0.6
 _MIN_EDGE_PX = 64
+_RANGES = np.arange(256)
+#: Least gradient of the mean of 3x3 px at an edge, and most that may lie beyond, by the edge's own range.
+_LEAST_KEPT = np.ceil(_KEPT_RANGE * _RANGES).astype(np.uint8)
+_ALLOWED = np.maximum(_BEYOND_255, _BEYOND_RANGE * _RANGES).astype(np.uint8)
 
 
 def overshoot(source: Bytes, result: Bytes) -> float | None:
@@ -34,17 +38,20 @@ def overshoot(source: Bytes, result: Bytes) -> float | None:
     highest, lowest = cv2.dilate(source, window), cv2.erode(source, window)
     spread = cv2.subtract(highest, lowest)
     kept = cv2.morphologyEx(cv2.blur(source, (3, 3)), cv2.MORPH_GRADIENT, window)
-    edges = (spread > _EDGE_255) & (kept >= _KEPT_RANGE * spread)
+    edges = (spread > _EDGE_255) & (kept >= cv2.LUT(spread, _LEAST_KEPT))
     count = int(np.count_nonzero(edges))
     if count < _MIN_EDGE_PX:
         return None
-    allowed = np.maximum(_BEYOND_255, _BEYOND_RANGE * spread)
+    allowed = cv2.LUT(spread, _ALLOWED)
     brightest, darkest = (_pooled(result, source.shape, how) for how in (cv2.MORPH_DILATE, cv2.MORPH_ERODE))
     bright, dark = (
         ((beyond > allowed) & edges).view(np.uint8)
         for beyond in (cv2.subtract(brightest, highest), cv2.subtract(lowest, darkest))
     )
-    both = (bright & cv2.dilate(dark, window), dark & cv2.dilate(bright, window))
+    both = (
+        cv2.bitwise_and(bright, cv2.dilate(dark, window)),
+        cv2.bitwise_and(dark, cv2.dilate(bright, window)),
+    )
     return min(cv2.countNonZero(one) for one in both) / count
 
 
