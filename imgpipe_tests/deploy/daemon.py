@@ -25,6 +25,7 @@ from imgpipe.assets.graph import SHARD_JOB
 from imgpipe.assets.images import GPU_POOL
 from imgpipe.processes import Process
 from imgpipe.resources.runs import PROCESS_TAG
+from imgpipe_tests.end_to_end.command import hold
 
 PARTITION = "dagster/partition"
 _DEFINITIONS = "imgpipe.definitions"
@@ -148,9 +149,16 @@ class Daemon:
 
     def send(self, run_id: str, number: signal.Signals) -> None:
         """A signal to the process that works on a run."""
+        os.kill(self._pid(run_id), number)
+
+    def hold(self, run_id: str) -> None:
+        """Stop the process that works on a run until SIGCONT."""
+        hold(self._pid(run_id), self.home)
+
+    def _pid(self, run_id: str) -> int:
         process = Process.parse(self.run(run_id).tags[PROCESS_TAG].partition(" ")[2])
         assert process is not None
-        os.kill(process.pid, number)
+        return process.pid
 
     def wait_for(self, status: DagsterRunStatus, *run_ids: str) -> None:
         self.wait_until(lambda: set(self.statuses(run_ids)) == {status}, f"{run_ids}: {status}")

@@ -111,7 +111,7 @@ def runs(daemon: Daemon, partitions: list[str], workspace: Workspace) -> list[st
     first, second, third = daemon.queue(partitions)
     mattes = Path(workspace.output)
     daemon.wait_until(lambda: any(mattes.glob("**/matted/art/00000/*.png")), "a matte")
-    daemon.send(first, signal.SIGSTOP)
+    daemon.hold(first)
     daemon.wait_for_a_slot(second)
     assert [run.run_id for run in daemon.instance.get_runs()] == [third, second, first]
     assert daemon.statuses([first, second, third]) == [STARTED, STARTED, DagsterRunStatus.QUEUED]
@@ -201,9 +201,15 @@ def test_a_backfill_goes_on_after_its_daemon_was_killed(
     backfill = daemon.backfill(partitions)
     mattes = Path(workspace.output)
     daemon.wait_until(lambda: any(mattes.glob("**/matted/art/*/*.png")), "a matte")
-    daemon.wait_until(lambda: bool(at_work(daemon.instance)), "a run with the slot of the GPU")
-    (stopped,) = at_work(daemon.instance)
-    daemon.send(stopped, signal.SIGSTOP)  # In the middle, whatever the others do.
+    holders: list[str] = []
+
+    def is_held() -> bool:
+        holders.extend(at_work(daemon.instance))
+        return bool(holders)
+
+    daemon.wait_until(is_held, "a run with the slot of the GPU")
+    stopped = holders[0]
+    daemon.hold(stopped)  # In the middle, whatever the others do.
     daemon.kill()
     for number in range(IMAGES):
         write_drawing(workspace.source, f"later {number}.png", seed=100 + number)

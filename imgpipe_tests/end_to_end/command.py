@@ -71,17 +71,21 @@ class Command:
         return {path.name: path.stat().st_mtime_ns for path in found}
 
     def hold(self, process: subprocess.Popen[str]) -> None:
-        """Stops the process until SIGCONT, at a moment when it is writing none of Dagster's databases."""
-        while True:
-            process.send_signal(signal.SIGSTOP)
-            time.sleep(0.05)  # until all its threads have stopped
-            if all(_may_be_written(path) for path in self.folder.glob("dagster/**/*.db")):
-                return
-            process.send_signal(signal.SIGCONT)
-            time.sleep(0.02)
+        hold(process.pid, self.folder / "dagster")
 
     def wait_for_mattes(self, count: int, process: subprocess.Popen[str]) -> None:
         wait_until(lambda: len(self.mattes()) >= count, process)
+
+
+def hold(pid: int, home: Path) -> None:
+    """Stops a process until SIGCONT, at a moment when nobody is writing Dagster's databases in ``home``."""
+    while True:
+        os.kill(pid, signal.SIGSTOP)
+        time.sleep(0.05)  # until all its threads have stopped
+        if all(_may_be_written(path) for path in home.glob("**/*.db")):
+            return
+        os.kill(pid, signal.SIGCONT)
+        time.sleep(0.02)
 
 
 def _may_be_written(database: Path) -> bool:
