@@ -70,6 +70,16 @@ class Command:
         found = self.folder.glob("output/**/matted/art/00000/*.png")
         return {path.name: path.stat().st_mtime_ns for path in found}
 
+    def is_held_at_work(self, process: subprocess.Popen[str]) -> bool:
+        """Stops the process, which goes on where its note of what is in flight names nothing unfinished."""
+        process.send_signal(signal.SIGSTOP)
+        time.sleep(0.05)  # until all its threads have stopped
+        (note,) = self.folder.glob("output/**/*-in-flight.json")
+        if {f"{image_id}.png" for image_id in json.loads(note.read_text())} - self.mattes().keys():
+            return True
+        process.send_signal(signal.SIGCONT)
+        return False
+
     def hold(self, process: subprocess.Popen[str]) -> None:
         hold(process.pid, self.folder / "dagster")
 

@@ -48,7 +48,8 @@ def lines(text: str) -> list[str]:
 
 def test_after_a_kill_the_next_run_goes_on_at_once(command: Command) -> None:
     process = command.start()
-    command.wait_for_mattes(2, process)
+    command.wait_for_mattes(1, process)
+    wait_until(lambda: command.is_held_at_work(process), process)
     process.kill()
     process.communicate()
     code, out, err = command.run()
