@@ -26,8 +26,9 @@ _STRIP_ROWS = 8 * BLOCK_PX
 
 _one_axis = dct(np.eye(BLOCK_PX), axis=0, norm="ortho")
 #: (64, 64): a block's 64 pixels, by rows, as a row times this are its coefficients; orthonormal, so that its
-#: transpose is the inverse.
-_FORWARD = np.ascontiguousarray(np.kron(_one_axis, _one_axis).T, np.float32)
+#: transpose is the inverse. float64: some of OpenBLAS's loops sum in an order that depends on a row's place,
+#: and a block's result shall not depend on where a picture was cut; rounded to float32 it does not.
+_FORWARD = np.ascontiguousarray(np.kron(_one_axis, _one_axis).T, np.float64)
 _INVERSE = np.ascontiguousarray(_FORWARD.T)
 #: Low frequencies, without the mean.
 LOW = [k for k in range(1, 64) if k // 8 + k % 8 <= 4]
@@ -36,7 +37,12 @@ _ONES = np.ones(64, np.float32)
 
 def coefficients(plane: Float) -> Float:
     """(number of blocks, 64) of a plane whose sides are multiples of 8; 8 times the mean comes first."""
-    return np.asarray(_by_blocks(plane).reshape(-1, 64) @ _FORWARD, np.float32)
+    return np.asarray(_by_blocks(plane).reshape(-1, 64).astype(np.float64) @ _FORWARD, np.float32)
+
+
+def _pixels(coefs: Float) -> Float:
+    """The blocks (number, 64) of :func:`coefficients`."""
+    return np.asarray(coefs.astype(np.float64) @ _INVERSE, np.float32)
 
 
 def low_and_all(planes: Sequence[Float], offset: tuple[int, int] = (0, 0)) -> tuple[Float, Float]:
@@ -80,7 +86,7 @@ def shrink(plane: Float, thresholds: Float) -> Float:
             weight = (kept @ _ONES) ** np.float32(-2)
             coefs *= weight[:, None]
             blocks = _by_blocks(total[part])
-            blocks += (coefs @ _INVERSE).reshape(blocks.shape)
+            blocks += _pixels(coefs).reshape(blocks.shape)
             size = weights[part].shape[::-1]
             weights[part] += cv2.resize(
                 weight.reshape(blocks.shape[:2]), size, interpolation=cv2.INTER_NEAREST
@@ -106,5 +112,5 @@ def within_bins(
     np.clip(change, -reach, reach, out=change)
     whole = np.empty((down + height + below, right + width + beside), np.float32)
     blocks = _by_blocks(whole)
-    blocks[...] = (change @ _INVERSE).reshape(blocks.shape)
+    blocks[...] = _pixels(change).reshape(blocks.shape)
     return source + whole[down : down + height, right : right + width]

@@ -46,8 +46,10 @@ def resize_alpha(
         needed = vertical.needs(rows)
         top = max(0, min(needed.start, int(near_y[rows.start]) - reach[0]))
         part = _unit(alpha[top : max(needed.stop, int(near_y[rows.stop - 1]) + 1 + reach[0])])
-        strip = vertical.along_rows(part[needed.start - top : needed.stop - top, :, None], rows)
-        strip = horizontal.along_columns(strip)[..., 0]
+        # Rounded from float64, so that no value depends on where the strips were cut.
+        exact = part[needed.start - top : needed.stop - top, :, None].astype(np.float64)
+        exact = horizontal.along_columns(vertical.along_rows(exact, rows))
+        strip = exact[..., 0].astype(np.float32)
         lowest, highest = range_around(part, *reach) if any(reach) else (part, part)
         around = np.ix_(near_y[rows] - top, near_x)
         np.clip(strip, lowest[around], highest[around], out=strip)

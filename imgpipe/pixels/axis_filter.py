@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cached_property
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
+Samples = TypeVar("Samples", Floats, Doubles)
 
 Convolution = Literal["lanczos", "bicubic"]
 
@@ -44,12 +45,12 @@ class AxisFilter:
         self.target_length = target_length
 
     @cached_property
-    def _column_blocks(self) -> list[tuple[slice, slice, Floats]]:
+    def _column_blocks(self) -> list[tuple[slice, slice, Doubles]]:
         """(results, samples they need, (samples, results) weights) of blocks that cover the axis."""
         length = self.target_length
         starts = range(0, length, _COLUMNS_AT_ONCE)
         parts = [slice(start, min(length, start + _COLUMNS_AT_ONCE)) for start in starts]
-        return [(part, self.needs(part), np.ascontiguousarray(self.matrix(part).T)) for part in parts]
+        return [(part, self.needs(part), np.ascontiguousarray(self.exact_matrix(part).T)) for part in parts]
 
     def needs(self, part: slice) -> slice:
         """The source samples that results ``part.start..part.stop`` are made of."""
@@ -70,19 +71,20 @@ class AxisFilter:
         dense[rows, places[rows, taps]] = self._weights[part][rows, taps]
         return dense
 
-    def along_rows(self, samples: Floats, part: slice) -> Floats:
-        """Rows ``part`` of the result from ``samples`` = source rows ``needs(part)``, (n, w, c)."""
+    def along_rows(self, samples: Samples, part: slice) -> Samples:
+        """Rows ``part`` of the result from ``samples`` = source rows ``needs(part)``, (n, w, c), in their
+        type."""
         flat = samples.reshape(samples.shape[0], -1)
-        return (self.matrix(part) @ flat).reshape(-1, *samples.shape[1:])
+        return (self.exact_matrix(part).astype(samples.dtype) @ flat).reshape(-1, *samples.shape[1:])
 
-    def along_columns(self, samples: Floats) -> Floats:
+    def along_columns(self, samples: Samples) -> Samples:
         """All columns of the result from all source columns: (n, source, c) -> (n, target, c)."""
         # Channels first: each block is then one matrix product instead of one per row.
         rows, _, channels = samples.shape
         planes = np.ascontiguousarray(samples.transpose(2, 0, 1)).reshape(channels * rows, -1)
-        result = np.empty((channels * rows, self.target_length), np.float32)
+        result = np.empty((channels * rows, self.target_length), samples.dtype)
         for part, needed, weights in self._column_blocks:
-            result[:, part] = planes[:, needed] @ weights
+            result[:, part] = planes[:, needed] @ weights.astype(samples.dtype)
         return np.ascontiguousarray(result.reshape(channels, rows, -1).transpose(1, 2, 0))
 
 

@@ -216,11 +216,9 @@ def test_strips_make_the_same_picture_as_one_strip(
     monkeypatch.setattr("imgpipe.pixels.alpha._STRIP_PIXELS", 300)
     strips = resize(Image(pixels), *size, kernel).pixels
     difference = np.abs(strips.astype(int) - whole)
-    # Some of OpenBLAS's loops sum in an order that depends on a row's place: a level now and then.
-    assert difference.max() <= 1, difference.max()
+    assert difference.max() <= 1, difference.max()  # The order of a sum: a 16-bit level now and then.
     assert np.mean(difference > 0) < 1e-3
-    for end in (0, full):
-        assert np.array_equal(strips[..., 3] == end, whole[..., 3] == end)
+    assert np.array_equal(strips[..., 3], whole[..., 3])
 
 
 @pytest.mark.parametrize("channels", [3, 4])
