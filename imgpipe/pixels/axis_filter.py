@@ -58,12 +58,8 @@ class AxisFilter:
         last = min(self._source_length, int(self._first[part.stop - 1]) + self._weights.shape[1])
         return slice(first, last)
 
-    def matrix(self, part: slice) -> Floats:
-        """(results in ``part``, samples in ``needs(part)``) float32; rows sum to 1."""
-        return self.exact_matrix(part).astype(np.float32)
-
     def exact_matrix(self, part: slice) -> Doubles:
-        """:meth:`matrix` in float64."""
+        """(results in ``part``, samples in ``needs(part)``) float64; rows sum to 1."""
         needed = self.needs(part)
         dense = np.zeros((part.stop - part.start, needed.stop - needed.start))
         places = self._first[part, None] + np.arange(self._weights.shape[1]) - needed.start
