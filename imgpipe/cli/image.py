@@ -156,7 +156,8 @@ def score(
         str, typer.Option(help="What made RESULT, which decides the profile; default: what its XMP says.")
     ] = "",
     profile: Annotated[
-        str | None, typer.Option(help="Set of thresholds: classical, lite, realesrgan, or a profile's file.")
+        str | None,
+        typer.Option(help="Set of thresholds: classical, lite, network, realesrgan, or a profile's file."),
     ] = None,
     assignments: Assignments = None,
     matte: Annotated[

@@ -15,7 +15,7 @@ from imgpipe.metrics.table import CHECKS, ROWS
 __all__ = ["CHECKS", "LIMITS", "METRICS", "PROFILES", "Limit", "Metric", "Severity", "limits_by_check"]
 
 #: Built-in sets of thresholds: for Lanczos and bicubic, for the package's own networks, and for others.
-PROFILES = ("classical", "lite", "realesrgan")
+PROFILES = ("classical", "lite", "network", "realesrgan")
 #: By name, in the order of tables and documents.
 METRICS: dict[str, Metric] = {metric.name: metric for metric in ROWS}
 #: Every threshold by name, in the order of its metrics.

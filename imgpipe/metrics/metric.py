@@ -16,10 +16,11 @@ class Limit:
     ``direction``: ``min`` (the value must not be below) or ``max`` (not above). ``name``: its key in
     ``quality.thresholds``. ``check``: the Dagster check it belongs to. ``classical``, ``realesrgan``: its
     value in these profiles; ``lite``: that in the profile of the package's own networks where it is not
-    ``classical``'s. ``reason``: what is wrong where it is missed, with ``{}`` for the value,
-    formatted by ``form``. ``lowest``, ``highest``: what may be configured; ``highest`` 0 means the metric's
-    ``high``. ``calibrated``: whether ``imgpipe calibrate`` may propose another value. ``margin``: how much
-    worse than a Lanczos enlargement of the same source a value may be that misses the limit; 0: not at all.
+    ``classical``'s; ``network``: that of networks that are neither, where it is not ``realesrgan``'s.
+    ``reason``: what is wrong where it is missed, with ``{}`` for the value, formatted by ``form``.
+    ``lowest``, ``highest``: what may be configured; ``highest`` 0 means the metric's ``high``.
+    ``calibrated``: whether ``imgpipe calibrate`` may propose another value. ``margin``: how much worse
+    than a Lanczos enlargement of the same source a value may be that misses the limit; 0: not at all.
     ``metric``: set, like a ``highest`` of 0, in :data:`imgpipe.metrics.LIMITS`.
     """
 
@@ -36,6 +37,7 @@ class Limit:
     calibrated: bool = True
     margin: float = 0.0
     lite: float | None = None
+    network: float | None = None
     metric: str = ""
 
     def message(self, value: float, threshold: float) -> str:
@@ -47,7 +49,9 @@ class Limit:
     def default(self, profile: str) -> float:
         """The value in one of :data:`imgpipe.metrics.PROFILES`."""
         lite = self.classical if self.lite is None else self.lite
-        return {"classical": self.classical, "lite": lite, "realesrgan": self.realesrgan}[profile]
+        network = self.realesrgan if self.network is None else self.network
+        of_networks = {"network": network, "realesrgan": self.realesrgan}
+        return {"classical": self.classical, "lite": lite, **of_networks}[profile]
 
 
 at_least = partial(Limit, "min")

@@ -10,9 +10,10 @@ from imgpipe.quality.report import CheckResult, Severity, Threshold
 from imgpipe.records import ModelUse
 from imgpipe.settings import QualitySettings
 
-#: Backends and model names that add no detail of their own, and what begins those of the package's networks.
+#: Backends and model names that add no detail of their own; what begins the names of the package's networks,
+#: and what those of Real-ESRGAN's hold.
 CLASSICAL_NAMES = frozenset({"", "none", "classical", "pillow", "opencv", "cv2", "lanczos", "bicubic"})
-_OWN = "imgpipe-"
+_OWN, _REALESRGAN = "imgpipe-", "realesr"
 
 
 def choose_profile(settings: QualitySettings, model: ModelUse | None) -> str:
@@ -21,7 +22,9 @@ def choose_profile(settings: QualitySettings, model: ModelUse | None) -> str:
         return settings.profile
     if model is None or model.backend.lower() in CLASSICAL_NAMES or model.name.lower() in CLASSICAL_NAMES:
         return "classical"
-    return "lite" if model.name.startswith(_OWN) else "realesrgan"
+    if model.name.startswith(_OWN):
+        return "lite"
+    return "realesrgan" if _REALESRGAN in model.name.lower() else "network"
 
 
 def why_profile(settings: QualitySettings, model: ModelUse | None, known_from: str) -> str:

@@ -17,8 +17,10 @@ from imgpipe.pixels.lanczos_average import lanczos_averages
 from imgpipe.pixels.round_trip import KEPT_PX, Float, Reduced, reduce_picture
 from imgpipe.quality.comparison import measure, pairs_of
 from imgpipe.quality.findings import Findings
+from imgpipe.quality.structure_change import structure_change
 
-#: The steps of :data:`imgpipe.quality.comparison.MEASURES` whose metrics have limits with a margin.
+#: The steps of :data:`imgpipe.quality.comparison.MEASURES` whose metrics have limits with a margin; beside
+#: them, of one that sees the result's own pixels, the structure change is.
 STEPS = ("psnr", "ssim", "colour", "structure")
 #: Larger factors than this reach nearly the same.
 _MAX_FACTOR = 4
@@ -39,6 +41,8 @@ def lanczos_reaches(source: Image, size: tuple[int, int]) -> dict[str, float]:
     found = Findings()
     for pair in pairs_of(before, lanczos_round_trip(before, (width, height)), found):
         measure(pair, found, STEPS)
+        change = structure_change(pair.reference_y, pair.round_trip_y, (width, height), pair.interior)
+        found.add("structure_change", change)
     return found.metrics
 
 

@@ -19,11 +19,12 @@ _PROFILES = ("auto", *PROFILES)
 class QualitySettings(Section):
     """Scores and verdicts."""
 
-    profile: Literal["auto", "classical", "lite", "realesrgan"] = Field(
+    profile: Literal["auto", "classical", "lite", "network", "realesrgan"] = Field(
         "auto",
         description=(
-            "Set of thresholds: `classical`, `lite`, `realesrgan`, or a YAML file with a `quality` section, "
-            "as `imgpipe calibrate` writes it; `auto` takes the one of the upscaler that was used."
+            "Set of thresholds: `classical`, `lite`, `network`, `realesrgan`, or a YAML file with a "
+            "`quality` section, as `imgpipe calibrate` writes it; `auto` takes the one of the upscaler that "
+            "was used."
         ),
     )
     profile_name: str = Field(

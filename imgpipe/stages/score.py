@@ -19,7 +19,7 @@ from imgpipe.stages.fingerprint import fingerprint
 from imgpipe.stages.protocol import FIXED_BYTES, PictureSize, StageResult
 
 #: Increment when the same pictures get other scores, another verdict or another quality.json.
-CODE_VERSION = 8
+CODE_VERSION = 9
 
 #: Measured with alpha and a matte: planes of the compared size, and the RGB of both where it is kept.
 _BYTES_PER_PIXEL, _KEPT_BYTES_PER_PIXEL = 34, 24

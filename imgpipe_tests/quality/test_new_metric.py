@@ -108,7 +108,7 @@ def test_a_row_and_a_function_are_enough() -> None:
         assert not learnt
 
         pages = write_docs().quality((ROOT / "docs" / "quality.md").read_text())
-        assert "| `toy_gap_max` | 5 | 5 | 6 | – | error | `toy_gap_255` ≤ |" in pages
+        assert "| `toy_gap_max` | 5 | 5 | 6 | 6 | – | error | `toy_gap_255` ≤ |" in pages
         assert "| `toy_gap_255` | Largest luma" in pages
     with pytest.raises(ValueError, match="toy_gap_max"):
         QualitySettings(thresholds={"toy_gap_max": 8})

@@ -26,7 +26,8 @@ AUTO = QualitySettings()
         (ModelUse("imgpipe-lite-x2", "onnx"), "lite"),
         (ModelUse("imgpipe-clean", "onnx"), "lite"),
         (ModelUse("realesrgan-anime-6b", "spandrel"), "realesrgan"),
-        (ModelUse("/models/my.safetensors", "spandrel"), "realesrgan"),
+        (ModelUse("RealESRGAN_x4plus_anime_6B", "spandrel"), "realesrgan"),
+        (ModelUse("/models/my.safetensors", "spandrel"), "network"),
     ],
 )
 def test_auto_follows_the_model(model: ModelUse | None, expected: str) -> None:
@@ -143,5 +144,7 @@ def test_a_profile_file_that_cannot_be_used_is_refused(tmp_path: Path, text: str
 
 
 def test_an_unknown_profile_is_refused_with_the_names() -> None:
-    with pytest.raises(ValueError, match="auto, classical, lite, realesrgan or a readable YAML file"):
+    with pytest.raises(
+        ValueError, match="auto, classical, lite, network, realesrgan or a readable YAML file"
+    ):
         QualitySettings(profile="realesgan")

@@ -154,7 +154,7 @@ def test_a_fixed_picture_that_a_person_replaced_is_scored_without_a_record_of_fi
 @pytest.mark.parametrize(
     ("details", "profile", "why"),
     [
-        ({"network": {}}, "realesrgan", "its row names its maker, a network"),
+        ({"network": {}}, "network", "its row names its maker, a network"),
         ({}, "classical", "nothing enlarged it"),
     ],
 )

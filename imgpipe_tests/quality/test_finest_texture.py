@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from imgpipe.images.image import Image
+from imgpipe.quality.finest_texture import finest_texture
+from imgpipe.quality.score import score
+from imgpipe.records import ModelUse
+from imgpipe.settings import QualitySettings
+
+
+def test_a_slope_has_none_and_stripes_of_a_pixel_are_nothing_else() -> None:
+    slope = np.add.outer(np.arange(64), 2 * np.arange(96)).astype(np.uint8)  # A median keeps it.
+    assert finest_texture(slope[1:-1, 1:-1]) == pytest.approx(0.0, abs=0.02)  # Its border is repeated.
+    stripes = np.tile(np.array([100, 120], np.uint8), (64, 48))
+    assert finest_texture(stripes) == pytest.approx(94 / 96)  # All but the outermost columns.
+
+
+@pytest.mark.parametrize("level", [0, 1, 60])
+def test_flat_places_and_hard_edges_do_not_count(level: int) -> None:
+    board = np.kron(np.indices((8, 8)).sum(axis=0) % 2, np.ones((16, 16))) * level
+    assert finest_texture(board.astype(np.uint8)) is None
+
+
+def test_a_result_that_was_smoothed_to_paint_is_rejected_and_says_so() -> None:
+    rng = np.random.default_rng(0)
+    source = cv2.GaussianBlur(rng.integers(0, 256, (96, 128, 3), np.uint8), (0, 0), 2)
+    source = np.asarray((source.astype(np.int16) - 128) * 2 + 128).clip(0, 255).astype(np.uint8)
+    clean = cv2.resize(source, (512, 384), interpolation=cv2.INTER_CUBIC)
+    grained = np.asarray((clean + rng.normal(0, 0.8, clean.shape)).clip(0, 255), np.uint8)
+    painted = cv2.medianBlur(grained, 7)
+
+    def failed(result: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> set[str]:
+        model = ModelUse("realesr-animevideov3", "spandrel")
+        report = score(Image(source), Image(result), settings=QualitySettings(), model=model)
+        return {check.name for check in report.failed}
+
+    assert "finest_texture_min" not in failed(grained)
+    assert "finest_texture_min" in failed(np.asarray(painted, np.uint8))
