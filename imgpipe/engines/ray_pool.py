@@ -22,9 +22,10 @@ from collections.abc import Generator, Iterator, Sequence
 from importlib.util import find_spec
 from typing import IO, Any
 
+from imgpipe.config import Settings
 from imgpipe.engines.parcels import Bench, Order
-from imgpipe.engines.ray_driver import Job
-from imgpipe.engines.rounds import Answer, Chunk
+from imgpipe.engines.ray_driver import Job, WarmUp
+from imgpipe.engines.rounds import Answer, Chunk, chunks_of
 from imgpipe.engines.stop import GRACE_SECONDS, STOP, Stopped
 from imgpipe.errors import ClusterUnavailable, PackagesMissing
 from imgpipe.settings import RaySettings
@@ -35,8 +36,10 @@ _TOLD_SECONDS = 30.0
 _DRIVER_CODE = "import sys; sys.path[:] = sys.argv[1:]; from imgpipe.engines.ray_driver import main; main()"
 #: Nothing is reported to anybody.
 _ENVIRONMENT = {"RAY_USAGE_STATS_ENABLED": "0"}
-#: A cluster that is started for the run listens on this machine only, and starts no workers ahead.
+#: A cluster that is started for the run listens on this machine only, and starts no workers ahead. Its last
+#: processes look for its head for so long before they end, else for a minute; seconds.
 _FOR_THE_RUN = {
+    "RAY_gcs_rpc_server_reconnect_timeout_s": "5",
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
     "RAY_prestart_worker_first_driver": "0",
     "RAY_enable_worker_prestart": "0",
@@ -51,6 +54,15 @@ def connect_ahead(settings: RaySettings) -> None:
     """
     if find_spec("ray") is not None:
         _Driver.idle(settings).rest()
+
+
+def warm_up_workers(settings: Settings, images: int) -> None:
+    """Begin workers of a cluster for the run, as many as so many images take, and load models there, as
+    :func:`~imgpipe.stages.build.warm_up` does here; on any other cluster other runs may need the room."""
+    if find_spec("ray") is not None and settings.ray.cluster == LOCAL:
+        driver = _Driver.idle(settings.ray)
+        driver.send(WarmUp(settings, len(chunks_of(range(images), settings.ray.chunk))))
+        driver.rest()
 
 
 class RayPool:
@@ -137,7 +149,7 @@ class _Driver:
         with self._choosing:
             self._idle.setdefault(repr(self._settings), []).append(self)
 
-    def send(self, message: RaySettings | Job) -> None:
+    def send(self, message: RaySettings | WarmUp | Job) -> None:
         """To the process; where that has ended, what is heard says so."""
         try:
             pickle.dump(message, self._stdin)
