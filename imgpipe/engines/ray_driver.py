@@ -20,6 +20,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -39,6 +40,7 @@ from imgpipe.stages.chain import Step, steps
 _IN_FLIGHT = 2
 _OBJECT_STORE_BYTES = 2**27
 _ANSWER_SECONDS = 20.0
+_END_SECONDS = 5.0
 #: How long it waits before it asks again, where every worker was lost as it began: Ray gives a lost node
 #: workers until it has noticed, half a minute later at most. Seconds.
 _BEGIN_AGAIN_SECONDS = (1, 2, 4, 8, 16, 32)
@@ -89,7 +91,19 @@ def _read(requests: BinaryIO, found: queue.SimpleQueue[Any]) -> None:
         try:
             found.put(pickle.load(requests))  # noqa: S301
         except EOFError:
+            with suppress(Exception):  # Ray may be anywhere.
+                _end_cluster()
             os._exit(0)  # Whatever Ray is at: nobody waits for it.
+
+
+def _end_cluster() -> None:
+    """Ask a node that was started here to end: killed with this process, its agents would try for a minute to
+    tell the head of it."""
+    from ray._private.worker import _global_node
+
+    for raylet in cast(Any, _global_node).all_processes["raylet"]:
+        raylet.process.terminate()
+        raylet.process.wait(_END_SECONDS)
 
 
 def _connect(settings: RaySettings) -> None:

@@ -36,10 +36,8 @@ _TOLD_SECONDS = 30.0
 _DRIVER_CODE = "import sys; sys.path[:] = sys.argv[1:]; from imgpipe.engines.ray_driver import main; main()"
 #: Nothing is reported to anybody.
 _ENVIRONMENT = {"RAY_USAGE_STATS_ENABLED": "0"}
-#: A cluster that is started for the run listens on this machine only, and starts no workers ahead. Its last
-#: processes look for its head for so long before they end, else for a minute; seconds.
+#: A cluster that is started for the run listens on this machine only, and starts no workers ahead.
 _FOR_THE_RUN = {
-    "RAY_gcs_rpc_server_reconnect_timeout_s": "5",
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
     "RAY_prestart_worker_first_driver": "0",
     "RAY_enable_worker_prestart": "0",

@@ -428,11 +428,12 @@ def command(settings: Settings, output: Path, **given: str) -> list[str]:
 
 
 def processes() -> list[bytes]:
-    """Command lines and environments of what runs on this machine."""
+    """Command lines and open files of what runs on this machine."""
     found = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:
-            found.append(path.read_bytes() + path.with_name("environ").read_bytes())
+            opened = [bytes(file.readlink()) for file in path.with_name("fd").iterdir()]
+            found.append(b"\n".join([path.read_bytes(), *opened]))
         except OSError:  # It has ended meanwhile.
             continue
     return found
