@@ -4,7 +4,8 @@
     python benchmarks/overhead.py                             256 pictures of 512x512, a minute
     python benchmarks/overhead.py --profile                   and where the time goes, function by function
     python benchmarks/overhead.py --engines FRAMES MODEL --count 200
-        instead: local against ray, pieces of the pictures in FRAMES through an upscaler, of each of --sizes
+        instead: `imgpipe run` with local against ray, pieces of the pictures in FRAMES through an upscaler,
+        of each of --sizes
 
 The stage that does nothing takes a picture and hands 1,024 bytes back; the decoder hands out the same picture
 for every file. So what is left is everything around the pixels: the run, its events and checks, reading the
@@ -21,9 +22,9 @@ from __future__ import annotations
 import argparse
 import cProfile
 import itertools
-import json
 import os
 import pstats
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -42,15 +43,14 @@ from dagster import AssetKey, DagsterInstance, Definitions
 
 from imgpipe.assets.graph import SHARD_JOB, build_definitions
 from imgpipe.config import Settings, load_settings
-from imgpipe.engines.ray_pool import connect_ahead
 from imgpipe.engines.shard import ShardResult, run_shard
 from imgpipe.images.decoder import InProcessDecoder
 from imgpipe.images.encode import encode
 from imgpipe.images.image import Image
 from imgpipe.partitions import shard_partitions
 from imgpipe.records import ImageRow
-from imgpipe.stages.build import build_stage, warm_up
-from imgpipe.stages.catalogue import RAW, UPSCALED
+from imgpipe.stages.build import build_stage
+from imgpipe.stages.catalogue import QUALITY, RAW, UPSCALED
 from imgpipe.stages.chain import Step, steps
 from imgpipe.stages.protocol import StageResult
 from imgpipe.storage import keys
@@ -79,9 +79,6 @@ class NoOpStage:
 
 def main(arguments: list[str] | None = None) -> int:
     options = _options(arguments)
-    if options.one:
-        print(json.dumps(_steps_of(json.loads(options.one))))
-        return 0
     if options.engines:
         results = _compare_engines(options)
         where = machine.slug(machine.cpu_name(), os.cpu_count(), "cores")
@@ -124,7 +121,6 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--profile", action="store_true", help="print the costliest functions of a turn")
     parser.add_argument("--engines", nargs=2, metavar=("FRAMES", "MODEL"), help="local against ray")
     parser.add_argument("--sizes", nargs="+", default=["96x96", "320x240", "640x480"], help="of the pieces")
-    parser.add_argument("--one", help=argparse.SUPPRESS)
     parser.add_argument("--quick", action="store_true", help="12 pictures of 64x64, one turn")
     parser.add_argument("--output", type=Path, help="JSON file; default: benchmarks/results/")
     options = parser.parse_args(arguments)
@@ -260,33 +256,40 @@ def _profile(definitions: Definitions, instance: DagsterInstance) -> None:
 
 # ---------------------------------------------------------------- local against ray
 
-#: Loading and the start of a cluster are part of it, since each is a process of its own.
-ENGINES: dict[str, dict[str, Any]] = {
-    "local": {"engine": "local"},
-    "ray, 1 worker of all cores": {"engine": "ray"},
-    "ray, 2 workers": {"engine": "ray", "ray.num_cpus": max(1, (os.cpu_count() or 1) // 2)},
+ENGINES: dict[str, list[str]] = {
+    "local": ["engine=local"],
+    "ray, 1 worker of all cores": ["engine=ray"],
+    "ray, 2 workers": ["engine=ray", f"ray.num_cpus={max(1, (os.cpu_count() or 1) // 2)}"],
 }
 
 
 def _compare_engines(options: argparse.Namespace) -> dict[str, Any]:
-    """Wall and CPU seconds of every engine and size, the engines in turn."""
+    """Whole runs of the command, to their exit: seconds of every engine and size, the engines in turn, every
+    other time from the last one to the first."""
     frames, model = options.engines
-    found: dict[str, Any] = {}
+    found: dict[str, dict[str, list[dict[str, Any]]]] = {}
     with tempfile.TemporaryDirectory() as name:
         for size in options.sizes:
             source = Path(name) / size
             width, height = map(int, size.split("x"))
             _cut(Path(frames), source, width, height, options.count)
             for turn in range(options.repeat):
-                for engine, more in ENGINES.items():
-                    output = str(Path(name) / f"{size} {turn} {engine}")
-                    done = _in_a_process(
-                        {"source": str(source), "output": output, "upscale.model": model, **more}
-                    )
+                for engine in list(ENGINES)[:: -1 if turn % 2 else 1]:
+                    place = Path(name) / f"{size} {turn} {engine}"
+                    done = _run(source, place, [f"upscale.model={model}", *ENGINES[engine]])
                     found.setdefault(size, {}).setdefault(engine, []).append(done)
                     print(size, engine, done, flush=True)
+            _print_engines(found[size])
     described = machine.describe(load=os.getloadavg()[0])
     return {"machine": described, "pictures": options.count, "engines": found}
+
+
+def _print_engines(found: dict[str, list[dict[str, Any]]]) -> None:
+    """Medians, and what they are more than those of the local engine."""
+    for kind in ("wall", "cpu"):
+        seconds = {engine: statistics.median(one[kind] for one in runs) for engine, runs in found.items()}
+        for engine, taken in seconds.items():
+            print(f"  {engine:<28}{kind:<6}{taken:9.1f} s  {taken / seconds['local'] - 1:+7.1%}")
 
 
 def _cut(frames: Path, folder: Path, width: int, height: int, count: int) -> None:
@@ -300,20 +303,29 @@ def _cut(frames: Path, folder: Path, width: int, height: int, count: int) -> Non
         whole.crop((x, y, x + width, y + height)).save(folder / f"{number:04}.png")
 
 
-def _in_a_process(given: dict[str, Any]) -> dict[str, Any]:
-    """What :func:`_steps_of` says there, and the CPU seconds of it and all that it started."""
-    command = [sys.executable, __file__, "--one", json.dumps(given)]
-    begin = time.perf_counter()
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+def _run(source: Path, place: Path, given: list[str]) -> dict[str, Any]:
+    """Wall seconds from table to table, the first one's from the start, those of the whole process, and the
+    CPU seconds of it and all that it started."""
+    sets = [f"dataset={DATASET}", "actions=[upscale]", "shard_size=10000", *given]
+    command = [sys.executable, "-m", "imgpipe", "run", str(source), str(place)]
+    environment = {**os.environ, "DAGSTER_HOME": f"{place} dagster"}
+    begin, last = time.perf_counter(), time.time()
+    with subprocess.Popen(
+        [*command, *(word for value in sets for word in ("--set", value))],
+        env=environment,
+        stdout=subprocess.DEVNULL,
+    ) as process:
         used: dict[int, float] = {}
         while process.poll() is None:
             used |= _cpu_seconds_below(process.pid)
             time.sleep(0.1)
-        assert process.stdout is not None
-        return {
-            **json.loads(process.stdout.read().splitlines()[-1]),
-            "process": {"wall": round(time.perf_counter() - begin, 2), "cpu": round(sum(used.values()), 2)},
-        }
+    wall = time.perf_counter() - begin
+    assert process.returncode in (0, 1), process.returncode  # 1: pictures were rejected.
+    seconds = {}
+    for asset in (RAW, UPSCALED, QUALITY):
+        written = (place / keys.table_key(asset, DATASET, SHARD)).stat().st_mtime
+        seconds[asset], last = round(written - last, 2), written
+    return {**seconds, "wall": round(wall, 2), "cpu": round(sum(used.values()), 2)}
 
 
 def _cpu_seconds_below(root: int) -> dict[int, float]:
@@ -333,26 +345,6 @@ def _cpu_seconds_below(root: int) -> dict[int, float]:
         return pid == root or (pid in parents and below(parents[pid]))
 
     return {pid: used for pid, used in seconds.items() if below(pid)}
-
-
-def _steps_of(given: dict[str, Any]) -> dict[str, float]:
-    """Wall seconds of every step over a shard, and of them all, of a run with these settings."""
-    settings = load_settings({"dataset": DATASET, "actions": ["upscale"], "ray.runtime_env": {}, **given})
-    stores = Stores(
-        open_store(settings.source, settings.s3), open_store(settings.output, settings.s3, create=True)
-    )
-    seal(plan(stores.source, stores.output, dataset=DATASET, shard_size=10_000), stores.output)
-    begin = time.perf_counter()
-    if settings.engine == "ray":
-        connect_ahead(settings.ray)
-    else:
-        warm_up(settings)
-    seconds = {}
-    for step in steps(settings):
-        done = run_shard(step, build_stage(step, settings), settings, stores, SHARD)
-        assert not done.counts["error"]
-        seconds[step.asset] = round(done.wall_seconds, 2)
-    return {**seconds, "whole": round(time.perf_counter() - begin, 2)}
 
 
 # ---------------------------------------------------------------- what is said

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -152,9 +153,7 @@ def materialize_pending(settings: Settings, retry: Retry = EVERYTHING, planning:
     wanted = fingerprints(settings)
     require_reviewer(settings.review)
     if settings.engine == "ray":
-        from imgpipe.engines.ray_pool import connect_ahead
-
-        connect_ahead(settings.ray)  # takes seconds, beside the next ones
+        _begin_ahead(settings, wanted, retry, planning)
     with starting():
         from imgpipe.launch import check_instance  # takes seconds: Dagster
     check_instance()
@@ -173,9 +172,7 @@ def materialize_pending(settings: Settings, retry: Retry = EVERYTHING, planning:
         return any(_is_due(status, retry, settings, stores) for status in now)
 
     pending = [status for status in statuses if _is_due(status, retry, settings, stores)]
-    # A shard of failed images may not need a network.
-    if settings.engine != "ray" and any(status.state is not State.FAILED for status in pending):
-        warm_up(settings)
+    _warm_up(settings, pending)
     with starting():
         from imgpipe.launch import Launcher, open_instance, remember_settings
         from imgpipe.partitions import add_partitions
@@ -221,6 +218,34 @@ def _bring_report_up_to_date(
             out.print("the report was made by another run meanwhile")
         else:
             launcher.run_report(report_tags(stores.output, settings))
+
+
+def _begin_ahead(settings: Settings, wanted: Mapping[str, str], retry: Retry, planning: Planning) -> None:
+    """Start a cluster, beside what takes seconds here, unless the last shard that is sealed is done: then
+    the source must be listed first, and most often nothing is due."""
+    from imgpipe.engines.ray_pool import connect_ahead, warm_up_workers
+
+    stores = open_stores(settings, source_moved=planning.source_moved, create=False)
+    sealed = SealedShards(stores.output, settings.dataset).shards
+    last = shard_statuses(settings, stores, wanted, shard=sealed[-1]) if sealed else ()
+    due = [status for status in last if _is_due(status, retry, settings, stores)]
+    if due or not sealed:
+        connect_ahead(settings.ray)
+    if sealed:
+        _warm_up(settings, due)
+    else:
+        warm_up_workers(settings, images=1)
+
+
+def _warm_up(settings: Settings, due: Sequence[ShardStatus]) -> None:
+    """Load models meanwhile; a shard of failed images may not need a network."""
+    images = [status.images for status in due if status.state is not State.FAILED]
+    if images and settings.engine == "ray":
+        from imgpipe.engines.ray_pool import warm_up_workers
+
+        warm_up_workers(settings, max(images))
+    elif images:
+        warm_up(settings)
 
 
 def _is_due(status: ShardStatus, retry: Retry, settings: Settings, stores: Stores) -> bool:

@@ -4,8 +4,9 @@ Ray ends its process where the head stays away, takes over its signals, and cann
 all of that is then no matter of the process that runs the pipeline. This one ends with it, as soon as its
 requests end, and with it ends what it started: a cluster of this machine, the workers of any other.
 
-Standard input: the pickled settings, then :class:`Job` after :class:`Job`. Standard output: pickled answers;
-text for the log; ``None`` at the end of a job; an error, which ends the process.
+Standard input: the pickled settings, then :class:`Job` after :class:`Job`, and :class:`WarmUp` between them.
+Standard output: pickled answers; text for the log; ``None`` at the end of a job; an error, which ends the
+process.
 """
 
 from __future__ import annotations
@@ -18,11 +19,13 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
+from imgpipe.config import Settings
 from imgpipe.engines.parcels import Order
 from imgpipe.engines.placement import Share, share_of
 from imgpipe.engines.ray_worker import Worker
@@ -31,11 +34,13 @@ from imgpipe.errors import ClusterUnavailable
 from imgpipe.host import usable_cores
 from imgpipe.settings import RaySettings
 from imgpipe.settings.ray import LOCAL
+from imgpipe.stages.chain import Step, steps
 
 #: Chunks that a worker has: one that it computes and one that waits.
 _IN_FLIGHT = 2
 _OBJECT_STORE_BYTES = 2**27
 _ANSWER_SECONDS = 20.0
+_END_SECONDS = 5.0
 #: How long it waits before it asks again, where every worker was lost as it began: Ray gives a lost node
 #: workers until it has noticed, half a minute later at most. Seconds.
 _BEGIN_AGAIN_SECONDS = (1, 2, 4, 8, 16, 32)
@@ -51,6 +56,14 @@ class Job:
 
     order: Order
     parcels: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class WarmUp:
+    """Workers for the steps that come, so many at most, which load the models of all of them meanwhile."""
+
+    settings: Settings
+    workers: int
 
 
 def main() -> None:
@@ -78,7 +91,19 @@ def _read(requests: BinaryIO, found: queue.SimpleQueue[Any]) -> None:
         try:
             found.put(pickle.load(requests))  # noqa: S301
         except EOFError:
+            with suppress(Exception):  # Ray may be anywhere.
+                _end_cluster()
             os._exit(0)  # Whatever Ray is at: nobody waits for it.
+
+
+def _end_cluster() -> None:
+    """Ask a node that was started here to end: killed with this process, its agents would try for a minute to
+    tell the head of it."""
+    from ray._private.worker import _global_node
+
+    for raylet in cast(Any, _global_node).all_processes["raylet"]:
+        raylet.process.terminate()
+        raylet.process.wait(_END_SECONDS)
 
 
 def _connect(settings: RaySettings) -> None:
@@ -91,7 +116,22 @@ def _connect(settings: RaySettings) -> None:
     if settings.cluster == LOCAL:
         where |= {"num_cpus": usable_cores(), "object_store_memory": _OBJECT_STORE_BYTES}
         where |= {"include_dashboard": False, "_node_ip_address": "127.0.0.1"}
+        _start_no_more_than_needed()
     ray.init(**where, log_to_driver=False, configure_logging=False)
+
+
+def _start_no_more_than_needed() -> None:
+    """A cluster that is started here has no dashboard, autoscaler and collector of logs.
+
+    Nobody asks them anything, and each is a process that imports Ray, the first one for seconds, which
+    ``ray.init`` waits for. Ray has no switch for them; where it names them otherwise, it starts them.
+    """
+    from ray._private.node import Node
+
+    for start in ("start_api_server", "start_monitor", "start_log_monitor"):
+        if hasattr(Node, start):
+            setattr(Node, start, lambda *_, **__: None)
+    sys.modules["ray.dashboard.optional_deps"] = None  # type: ignore[assignment]  # Not even looked for.
 
 
 def _runtime_env(settings: RaySettings) -> Mapping[str, Any]:
@@ -105,17 +145,42 @@ def _runtime_env(settings: RaySettings) -> Mapping[str, Any]:
     return {"py_modules": [code], "excludes": ["__pycache__", "*.nbi", "*.nbc"]}
 
 
-def _computed(job: Job) -> Iterator[object]:
-    """What is to be said of a job, as it comes."""
+def _computed(asked: Job | WarmUp) -> Iterator[object]:
+    """What is to be said of a job, as it comes; nothing of a warm-up."""
     import ray
 
-    settings = job.order.settings
     nodes = [node["Resources"] for node in cast(Any, ray).nodes() if node["Alive"]]
-    network = job.order.step.action.runs_network(settings) and settings.device != "cpu"
-    share = share_of(nodes, settings.ray, network=network)
+    if isinstance(asked, WarmUp):
+        _warm_up(asked, nodes)
+        return
+    share = _share(nodes, asked.order.settings, asked.order.step)
     yield f"up to {share.workers} workers with {share} each, on a cluster of {len(nodes)} nodes"
-    yield from _Execution(job, share).answers()
+    yield from _Execution(asked, share).answers()
     yield None
+
+
+def _share(nodes: Sequence[Mapping[str, float]], settings: Settings, step: Step) -> Share:
+    network = step.action.runs_network(settings) and settings.device != "cpu"
+    return share_of(nodes, settings.ray, network=network)
+
+
+def _warm_up(asked: WarmUp, nodes: Sequence[Mapping[str, float]]) -> None:
+    """Not where steps take different shares: workers of the one would keep out those of the other."""
+    shares = {_share(nodes, asked.settings, step) for step in steps(asked.settings)}
+    if len(shares) == 1:
+        (share,) = shares
+        kept = _kept.setdefault(share, [])
+        for _ in range(min(share.workers, asked.workers) - len(kept)):
+            kept.append(_actor(share).remote(share.cores))
+            kept[-1].warm_up.remote(asked.settings)
+
+
+def _actor(share: Share) -> Any:
+    import ray
+
+    return cast(Any, ray.remote(Worker)).options(
+        num_cpus=share.cpus, num_gpus=share.gpus, max_restarts=0, max_concurrency=_IN_FLIGHT
+    )
 
 
 class _Execution:
@@ -125,12 +190,8 @@ class _Execution:
     """
 
     def __init__(self, job: Job, share: Share) -> None:
-        import ray
-
         self._job, self._share = job, share
-        self._actor = cast(Any, ray.remote(Worker)).options(
-            num_cpus=share.cpus, num_gpus=share.gpus, max_restarts=0, max_concurrency=_IN_FLIGHT
-        )
+        self._actor = _actor(share)
         self._left = list(reversed(job.parcels))
         self._idle = _kept.pop(share, [])
         _kept.clear()

@@ -22,9 +22,10 @@ from collections.abc import Generator, Iterator, Sequence
 from importlib.util import find_spec
 from typing import IO, Any
 
+from imgpipe.config import Settings
 from imgpipe.engines.parcels import Bench, Order
-from imgpipe.engines.ray_driver import Job
-from imgpipe.engines.rounds import Answer, Chunk
+from imgpipe.engines.ray_driver import Job, WarmUp
+from imgpipe.engines.rounds import Answer, Chunk, chunks_of
 from imgpipe.engines.stop import GRACE_SECONDS, STOP, Stopped
 from imgpipe.errors import ClusterUnavailable, PackagesMissing
 from imgpipe.settings import RaySettings
@@ -51,6 +52,15 @@ def connect_ahead(settings: RaySettings) -> None:
     """
     if find_spec("ray") is not None:
         _Driver.idle(settings).rest()
+
+
+def warm_up_workers(settings: Settings, images: int) -> None:
+    """Begin workers of a cluster for the run, as many as so many images take, and load models there, as
+    :func:`~imgpipe.stages.build.warm_up` does here; on any other cluster other runs may need the room."""
+    if find_spec("ray") is not None and settings.ray.cluster == LOCAL:
+        driver = _Driver.idle(settings.ray)
+        driver.send(WarmUp(settings, len(chunks_of(range(images), settings.ray.chunk))))
+        driver.rest()
 
 
 class RayPool:
@@ -137,7 +147,7 @@ class _Driver:
         with self._choosing:
             self._idle.setdefault(repr(self._settings), []).append(self)
 
-    def send(self, message: RaySettings | Job) -> None:
+    def send(self, message: RaySettings | WarmUp | Job) -> None:
         """To the process; where that has ended, what is heard says so."""
         try:
             pickle.dump(message, self._stdin)

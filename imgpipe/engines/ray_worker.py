@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 import threading
 
+from imgpipe.config import Settings
 from imgpipe.engines.local import run_items
 from imgpipe.engines.parcels import Bench, Order
 from imgpipe.engines.rounds import Answer
 from imgpipe.errors import ClusterUnavailable, ImgpipeError, StoreUnavailable
 from imgpipe.host import take_share
 from imgpipe.records import ImageRow
+from imgpipe.stages.build import warm_up
 from imgpipe.stages.protocol import LoadableStage
+from imgpipe.stages.start import starting
 from imgpipe.storage import keys
 from imgpipe.storage.opening import open_stores
 
@@ -26,6 +29,10 @@ class Worker:
 
     def ready(self) -> None:
         """Answered once the worker is there."""
+
+    def warm_up(self, settings: Settings) -> None:
+        """Begin to load the models of all steps."""
+        warm_up(settings)
 
     def compute(self, order: Order, data: bytes) -> Answer:
         """The rows of a packed chunk, and what stopped it.
@@ -71,5 +78,6 @@ def _bench(order: Order) -> Bench:
         )
     stage = order.stage()
     if isinstance(stage, LoadableStage):
-        stage.load()
+        with starting():
+            stage.load()
     return Bench(order.step, stage, stores)

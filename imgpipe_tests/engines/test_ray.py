@@ -407,6 +407,8 @@ def test_the_command_ends_with_what_it_started_and_no_credential_is_written_down
     assert f"{COUNT} images" in ended.stdout
     written = [path for path in logs.rglob("*") if path.is_file()]
     assert any("raylet" in path.name for path in written), written
+    assert not [path for path in written if path.name in {"dashboard.log", "monitor.log", "log_monitor.log"}]
+    assert len([path for path in written if path.match("worker-*.out")]) == 1  # For all steps, begun ahead.
     assert not [path for path in written if secret.encode() in path.read_bytes()]
     deadline = time.monotonic() + 20
     while any(str(logs).encode() in line for line in processes()):
@@ -426,11 +428,12 @@ def command(settings: Settings, output: Path, **given: str) -> list[str]:
 
 
 def processes() -> list[bytes]:
-    """Command lines of what runs on this machine."""
+    """Command lines and open files of what runs on this machine."""
     found = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:
-            found.append(path.read_bytes())
+            opened = [bytes(file.readlink()) for file in path.with_name("fd").iterdir()]
+            found.append(b"\n".join([path.read_bytes(), *opened]))
         except OSError:  # It has ended meanwhile.
             continue
     return found

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TypeVar
 
 from imgpipe.errors import ConfigError, ImgpipeError
@@ -92,8 +93,10 @@ class WorkerProcess:
         self._requests, self._answers = self._memory("requests"), self._memory("answers")
         given = [channel.fileno(), self._requests, self._answers]
         numbers = [str(number) for number in (*given, self._settings.max_memory_bytes)]
+        # OpenCV puts its own folder in front, with a `typing` in it, while another thread imports it.
+        path = [folder for folder in sys.path if Path(folder).name != "cv2"]
         process = subprocess.Popen(
-            [sys.executable, "-P", "-c", _WORKER_CODE, *numbers, *sys.path],
+            [sys.executable, "-P", "-c", _WORKER_CODE, *numbers, *path],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,

@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -119,6 +120,13 @@ def _header(decoder: Decoder, data: bytes, name: str) -> object:
         return decoder.header(data, name=name)
     except ImgpipeError as exc:
         return type(exc), str(exc)
+
+
+def test_a_worker_starts_while_another_thread_imports_opencv(monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder,) = find_spec("cv2").submodule_search_locations  # type: ignore[union-attr,misc]
+    monkeypatch.syspath_prepend(folder)  # As its loader does meanwhile.
+    with IsolatedDecoder(IsolationSettings(), 1) as decoder:
+        assert decoder.decode(GOOD, name="good.png", limits=LIMITS).width
 
 
 def test_every_file_gives_what_the_decoder_gives() -> None:
