@@ -78,14 +78,18 @@ def test_two_boxes_are_refused() -> None:
 
 def test_the_message_names_the_setting_that_is_too_large() -> None:
     target = TargetSize(4, min_dimensions=(9000, 10))
-    with pytest.raises(LimitExceeded, match=r"upscale.min_dimensions=9000x10 would be .* lower upscale.min"):
-        target.check(100, 100, LimitSettings(max_output_pixels=1000))
+    with (
+        pytest.raises(LimitExceeded, match=r"upscale.min_dimensions=9000x10 would be .* lower upscale.min"),
+        target.within(LimitSettings(max_output_pixels=1000), 100, 100),
+    ):
+        pytest.fail("nothing is computed")
 
 
 def test_sizes_round_half_up() -> None:
     assert TargetSize(1.5).size(3, 5) == (5, 8)
     assert TargetSize(0.1).size(1, 1) == (1, 1)
-    TargetSize(4).check(100, 100, LimitSettings(max_output_pixels=160_000))
+    with TargetSize(4).within(LimitSettings(max_output_pixels=160_000), 100, 100):
+        pass
 
 
 def test_importing_the_builder_loads_no_torch() -> None:
