@@ -136,7 +136,7 @@ def test_kernels_fit_a_card(capability: tuple[int, int], kernels: list[str], run
 def test_a_cpu_where_a_gpu_was_expected_is_recorded(monkeypatch: pytest.MonkeyPatch, expected: bool) -> None:
     cuda(monkeypatch, available=False)
     monkeypatch.setattr(module, "_may_have_cuda", lambda: False)
-    monkeypatch.setattr(module, "_version", lambda name: "1.31" if expected else "")
+    monkeypatch.setattr(module, "package_version", lambda name: "1.31" if expected else "")
     reasons = why_cpu("auto", resolve_device("auto"))
     assert reasons == (("device auto is the CPU: no GPU is shown: see `nvidia-smi`",) if expected else ())
     assert why_cpu("cpu", "cpu") == why_cpu("auto", "cuda") == ()
