@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +11,7 @@ from imgpipe.inference.weights import REGISTRY
 from imgpipe.settings import LimitSettings, UpscaleSettings
 from imgpipe.upscaling.build import build_upscaler, fingerprint
 from imgpipe.upscaling.upscaler import TargetSize
+from imgpipe_tests.imports import loaded_by
 
 
 @pytest.mark.parametrize("name", ["lanczos", "bicubic"])
@@ -93,12 +92,8 @@ def test_sizes_round_half_up() -> None:
 
 
 def test_importing_the_builder_loads_no_torch() -> None:
-    code = (
-        "import sys, imgpipe.upscaling.build, imgpipe.upscaling.upscaler, imgpipe.upscaling.tiling\n"
-        "print([name for name in ('torch', 'cv2', 'spandrel', 'PIL') if name in sys.modules])"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    code = "import imgpipe.upscaling.build, imgpipe.upscaling.upscaler, imgpipe.upscaling.tiling"
+    assert loaded_by(code, ("torch", "cv2", "spandrel", "PIL")) == []
 
 
 def test_the_fingerprint_follows_what_the_pictures_depend_on(tmp_path: Path) -> None:
