@@ -23,7 +23,8 @@ from imgpipe import worker
 from imgpipe.errors import DeviceFault
 from imgpipe.stages.upscale import UpscaleStage
 from imgpipe.worker import handler
-from imgpipe_tests.jobs.client import Client, free_port
+from imgpipe_tests.end_to_end.webserver import free_port
+from imgpipe_tests.jobs.client import Client
 from imgpipe_tests.jobs.pictures import alpha_sides, drawing, opened, text, with_alpha
 from imgpipe_tests.quality.documents import validate
 

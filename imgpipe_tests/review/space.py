@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +17,7 @@ from imgpipe.stages.chain import steps
 from imgpipe.storage.manifests import list_shards, plan, seal
 from imgpipe.storage.opening import Stores, open_store
 from imgpipe.storage.tables import read_table
+from imgpipe_tests.quality.documents import validate
 
 #: Stages that need no weights and take milliseconds.
 QUICK: dict[str, Any] = {
@@ -71,6 +73,12 @@ class Space:
         output = self.stores.output
         shards: Sequence[str] = list_shards(output, "art")
         return {row.source_key: row for shard in shards for row in read_table(output, asset, "art", shard)[0]}
+
+    def document(self, key: str) -> dict[str, Any]:
+        """An image's quality.json, which keeps to its schema."""
+        found: dict[str, Any] = json.loads(self.stores.output.read(self.rows()[key].output_key))
+        validate(found)
+        return found
 
     def _hear(self, asset: str, shard: str, row: ImageRow, computed: bool) -> None:
         if computed:
