@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +16,13 @@ from imgpipe.images.image import Image
 from imgpipe.settings import UpscaleSettings
 from imgpipe.upscaling.build import build_upscaler, fingerprint
 from imgpipe_tests.imports import loaded_by
-from imgpipe_tests.upscaling.conftest import lively, tiny_compact
+from imgpipe_tests.upscaling.conftest import Picture, lively, tiny_compact
 
 # Not imported here: it only imports through the adapter.
 pytestmark = pytest.mark.skipif(
     any(importlib.util.find_spec(name) is None for name in ("realesrgan", "basicsr")),
     reason="the realesrgan package is optional and not installed",
 )
-
-Picture = Callable[..., Image]
 
 
 def _networks() -> dict[str, torch.nn.Module]:
