@@ -22,6 +22,7 @@ from imgpipe.images.isolation import process
 from imgpipe.records import Status
 from imgpipe.settings import LimitSettings
 from imgpipe.storage.source_record import record_source
+from imgpipe_tests.command_line import imgpipe
 from imgpipe_tests.end_to_end.conftest import flat_drawing, write_drawing
 from imgpipe_tests.images.isolation.test_isolation import MISBEHAVING
 from imgpipe_tests.review.space import QUICK, Space
@@ -44,10 +45,7 @@ def space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Space:
 def review(space: Space, command: str, *arguments: str) -> tuple[int, str]:
     """Exit code and everything printed by ``imgpipe review``."""
     place = ("--output", space.output, "--dataset", "art")
-    result = CliRunner().invoke(
-        app, ["review", command, *place, *arguments], env={"COLUMNS": "300"}, catch_exceptions=False
-    )
-    return result.exit_code, result.output
+    return imgpipe("review", command, *place, *arguments, columns=300)
 
 
 def listed(space: Space, *arguments: str) -> dict[str, dict[str, Any]]:
