@@ -31,7 +31,7 @@ from imgpipe.config import Settings, changed_settings, load_settings
 from imgpipe.errors import ConfigError, DecodeError, ImageRejected, ImgpipeError
 from imgpipe.images.file_formats import FILE_FORMATS, format_named
 from imgpipe.records import Status
-from imgpipe.single import Processed, read_file, score_pictures
+from imgpipe.single import Processed, read_file, score_pictures, write_file
 from imgpipe.single import process as process_bytes
 
 if TYPE_CHECKING:
@@ -92,15 +92,13 @@ class Result:
         Raises :class:`ConfigError` where ``path`` has another format's ending.
         """
         from imgpipe.images.sniff import sniff
-        from imgpipe.storage.local import LocalStore
 
         target, kind = Path(path).absolute(), sniff(self.data, "the result")
         if FILE_FORMATS.get(target.suffix.lower()) != kind:
             raise ConfigError(
                 f"{path}: expected an ending of {kind}, which the result is; format= chooses another"
             )
-        target.parent.mkdir(parents=True, exist_ok=True)
-        LocalStore(target.parent).write(target.name, self.data, overwrite=True)
+        write_file(target, self.data)
         return target
 
 

@@ -19,8 +19,7 @@ from imgpipe.engines.shard import RowListener, ignore_row
 from imgpipe.engines.work import ObjectRef, WorkItem
 from imgpipe.errors import ConfigError, EncodeError
 from imgpipe.images.decoder import source_decoder
-from imgpipe.images.image import Image
-from imgpipe.pictures.reader import PictureReader
+from imgpipe.pictures.reader import PictureReader, read_own_file
 from imgpipe.records import ImageRow, Status
 from imgpipe.review.book import Decisions
 from imgpipe.review.build import require_reviewer
@@ -28,6 +27,7 @@ from imgpipe.review.reviewers import with_review
 from imgpipe.stages.build import build_stage
 from imgpipe.stages.catalogue import MATTED, QUALITY, RAW
 from imgpipe.stages.chain import steps
+from imgpipe.storage.local import LocalStore
 from imgpipe.storage.memory import MemoryStore
 
 if TYPE_CHECKING:
@@ -233,13 +233,10 @@ def _reviewed(
 def _reencode(
     store: MemoryStore, rows: Mapping[str, ImageRow], encoding: str, settings: Settings
 ) -> dict[str, ImageRow]:
-    from imgpipe.images.decode import decode
     from imgpipe.images.encode import encode_fitting
 
     asset, row = list(rows.items())[-1]
-    picture: Image = decode(
-        store.read(row.output_key), name=row.source_key, limits=settings.limits.for_own_files()
-    )
+    picture = read_own_file(store, row.output_key, settings.limits)
     try:
         data, notes = encode_fitting(picture, encoding)
     except EncodeError as exc:
@@ -294,3 +291,10 @@ def read_file(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as exc:
         raise ConfigError(f"{path}: expected a readable picture: {exc.strerror}") from exc
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """Write it whole, whatever stood there; folders are made."""
+    path = path.absolute()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    LocalStore(path.parent).write(path.name, data, overwrite=True)

@@ -53,6 +53,12 @@ def shared() -> Path:
     return path
 
 
+@pytest.fixture
+def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The working directory is an empty one."""
+    monkeypatch.chdir(tmp_path)
+
+
 @pytest.fixture(scope="session")
 def s3_server() -> Iterator[S3Settings]:
     """An S3 server over HTTP on loopback: moto, or the one at IMGPIPE_TEST_S3_URL, which lets in

@@ -13,10 +13,10 @@ from rich.table import Table
 from imgpipe.bakeoff.candidates import Candidate, candidates_of
 from imgpipe.cli.common import EXIT_IMAGES, EXIT_OK, Assignments, ConfigFile, dataset_settings, exits, out
 from imgpipe.cli.console import escape
-from imgpipe.cli.image import write_file
 from imgpipe.errors import ConfigError
 from imgpipe.metrics.truth import TRUTH
 from imgpipe.records import Status
+from imgpipe.single import write_file
 
 if TYPE_CHECKING:
     from imgpipe.report.bakeoff import Bakeoff

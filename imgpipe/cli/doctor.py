@@ -23,7 +23,13 @@ from imgpipe.config import Settings
 from imgpipe.errors import ImgpipeError
 from imgpipe.host import usable_cores
 from imgpipe.inference.cuda import gpu_is_there
-from imgpipe.inference.device import available_memory_bytes, resolve_device, resolve_precision, why_cpu
+from imgpipe.inference.device import (
+    available_memory_bytes,
+    package_version,
+    resolve_device,
+    resolve_precision,
+    why_cpu,
+)
 from imgpipe.inference.weights import check_licence, locate
 from imgpipe.stages.build import build_stage
 from imgpipe.stages.chain import steps
@@ -105,7 +111,7 @@ def _device(settings: Settings) -> Finding:
         import torch
 
         what = torch.cuda.get_device_name()
-    found = _version("torch") or "not installed"
+    found = package_version("torch") or "not installed"
     # A GPU that nothing uses is a fault, unless this machine was never meant to use it.
     usable = not (why and found != "not installed" and gpu_is_there())
     return usable, f"{device} ({what}), precision {precision}, {free:.1f} GiB free, torch {found}{why}"
@@ -116,7 +122,7 @@ def _onnx(settings: Settings) -> Finding:
     from imgpipe.inference.onnx_file import open_onnx
     from imgpipe.inference.openvino_network import library
 
-    if _version("onnxruntime") and _version("onnxruntime-gpu"):
+    if package_version("onnxruntime") and package_version("onnxruntime-gpu"):
         return False, (
             "onnxruntime and onnxruntime-gpu overwrite each other; `pip uninstall -y onnxruntime`, then "
             "`pip install --force-reinstall --no-deps onnxruntime-gpu`"
@@ -128,7 +134,7 @@ def _onnx(settings: Settings) -> Finding:
         if not np.allclose(opened(np.ones((1, 3, 8, 8), np.float32))[0], 3):
             return False, f"{opened.runtime} on {opened.device} computes a convolution wrongly"
     if opened.device == "cuda":
-        return True, f"onnxruntime {_version('onnxruntime-gpu')} on CUDA"
+        return True, f"onnxruntime {package_version('onnxruntime-gpu')} on CUDA"
     why = f"; {opened.fallback_reason}" if opened.fallback_reason else ""
     usable = not (why and gpu_is_there())
     return usable, f"openvino {library().__version__} on the CPU{why}"
@@ -138,7 +144,7 @@ def _opencv() -> Finding:
     """Several OpenCV packages install into one folder and overwrite each other's files."""
     import cv2
 
-    installed = [name for name in _OPENCV_PACKAGES if _version(name)]
+    installed = [name for name in _OPENCV_PACKAGES if package_version(name)]
     found = f"{cv2.__version__} from {', '.join(installed) or 'no package that pip knows'}"
     if len(installed) > 1:
         return False, (
@@ -167,13 +173,6 @@ def _isolation(settings: Settings) -> Finding:
             "files of strangers on Linux 5.13 or newer, or in a container of their own"
         )
     return True, "decoding workers have no network, no files, no programs and no credentials"
-
-
-def _version(name: str) -> str:
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return ""
 
 
 def _model(settings: Settings, task: str) -> Finding:

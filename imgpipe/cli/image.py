@@ -26,6 +26,7 @@ from imgpipe.single import (
     read_file,
     score_pictures,
     shown_as,
+    write_file,
 )
 from imgpipe.stages.chain import steps
 
@@ -219,12 +220,3 @@ def _print_verdict(document: dict[str, Any]) -> None:
 
 def _number(value: float | None) -> str:
     return "not measured" if value is None else f"{value:.4f}"
-
-
-def write_file(path: Path, data: bytes) -> None:
-    """Write it whole, whatever stood there; folders are made."""
-    from imgpipe.storage.local import LocalStore
-
-    path = path.absolute()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    LocalStore(path.parent).write(path.name, data, overwrite=True)

@@ -155,10 +155,10 @@ class ShardPlan:
         """What the row's hash may be: also that of a time when sources' rows had no digest of the picture,
         where the format's decoder has not changed since."""
         digests = self._known_digests(entry, before)
-        yield self._stage_hash(entry, digests, before.format)
+        yield self._hash_of(entry)(digests, before.format)
         raw = self.upstream.get(RAW, {}).get(entry.image_id)
         if raw is not None and raw.format not in DECODER_VERSIONS:
-            yield self._stage_hash(entry, digests, before.format, by_picture=False)
+            yield self._hash_of(entry, by_picture=False)(digests, before.format)
 
     def _known_digests(self, entry: ManifestEntry, before: ImageRow) -> dict[str, str]:
         if self.step.asset == RAW:
@@ -180,16 +180,6 @@ class ShardPlan:
         # It may be as large as what it replaces, but it is untrusted: it is decoded in a worker process.
         limits = self.settings.limits.for_own_files()
         return ObjectRef(self.stores.output, decision.file_key, limits, sha256=decision.file_sha256)
-
-    def _stage_hash(
-        self,
-        entry: ManifestEntry,
-        digests: Mapping[str, str],
-        source_format: str = "",
-        *,
-        by_picture: bool = True,
-    ) -> str:
-        return self._hash_of(entry, by_picture=by_picture)(digests, source_format)
 
     def _hash_of(self, entry: ManifestEntry, *, by_picture: bool = True) -> StageHash:
         """``by_picture``: what was decoded counts, beside the file's bytes."""
@@ -222,7 +212,7 @@ class ShardPlan:
             base=replace(
                 base,
                 attempts=base.attempts + 1,
-                stage_hash=self._stage_hash(entry, self._known_digests(entry, base)),
+                stage_hash=self._hash_of(entry)(self._known_digests(entry, base)),
             ),
             inputs=inputs,
             rows=rows,
@@ -236,7 +226,7 @@ class ShardPlan:
         before = self.previous.get(entry.image_id)
         if self.step.asset != RAW or before is None or before.status is not Status.OK:
             return None
-        current = before.stage_hash == self._stage_hash(entry, {"source": before.input_sha256}, before.format)
+        current = before.stage_hash == self._hash_of(entry)({"source": before.input_sha256}, before.format)
         return replace(before, etag=entry.etag) if current else None
 
     def _ref(self, asset: str, entry: ManifestEntry, rows: Mapping[str, ImageRow]) -> ObjectRef:

@@ -56,7 +56,7 @@ def why_cpu(setting: str, device: str) -> tuple[str, ...]:
 
 def gpu_is_expected() -> bool:
     """Whether NVIDIA's driver is to be seen or onnxruntime was installed for CUDA."""
-    return _may_have_cuda() or bool(_version("onnxruntime-gpu"))
+    return _may_have_cuda() or bool(package_version("onnxruntime-gpu"))
 
 
 def may_use_cuda(setting: str) -> bool:
@@ -70,8 +70,8 @@ def may_use_cuda(setting: str) -> bool:
     hidden = os.environ.get("CUDA_VISIBLE_DEVICES", "0").strip() in ("", "-1", "NoDevFiles")
     if hidden or not _may_have_cuda():
         return False
-    torch = _version("torch")
-    return bool(torch and not torch.endswith("+cpu")) or bool(_version("onnxruntime-gpu"))
+    torch = package_version("torch")
+    return bool(torch and not torch.endswith("+cpu")) or bool(package_version("onnxruntime-gpu"))
 
 
 def bf16_pays(proc: Path = PROC) -> bool:
@@ -140,7 +140,7 @@ def _may_have_cuda() -> bool:
     return not PROC.is_dir() or any(path.exists() for path in _DRIVERS)
 
 
-def _version(package: str) -> str:
+def package_version(package: str) -> str:
     """Of an installed package, else empty."""
     try:
         return importlib.metadata.version(package)

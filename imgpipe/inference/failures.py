@@ -90,6 +90,13 @@ def translated(
         ) from exc
 
 
+def not_finite(precision: str) -> InferenceError:
+    return InferenceError(
+        f"the network gave NaN or infinity in {precision}: its weights are damaged or it needs another input "
+        "range; try another upscale.model"
+    )
+
+
 def first_line(error: BaseException) -> str:
     """The first line of a message (CUDA's has general advice after it), with its class."""
     return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0][:300] or 'no message'}"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import islice
 from typing import Any
@@ -18,8 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from imgpipe.errors import InferenceError
-from imgpipe.inference.failures import translated
+from imgpipe.inference.failures import not_finite, translated
 from imgpipe.inference.memory_model import ASSUMED_MEMORY, MemoryModel
 from imgpipe.inference.threads import network_threads
 
@@ -92,10 +91,7 @@ class TorchNetwork:
                 yield start, rows.permute(0, 2, 3, 1).contiguous()
             else:
                 return
-        raise InferenceError(
-            "the network gave NaN or infinity in fp32 too: its weights are damaged or it needs "
-            "another input range; try another upscale.model"
-        )
+        raise not_finite("fp32 too")
 
     def unchecked(self, pixels: Tensor, *, full: bool = False) -> Iterator[tuple[int, Tensor]]:
         """(first source row, (n, 3, rows * scale, w * scale) float32) of (n, 3, h, w) on the device.
@@ -126,14 +122,9 @@ class TorchNetwork:
         With ``finish``, as on a GPU, where it is planned for what is free, that is in fp32, as which any
         window may be computed again.
         """
-        try:
-            if finish is None:
-                return MemoryModel.of_peaks(partial(peak_tensor_bytes, self._active), SCRATCH_FACTOR)
-            peak = partial(peak_tensor_bytes, self._full, finish=finish)
-            return MemoryModel.of_peaks(peak, SCRATCH_FACTOR, _GPU_EDGES_PX)
-        except (NotImplementedError, RuntimeError):
-            # Some architectures read values while they run, which tensors without values cannot give.
-            return ASSUMED_MEMORY
+        if finish is None:
+            return memory_of(self._active, SCRATCH_FACTOR)
+        return memory_of(self._full, SCRATCH_FACTOR, _GPU_EDGES_PX, finish)
 
     def release_cached_memory(self) -> None:
         """Give memory that torch keeps for reuse back to the device."""
@@ -147,6 +138,17 @@ def _compute_exactly() -> None:
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.deterministic = True
     torch.backends.cudnn.benchmark = False
+
+
+def memory_of(
+    module: nn.Module, factor: float, edges_px: Sequence[int] = (512, 1024), finish: Finish | None = None
+) -> MemoryModel:
+    """:meth:`MemoryModel.of_peaks` of ``module``'s tensors; an assumption where they cannot be counted."""
+    try:
+        return MemoryModel.of_peaks(partial(peak_tensor_bytes, module, finish=finish), factor, edges_px)
+    except (NotImplementedError, RuntimeError):
+        # Some architectures read values while they run, which tensors without values cannot give.
+        return ASSUMED_MEMORY
 
 
 def peak_tensor_bytes(module: nn.Module, width: int, height: int, finish: Finish | None = None) -> int:

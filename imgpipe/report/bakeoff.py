@@ -13,7 +13,7 @@ from typing import Any
 from imgpipe.metrics.truth import TRUTH
 from imgpipe.names import counted
 from imgpipe.records import Status
-from imgpipe.report.metrics import describe, in_reading_order
+from imgpipe.report.metrics import describe, in_reading_order, shown
 from imgpipe.report.page import fill_page
 from imgpipe.report.payload import to_script_json
 
@@ -187,10 +187,8 @@ def _payload(bakeoff: Bakeoff) -> dict[str, Any]:
             {"label": one.label, "text": one.text, "failed": one.failed} for one in bakeoff.entrants
         ],
         "summaries": _finite(summaries),
-        "truth": [_column(m.name, m.label, m.meaning, m.unit, m.digits, m.sign) for m in truth],
-        "scores": [
-            _column(m.name, m.label, m.meaning, m.unit, m.digits, m.sign) for m in map(describe, scores)
-        ],
+        "truth": [shown(metric) for metric in truth],
+        "scores": [shown(describe(name)) for name in scores],
         "around": _AROUND,
         "subjects": [
             {
@@ -204,17 +202,6 @@ def _payload(bakeoff: Bakeoff) -> dict[str, Any]:
             }
             for subject in bakeoff.subjects
         ],
-    }
-
-
-def _column(name: str, label: str, meaning: str, unit: str, digits: int, better: int) -> dict[str, Any]:
-    return {
-        "name": name,
-        "label": label,
-        "meaning": meaning,
-        "unit": unit,
-        "digits": digits,
-        "better": better,
     }
 
 

@@ -17,7 +17,6 @@ from imgpipe.report.archive import ReportArchive, archive_key, read_archive, wri
 from imgpipe.report.drift import compare_frames, frame_digest
 from imgpipe.report.duplicates import group_near_duplicates
 from imgpipe.report.frame import (
-    ImageLine,
     PageContent,
     ShardRows,
     build_checks_frame,
@@ -100,17 +99,18 @@ def build_report(
     facts = _facts(frame, metrics, before)
     worst = worst_per_check(checks, WORST_PER_CHECK)
     chosen = choose_images(frame, worst, bounds.thumbnails)
-    maker = ThumbnailMaker(dataset, reader, _existing(output, dataset))
+    existing = frozenset(item.key for item in output.list(keys.report_key(dataset, FOLDER) + "/"))
+    maker = ThumbnailMaker(dataset, reader, existing)
     pictures = [find_pictures(line.assets, line.stages, matte_asset) for line in lines]
     hashes = _kept_hashes(frame, before)
     made, groups = _make_pictures(maker, pictures, chosen, hashes, bounds.hashes, say)
-    said += _problems(lines, made)
+    said += [f"{lines[i].final.source_key}: {made[i].problem}" for i in sorted(made) if made[i].problem]
     frame = _with_pictures(frame, made, hashes, groups)
     content = PageContent(dataset, frame, checks, lines, metrics, worst, chosen, facts, tuple(said))
     write_archive(output, dataset, ReportArchive(frame, facts))
     page_key = keys.report_key(dataset, "index.html")
     output.write(page_key, printable(render_page(content)).encode(), overwrite=True)
-    _delete_unused(output, dataset, maker.existing, frame)
+    _delete_unused(output, dataset, existing, frame)
     return ReportResult(
         counts={"n": len(frame), **counts_by_status(frame)},
         page_key=page_key,
@@ -156,10 +156,6 @@ def _facts(frame: pd.DataFrame, metrics: Sequence[str], before: ReportArchive | 
         return facts | {name: before.facts.get(name) for name in ("drift", "previous_created")}
     drift = compare_frames(before.frame, frame, metrics)
     return facts | {"drift": drift, "previous_created": before.facts.get("created", "an unknown time")}
-
-
-def _existing(output: ImageStore, dataset: str) -> frozenset[str]:
-    return frozenset(item.key for item in output.list(keys.report_key(dataset, FOLDER) + "/"))
 
 
 def _kept_hashes(frame: pd.DataFrame, before: ReportArchive | None) -> dict[int, str]:
@@ -215,10 +211,6 @@ def _group(hashes: Mapping[int, str], count: int) -> pd.Series:
 
 def _take_hashes(made: Mapping[int, Thumbnails], hashes: dict[int, str]) -> None:
     hashes.update({i: each.source_hash for i, each in made.items() if each.source_hash is not None})
-
-
-def _problems(lines: Sequence[ImageLine], made: Mapping[int, Thumbnails]) -> list[str]:
-    return [f"{lines[i].final.source_key}: {made[i].problem}" for i in sorted(made) if made[i].problem]
 
 
 def _with_pictures(

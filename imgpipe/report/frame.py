@@ -115,7 +115,8 @@ def build_frame(lines: Sequence[ImageLine]) -> pd.DataFrame:
         name: pd.Series([float(score.get(name, math.nan)) for score in scores], dtype="float64")
         for name in names
     }
-    columns["seconds_total"] = pd.Series([_seconds_total(line) for line in lines], dtype="float64")
+    seconds = [sum(row.total_seconds for row in line.stages.values()) for line in lines]
+    columns["seconds_total"] = pd.Series(seconds, dtype="float64")
     return pd.concat([frame, pd.DataFrame(columns)], axis=1)
 
 
@@ -251,7 +252,3 @@ def _check_values(row: ImageRow) -> dict[str, float]:
 
 def _plain(check: Mapping[str, Any]) -> dict[str, Any]:
     return {key: check.get(key) for key in ("name", "passed", "severity", "value", "threshold", "message")}
-
-
-def _seconds_total(line: ImageLine) -> float:
-    return float(sum(row.total_seconds for row in line.stages.values()))

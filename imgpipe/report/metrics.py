@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from typing import Any
 
 from imgpipe.metrics import LIMITS, METRICS, Metric
 
@@ -36,6 +37,18 @@ def describe(metric: str) -> Metric:
         return SECONDS_TOTAL
     unknown = Metric(metric, metric.replace("_", " "), "", better="none", sees="", blind_to="")
     return METRICS.get(metric, unknown)
+
+
+def shown(metric: Metric) -> dict[str, Any]:
+    """What a page's script is told of a score; ``better``: 1 where more is, -1 where less is, else 0."""
+    return {
+        "name": metric.name,
+        "label": metric.label,
+        "unit": metric.unit,
+        "digits": metric.digits,
+        "better": metric.sign,
+        "meaning": metric.meaning,
+    }
 
 
 def in_reading_order(names: Iterable[str]) -> list[str]:

@@ -15,7 +15,7 @@ import pandas as pd
 
 from imgpipe.records import Status
 from imgpipe.report.frame import ImageLine, PageContent, checks_of, failed_checks
-from imgpipe.report.metrics import describe, is_upper_bound, metric_of
+from imgpipe.report.metrics import describe, is_upper_bound, metric_of, shown
 from imgpipe.report.pictures import KINDS
 
 _STATUSES = [status.value for status in Status]
@@ -44,7 +44,7 @@ def build_payload(content: PageContent) -> dict[str, Any]:
     return {
         "dataset": content.dataset,
         "statuses": _STATUSES,
-        "metrics": [_metric(name) for name in metrics],
+        "metrics": [shown(describe(name)) for name in metrics],
         "checks": [
             {"name": name, "metric": metric_of(name), "upper": is_upper_bound(name)} for name in names
         ],
@@ -89,18 +89,6 @@ def to_script_json(value: Any) -> str:
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")
     return text
-
-
-def _metric(name: str) -> dict[str, Any]:
-    info = describe(name)
-    return {
-        "name": name,
-        "label": info.label,
-        "unit": info.unit,
-        "digits": info.digits,
-        "better": info.sign,
-        "meaning": info.meaning,
-    }
 
 
 def _number(value: float) -> float | str | None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from imgpipe.errors import ObjectChanged, ObjectExists, ObjectMissing
 from imgpipe.records import SourceObject
-from imgpipe.storage.store import LeftOut, check_key, is_hidden, why_hidden
+from imgpipe.storage.store import LeftOut, check_key, is_hidden, without_hidden
 
 
 class MemoryStore:
@@ -62,17 +62,13 @@ class MemoryStore:
     ) -> Iterator[SourceObject]:
         with self._lock:
             keys = sorted(key for key in self._objects if key.startswith(prefix))
-        for key in keys:
-            if start_after is not None and key <= start_after:
-                continue
-            if is_hidden(key):
-                if left_out is not None:
-                    left_out.add(why_hidden(key), key)
-                continue
-            with self._lock:
-                found = self._objects.get(key)
-            if found is not None:
-                yield SourceObject(key, len(found[0]), found[1])
+        wanted = (key for key in keys if start_after is None or key > start_after)
+        yield from without_hidden(filter(None, map(self._found, wanted)), left_out)
+
+    def _found(self, key: str) -> SourceObject | None:
+        with self._lock:
+            found = self._objects.get(key)
+        return found and SourceObject(key, len(found[0]), found[1])
 
     def any_key(self) -> str | None:
         return next((found.key for found in self.list()), None)

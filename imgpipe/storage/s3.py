@@ -33,7 +33,7 @@ from imgpipe.storage.s3_errors import (
 )
 from imgpipe.storage.s3_listing import in_key_order, lists_by_key
 from imgpipe.storage.s3_upload import SHA256, upload
-from imgpipe.storage.store import LeftOut, check_key, content_type, is_hidden, why_hidden
+from imgpipe.storage.store import LeftOut, check_key, content_type, is_hidden, without_hidden
 
 # For what botocore does not repeat itself: broken bodies, pages without sense, conflicts between writers.
 _ATTEMPTS = 4
@@ -155,11 +155,7 @@ class S3Store:
         listing = in_key_order(
             self._list, self._place, self._order, prefix, start_after, self._beginning_with
         )
-        for found in listing:
-            if not is_hidden(found.key):
-                yield found
-            elif left_out is not None:
-                left_out.add(why_hidden(found.key), found.key)
+        yield from without_hidden(listing, left_out)
 
     @property
     def seen_unsorted(self) -> bool:
@@ -167,7 +163,7 @@ class S3Store:
         return self._order == "auto" and not lists_by_key(self._place, self._order)
 
     def any_key(self) -> str | None:
-        return next((found.key for found in self._list("", None) if not is_hidden(found.key)), None)
+        return next((found.key for found in without_hidden(self._list("", None))), None)
 
     def delete(self, key: str) -> None:
         check_key(key)

@@ -20,7 +20,7 @@ from imgpipe.records import SourceObject
 from imgpipe.settings import S3Settings
 from imgpipe.storage.opening import open_store
 from imgpipe.storage.parquet import from_parquet
-from imgpipe.storage.store import ImageStore, LeftOut, is_hidden, why_hidden
+from imgpipe.storage.store import ImageStore, LeftOut, without_hidden
 from imgpipe.storage.walk import WINDOW, Position, Window
 
 if TYPE_CHECKING:
@@ -82,10 +82,7 @@ class ListWalk:
                 ended = row >= objects.num_rows
                 listed = [SourceObject(row["key"], row["size"], row["etag"]) for row in chunk.to_pylist()]
                 high = None if ended and last_file else listed[-1].key if listed else low
-                shown = [found for found in listed if not is_hidden(found.key)]
-                for found in listed:
-                    if is_hidden(found.key):
-                        self.left_out.add(why_hidden(found.key), found.key)
+                shown = list(without_hidden(listed, self.left_out))
                 if high is None or listed:
                     yield Window(shown, low, high, "", self._complete, self._next(part, high, row, ended))
                 low = high

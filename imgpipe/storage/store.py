@@ -6,7 +6,7 @@ and written whole; a writer's bytes are seen completely or not at all.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -132,11 +132,16 @@ def content_type(key: str) -> str:
     return _CONTENT_TYPES.get(key.rpartition(".")[2].lower(), "application/octet-stream")
 
 
-def why_hidden(key: str) -> str:
-    """The reason to leave out a hidden key."""
-    return DOTTED if {".", ".."} & set(key.split("/")) else HIDDEN
-
-
 def is_hidden(key: str) -> bool:
     """Whether a part of the key starts with a dot, as in ``.git/x.png`` or ``a/.DS_Store``."""
     return key.startswith(".") or "/." in key
+
+
+def without_hidden(found: Iterable[SourceObject], left_out: LeftOut | None = None) -> Iterator[SourceObject]:
+    """Those whose key is not hidden; the others are added to ``left_out``."""
+    for each in found:
+        if not is_hidden(each.key):
+            yield each
+        elif left_out is not None:
+            dotted = {".", ".."} & set(each.key.split("/"))
+            left_out.add(DOTTED if dotted else HIDDEN, each.key)

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Protocol
 
-from imgpipe.errors import InferenceError
-from imgpipe.inference.failures import translated
+from imgpipe.inference.failures import not_finite, translated
 from imgpipe.inference.memory_model import MemoryModel
 from imgpipe.upscaling.network import Floats, Network, Strip
 
@@ -34,16 +33,13 @@ class CheckedNetwork:
     def __init__(
         self, loops: Loops, runtime: str, precision: str, full: Network | None = None, *, device: str = "cpu"
     ) -> None:
+        self.scale = loops.scale
         self.device = device
         self.runtime = runtime
         self._loops = loops
         self.precision = precision
         self._full = full
         self._retries = 0
-
-    @property
-    def scale(self) -> int:
-        return self._loops.scale
 
     def strips(self, windows: Floats) -> Iterator[Strip]:
         """See :meth:`imgpipe.upscaling.network.Network.strips`."""
@@ -56,10 +52,7 @@ class CheckedNetwork:
             else:
                 return
         if self._full is None:
-            raise InferenceError(
-                f"the network gave NaN or infinity in {self.precision}: its weights are damaged or it needs "
-                "another input range; try another upscale.model"
-            )
+            raise not_finite(self.precision)
         self._retries += count
         yield from self._full.strips(windows)
 

@@ -11,6 +11,7 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 from imgpipe.errors import InferenceError, ModelError, OutOfMemory
+from imgpipe.inference.failures import not_finite
 from imgpipe.upscaling.network import DeviceNetwork, Finishing, Part, Sent
 from imgpipe.upscaling.network_input import NetworkInput
 from imgpipe.upscaling.tile_planner import Attempt, TilePlanner
@@ -107,10 +108,7 @@ class DeviceQueue:
         finally:
             job.abandon()
         if done is None:
-            raise InferenceError(
-                "the network gave NaN or infinity in fp32 too: its weights are damaged or it needs "
-                "another input range; try another upscale.model"
-            )
+            raise not_finite("fp32 too")
         return done
 
     def _computed(self, job: _Job, receiver: Receiver) -> Enlarged | None:
@@ -151,9 +149,8 @@ class DeviceQueue:
         """The first that waits and those that fill the device together with it, out of the queue."""
         with self._lock:
             self._waiting = [job for job in self._waiting if job.is_open]
-            taken, pixels = self._waiting[:1], 0
-            for job in taken:
-                pixels += job.pixels
+            taken = self._waiting[:1]
+            pixels = sum(job.pixels for job in taken)
             for job in self._waiting[1:]:
                 if job.full == taken[0].full and pixels + job.pixels <= _FILLING_PIXELS:
                     pixels += job.pixels

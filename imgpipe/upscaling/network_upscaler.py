@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from imgpipe.errors import OutOfMemory
 from imgpipe.images.image import Image, Pixels
 from imgpipe.images.metadata import with_upscaler
 from imgpipe.inference.device import has_matrix_unit
@@ -94,15 +93,8 @@ class NetworkUpscaler:
         ``LimitExceeded`` (before anything is computed), ``OutOfMemory`` and ``InferenceError``.
         """
         target = self._target if size is None else replace(self._target, exact=size)
-        target.check(image.width, image.height, self._limits)
-        image = replace(image, xmp=with_upscaler(image.xmp, self.model.name))
-        try:
-            return self._in_srgb(image, target)
-        except MemoryError as exc:
-            raise OutOfMemory(
-                f"{image.width} x {image.height} px at {target} do not fit into the host's "
-                f"memory; lower {target.setting} or run fewer workers"
-            ) from exc
+        with target.within(self._limits, image.width, image.height):
+            return self._in_srgb(replace(image, xmp=with_upscaler(image.xmp, self.model.name)), target)
 
     def _in_srgb(self, image: Image, target: TargetSize) -> Upscaled:
         """The network works in sRGB's encoding; its answer goes back to the picture's own colour space."""

@@ -23,18 +23,7 @@ class QuantisingNetwork:
 
     def __init__(self, inner: TorchNetwork) -> None:
         self.inner = inner
-
-    @property
-    def scale(self) -> int:
-        return self.inner.scale
-
-    @property
-    def precision(self) -> str:
-        return self.inner.precision
-
-    @property
-    def device(self) -> str:
-        return self.inner.device.type
+        self.scale, self.precision, self.device = inner.scale, inner.precision, inner.device.type
 
     def strips(self, windows: Floats) -> Iterator[Strip]:
         """See :meth:`imgpipe.upscaling.network.Network.strips`."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 
-from imgpipe.errors import OutOfMemory
 from imgpipe.images.image import Image
 from imgpipe.images.metadata import with_upscaler
 from imgpipe.pixels.resize import Kernel, resize
@@ -54,16 +53,10 @@ class ResampleUpscaler:
         Raises ``LimitExceeded`` before anything is computed and ``OutOfMemory``.
         """
         target = self._target if size is None else replace(self._target, exact=size)
-        target.check(image.width, image.height, self._limits)
         width, height = target.size(image.width, image.height)
         begin = time.perf_counter()
-        try:
+        with target.within(self._limits, image.width, image.height):
             resized = resize(image, width, height, self._kernel, colourless_levels=1.0)
-        except MemoryError as exc:
-            raise OutOfMemory(
-                f"{image.width} x {image.height} px at {target} do not fit into the host's "
-                f"memory; lower {target.setting} or run fewer workers"
-            ) from exc
         return Upscaled(
             image=replace(resized, xmp=with_upscaler(resized.xmp, self.model.name)),
             tile_grid=TileGrid(scale=target.factor(image.width, image.height)),

@@ -8,7 +8,6 @@ loads torch.
 from __future__ import annotations
 
 import copy
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +19,10 @@ from torch import Tensor, nn
 from imgpipe.errors import InferenceError, ModelMismatch, WeightsRefused
 from imgpipe.inference.device import PrecisionSetting, resolve_precision
 from imgpipe.inference.failures import last_line
-from imgpipe.inference.memory_model import ASSUMED_MEMORY, MemoryModel
+from imgpipe.inference.memory_model import MemoryModel
 from imgpipe.inference.openvino_network import Graph, of_module
 from imgpipe.inference.state_dict import bounded_building, check_sizes, read_state_dict
-from imgpipe.inference.torch_network import Form, TorchNetwork, cast_whole, peak_tensor_bytes
+from imgpipe.inference.torch_network import Form, TorchNetwork, cast_whole, memory_of
 from imgpipe.inference.weights import LocatedWeights
 from imgpipe.upscaling import receptive_field
 from imgpipe.upscaling.checked_network import CheckedNetwork
@@ -244,11 +243,7 @@ def _receptive_field(descriptor: Any, module: nn.Module) -> ReceptiveField:
 def _memory(module: nn.Module, parts: Parts) -> MemoryModel:
     """What OpenVINO takes for a window, in any precision."""
     form = EsrganForm(module, torch.float32, "cpu") if parts.whole else parts.tail
-    try:
-        return MemoryModel.of_peaks(partial(peak_tensor_bytes, form), _OPENVINO_FACTORS[bool(parts.whole)])
-    except (NotImplementedError, RuntimeError):
-        # Some architectures read values while they run, which tensors without values cannot give.
-        return ASSUMED_MEMORY
+    return memory_of(form, _OPENVINO_FACTORS[bool(parts.whole)])
 
 
 def _check_on_probe(module: nn.Module, scale: int, path: Path) -> None:

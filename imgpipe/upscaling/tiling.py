@@ -8,7 +8,6 @@ so that the network pads there exactly as it does for the whole picture.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -80,12 +79,6 @@ class TilePlan:
     def computed_pixels(self) -> int:
         """Source pixels that the network computes in all, halos counted."""
         return sum(s.window_px for s in self.columns) * sum(s.window_px for s in self.rows)
-
-    def tiles(self) -> Iterator[tuple[Span, Span]]:
-        """(row span, column span) of every tile, row by row."""
-        for row in self.rows:
-            for column in self.columns:
-                yield row, column
 
 
 def plan_tiles(width: int, height: int, tile_px: int, halo_px: int, *, multiple_of: int = 1) -> TilePlan:

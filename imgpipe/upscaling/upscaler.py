@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from imgpipe.errors import LimitExceeded
+from imgpipe.errors import LimitExceeded, OutOfMemory
 from imgpipe.images.image import Image
 from imgpipe.records import ModelUse, TileGrid
 from imgpipe.settings import LimitSettings, UpscaleSettings
@@ -88,17 +89,24 @@ class TargetSize:
         # 0.1 + 0.2 and its like must not turn a side that is exactly asked for into one less.
         return max(1, int(width * factor + 0.5 + 1e-9)), max(1, int(height * factor + 0.5 + 1e-9))
 
-    def check(self, width: int, height: int, limits: LimitSettings | None) -> None:
-        """Raise :class:`LimitExceeded` where the result would be above ``limits.max_output_pixels``."""
-        if limits is None:
-            return
+    @contextmanager
+    def within(self, limits: LimitSettings | None, width: int, height: int) -> Iterator[None]:
+        """Raise :class:`LimitExceeded` at once where the result would be above ``limits.max_output_pixels``,
+        and ``OutOfMemory`` where the host's memory is too small for it."""
         new_width, new_height = self.size(width, height)
-        if new_width * new_height > limits.max_output_pixels:
+        if limits is not None and new_width * new_height > limits.max_output_pixels:
             raise LimitExceeded(
                 f"{width} x {height} px at {self} would be {new_width} x {new_height} = "
                 f"{new_width * new_height:,} px, expected at most limits.max_output_pixels="
                 f"{limits.max_output_pixels:,}; lower {self.setting} or raise the limit"
             )
+        try:
+            yield
+        except MemoryError as exc:
+            raise OutOfMemory(
+                f"{width} x {height} px at {self} do not fit into the host's memory; lower {self.setting} or "
+                "run fewer workers"
+            ) from exc
 
     @property
     def setting(self) -> str:

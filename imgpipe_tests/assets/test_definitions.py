@@ -14,6 +14,7 @@ from dagster import AssetKey, Definitions
 from imgpipe.assets.findings import check_names
 from imgpipe.assets.graph import build_definitions
 from imgpipe.config import Settings, load_settings
+from imgpipe_tests.imports import loaded_by
 
 ROOT = Path(__file__).resolve().parents[2]
 HEAVY = (
@@ -30,9 +31,7 @@ HEAVY = (
 )
 
 
-@pytest.fixture(autouse=True)
-def _empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
+pytestmark = pytest.mark.usefixtures("own_folder")
 
 
 def graph(definitions: Definitions) -> dict[str, set[str]]:
@@ -104,9 +103,7 @@ def test_only_steps_with_a_network_on_a_gpu_take_the_gpu_pool(monkeypatch: pytes
 
 
 def test_importing_the_definitions_loads_no_heavy_library() -> None:
-    code = f"import sys, imgpipe.definitions; print([n for n in {HEAVY!r} if n in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip().splitlines()[-1] == "[]"
+    assert loaded_by("import imgpipe.definitions", HEAVY) == []
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ from imgpipe.stages.build import build_stage
 from imgpipe.stages.catalogue import QUALITY, UPSCALED
 from imgpipe.stages.chain import steps
 from imgpipe.storage.manifests import plan, seal
-from imgpipe.storage.opening import Stores, open_store
+from imgpipe.storage.opening import Stores, open_stores
 from imgpipe.storage.tables import read_meta, read_table, rows_digest, write_table
 from imgpipe_tests.quality.defects import plant
 from imgpipe_tests.quality.drawings import area, draw
@@ -66,12 +66,6 @@ def settings(tmp_path: Path) -> Settings:
         run_shard(step, build_stage(step, settings), settings, stores, SHARD)
     rewrite_upscaled(stores, {}, settings)
     return settings
-
-
-def open_stores(settings: Settings) -> Stores:
-    return Stores(
-        open_store(settings.source, settings.s3), open_store(settings.output, settings.s3, create=True)
-    )
 
 
 def rewrite_upscaled(stores: Stores, damage: dict[str, str], settings: Settings) -> None:

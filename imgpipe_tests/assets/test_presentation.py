@@ -27,9 +27,7 @@ def specs(**options: Any) -> dict[str, Any]:
     return {name: definitions.resolve_assets_def(AssetKey(name)).get_asset_spec() for name in ASSETS}
 
 
-@pytest.fixture(autouse=True)
-def _empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
+pytestmark = pytest.mark.usefixtures("own_folder")
 
 
 def test_owners_and_freshness_are_the_configured_ones_on_every_asset() -> None:

@@ -34,8 +34,8 @@ from imgpipe.records import ImageRow
 from imgpipe.stages.catalogue import QUALITY
 from imgpipe.storage import keys
 from imgpipe.storage.manifests import list_shards
-from imgpipe.storage.opening import Stores, open_store
-from imgpipe.storage.tables import read_table
+from imgpipe.storage.opening import Stores, open_stores
+from imgpipe_tests.storage.manifests import read_rows_of
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
@@ -85,10 +85,7 @@ class Site:
 
     @property
     def stores(self) -> Stores:
-        return Stores(
-            open_store(self.settings.source, self.settings.s3),
-            open_store(self.settings.output, self.settings.s3, create=True),
-        )
+        return open_stores(self.settings, source_moved=True)
 
     def sense(self, monkeypatch: pytest.MonkeyPatch) -> SensorResult:
         """One tick of the arrival sensor, as the daemon makes it: partitions, then the cursor."""
@@ -175,12 +172,7 @@ class Site:
             self.run("shard_job", keys.partition_key("art", shard))
 
     def rows(self, asset: str = QUALITY) -> dict[str, ImageRow]:
-        output = self.stores.output
-        return {
-            row.source_key: row
-            for shard in list_shards(output, "art")
-            for row in read_table(output, asset, "art", shard)[0]
-        }
+        return read_rows_of(self.stores.output, "art", asset)
 
     def later(self, **time: float) -> None:
         self.now += timedelta(**time)

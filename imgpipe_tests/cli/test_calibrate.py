@@ -7,9 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
-from imgpipe.cli import app
 from imgpipe.cli.common import out
 from imgpipe.config import load_settings
 from imgpipe.quality.profiles import check_all, choose_profile, thresholds_for
@@ -20,6 +18,7 @@ from imgpipe.storage.manifests import plan, seal
 from imgpipe.storage.opening import open_store
 from imgpipe.storage.tables import read_table, write_table
 from imgpipe_tests.cli.kept_output import assert_as_kept, screen
+from imgpipe_tests.command_line import imgpipe
 from imgpipe_tests.storage.manifests import read_manifests
 
 IMAGES = 60
@@ -58,15 +57,12 @@ def output(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("terminal", [False, True])
 def test_its_table_at_80_columns(output: Path, terminal: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(out, "_force_terminal", terminal)
-    done = CliRunner().invoke(app, ["calibrate", "--output", str(output)], env={"COLUMNS": "80"})
-    assert_as_kept("calibrate", screen(done.output), {})
+    _, said = imgpipe("calibrate", "--output", output, columns=80)
+    assert_as_kept("calibrate", screen(said), {})
 
 
 def calibrate(*arguments: object) -> tuple[int, str]:
-    result = CliRunner().invoke(
-        app, ["calibrate", *map(str, arguments)], env={"COLUMNS": "160"}, catch_exceptions=False
-    )
-    return result.exit_code, result.output
+    return imgpipe("calibrate", *arguments, columns=160)
 
 
 def test_it_prints_proposals_and_writes_a_profile_that_settings_take(output: Path, tmp_path: Path) -> None:

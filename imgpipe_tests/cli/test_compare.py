@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image as PillowImage
 
-from imgpipe_tests.cli.test_single import imgpipe
+from imgpipe_tests.command_line import imgpipe
 from imgpipe_tests.end_to_end.conftest import write_drawing
 from imgpipe_tests.matting.graphs import TINY, distance_from, write_graph
 

@@ -9,9 +9,9 @@ import typer
 from typer.testing import CliRunner
 
 from imgpipe import __version__
-from imgpipe.cli import app
 from imgpipe.cli.dataset import over_dataset
 from imgpipe.config import Settings
+from imgpipe_tests.command_line import imgpipe
 
 
 @pytest.fixture(autouse=True)
@@ -103,13 +103,12 @@ def test_what_is_given_twice_or_means_nothing_is_refused(arguments: tuple[str, .
 
 def test_image_points_from_a_folder_to_run() -> None:
     Path("my art").mkdir()
-    result = CliRunner().invoke(app, ["image", "my art", "out"], env={"COLUMNS": "300"})
+    found = imgpipe("image", "my art", "out", columns=300)
     said = (
         "ConfigError: my art: expected a picture, it is a folder; for all in it: imgpipe run 'my art' out\n"
     )
-    assert (result.exit_code, result.output) == (2, said)
+    assert found == (2, said)
 
 
 def test_the_version_is_printed() -> None:
-    result = CliRunner().invoke(app, ["--version"])
-    assert (result.exit_code, result.output) == (0, f"imgpipe {__version__}\n")
+    assert imgpipe("--version") == (0, f"imgpipe {__version__}\n")

@@ -22,7 +22,7 @@ from imgpipe_tests.storage.faulty_server import error, faulty_server, reverse
 
 
 def _installed(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
-    monkeypatch.setattr(doctor, "_version", lambda name: "5.0" if name in names else "")
+    monkeypatch.setattr(doctor, "package_version", lambda name: "5.0" if name in names else "")
 
 
 def test_one_opencv_with_contrib_is_good(monkeypatch: pytest.MonkeyPatch) -> None:

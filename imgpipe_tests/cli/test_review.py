@@ -22,9 +22,9 @@ from imgpipe.images.isolation import process
 from imgpipe.records import Status
 from imgpipe.settings import LimitSettings
 from imgpipe.storage.source_record import record_source
+from imgpipe_tests.command_line import imgpipe
 from imgpipe_tests.end_to_end.conftest import flat_drawing, write_drawing
 from imgpipe_tests.images.isolation.test_isolation import MISBEHAVING
-from imgpipe_tests.quality.documents import validate
 from imgpipe_tests.review.space import QUICK, Space
 
 #: No enlargement of a drawing reads 90 dB: every image is rejected by its score.
@@ -45,10 +45,7 @@ def space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Space:
 def review(space: Space, command: str, *arguments: str) -> tuple[int, str]:
     """Exit code and everything printed by ``imgpipe review``."""
     place = ("--output", space.output, "--dataset", "art")
-    result = CliRunner().invoke(
-        app, ["review", command, *place, *arguments], env={"COLUMNS": "300"}, catch_exceptions=False
-    )
-    return result.exit_code, result.output
+    return imgpipe("review", command, *place, *arguments, columns=300)
 
 
 def listed(space: Space, *arguments: str) -> dict[str, dict[str, Any]]:
@@ -64,12 +61,6 @@ def image_id(space: Space, key: str) -> str:
 def stored(space: Space, key: str) -> Image:
     data = space.stores.output.read(key)
     return decode(data, name=key, limits=LimitSettings().for_own_files())
-
-
-def document(space: Space, key: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(space.stores.output.read(space.rows()[key].output_key))
-    validate(found)
-    return found
 
 
 @pytest.fixture
@@ -137,7 +128,7 @@ def test_accepting_computes_nothing_and_survives_every_later_run(rejected: Space
         "by": "ann",
         "note": "meant so",
     }
-    verdict = document(rejected, "0.png")
+    verdict = rejected.document("0.png")
     assert (verdict["status"], verdict["review"]["by"]) == ("ok", "ann")
     assert verdict["review"]["before"]["status"] == "rejected"
     assert set(listed(rejected)) == {"1.png", "2.png"}
@@ -162,7 +153,7 @@ def test_other_bytes_are_looked_at_again_and_the_old_ones_are_not_forgotten(reje
     larger = {**STRICT, "upscale.scale": 3}
     rejected.run(**larger)
     assert rejected.rows()["0.png"].status is Status.REJECTED
-    assert "review" not in document(rejected, "0.png")
+    assert "review" not in rejected.document("0.png")
     found = listed(rejected, "--set", "upscale.scale=3")
     assert {key: item["outdated"] for key, item in found.items()} == {
         "0.png": True,
@@ -223,7 +214,7 @@ def test_a_replaced_picture_is_used_and_only_what_follows_it_runs(
     row = space.rows("upscaled_images")["0.png"]
     assert np.array_equal(stored(space, row.output_key).pixels, fixed.pixels)
     assert (row.output_key, row.details["replaced"]["by"]) == (made.output_key, "ann")
-    assert document(space, "0.png")["output_sha256"] == row.output_sha256 != made.output_sha256
+    assert space.document("0.png")["output_sha256"] == row.output_sha256 != made.output_sha256
     assert {asset: space.rows(asset)["1.png"] for asset in others} == others
     assert space.run() == 0
 

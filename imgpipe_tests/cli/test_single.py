@@ -11,15 +11,15 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image as PillowImage
-from typer.testing import CliRunner
 
-from imgpipe.cli import app, common
+from imgpipe.cli import common
 from imgpipe.images import decode as decode_module
 from imgpipe.images.colour_description import SRGB_PRIMARIES, profile
 from imgpipe.images.encode import encode
 from imgpipe.images.image import Image
 from imgpipe.images.metadata import exif_of_dpi
 from imgpipe_tests.cli.kept_output import assert_as_kept
+from imgpipe_tests.command_line import imgpipe
 from imgpipe_tests.end_to_end.conftest import write_drawing
 from imgpipe_tests.enhancement.pictures import waves
 from imgpipe_tests.images import profiles
@@ -28,14 +28,7 @@ from imgpipe_tests.quality.documents import validate
 FAST = ("--set", "rembg.model=classical", "--set", "upscale.model=lanczos", "--set", "upscale.scale=2")
 
 
-@pytest.fixture(autouse=True)
-def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-
-
-def imgpipe(*arguments: str) -> tuple[int, str]:
-    result = CliRunner().invoke(app, list(arguments), catch_exceptions=False)
-    return result.exit_code, result.output
+pytestmark = pytest.mark.usefixtures("own_folder")
 
 
 def test_image_makes_a_cutout_of_twice_the_size_with_its_report(tmp_path: Path) -> None:

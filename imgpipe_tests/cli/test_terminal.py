@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
-from imgpipe.cli import app
 from imgpipe.cli.common import out
 from imgpipe_tests.cli.kept_output import assert_as_kept, screen
+from imgpipe_tests.command_line import imgpipe
 from imgpipe_tests.end_to_end.conftest import write_drawing
 
 QUICK = ("--actions", "upscale", "--model", "lanczos", "--scale", "2")
@@ -36,7 +35,5 @@ def test_bars_stand_full_and_the_step_under_way_is_gone(
         ("status", "in", "out"),
         ("image", "in/1.png", "one.png"),
     ):
-        done = CliRunner().invoke(
-            app, [name, *arguments, *QUICK], env={"COLUMNS": "80"}, catch_exceptions=False
-        )
-        assert_as_kept(f"{name}-terminal", screen(done.output), known)
+        _, said = imgpipe(name, *arguments, *QUICK, columns=80)
+        assert_as_kept(f"{name}-terminal", screen(said), known)

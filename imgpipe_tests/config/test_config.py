@@ -16,10 +16,7 @@ from imgpipe.metrics import LIMITS
 from imgpipe.names import dataset_name_from
 from imgpipe.settings.given import parse_assignments
 
-
-@pytest.fixture(autouse=True)
-def _empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
+pytestmark = pytest.mark.usefixtures("own_folder")
 
 
 def test_precedence_is_arguments_environment_file_default(monkeypatch: pytest.MonkeyPatch) -> None:

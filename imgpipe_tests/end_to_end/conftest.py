@@ -23,10 +23,9 @@ from imgpipe.images.encode import encode
 from imgpipe.images.image import Image
 from imgpipe.records import ImageRow
 from imgpipe.stages.catalogue import QUALITY
-from imgpipe.storage.manifests import list_shards
-from imgpipe.storage.opening import Stores, open_store
+from imgpipe.storage.opening import Stores, open_stores
 from imgpipe.storage.source_record import record_source
-from imgpipe.storage.tables import read_table
+from imgpipe_tests.storage.manifests import read_rows_of
 
 #: Stages that need no weights and take milliseconds.
 CLASSICAL = ("--set", "rembg.model=classical", "--set", "upscale.model=lanczos", "--set", "upscale.scale=2")
@@ -66,10 +65,7 @@ class Workspace:
 
     @property
     def stores(self) -> Stores:
-        settings = self.settings
-        return Stores(
-            open_store(settings.source, settings.s3), open_store(settings.output, settings.s3, create=True)
-        )
+        return open_stores(self.settings, source_moved=True)
 
     def copy_to(self, other: Workspace) -> None:
         """Sources and results, with the sources' times, which are part of their etags; the copy's data set
@@ -81,12 +77,7 @@ class Workspace:
 
     def rows(self, asset: str = QUALITY) -> dict[str, ImageRow]:
         """Row by source key over all shards."""
-        output = self.stores.output
-        return {
-            row.source_key: row
-            for shard in list_shards(output, self.dataset)
-            for row in read_table(output, asset, self.dataset, shard)[0]
-        }
+        return read_rows_of(self.stores.output, self.dataset, asset)
 
 
 @contextmanager

@@ -8,10 +8,9 @@ from pathlib import Path
 import numpy as np
 import PIL.Image
 import pytest
-from typer.testing import CliRunner
 
-from imgpipe.cli import app
 from imgpipe.storage.source_record import record_source
+from imgpipe_tests.command_line import imgpipe
 from imgpipe_tests.end_to_end.conftest import write_drawing
 from imgpipe_tests.review.space import Space
 
@@ -44,10 +43,7 @@ def space(first: Path, tmp_path: Path) -> Space:
 
 
 def export(space: Space, target: Path, *arguments: str) -> tuple[int, str]:
-    done = CliRunner().invoke(
-        app, ["export", space.output, str(target), *arguments], env={"COLUMNS": "200"}, catch_exceptions=False
-    )
-    return done.exit_code, done.output
+    return imgpipe("export", space.output, target, *arguments, columns=200)
 
 
 def tree(folder: Path) -> dict[str, bytes]:
@@ -139,8 +135,7 @@ def test_data_sets_in_one_target_leave_each_others_files(space: Space, tmp_path:
     target = tmp_path / "target"
     assert export(space, target)[0] == 0
     before = tree(target)
-    done = CliRunner().invoke(app, ["export", other.output, str(target), "--prune"], env={"COLUMNS": "200"})
-    assert "comic/b.png is not as an export of this data set" in done.output
+    assert "comic/b.png is not as an export of this data set" in export(other, target, "--prune")[1]
     assert {name: data for name, data in tree(target).items() if name != "mine.png"} == before
     assert "0 removed" in export(space, target, "--prune")[1]
     assert "mine.png" in tree(target)
@@ -205,8 +200,8 @@ def test_a_persons_word_counts_by_default(space: Space, tmp_path: Path) -> None:
     place = ("--output", space.output, "--dataset", "art")
     item = space.rows("matted_images")["blank.png"].image_id
     for _ in range(2):  # the matte, and then the verdict on the enlarged nothing
-        done = CliRunner().invoke(app, ["review", "accept", *place, item], catch_exceptions=False)
-        assert done.exit_code == 0, done.output
+        code, said = imgpipe("review", "accept", *place, item)
+        assert code == 0, said
         space.run()
     assert "4 written" in export(space, tmp_path / "accepted")[1]
     assert "3 written" in export(space, tmp_path / "ok", "--only", "ok")[1]

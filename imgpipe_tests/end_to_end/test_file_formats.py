@@ -7,9 +7,7 @@ from pathlib import Path
 import numpy as np
 import PIL.Image
 import pytest
-from typer.testing import CliRunner
 
-from imgpipe.cli import app
 from imgpipe.config import load_settings
 from imgpipe.engines.fsck import check
 from imgpipe.engines.status import fingerprints
@@ -21,6 +19,7 @@ from imgpipe.images.image import Image
 from imgpipe.images.metadata import exif_of_dpi
 from imgpipe.images.srgb import srgb_profile
 from imgpipe.settings import FileSettings, LimitSettings
+from imgpipe_tests.command_line import imgpipe
 from imgpipe_tests.end_to_end.conftest import flat_drawing, write_drawing
 from imgpipe_tests.review.space import Space
 
@@ -115,8 +114,7 @@ def test_image_takes_a_folder_and_a_format(tmp_path: Path, monkeypatch: pytest.M
 
     def image(*arguments: str) -> tuple[int, str]:
         quick = ("--actions", "upscale", "--model", "lanczos", "--scale", "2")
-        result = CliRunner().invoke(app, ["image", "in.png", *arguments, *quick], catch_exceptions=False)
-        return result.exit_code, result.output
+        return imgpipe("image", "in.png", *arguments, *quick)
 
     assert image("out", "--format", "webp")[0] == 0
     assert PIL.Image.open("out/in.webp").format == "WEBP"

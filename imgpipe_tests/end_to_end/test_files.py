@@ -8,13 +8,14 @@ from pathlib import Path
 from typer.testing import CliRunner
 
 from imgpipe.cli import app
+from imgpipe_tests.command_line import imgpipe
 from imgpipe_tests.end_to_end.conftest import CLASSICAL, Workspace, write_drawing
 
 
 def files_of(output: str, image_id: str) -> tuple[int, dict[str, str]]:
-    result = CliRunner().invoke(app, ["files", "--output", output, image_id], catch_exceptions=False)
-    lines = [line.split(maxsplit=2) for line in result.output.splitlines()]
-    return result.exit_code, {line[0]: line[2] for line in lines if len(line) == 3}
+    code, said = imgpipe("files", "--output", output, image_id)
+    lines = [line.split(maxsplit=2) for line in said.splitlines()]
+    return code, {line[0]: line[2] for line in lines if len(line) == 3}
 
 
 def test_all_kinds_of_files_are_listed_and_exist(workspace: Workspace) -> None:
@@ -60,20 +61,18 @@ def test_an_image_is_named_by_its_path_also_without_its_output(workspace: Worksp
         result = CliRunner().invoke(app, arguments, catch_exceptions=False)
         assert result.exit_code == 0, result.output
         assert result.stderr.startswith("settings of the last run: "), arguments
-    copied = CliRunner().invoke(app, ["plan", workspace.source, workspace.output, "--dataset", "other"])
-    assert copied.exit_code == 0
+    assert imgpipe("plan", workspace.source, workspace.output, "--dataset", "other")[0] == 0
     code, _ = files_of(workspace.output, "my art/a.png")
-    several = CliRunner().invoke(app, ["files", "my art/a.png"])
+    code, text = imgpipe("files", "my art/a.png")
     said = "my art/a.png: several data sets have it: art, other; choose by --dataset"
-    assert (several.exit_code, said in several.output) == (2, True), several.output
+    assert (code, said in text) == (2, True), text
 
 
 def test_an_unknown_image_is_wrong_use(workspace: Workspace) -> None:
     write_drawing(workspace.source, "a.png", seed=1)
     assert workspace.cli("plan", *CLASSICAL)[0] == 0
-    result = CliRunner().invoke(app, ["files", "--output", workspace.output, "nobody-0123456789"])
-    assert result.exit_code == 2
-    assert "no shard" in result.output
+    code, text = imgpipe("files", "--output", workspace.output, "nobody-0123456789")
+    assert (code, "no shard" in text) == (2, True)
 
 
 def test_another_format_leaves_no_old_file_beside_the_new_one(workspace: Workspace) -> None:

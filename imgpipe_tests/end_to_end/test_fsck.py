@@ -7,17 +7,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
-from imgpipe.cli import app
+from imgpipe_tests.command_line import imgpipe
 from imgpipe_tests.end_to_end.conftest import CLASSICAL, Workspace, write_drawing
 
 PLACE = ("--set", "quality.diff=false", *CLASSICAL)
 
 
 def fsck(workspace: Workspace, *arguments: str) -> tuple[int, str]:
-    result = CliRunner().invoke(app, ["fsck", workspace.output, *arguments], env={"COLUMNS": "250"})
-    return result.exit_code, result.output
+    return imgpipe("fsck", workspace.output, *arguments, columns=250)
 
 
 @pytest.mark.slow

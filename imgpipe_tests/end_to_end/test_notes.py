@@ -8,10 +8,8 @@ from pathlib import Path
 
 import pytest
 from PIL import Image as PillowImage
-from typer.testing import CliRunner
 
 from imgpipe.assets.metadata import shard_metadata
-from imgpipe.cli import app
 from imgpipe.config import load_settings
 from imgpipe.engines.shard import run_shard
 from imgpipe.images.encode import encode
@@ -24,6 +22,7 @@ from imgpipe.stages.chain import steps
 from imgpipe.storage.manifests import plan, seal
 from imgpipe.storage.memory import MemoryStore
 from imgpipe.storage.opening import Stores
+from imgpipe_tests.command_line import imgpipe
 from imgpipe_tests.quality.documents import validate
 from imgpipe_tests.quality.drawings import draw, image
 
@@ -72,5 +71,4 @@ def test_image_prints_the_notes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.chdir(tmp_path)
     Path("moving.gif").write_bytes(animation())
     options = [part for key, value in UPSCALE.items() for part in ("--set", f"{key}={json.dumps(value)}")]
-    result = CliRunner().invoke(app, ["image", "moving.gif", "out.png", *options], catch_exceptions=False)
-    assert f"note: {NOTE}\n" in result.output
+    assert f"note: {NOTE}\n" in imgpipe("image", "moving.gif", "out.png", *options)[1]

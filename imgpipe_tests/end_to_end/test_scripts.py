@@ -8,11 +8,10 @@ from pathlib import Path
 
 import pytest
 from dagster import DagsterInstance
-from typer.testing import CliRunner
 
-from imgpipe.cli import app
 from imgpipe.records import Status
 from imgpipe.storage.opening import open_store
+from imgpipe_tests.command_line import imgpipe
 from imgpipe_tests.end_to_end.conftest import CLASSICAL, Workspace, write_drawing
 from imgpipe_tests.review.space import Space
 
@@ -29,11 +28,6 @@ NAMES = {
     "x\u202egnp.png": "x_gnp",
     "絵" * 80 + ".png": "絵" * 40,
 }
-
-
-def bare(*arguments: str) -> tuple[int, str]:
-    result = CliRunner().invoke(app, list(arguments), env={"COLUMNS": "500"}, catch_exceptions=False)
-    return result.exit_code, result.output
 
 
 def test_every_name_through_dagster_report_and_review(workspace: Workspace) -> None:
@@ -56,7 +50,7 @@ def test_every_name_through_dagster_report_and_review(workspace: Workspace) -> N
         assert f"{row.image_id}.source." in " ".join(thumbs)
         document = json.loads(Path(workspace.output, row.output_key).read_text())
         assert document["status"] == "ok"
-        code, listed = bare("files", "--output", workspace.output, row.image_id)
+        code, listed = imgpipe("files", "--output", workspace.output, row.image_id, columns=500)
         assert code == 0
         places = [line.split(maxsplit=2)[2] for line in listed.splitlines() if "/アニメ/" in line]
         assert len(places) == 4
@@ -65,7 +59,7 @@ def test_every_name_through_dagster_report_and_review(workspace: Workspace) -> N
     assert not [name for name in thumbs if re.search(r"[:/?#\[\]@!$&'()*+,;=%\s\"<>\\^`{|}]", name)]
     name = rows["名前.png"].image_id
     decided = ("--output", workspace.output, "--dataset", "アニメ", "--set", "review.user=ann")
-    assert bare("review", "reject", *decided, name, "--note", "вот")[0] == 0
+    assert imgpipe("review", "reject", *decided, name, "--note", "вот")[0] == 0
     assert workspace.cli("run", *CLASSICAL)[0] == 1
     assert Path(workspace.output, "rejected", "upscaled", "アニメ", "00000", f"{name}.png").is_file()
     assert workspace.cli("status", *CLASSICAL)[0] == 1

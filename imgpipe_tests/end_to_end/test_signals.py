@@ -13,13 +13,12 @@ from pathlib import Path
 
 import pytest
 from dagster import DagsterInstance, DagsterRunStatus, RunsFilter
-from typer.testing import CliRunner
 
 from imgpipe.assets.graph import REPORT_JOB
-from imgpipe.cli import app
 from imgpipe.records import ImageRow
 from imgpipe.storage.local import LocalStore
 from imgpipe.storage.tables import read_table
+from imgpipe_tests.command_line import imgpipe
 from imgpipe_tests.end_to_end.command import WORKERS, Command, heed_signals, wait_until
 from imgpipe_tests.end_to_end.conftest import write_drawing
 
@@ -175,5 +174,5 @@ def _is_under_way(home: Path) -> bool:
 
 
 def test_the_exit_codes_are_in_the_help() -> None:
-    shown = " ".join(CliRunner().invoke(app, ["--help"]).output.replace("│", " ").split())
+    shown = " ".join(imgpipe("--help")[1].replace("│", " ").split())
     assert "129, 130, 141, 143 interrupted" in shown

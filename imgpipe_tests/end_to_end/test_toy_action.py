@@ -10,10 +10,8 @@ import numpy as np
 import pytest
 from dagster import AssetKey
 from pydantic import Field
-from typer.testing import CliRunner
 
 from imgpipe.assets.graph import build_definitions
-from imgpipe.cli import app
 from imgpipe.config import Settings, load_settings
 from imgpipe.images.image import Image
 from imgpipe.launch import open_instance
@@ -22,6 +20,7 @@ from imgpipe.report.archive import read_archive
 from imgpipe.settings import ActionSection
 from imgpipe.stages.catalogue import CATALOGUE, Action
 from imgpipe.stages.protocol import StageResult
+from imgpipe_tests.command_line import imgpipe
 from imgpipe_tests.end_to_end.conftest import Workspace, write_drawing
 
 TINTED = "tinted_images"
@@ -93,17 +92,17 @@ def test_a_toy_action_from_source_to_review_and_report(
     assert {row.status for row in workspace.rows().values()} == {Status.REJECTED}
     with open_instance() as instance:
         assert instance.get_latest_materialization_event(AssetKey(TINTED)) is not None
-    result = CliRunner().invoke(app, ["files", "--output", workspace.output, rows["bad.png"].image_id])
-    kinds = {line.split()[0] for line in result.output.splitlines() if line.split()}
-    assert kinds >= {"source", "tinted", "quality.json", "diff.png"}, result.output
+    _, text = imgpipe("files", "--output", workspace.output, rows["bad.png"].image_id)
+    kinds = {line.split()[0] for line in text.splitlines() if line.split()}
+    assert kinds >= {"source", "tinted", "quality.json", "diff.png"}, text
 
     # One result is accepted, the other replaced; nothing else is computed again.
     for command in (
         ("accept", rows["good.png"].image_id),
         ("replace", rows["bad.png"].image_id, str(fixed), "--stage", "tinted"),
     ):
-        done = CliRunner().invoke(app, ["review", *command, *place, *options], catch_exceptions=False)
-        assert done.exit_code == 0, done.output
+        code, text = imgpipe("review", *command, *place, *options)
+        assert code == 0, text
     code, text = workspace.cli("run", *options)
     assert code == 0, text
     assert [name for asset, name in workspace.computed if asset == TINTED] == ["bad.png"]

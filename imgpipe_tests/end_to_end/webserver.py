@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import socket
@@ -16,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from imgpipe_tests.jobs.client import Client
+
 FINISHED = ("SUCCESS", "FAILURE", "CANCELED")
 
 
@@ -26,13 +27,7 @@ class Server:
     url: str
 
     def ask(self, query: str, **variables: Any) -> dict[str, Any]:
-        body = json.dumps({"query": query, "variables": variables}).encode()
-        request = urllib.request.Request(  # noqa: S310
-            f"{self.url}/graphql", body, {"Content-Type": "application/json"}
-        )
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with opener.open(request, timeout=60) as answer:
-            result: dict[str, Any] = json.load(answer)
+        result = Client(self.url, None).json("/graphql", {"query": query, "variables": variables})
         assert "errors" not in result, result["errors"]
         data: dict[str, Any] = result["data"]
         return data

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
@@ -14,6 +14,7 @@ import pytest
 from imgpipe.engines.admission import MemoryBudget, needed_bytes
 from imgpipe.engines.local import run_items
 from imgpipe.engines.stop import STOP, Stopped
+from imgpipe.engines.work import WorkItem
 from imgpipe.errors import LimitExceeded, OutOfMemory
 from imgpipe.images.decoder import InProcessDecoder
 from imgpipe.images.encode import encode
@@ -24,6 +25,7 @@ from imgpipe.settings import LimitSettings
 from imgpipe.stages.protocol import PictureSize, StageResult
 from imgpipe.storage.memory import MemoryStore
 from imgpipe_tests.engines.test_local import Negative, items
+from imgpipe_tests.waiting import until
 
 GIB = 2**30
 HERE = dict.fromkeys(("source", "other"), InProcessDecoder())
@@ -41,7 +43,9 @@ class Hungry(Negative):
         return self.needs[inputs["source"].width]
 
     def run(self, inputs: Mapping[str, Image], rows: Mapping[str, ImageRow]) -> StageResult:
-        need = self.needs[inputs["source"].width]
+        return self.holding(self.needs[inputs["source"].width], inputs)
+
+    def holding(self, need: int, inputs: Mapping[str, Image]) -> StageResult:
         with self.lock:
             self.held += need
             self.most_held = max(self.most_held, self.held)
@@ -51,17 +55,22 @@ class Hungry(Negative):
         return StageResult(outputs={"negative": inputs["source"]})
 
 
-def test_images_in_flight_together_stay_below_the_limit() -> None:
+def numbered(count: int) -> list[WorkItem]:
+    """Images as wide as their number, which tells the stage which one it is."""
     store = MemoryStore()
-    work = items(store, 24)
+    work = items(store, count)
     limits = LimitSettings(max_memory_bytes=GIB)
-    for number, item in enumerate(work):  # The width tells the stage which image it is.
+    for number, item in enumerate(work):
         store.write(f"{number}.png", encode(Image(np.zeros((2, number + 1, 3), np.uint8))), overwrite=True)
         work[number] = replace(item, inputs={"source": replace(item.inputs["source"], limits=limits)})
+    return work
+
+
+def test_images_in_flight_together_stay_below_the_limit() -> None:
     needs = {number + 1: GIB // (1 + number % 4) - GIB // 8 for number in range(24)}
     needs[24] = 2 * GIB
     stage = Hungry(concurrency=8, needs=needs)
-    rows = run_items(stage, "x", work, MemoryStore(), workers=8)
+    rows = run_items(stage, "x", numbered(24), MemoryStore(), workers=8)
     assert stage.most_held <= GIB
     assert stage.most_held > 0.9 * GIB - GIB // 8
     assert [row.status for row in rows[:-1]] == [Status.OK] * 23
@@ -84,26 +93,14 @@ class Surprised(Hungry):
         if first:
             self.two.wait(30)
         need_extra(GIB // 2)
-        with self.lock:
-            self.held += GIB // 2 + self.needs[width]
-            self.most_held = max(self.most_held, self.held)
-        time.sleep(0.005)
-        with self.lock:
-            self.held -= GIB // 2 + self.needs[width]
-        return StageResult(outputs={"negative": inputs["source"]})
+        return self.holding(GIB // 2 + self.needs[width], inputs)
 
 
 def test_who_finds_that_it_needs_more_waits_for_it_with_nothing_held() -> None:
-    store = MemoryStore()
-    work = items(store, 12)
-    limits = LimitSettings(max_memory_bytes=GIB)
-    for number, item in enumerate(work):
-        store.write(f"{number}.png", encode(Image(np.zeros((2, number + 1, 3), np.uint8))), overwrite=True)
-        work[number] = replace(item, inputs={"source": replace(item.inputs["source"], limits=limits)})
     needs = dict.fromkeys(range(1, 13), GIB // 3)
     needs[12] = 3 * GIB // 4
     stage = Surprised(concurrency=8, needs=needs)
-    rows = run_items(stage, "x", work, MemoryStore(), workers=8)
+    rows = run_items(stage, "x", numbered(12), MemoryStore(), workers=8)
     assert [row.status for row in rows[:-1]] == [Status.OK] * 11
     assert GIB // 2 < stage.most_held <= GIB
     assert len(stage.runs) > 12, "some began anew"
@@ -123,19 +120,12 @@ def test_a_large_image_is_not_overtaken_for_ever() -> None:
 
     with ThreadPoolExecutor(4) as pool:
         pool.submit(hold, "first", 30)
-        _until(lambda: order == ["first"])
+        until(lambda: order == ["first"])
         for waiting, (name, needed) in enumerate((("large", 95), ("small", 60), ("smaller", 50))):
             pool.submit(hold, name, needed)
-            _until(lambda count=waiting + 1: len(budget._waiting) == count)  # type: ignore[misc]
+            until(lambda count=waiting + 1: len(budget._waiting) == count)  # type: ignore[misc]
         all_wait.set()
     assert order == ["first", "large", "small", "smaller"]
-
-
-def _until(is_so: Callable[[], bool]) -> None:
-    end = time.monotonic() + 30
-    while not is_so():
-        assert time.monotonic() < end
-        time.sleep(0.001)
 
 
 def test_who_waits_for_memory_hears_a_stop() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
@@ -12,6 +11,7 @@ import pytest
 
 from imgpipe.errors import InferenceError
 from imgpipe.inference.batch_queue import BatchQueue, Values
+from imgpipe_tests.waiting import until
 
 
 class _Network:
@@ -41,11 +41,9 @@ def _all_at_once(
     """The first input holds the network until all others wait."""
     with ThreadPoolExecutor(len(inputs)) as pool:
         jobs = [pool.submit(queue, inputs[0])]
-        while not network.counts:
-            time.sleep(0.001)
+        until(lambda: bool(network.counts))
         jobs += [pool.submit(queue, one) for one in inputs[1:]]
-        while len(queue._waiting) < len(inputs) - 1:
-            time.sleep(0.001)
+        until(lambda: len(queue._waiting) == len(inputs) - 1)
         network.gate.set()
     return jobs
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
-import http.server
 import os
 import socket
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
@@ -18,6 +18,7 @@ from imgpipe.errors import ConfigError, ModelError, WeightsCorrupt, WeightsMissi
 from imgpipe.inference import download
 from imgpipe.inference.download import pull, verify
 from imgpipe.inference.weights import REGISTRY, Weights
+from imgpipe_tests.http_server import served
 
 pytestmark = pytest.mark.server
 
@@ -38,11 +39,8 @@ class Behaviour:
     gate: threading.Event | None = None
 
 
-class _Handler(http.server.BaseHTTPRequestHandler):
+class _Handler(BaseHTTPRequestHandler):
     behaviour: Behaviour
-
-    def log_message(self, *args: object) -> None:
-        """Quiet."""
 
     def do_GET(self) -> None:
         b = self.behaviour
@@ -87,11 +85,6 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.close_connection = True
 
 
-class _Server(http.server.ThreadingHTTPServer):
-    def handle_error(self, *args: object) -> None:
-        """Quiet: a client that hangs up is what some tests are about."""
-
-
 @pytest.fixture
 def behaviour() -> Behaviour:
     return Behaviour()
@@ -103,12 +96,8 @@ def server(behaviour: Behaviour, monkeypatch: pytest.MonkeyPatch) -> Iterator[st
     monkeypatch.setenv("no_proxy", "*")
     monkeypatch.setattr(download, "RETRY_PAUSES_SECONDS", (0.0, 0.0, 0.0))
     handler = type("Handler", (_Handler,), {"behaviour": behaviour, "protocol_version": "HTTP/1.1"})
-    with _Server(("127.0.0.1", 0), handler) as httpd:
-        thread = threading.Thread(target=httpd.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
-        yield f"http://127.0.0.1:{httpd.server_address[1]}"
-        httpd.shutdown()
-        thread.join()
+    with served(handler) as address:
+        yield address
 
 
 @pytest.fixture

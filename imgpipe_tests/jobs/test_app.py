@@ -10,9 +10,7 @@ from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
-from typer.testing import CliRunner
 
-from imgpipe.cli import app as command
 from imgpipe.config import Settings, load_settings
 from imgpipe.jobs.app import build_app
 from imgpipe.jobs.book import open_book
@@ -20,6 +18,7 @@ from imgpipe.jobs.queue import JobQueue
 from imgpipe.jobs.request import told
 from imgpipe.settings import S3Settings
 from imgpipe.storage.opening import open_store
+from imgpipe_tests.command_line import imgpipe
 from imgpipe_tests.jobs.pictures import CLASSICAL, alpha_sides, drawing, opened, text, with_alpha
 
 HERE = "http://127.0.0.1"
@@ -287,6 +286,6 @@ def test_a_public_address_needs_a_token(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("IMGPIPE_SERVE_TOKEN", token)
     arguments = ["serve", "--output", str(tmp_path / "out"), "--host", "0.0.0.0"]  # noqa: S104
-    result = CliRunner().invoke(command, arguments)
-    assert (result.exit_code, said in " ".join(result.output.split())) == (2, True), result.output
+    code, text = imgpipe(*arguments)
+    assert (code, said in " ".join(text.split())) == (2, True), text
     assert not (tmp_path / "out").exists()

@@ -8,9 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner
 
-from imgpipe.cli import app
 from imgpipe.config import changed_settings, load_settings
 from imgpipe.engines.shard import run_shard
 from imgpipe.errors import DeviceFault, LeaseHeld, ModelError, ObjectMissing
@@ -27,6 +25,7 @@ from imgpipe.stages.chain import steps
 from imgpipe.stages.upscale import UpscaleStage
 from imgpipe.storage import keys
 from imgpipe.storage.lease import _now
+from imgpipe_tests.command_line import imgpipe
 from imgpipe_tests.jobs.pictures import CLASSICAL, drawing
 
 
@@ -43,13 +42,12 @@ def test_a_job_is_a_shard_that_the_other_commands_read(book: JobBook, tmp_path: 
     job = added(book)
     book.run(job)
     place = ("--output", str(tmp_path / "out"), "--dataset", DATASET)
-    listed = CliRunner().invoke(app, ["files", *place[:2], job.entry.image_id], catch_exceptions=False)
-    assert [line.split()[0] for line in listed.output.splitlines()] == [file.kind for file in book.files(job)]
+    _, listed = imgpipe("files", *place[:2], job.entry.image_id)
+    assert [line.split()[0] for line in listed.splitlines()] == [file.kind for file in book.files(job)]
     sources = ("--source", str(tmp_path / "out" / "uploads" / DATASET), "--set", "actions=[upscale]")
-    seen = CliRunner().invoke(app, ["status", *place, *sources], catch_exceptions=False)
-    assert "1 image: 1 ok" in seen.output
-    queue = CliRunner().invoke(app, ["review", "list", *place], catch_exceptions=False)
-    assert queue.exit_code == 0, queue.output
+    assert "1 image: 1 ok" in imgpipe("status", *place, *sources)[1]
+    code, queue = imgpipe("review", "list", *place)
+    assert code == 0, queue
 
 
 def test_numbers_that_another_process_took_are_left_out(book: JobBook) -> None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 
 import pytest
 
@@ -14,6 +13,7 @@ from imgpipe.jobs import fetch as fetch_module
 from imgpipe.jobs.fetch import fetch, is_public
 from imgpipe.settings import S3Settings
 from imgpipe.storage.opening import open_store
+from imgpipe_tests.http_server import served
 
 
 def settings(*prefixes: str, max_bytes: int = 1000, **more: object) -> Settings:
@@ -32,14 +32,8 @@ def web() -> Iterator[str]:
             self.end_headers()
             self.wfile.write(b"x" * (size or 0))
 
-        def log_message(self, *_: object) -> None:
-            """Nothing is printed."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Pages)
-    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
+    with served(Pages) as address:
+        yield address
 
 
 @pytest.mark.parametrize(

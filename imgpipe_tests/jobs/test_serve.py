@@ -26,7 +26,8 @@ from imgpipe.jobs.book import JobBook, open_book
 from imgpipe.jobs.queue import JobQueue
 from imgpipe.records import Status
 from imgpipe.stages.upscale import UpscaleStage
-from imgpipe_tests.jobs.client import Client, free_port
+from imgpipe_tests.end_to_end.webserver import free_port
+from imgpipe_tests.jobs.client import Client
 from imgpipe_tests.jobs.pictures import drawing
 
 pytestmark = pytest.mark.server

@@ -13,7 +13,7 @@ import types
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,9 @@ from imgpipe import worker
 from imgpipe.errors import DeviceFault
 from imgpipe.stages.upscale import UpscaleStage
 from imgpipe.worker import handler
-from imgpipe_tests.jobs.client import Client, free_port
+from imgpipe_tests.end_to_end.webserver import free_port
+from imgpipe_tests.http_server import served
+from imgpipe_tests.jobs.client import Client
 from imgpipe_tests.jobs.pictures import alpha_sides, drawing, opened, text, with_alpha
 from imgpipe_tests.quality.documents import validate
 
@@ -140,16 +142,8 @@ def receiver() -> Iterator[tuple[str, list[dict[str, Any]]]]:
             self.send_response(200)
             self.end_headers()
 
-        def log_message(self, *_: object) -> None:
-            """Nothing is printed."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Updates)
-    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/$ID?", came
-    finally:
-        server.shutdown()
-        server.server_close()
+    with served(Updates) as address:
+        yield f"{address}/$ID?", came
 
 
 @pytest.mark.server

@@ -16,7 +16,7 @@ import pytest
 from onnx import helper
 from PIL import Image as PillowImage
 
-from imgpipe.errors import InferenceError, ModelError, ModelMismatch, WeightsRefused
+from imgpipe.errors import InferenceError, ModelError, ModelMismatch
 from imgpipe.images.image import Image
 from imgpipe.inference.weights import REGISTRY, names_for
 from imgpipe.matting.matte import NO_SUBJECT
@@ -345,20 +345,6 @@ def test_four_channels_are_refused(tmp_path: Path) -> None:
         OnnxNetwork(path, tiny(), device="cpu")
 
 
-def test_tensors_in_other_files_are_refused(tmp_path: Path) -> None:
-    path = write_graph(tmp_path / "whole.onnx", sigmoid_of(1, 1, 1), SIZE)
-    onnx.save(
-        onnx.load(path),
-        tmp_path / "apart.onnx",
-        save_as_external_data=True,
-        location="w.bin",
-        size_threshold=0,
-    )
-    assert (tmp_path / "w.bin").stat().st_size > 0
-    with pytest.raises(WeightsRefused, match=r"in one file, got tensors in w\.bin, which its sha256"):
-        OnnxNetwork(tmp_path / "apart.onnx", tiny(), device="cpu")
-
-
 def test_a_free_size_must_be_stated(tmp_path: Path) -> None:
     path = write_graph(tmp_path / "free.onnx", sigmoid_of(1, 1, 1), "side")
     with pytest.raises(ModelMismatch, match="leaves its size free"):
@@ -385,12 +371,6 @@ def test_a_fixed_batch_of_several_is_refused(tmp_path: Path) -> None:
     path = write_graph(tmp_path / "g.onnx", weighted(1, 0, 0), SIZE, batch=4)
     with pytest.raises(ModelMismatch, match="batch 1"):
         OnnxNetwork(path, tiny(), device="cpu")
-
-
-def test_a_file_that_is_no_graph_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "g.onnx").write_bytes(b"<html>not found</html>")
-    with pytest.raises(WeightsRefused, match=r"g\.onnx"):
-        OnnxNetwork(tmp_path / "g.onnx", tiny(), device="cpu")
 
 
 def test_a_cpu_where_a_gpu_was_expected_is_told_with_each_matte(

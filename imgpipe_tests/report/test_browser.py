@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import functools
-import http.server
 import shlex
-import threading
 from collections.abc import Iterator
 from dataclasses import replace
+from http.server import SimpleHTTPRequestHandler
 from pathlib import Path
 from urllib.parse import urlparse
 
@@ -16,6 +14,7 @@ import pytest
 
 from imgpipe.records import ImageRow, Status
 from imgpipe.storage import keys
+from imgpipe_tests.http_server import served
 from imgpipe_tests.report.browser import Browser, missing_parts, open_browser
 from imgpipe_tests.report.datasets import (
     DATASET,
@@ -38,26 +37,6 @@ HOSTILE_NOTE = "PNG text not carried: <img src=x onerror=window.hacked=1>"
 BIG = 10_000
 
 
-class _Site:
-    """A folder served on loopback."""
-
-    def __init__(self, folder: Path) -> None:
-        class Quiet(http.server.SimpleHTTPRequestHandler):
-            def log_message(self, *args: object) -> None:
-                pass
-
-        handler = functools.partial(Quiet, directory=str(folder))
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-        self.address = f"http://127.0.0.1:{self._server.server_port}"
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
-        self._thread.start()
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two stores' worth of report as files: a small one with pictures, and one of 10,000 rows."""
@@ -72,10 +51,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def site(folder: Path) -> Iterator[_Site]:
-    served = _Site(folder)
-    yield served
-    served.close()
+def site(folder: Path) -> Iterator[str]:
+    """The folder's address."""
+    with served(SimpleHTTPRequestHandler, directory=str(folder)) as address:
+        yield address
 
 
 @pytest.fixture(scope="module")
@@ -85,13 +64,13 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 
 
 @pytest.fixture
-def small(browser: Browser, site: _Site) -> Browser:
-    return _opened(browser, f"{site.address}/small/reports/{DATASET}/index.html")
+def small(browser: Browser, site: str) -> Browser:
+    return _opened(browser, f"{site}/small/reports/{DATASET}/index.html")
 
 
 @pytest.fixture
-def big(browser: Browser, site: _Site) -> Browser:
-    return _opened(browser, f"{site.address}/big/reports/{DATASET}/index.html")
+def big(browser: Browser, site: str) -> Browser:
+    return _opened(browser, f"{site}/big/reports/{DATASET}/index.html")
 
 
 def _opened(browser: Browser, url: str) -> Browser:
@@ -169,12 +148,12 @@ def test_hostile_names_do_not_run_and_are_shown_as_they_are(small: Browser) -> N
     assert small.run("return document.querySelectorAll('#detail script, #detail [onerror]').length") == 0
 
 
-def test_nothing_leaves_and_the_policy_is_not_hurt(small: Browser, site: _Site) -> None:
+def test_nothing_leaves_and_the_policy_is_not_hurt(small: Browser, site: str) -> None:
     small.run("window.scrollTo(0, document.body.scrollHeight)")
     small.wait("return [...document.images].every(i => i.complete || i.loading === 'lazy')")
     asked = [url for url in small.requests() if not url.startswith(("data:", "about:"))]
     assert asked
-    assert {urlparse(url).netloc for url in asked} == {urlparse(site.address).netloc}
+    assert {urlparse(url).netloc for url in asked} == {urlparse(site).netloc}
     paths = {urlparse(url).path for url in asked}
     assert all(p.endswith("/index.html") or "/thumbs/" in p for p in paths), sorted(paths)[:5]
     assert small.console() == []
@@ -272,9 +251,9 @@ def test_status_reason_and_range_filter_the_table(small: Browser) -> None:
 
 
 def test_filters_stand_in_the_address_and_the_back_button_takes_them_back(
-    browser: Browser, site: _Site
+    browser: Browser, site: str
 ) -> None:
-    page = f"{site.address}/small/reports/{DATASET}/index.html"
+    page = f"{site}/small/reports/{DATASET}/index.html"
     _opened(browser, f"{page}#state=rejected&reason=check:psnr_y_min_db&tab=ok")
     assert _status(browser) == "3 of 20 images"
     assert browser.run("return document.getElementById('reason-filter').value") == "check:psnr_y_min_db"
@@ -333,7 +312,7 @@ def test_a_name_is_the_sources_and_is_found_as_it_is_typed(small: Browser) -> No
     assert keys.image_id("set/bad 1.png") not in shown
 
 
-def test_one_image_in_full(small: Browser, site: _Site) -> None:
+def test_one_image_in_full(small: Browser, site: str) -> None:
     small.click("[data-pill=rejected]")
     small.run("document.querySelector('#table-scroll').focus()")
     small.type("#table-scroll", "\ue015\ue007")
@@ -343,7 +322,7 @@ def test_one_image_in_full(small: Browser, site: _Site) -> None:
     hrefs = small.run("return [...document.querySelectorAll('#detail .facts a')].map(a => a.href)")
     assert first == "bad 1.png set/"
     image_id = keys.image_id("set/bad 1.png")
-    assert hrefs[0] == f"{site.address}/small/matted/{DATASET}/00001/{image_id}.png"
+    assert hrefs[0] == f"{site}/small/matted/{DATASET}/00001/{image_id}.png"
     small.type("#detail button:last-of-type", "\ue014")
     assert small.text("#detail-title") != first
     small.run("document.getElementById('detail').close()")

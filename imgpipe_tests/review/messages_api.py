@@ -10,8 +10,10 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
+
+from imgpipe_tests.http_server import served
 
 #: What the tests set as the key; no output may hold it.
 KEY = "sk-ant-test-0123456789"
@@ -108,19 +110,6 @@ def messages_api() -> Iterator[MessagesApi]:
             self.end_headers()
             self.wfile.write(data)
 
-        def log_message(self, *_: Any) -> None:
-            """Nothing."""
-
-    class Server(ThreadingHTTPServer):
-        def handle_error(self, *_: Any) -> None:
-            """A client that has gone, or a connection that was cut."""
-
-    with Server(("127.0.0.1", 0), Handler) as server:
-        api = MessagesApi(f"http://127.0.0.1:{server.server_address[1]}")
-        thread = threading.Thread(target=lambda: server.serve_forever(0.01), daemon=True)
-        thread.start()
-        try:
-            yield api
-        finally:
-            server.shutdown()
-            thread.join()
+    with served(Handler) as address:
+        api = MessagesApi(address)
+        yield api

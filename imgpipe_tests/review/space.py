@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,9 +13,10 @@ from imgpipe.records import ImageRow
 from imgpipe.stages.build import build_stage
 from imgpipe.stages.catalogue import QUALITY
 from imgpipe.stages.chain import steps
-from imgpipe.storage.manifests import list_shards, plan, seal
-from imgpipe.storage.opening import Stores, open_store
-from imgpipe.storage.tables import read_table
+from imgpipe.storage.manifests import plan, seal
+from imgpipe.storage.opening import Stores, open_stores
+from imgpipe_tests.quality.documents import validate
+from imgpipe_tests.storage.manifests import read_rows_of
 
 #: Stages that need no weights and take milliseconds.
 QUICK: dict[str, Any] = {
@@ -43,10 +44,7 @@ class Space:
 
     @property
     def stores(self) -> Stores:
-        settings = self.settings()
-        return Stores(
-            open_store(settings.source, settings.s3), open_store(settings.output, settings.s3, create=True)
-        )
+        return open_stores(self.settings(), source_moved=True)
 
     def run(self, **options: Any) -> int:
         """What ``imgpipe run`` does between planning and reporting; returns the number of pending shards."""
@@ -68,9 +66,13 @@ class Space:
 
     def rows(self, asset: str = QUALITY) -> dict[str, ImageRow]:
         """Row by source key over all shards."""
-        output = self.stores.output
-        shards: Sequence[str] = list_shards(output, "art")
-        return {row.source_key: row for shard in shards for row in read_table(output, asset, "art", shard)[0]}
+        return read_rows_of(self.stores.output, "art", asset)
+
+    def document(self, key: str) -> dict[str, Any]:
+        """An image's quality.json, which keeps to its schema."""
+        found: dict[str, Any] = json.loads(self.stores.output.read(self.rows()[key].output_key))
+        validate(found)
+        return found
 
     def _hear(self, asset: str, shard: str, row: ImageRow, computed: bool) -> None:
         if computed:

@@ -25,7 +25,6 @@ from imgpipe.storage import keys
 from imgpipe_tests.assets.test_run import execute, metadata
 from imgpipe_tests.end_to_end.conftest import write_drawing
 from imgpipe_tests.jobs.pictures import drawing
-from imgpipe_tests.quality.documents import validate
 from imgpipe_tests.review.messages_api import KEY, MessagesApi, Reply, failure, message, verdict
 from imgpipe_tests.review.space import QUICK, Space
 
@@ -54,20 +53,14 @@ def verdicts(space: Space) -> list[str]:
     return [review.verdict if (review := review_of(row)) else "none" for row in space.rows().values()]
 
 
-def document(space: Space, name: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(space.stores.output.read(space.rows()[name].output_key))
-    validate(found)
-    return found
-
-
 def test_verdicts_are_asked_for_once(space: Space, api: MessagesApi) -> None:
     """Not when the scores are made again, but for another model; nothing else is redone."""
     space.run(**{"review.enabled": False})
     assert verdicts(space) == ["none"] * 3
-    assert "machine_review" not in document(space, "0.png")
+    assert "machine_review" not in space.document("0.png")
     assert space.run() == 2
     assert (space.computed, len(api.requests)) == ([], 3)
-    assert document(space, "0.png")["machine_review"]["verdict"] == "pass"
+    assert space.document("0.png")["machine_review"]["verdict"] == "pass"
     assert space.run() == 0
     for shard in ("00000", "00001"):
         space.stores.output.delete(keys.table_key("quality_reports", "art", shard))
@@ -112,7 +105,7 @@ def test_own_checks_as_reviewer(space: Space) -> None:
     space.options["review.reviewer"] = "checks"
     space.run(**{"quality.thresholds": {"psnr_y_min_db": 90}, "quality.severity": {"ssim": "warn"}})
     assert verdicts(space) == ["fail"] * 3
-    found = document(space, "0.png")
+    found = space.document("0.png")
     assert found["machine_review"]["reason"] == found["reasons"][0]
     assert found["machine_review"]["issues"][0]["kind"] == "psnr_y_min_db"
     assert all(row.status is Status.REJECTED and len(row.reasons) == 1 for row in space.rows().values())
@@ -138,7 +131,7 @@ def test_a_run_with_one_failing_picture(space: Space, api: MessagesApi) -> None:
     (item,) = read_queue(output, "art", ASSETS)
     assert (item.asset, item.reasons[0]) == ("quality_reports", "failed in review by claude")
     row = space.rows()[item.final.source_key]
-    assert document(space, row.source_key)["status"] == "rejected"
+    assert space.document(row.source_key)["status"] == "rejected"
     assert output.exists(f"rejected/upscaled/art/00000/{row.image_id}.png")
     page = output.read(keys.report_key("art", "index.html")).decode()
     assert "failed in review by claude" in page

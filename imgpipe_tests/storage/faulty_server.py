@@ -15,9 +15,11 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 
 import urllib3
+
+from imgpipe_tests.http_server import served
 
 
 @dataclass
@@ -256,21 +258,12 @@ def faulty_server(upstream: str) -> Iterator[FaultyServer]:
                 self.connection.close()
             self.close_connection = answer.sent is not None or answer.stall
 
-        def log_message(self, *_: object) -> None:
-            """Nothing."""
-
     for method in ("GET", "PUT", "HEAD", "DELETE", "POST"):
         setattr(Handler, f"do_{method}", Handler._pass_on)
 
-    http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    http.daemon_threads = True
-    server = FaultyServer(f"http://127.0.0.1:{http.server_address[1]}")
-    thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.05})
-    thread.start()
-    try:
-        yield server
-    finally:
-        over.set()
-        http.shutdown()
-        thread.join()
-        http.server_close()
+    with served(Handler) as address:
+        server = FaultyServer(address)
+        try:
+            yield server
+        finally:
+            over.set()

@@ -22,6 +22,10 @@ from imgpipe.upscaling.build import build_upscaler
 from imgpipe.upscaling.network import LoadedNetwork
 from imgpipe.upscaling.network_upscaler import NetworkUpscaler
 
+Save = Callable[[nn.Module, str], Path]
+Build = Callable[..., NetworkUpscaler]
+Picture = Callable[..., Image]
+
 
 def lively(module: nn.Module) -> nn.Module:
     """Random weights that keep a signal's strength from layer to layer, so that context matters."""
@@ -66,7 +70,7 @@ def around_mid_grey(network: nn.Module) -> nn.Module:
 
 
 @pytest.fixture
-def save(tmp_path: Path) -> Callable[[nn.Module, str], Path]:
+def save(tmp_path: Path) -> Save:
     """Writes a network's state dict as safetensors and returns the path."""
 
     def write(module: nn.Module, name: str) -> Path:
@@ -78,7 +82,7 @@ def save(tmp_path: Path) -> Callable[[nn.Module, str], Path]:
 
 
 @pytest.fixture
-def build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., NetworkUpscaler]:
+def build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Build:
     """``build(path, limits=None, **settings)``: an upscaler on the CPU, fp32 unless told otherwise.
 
     A test's upscalers share the loaded network where path and precision are the same.
@@ -104,7 +108,7 @@ def build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Netw
 
 
 @pytest.fixture
-def picture() -> Callable[..., Image]:
+def picture() -> Picture:
     """``picture(width, height, channels=3, dtype=uint8)``: seeded soft shapes with fine noise on them."""
 
     def make(width: int, height: int, channels: int = 3, dtype: Any = np.uint8) -> Image:

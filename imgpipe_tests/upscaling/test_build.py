@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +11,7 @@ from imgpipe.inference.weights import REGISTRY
 from imgpipe.settings import LimitSettings, UpscaleSettings
 from imgpipe.upscaling.build import build_upscaler, fingerprint
 from imgpipe.upscaling.upscaler import TargetSize
+from imgpipe_tests.imports import loaded_by
 
 
 @pytest.mark.parametrize("name", ["lanczos", "bicubic"])
@@ -78,23 +77,23 @@ def test_two_boxes_are_refused() -> None:
 
 def test_the_message_names_the_setting_that_is_too_large() -> None:
     target = TargetSize(4, min_dimensions=(9000, 10))
-    with pytest.raises(LimitExceeded, match=r"upscale.min_dimensions=9000x10 would be .* lower upscale.min"):
-        target.check(100, 100, LimitSettings(max_output_pixels=1000))
+    with (
+        pytest.raises(LimitExceeded, match=r"upscale.min_dimensions=9000x10 would be .* lower upscale.min"),
+        target.within(LimitSettings(max_output_pixels=1000), 100, 100),
+    ):
+        pytest.fail("nothing is computed")
 
 
 def test_sizes_round_half_up() -> None:
     assert TargetSize(1.5).size(3, 5) == (5, 8)
     assert TargetSize(0.1).size(1, 1) == (1, 1)
-    TargetSize(4).check(100, 100, LimitSettings(max_output_pixels=160_000))
+    with TargetSize(4).within(LimitSettings(max_output_pixels=160_000), 100, 100):
+        pass
 
 
 def test_importing_the_builder_loads_no_torch() -> None:
-    code = (
-        "import sys, imgpipe.upscaling.build, imgpipe.upscaling.upscaler, imgpipe.upscaling.tiling\n"
-        "print([name for name in ('torch', 'cv2', 'spandrel', 'PIL') if name in sys.modules])"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    code = "import imgpipe.upscaling.build, imgpipe.upscaling.upscaler, imgpipe.upscaling.tiling"
+    assert loaded_by(code, ("torch", "cv2", "spandrel", "PIL")) == []
 
 
 def test_the_fingerprint_follows_what_the_pictures_depend_on(tmp_path: Path) -> None:

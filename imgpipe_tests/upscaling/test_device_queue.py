@@ -104,14 +104,11 @@ def _form(module: nn.Module, dtype: torch.dtype, _: str) -> nn.Module:
     return made
 
 
-class _AsOnCuda(TorchDeviceNetwork):
-    device = "cuda"
-
-
 def _queue(copies: Copies, tile: int = 0, batch: int = 16) -> tuple[NetworkQueue, list[int]]:
     module = _Repeat()
     inner = TorchNetwork(module, scale=SCALE, device="cpu", precision="fp16", form=_form)
-    network = _AsOnCuda(inner, copies)
+    network = TorchDeviceNetwork(inner, copies)
+    network.device = "cuda"
     field = ReceptiveField(2, "computed")
     loaded = LoadedNetwork(network, "test", "torch", "test", field, MemoryModel.of_peaks(lambda w, h: w * h))
     return NetworkQueue(loaded, TilePlanner(loaded, tile, 2, batch)), module.calls

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +13,10 @@ from imgpipe.errors import ModelMismatch, PackagesMissing, WeightsRefused
 from imgpipe.images.image import Image
 from imgpipe.settings import UpscaleSettings
 from imgpipe.upscaling.build import build_upscaler
+from imgpipe_tests.upscaling.conftest import Picture
 from imgpipe_tests.upscaling.tensorflow_graph import luma_blur
 
 pytestmark = pytest.mark.skipif(not hasattr(cv2, "dnn_superres"), reason="this OpenCV has no dnn_superres")
-
-Picture = Callable[..., Image]
 
 
 def _save(folder: Path, name: str = "ESPCN_x3.pb", scale: int = 3, radius: int = 2) -> Path:

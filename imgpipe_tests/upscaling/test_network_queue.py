@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
@@ -24,6 +23,7 @@ from imgpipe.upscaling.network import (
 from imgpipe.upscaling.network_queue import NetworkQueue
 from imgpipe.upscaling.tile_planner import TilePlanner
 from imgpipe_tests.upscaling.whole import ArrayInput, Parts, Result, enlarge
+from imgpipe_tests.waiting import until
 
 _SCALE = 2
 #: Pictures that hold this value have what their network cannot do in low precision.
@@ -89,18 +89,11 @@ def _all_at_once(
     threads = [threading.Thread(target=work, args=(index,)) for index in range(len(pictures))]
     for index, thread in enumerate(threads):
         thread.start()
-        _until(partial(_are_waiting, network, queue, index))
+        until(partial(_are_waiting, network, queue, index))
     network.gate.set()
     for thread in threads:
         thread.join(30)
     return results
-
-
-def _until(is_so: Callable[[], bool]) -> None:
-    end = time.monotonic() + 30
-    while not is_so():
-        assert time.monotonic() < end
-        time.sleep(0.001)
 
 
 def _is(result: Result | BaseException, picture: Floats, extra: int = 0) -> bool:

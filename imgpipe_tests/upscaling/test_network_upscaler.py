@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 import cv2
@@ -20,14 +19,9 @@ from imgpipe.inference.device import has_matrix_unit
 from imgpipe.settings import LimitSettings
 from imgpipe.upscaling.graph_loops import GraphLoops
 from imgpipe.upscaling.network_forms import CompactForm
-from imgpipe.upscaling.network_upscaler import NetworkUpscaler
 from imgpipe.upscaling.upscaler import Upscaled
 from imgpipe_tests.images import profiles
-from imgpipe_tests.upscaling.conftest import tiny_compact, tiny_rrdb
-
-Save = Callable[[nn.Module, str], Path]
-Build = Callable[..., NetworkUpscaler]
-Picture = Callable[..., Image]
+from imgpipe_tests.upscaling.conftest import Build, Picture, Save, tiny_compact, tiny_rrdb
 
 #: Edge of the tile, px, and tiles at once: even and odd, one that divides nothing.
 TILINGS = ((32, 1), (37, 4), (50, 1), (71, 4))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +12,9 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from imgpipe.errors import ConfigError, ModelMismatch, WeightsRefused
-from imgpipe.images.image import Image
 from imgpipe.settings import UpscaleSettings
 from imgpipe.upscaling.build import build_upscaler, fingerprint
-
-Picture = Callable[..., Image]
+from imgpipe_tests.upscaling.conftest import Picture
 
 
 def _save(

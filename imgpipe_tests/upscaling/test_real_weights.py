@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -15,13 +14,11 @@ from imgpipe.images.colour import to_srgb
 from imgpipe.images.decode import decode
 from imgpipe.images.image import Image
 from imgpipe.settings import LimitSettings
-from imgpipe.upscaling.network_upscaler import NetworkUpscaler
 from imgpipe_tests.images import profiles
+from imgpipe_tests.upscaling.conftest import Build
 from imgpipe_tests.upscaling.cpu import needs_amx
 
 pytestmark = pytest.mark.shared
-
-Build = Callable[..., NetworkUpscaler]
 
 
 @pytest.fixture

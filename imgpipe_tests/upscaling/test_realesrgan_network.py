@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import subprocess
-import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +15,14 @@ from imgpipe.errors import WeightsRefused
 from imgpipe.images.image import Image
 from imgpipe.settings import UpscaleSettings
 from imgpipe.upscaling.build import build_upscaler, fingerprint
-from imgpipe_tests.upscaling.conftest import lively, tiny_compact
+from imgpipe_tests.imports import loaded_by
+from imgpipe_tests.upscaling.conftest import Picture, lively, tiny_compact
 
 # Not imported here: it only imports through the adapter.
 pytestmark = pytest.mark.skipif(
     any(importlib.util.find_spec(name) is None for name in ("realesrgan", "basicsr")),
     reason="the realesrgan package is optional and not installed",
 )
-
-Picture = Callable[..., Image]
 
 
 def _networks() -> dict[str, torch.nn.Module]:
@@ -117,12 +113,8 @@ def test_the_backend_is_in_the_fingerprint(tmp_path: Path) -> None:
 
 
 def test_the_alias_does_not_outlive_the_import() -> None:
-    code = (
-        "import sys; from imgpipe.upscaling.realesrgan_network import _package; _package()\n"
-        "print('torchvision.transforms.functional_tensor' in sys.modules)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.split()[-1] == "False"
+    code = "from imgpipe.upscaling.realesrgan_network import _package; _package()"
+    assert loaded_by(code, ("torchvision.transforms.functional_tensor",)) == []
 
 
 def test_spandrel_and_the_package_agree(tmp_path: Path, picture: Picture) -> None:

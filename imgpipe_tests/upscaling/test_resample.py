@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,8 +13,7 @@ from imgpipe.pixels.resize import Kernel, resize
 from imgpipe.settings import LimitSettings
 from imgpipe.upscaling.resample import ResampleUpscaler
 from imgpipe.upscaling.upscaler import TargetSize
-
-Picture = Callable[..., Image]
+from imgpipe_tests.upscaling.conftest import Picture
 
 
 @pytest.mark.parametrize("kernel", ["lanczos", "bicubic"])

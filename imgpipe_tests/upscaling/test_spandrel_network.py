@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +15,7 @@ from imgpipe.errors import ModelMismatch, WeightsRefused
 from imgpipe.inference.weights import REGISTRY, LocatedWeights
 from imgpipe.upscaling.network import NATIVE_MAX, Floats, Network
 from imgpipe.upscaling.spandrel_network import load_network
-from imgpipe_tests.upscaling.conftest import tiny_compact, tiny_rrdb
-
-Save = Callable[[nn.Module, str], Path]
+from imgpipe_tests.upscaling.conftest import Save, tiny_compact, tiny_rrdb
 
 
 def _located(path: Path, registered: str = "") -> LocatedWeights:

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from imgpipe.upscaling.tile_runner import tiles_of
 from imgpipe.upscaling.tiling import SMALLEST_TILE_PX, plan_tiles, plan_within
 
 
@@ -23,7 +24,7 @@ def test_every_pixel_is_kept_once_with_its_context(
 ) -> None:
     plan = plan_tiles(width, height, tile, halo, multiple_of=multiple_of)
     covered = np.zeros((height, width), int)
-    for row, column in plan.tiles():
+    for row, column in tiles_of(plan):
         covered[row.kept, column.kept] += 1
         for span, length in ((row, height), (column, width)):
             assert span.window_start <= max(0, span.start - halo)

@@ -38,10 +38,7 @@ class CompactLoops:
     def __init__(self, module: nn.Module) -> None:
         form = CompactForm(module, torch.float32, "cpu")
         self._chain = _chain(form.layers(), form.factor)
-
-    @property
-    def scale(self) -> int:
-        return self._chain.factor
+        self.scale = form.factor
 
     def strips(self, windows: Floats) -> Iterator[tuple[Strip, bool]]:
         """(strip of all windows, whether it is finite) from top to bottom."""

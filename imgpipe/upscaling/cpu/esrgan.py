@@ -31,10 +31,7 @@ class EsrganLoops:
     def __init__(self, module: nn.Module) -> None:
         form = _EsrganForm(module).eval().requires_grad_(False)
         self._form = form.to(memory_format=torch.channels_last)
-
-    @property
-    def scale(self) -> int:
-        return self._form.factor
+        self.scale = form.factor
 
     def strips(self, windows: Floats) -> Iterator[tuple[Strip, bool]]:
         """(strip of all windows, whether it is finite) from top to bottom."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import re
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -139,6 +140,12 @@ def test_bytes_between_segments(kind: str, junk: bytes) -> None:
     _same_as(everywhere, data, f"{len(junk) * len(starts)} bytes between segments")
 
 
+def _with(junk: bytes, data: bytes, places: list[int]) -> bytes:
+    """``data`` with ``junk`` before each of the places."""
+    ends = [0, *places, len(data)]
+    return junk.join(data[start:stop] for start, stop in pairwise(ends))
+
+
 @pytest.mark.parametrize("kind", ["restarts", "many restarts", "progressive restarts", "CMYK"])
 @pytest.mark.parametrize("junk", [b"\0", b"\0\0\0", b"\x0a" * 20, b"\xff\0\x12", b"\xff\xff", b"padding"])
 @pytest.mark.parametrize("where", ["first", "some", "all"])
@@ -147,22 +154,14 @@ def test_bytes_before_restart_markers(kind: str, junk: bytes, where: str) -> Non
     places = [m.start() for m in re.finditer(rb"\xff[\xd0-\xd7]", data)]
     chosen = {"first": places[:1], "some": places[1::4], "all": places}[where]
     assert chosen
-    changed, last = b"", 0
-    for place in chosen:
-        changed += data[last:place] + junk
-        last = place
-    _same_as(changed + data[last:], data, "harmless oddity" if len(junk) > 6 else "")
+    _same_as(_with(junk, data, chosen), data, "harmless oddity" if len(junk) > 6 else "")
 
 
 @pytest.mark.parametrize("junk", [b"\0", b"\0" * 9, b"\x55" * 30])
 def test_bytes_between_scans(junk: bytes) -> None:
     data = _kind("progressive")
     scans = [m.start() for m in re.finditer(rb"\xff\xc4", data)][3:]
-    changed, last = b"", 0
-    for place in scans:
-        changed += data[last:place] + junk
-        last = place
-    _same_as(changed + data[last:], data, "harmless oddity" if len(junk) > 8 else "")
+    _same_as(_with(junk, data, scans), data, "harmless oddity" if len(junk) > 8 else "")
 
 
 @pytest.mark.shared

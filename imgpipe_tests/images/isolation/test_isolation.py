@@ -35,6 +35,7 @@ from imgpipe.images.isolation.process import _WORKER_CODE
 from imgpipe.images.rgb_space import space_of
 from imgpipe.settings import IsolationSettings, LimitSettings
 from imgpipe_tests.images import hostile, profiles, sources
+from imgpipe_tests.imports import loaded_by
 
 LIMITS = LimitSettings(max_pixels=1_000_000)
 ROOT = Path(__file__).resolve().parents[3]
@@ -517,15 +518,9 @@ def test_the_sources_decoder_follows_the_mode_is_kept_and_never_larger_than_the_
 
 
 def test_the_owner_loads_no_decoder_and_the_worker_nothing_else() -> None:
-    def loaded(module: str, names: str) -> str:
-        code = f"import sys, {module}; print([n for n in {names.split()} if n in sys.modules])"
-        done = subprocess.run(
-            [sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=True, text=True
-        )
-        return done.stdout.strip()
-
-    assert loaded("imgpipe.images.decoder", "cv2 PIL torch dagster") == "[]"
-    assert loaded("imgpipe.images.worker", "torch dagster onnxruntime pandas boto3 scipy") == "[]"
+    assert loaded_by("import imgpipe.images.decoder", ("cv2", "PIL", "torch", "dagster")) == []
+    others = ("torch", "dagster", "onnxruntime", "pandas", "boto3", "scipy")
+    assert loaded_by("import imgpipe.images.worker", others) == []
 
 
 @pytest.mark.parametrize(

@@ -2,30 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
 from torch import nn
 
-from imgpipe.images.image import Image
 from imgpipe.inference.torch_network import TorchNetwork
 from imgpipe.upscaling import tile_runner
 from imgpipe.upscaling.cpu import band, compact, cpu_network
 from imgpipe.upscaling.cpu.band import stream_strips
 from imgpipe.upscaling.network import NATIVE_MAX, Floats, Native, Network, Strip
 from imgpipe.upscaling.network_forms import CompactForm
-from imgpipe.upscaling.network_upscaler import NetworkUpscaler
 from imgpipe.upscaling.quantising_network import QuantisingNetwork
-from imgpipe_tests.upscaling.conftest import tiny_compact
+from imgpipe_tests.upscaling.conftest import Build, Picture, Save, tiny_compact
 from imgpipe_tests.upscaling.cpu import needs_amx
 
 pytestmark = needs_amx
-
-Save = Callable[[nn.Module, str], Path]
-Build = Callable[..., NetworkUpscaler]
-Picture = Callable[..., Image]
 
 
 def _torch(module: nn.Module, scale: int, precision: str) -> QuantisingNetwork:

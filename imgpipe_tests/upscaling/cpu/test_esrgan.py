@@ -2,28 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
-
 import numpy as np
 import pytest
-from torch import nn
 
-from imgpipe.images.image import Image
 from imgpipe.inference.torch_network import TorchNetwork
 from imgpipe.upscaling.cpu import cpu_network
 from imgpipe.upscaling.network import NATIVE_MAX, Network
 from imgpipe.upscaling.network_forms import EsrganForm
-from imgpipe.upscaling.network_upscaler import NetworkUpscaler
 from imgpipe.upscaling.quantising_network import QuantisingNetwork
+from imgpipe_tests.upscaling.conftest import Build, Picture, Save
 from imgpipe_tests.upscaling.cpu import needs_amx
 from imgpipe_tests.upscaling.cpu.test_network import esrgan
 
 pytestmark = needs_amx
-
-Save = Callable[[nn.Module, str], Path]
-Build = Callable[..., NetworkUpscaler]
-Picture = Callable[..., Image]
 
 
 @pytest.mark.parametrize("scale", [1, 2, 4, 8])
