@@ -95,7 +95,10 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--enlargements", action="store_true", help="--outside of enlargements, not mattes")
     parser.add_argument("--worst", type=Path, metavar="FILE.html", help="--outside: page of the 20 worst")
-    parser.add_argument("--part", default="both", choices=("seen", "unseen", "both"), help="of --outside")
+    parts = ("seen", "unseen", "both", "photographs")
+    parser.add_argument(
+        "--part", default="both", choices=parts, help="of --outside; the last of --enlargements"
+    )
     parser.add_argument("--kinds", nargs="+", choices=sorted(DEFECTS), help="only these defects")
     parser.add_argument("--keep", type=Path, help="folder for the network's results, to be read next time")
     parser.add_argument("--output", type=Path, help="JSON file; default: benchmarks/results/")

@@ -2,7 +2,9 @@
 
 Called by ``benchmarks/quality.py --outside --enlargements``. Crops of the real pictures of ``../shared``,
 enlarged by Lanczos, bicubic and the networks whose weights lie there. The pictures of :data:`SEEN` were in
-view when the thresholds were set; the others are the unseen part, reported on its own.
+view when the thresholds were set; the others are the unseen part, reported on its own. A third part, for
+``--part photographs`` alone, is scikit-image's photographs and pictures of textures: of no kind that any
+threshold was set for.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from typing import Any, Literal, cast
 
 import cv2
 import numpy as np
+import skimage.data
 from mattes.outside import wilson
 from worst import WorstPage
 
@@ -35,6 +38,11 @@ SCALE, TILE_PX = 4, 128
 CROP = 280, 216
 KERNELS = "lanczos", "bicubic"
 NETWORKS = "realesr-animevideov3", "realesrgan-anime-6b"
+PHOTOGRAPHS = (
+    *("astronaut", "brick", "camera", "chelsea", "chessboard_GRAY", "coffee", "coins", "color", "grass"),
+    *("gravel", "horse", "hubble_deep_field", "ihc", "logo", "moon", "motorcycle_left", "motorcycle_right"),
+    *("page", "phantom", "retina", "rocket", "text"),
+)
 SEEN = frozenset(("anime-girl-1", "apisr-f91", "apisr-image-00164", "comic", "anime-041", "esrgan-OST_009"))
 _SETTINGS = QualitySettings()
 
@@ -82,6 +90,8 @@ class Crop:
 
     @property
     def part(self) -> str:
+        if self.picture in PHOTOGRAPHS:
+            return "photographs"
         return "seen" if self.picture in SEEN else "unseen"
 
 
@@ -96,7 +106,8 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     """Per part, upscaler and damage: rejected, with 95% intervals (Wilson), and the checks that saw it."""
     results: dict[str, Any] = {}
     worst = WorstPage(options.worst)
-    every = [one for one in crops() if options.part in ("both", one.part)]
+    parts = ("seen", "unseen") if options.part == "both" else (options.part,)
+    every = [one for one in crops() if one.part in parts]
     for name in (*KERNELS, *NETWORKS):
         if name in NETWORKS and not (DATA / "models" / f"{name}.safetensors").is_file():
             continue
@@ -131,18 +142,23 @@ def _results(crop: Crop, upscaler: Upscaler) -> Iterator[tuple[str, Pixels]]:
 
 
 def crops() -> Iterator[Crop]:
-    """Up to four crops of every picture, as far apart as they can be."""
+    """Up to four crops of every picture, as far apart as they can be; two of a photograph."""
     number = 0
+    for path in _pictures():
+        picture = np.asarray(opencv_read(path, cv2.IMREAD_COLOR)[..., ::-1], np.uint8)
+        for y in _starts(picture.shape[0], CROP[1]):
+            for x in _starts(picture.shape[1], CROP[0])[: 1 if path.stem in PHOTOGRAPHS else 2]:
+                source = np.ascontiguousarray(picture[y : y + CROP[1], x : x + CROP[0]])
+                yield Crop(path.stem, number, source)
+                number += 1
+
+
+def _pictures() -> Iterator[Path]:
     for place in ("sr", "real", "anime"):
-        for path in sorted((DATA / "data" / place).glob("*")):
-            if ".isnet" in path.name:
-                continue
-            picture = np.asarray(opencv_read(path, cv2.IMREAD_COLOR)[..., ::-1], np.uint8)
-            for y in _starts(picture.shape[0], CROP[1]):
-                for x in _starts(picture.shape[1], CROP[0]):
-                    source = np.ascontiguousarray(picture[y : y + CROP[1], x : x + CROP[0]])
-                    yield Crop(path.stem, number, source)
-                    number += 1
+        yield from (path for path in sorted((DATA / "data" / place).glob("*")) if ".isnet" not in path.name)
+    photographs = Path(skimage.data.__file__).parent
+    for name in PHOTOGRAPHS:
+        yield from photographs.glob(f"{name}.*g")
 
 
 def _starts(side: int, length: int) -> list[int]:
