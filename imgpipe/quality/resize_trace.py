@@ -9,6 +9,7 @@ itself, also those reduced to their size, have theirs at multiples of its own gr
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Any
 
 import cv2
@@ -25,12 +26,13 @@ Mask = npt.NDArray[np.bool_]
 MIN_PX = 96
 #: Cycles per px of the result that are looked at.
 _LOWEST, _HIGHEST = 0.13, 0.485
-#: Second differences are cut off here: edges would outweigh what is everywhere.
-_MOST = 2
+#: Second differences are cut off here: edges would outweigh what is everywhere; a source's, which are
+#: larger, at both.
+_MOST, _MOST_OF_SOURCE = 2, (2, 16)
 #: Bins around a line that its window smears it over; as a share of the spectrum at the source's own grid.
 _REACH, _OWN_REACH = 2.5, 0.012
-#: Codecs' grid, px; it may be the source's. Multiples of half the source's grid that are its own.
-_GRID_PX, _MULTIPLES = 8, 17
+#: Codecs' grid of colours, px. Multiples of half the source's grid that are its own.
+_GRID_PX, _MULTIPLES = 16, 17
 #: A line in the source's spectrum, as one that was resized has or a screentone; its multiples that count.
 _LINE, _HARMONICS = 4.0, 6
 _AROUND, _SMOOTH_PX, _POWER_PX = 65, 31, 63
@@ -63,20 +65,18 @@ def _is_foreign(bins: npt.NDArray[Any], side: int, source_side: int) -> Mask:
         reach = _REACH if half % 2 else max(_REACH, _OWN_REACH * side)
         apart &= _from_multiple(bins - half * source_side / 2, side) > reach
         apart &= _from_multiple(bins + half * source_side / 2, side) > reach
-    for step in (source_side / _GRID_PX, side / _GRID_PX):
-        apart &= _from_multiple(bins, step) > _REACH
-    return apart
+    return np.asarray(apart & (_from_multiple(bins, side / _GRID_PX) > _REACH), np.bool_)
 
 
 def _is_of_source(cycles: F64, source: Bytes) -> Mask:
     """Whether frequencies of a result, in cycles per source px, are multiples of lines of its source."""
     own = np.zeros(cycles.shape, np.bool_)
-    for axis in (0, 1):
-        spectrum, reach = _spectrum(source, axis), _REACH / source.shape[axis]
-        for line in np.flatnonzero(spectrum >= _LINE) / source.shape[axis]:
+    for axis, most in product((0, 1), _MOST_OF_SOURCE):
+        side = source.shape[axis]
+        for line in np.flatnonzero(_spectrum(source, axis, most) >= _LINE) / side:
             for multiple in range(1, _HARMONICS + 1):
-                own |= _from_multiple(cycles - multiple * line, 1.0) <= reach
-                own |= _from_multiple(cycles + multiple * line, 1.0) <= reach
+                own |= _from_multiple(cycles - multiple * line, 1.0) <= _REACH / side
+                own |= _from_multiple(cycles + multiple * line, 1.0) <= _REACH / side
     return own
 
 
@@ -85,7 +85,7 @@ def _from_multiple(values: npt.NDArray[Any], step: float) -> F64:
     return np.asarray(np.abs(values - np.round(values / step) * step))
 
 
-def _spectrum(plane: Bytes, axis: int) -> F64:
+def _spectrum(plane: Bytes, axis: int, most: int = _MOST) -> F64:
     """Amplitudes along ``axis`` over the median of those around, of mean second differences; evenly spread
     bands of the plane are looked at."""
     turned = plane if axis == 1 else plane.T
@@ -93,7 +93,7 @@ def _spectrum(plane: Bytes, axis: int) -> F64:
     for rows in bands(turned.shape[0], _BAND_PX, _BANDS):
         levels = turned[rows].astype(np.int16)
         second = np.abs(2 * levels[:, 1:-1] - levels[:, :-2] - levels[:, 2:])
-        profile += np.minimum(second, _MOST).sum(axis=0)
+        profile += np.minimum(second, most).sum(axis=0)
         count += len(levels)
     profile /= count
     profile -= _running_mean(profile, _SMOOTH_PX)

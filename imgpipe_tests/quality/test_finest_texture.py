@@ -7,6 +7,7 @@ import pytest
 
 from imgpipe.images.image import Image
 from imgpipe.quality.finest_texture import finest_texture
+from imgpipe.quality.report import QualityReport
 from imgpipe.quality.score import score
 from imgpipe.records import ModelUse
 from imgpipe.settings import QualitySettings
@@ -33,10 +34,12 @@ def test_a_result_that_was_smoothed_to_paint_is_rejected_and_says_so() -> None:
     grained = np.asarray((clean + rng.normal(0, 0.8, clean.shape)).clip(0, 255), np.uint8)
     painted = cv2.medianBlur(grained, 7)
 
-    def failed(result: npt.NDArray[np.uint8]) -> set[str]:
+    def judged(result: npt.NDArray[np.uint8]) -> QualityReport:
         model = ModelUse("realesr-animevideov3", "spandrel")
-        report = score(Image(source), Image(result), settings=QualitySettings(), model=model)
-        return {check.name for check in report.failed}
+        return score(Image(source), Image(result), settings=QualitySettings(), model=model)
 
-    assert "finest_texture_min" not in failed(grained)
-    assert "finest_texture_min" in failed(np.asarray(painted, np.uint8))
+    assert "finest_texture_min" not in {check.name for check in judged(grained).failed}
+    assert "finest_texture_min" in {check.name for check in judged(np.asarray(painted, np.uint8)).failed}
+    half = judged(np.asarray(cv2.resize(painted, (256, 192), interpolation=cv2.INTER_AREA), np.uint8))
+    assert "finest_texture" not in half.metrics
+    assert "finest_texture: the result is not larger than the source by 2.9 and more" in half.notes

@@ -46,9 +46,17 @@ def test_one_of_a_smaller_source_brought_to_size_has(source: Plane, smaller: flo
     assert trace > 6
 
 
-def test_a_source_that_was_enlarged_itself_is_no_trace_of_its_result(source: Plane) -> None:
-    once = resized(source, 280, 224)
-    assert (resize_trace(once, resized(once, 1120, 896)) or 0.0) < 5
+@pytest.mark.parametrize("before", [1.4, 1.5, 2.6])
+def test_a_source_that_was_enlarged_itself_is_no_trace_of_its_result(source: Plane, before: float) -> None:
+    once = resized(source, round(200 * before), round(160 * before))
+    result = resized(once, 4 * once.shape[1], 4 * once.shape[0], cv2.INTER_LANCZOS4)
+    assert (resize_trace(once, result) or 0.0) < 5
+
+
+def test_nor_is_the_grid_of_a_codec(source: Plane) -> None:
+    stored = cv2.imencode(".jpg", resized(source, 800, 640), [cv2.IMWRITE_JPEG_QUALITY, 60])[1]
+    result = np.asarray(cv2.imdecode(stored, cv2.IMREAD_GRAYSCALE), np.uint8)
+    assert (resize_trace(source, result) or 0.0) < 5
 
 
 def test_a_screentone_is_no_trace() -> None:
