@@ -33,8 +33,9 @@ _MOST, _MOST_OF_SOURCE = 2, (2, 16)
 _REACH, _OWN_REACH = 2.5, 0.012
 #: Codecs' grid of colours, px. Multiples of half the source's grid that are its own.
 _GRID_PX, _MULTIPLES = 16, 17
-#: A line in the source's spectrum, as one that was resized has or a screentone; its multiples that count.
-_LINE, _HARMONICS = 4.0, 6
+#: A line that is compared with the source's; one in the source's spectrum, as one that was resized has or a
+#: screentone; its multiples that count.
+_LINE, _LINE_OF_SOURCE, _HARMONICS = 4.0, 3.0, 6
 _AROUND, _SMOOTH_PX, _POWER_PX = 65, 31, 63
 _BAND_PX, _BANDS = 64, 16
 
@@ -69,15 +70,16 @@ def _is_foreign(bins: npt.NDArray[Any], side: int, source_side: int) -> Mask:
 
 
 def _is_of_source(cycles: F64, source: Bytes) -> Mask:
-    """Whether frequencies of a result, in cycles per source px, are multiples of lines of its source."""
-    own = np.zeros(cycles.shape, np.bool_)
+    """Whether frequencies of a result, in cycles per source px, are multiples of lines that its source has
+    along both axes."""
+    own = np.zeros((2, cycles.size), np.bool_)
     for axis, most in product((0, 1), _MOST_OF_SOURCE):
         side = source.shape[axis]
-        for line in np.flatnonzero(_spectrum(source, axis, most) >= _LINE) / side:
+        for line in np.flatnonzero(_spectrum(source, axis, most) >= _LINE_OF_SOURCE) / side:
             for multiple in range(1, _HARMONICS + 1):
-                own |= _from_multiple(cycles - multiple * line, 1.0) <= _REACH / side
-                own |= _from_multiple(cycles + multiple * line, 1.0) <= _REACH / side
-    return own
+                own[axis] |= _from_multiple(cycles - multiple * line, 1.0) <= _REACH / side
+                own[axis] |= _from_multiple(cycles + multiple * line, 1.0) <= _REACH / side
+    return np.asarray(own.all(axis=0), np.bool_)
 
 
 def _from_multiple(values: npt.NDArray[Any], step: float) -> F64:
