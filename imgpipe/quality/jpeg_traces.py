@@ -33,8 +33,10 @@ def jpeg_traces(result: Bytes, smooth: Bytes) -> float | None:
     """Third differences on the grid over those beside it; about 1 in clean pictures.
 
     ``result``: luma (height, width) uint8; ``smooth``: 255 where the source is, at its own size.
-    ``None`` where less than :data:`_MIN_PX` of the result are looked at.
+    ``None`` where less than :data:`_MIN_PX` of the result are looked at, and below 8 px.
     """
+    if min(result.shape) < GRID_PX:
+        return None
     across = _ratio(result, smooth)
     if across is None or across < _CLEAN:
         return across

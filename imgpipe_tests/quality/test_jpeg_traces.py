@@ -48,3 +48,5 @@ def test_without_smooth_places_it_is_not_measured() -> None:
     noise = np.random.default_rng(0).integers(0, 256, (64, 64), np.uint8)
     assert jpeg_traces(np.repeat(np.repeat(noise, 4, 0), 4, 1), smooth_mask(spread_of(noise))) is None
     assert jpeg_traces(np.zeros((40, 40), np.uint8), np.full((10, 10), 255, np.uint8)) is None
+    for height, width in ((1, 1), (3, 3), (2**14, 3)):  # No third difference fits, or next to none.
+        assert jpeg_traces(np.zeros((height, width), np.uint8), np.full((1, 1), 255, np.uint8)) is None
