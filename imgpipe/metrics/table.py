@@ -442,7 +442,7 @@ ROWS: tuple[Metric, ...] = (
             at_most(
                 "overshoot_max",
                 "detail_kept",
-                0.03,
+                0.2,
                 0.03,
                 ".1%",
                 "over-sharpened: halos at {} of the edges",
