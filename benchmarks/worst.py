@@ -99,7 +99,7 @@ def _ratio(check: CheckResult) -> float:
     limit, value = LIMITS[check.name], float(check.value or 0.0)
     if limit.direction == "max":
         return value / max(check.threshold, 1e-9)
-    if limit.highest == 1.0:
+    if limit.highest == 1.0 and check.threshold > 0.5:
         return (1 - value) / max(1 - check.threshold, 1e-9)
     return check.threshold / max(value, 1e-9)
 
