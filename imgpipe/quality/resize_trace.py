@@ -4,12 +4,12 @@ A resize makes pixels by turns nearer to and farther from those it reads, so the
 result are larger and smaller with a period (Gallagher 2005, "Detection of linear and cubic interpolation in
 JPEG compressed images"): a line in the spectrum of their mean over each column. A picture that was made from
 a smaller source and brought to size has one at the same place along both axes. Enlargements of this source
-itself, also those reduced to their size, have theirs at multiples of its own grid, which do not count.
+itself, also those reduced to their size, have theirs at multiples of its own grid, which do not count. Nor do
+lines of the source's patterns: those that a plain enlargement has too, and multiples of the source's own.
 """
 
 from __future__ import annotations
 
-from itertools import product
 from typing import Any
 
 import cv2
@@ -26,16 +26,16 @@ Mask = npt.NDArray[np.bool_]
 MIN_PX = 96
 #: Cycles per px of the result that are looked at.
 _LOWEST, _HIGHEST = 0.13, 0.485
-#: Second differences are cut off here: edges would outweigh what is everywhere; a source's, which are
-#: larger, at both.
-_MOST, _MOST_OF_SOURCE = 2, (2, 16)
+#: Second differences are cut off here: edges would outweigh what is everywhere. Patterns are edges.
+_MOST, _ALL = 2, 1020
 #: Bins around a line that its window smears it over; as a share of the spectrum at the source's own grid.
 _REACH, _OWN_REACH = 2.5, 0.012
 #: Codecs' grid of colours, px. Multiples of half the source's grid that are its own.
 _GRID_PX, _MULTIPLES = 16, 17
-#: A line that is compared with the source's; one in the source's spectrum, as one that was resized has or a
-#: screentone; its multiples that count.
-_LINE, _LINE_OF_SOURCE, _HARMONICS = 4.0, 3.0, 6
+#: A line that is looked into; one that a plain enlargement has too, and the bins around that count.
+_LINE, _PLAIN_LINE, _NEAR = 4.0, 3.0, np.ones((1, 7), np.uint8)
+#: A line in the source's spectrum, as one that was resized has or a screentone; its multiples that count.
+_SOURCE_LINE, _HARMONICS = 10.0, 6
 _AROUND, _SMOOTH_PX, _POWER_PX = 65, 31, 63
 _BAND_PX, _BANDS = 64, 16
 
@@ -55,7 +55,10 @@ def resize_trace(source: Bytes, result: Bytes) -> float | None:
     below = np.floor(bins * (height / width)).astype(int)
     lines = np.minimum(across[bins], np.maximum(down[below], down[below + 1]))
     if lines.max(initial=0.0) >= _LINE:
-        lines = lines[~_is_of_source(bins / source_width, source)]
+        plain = np.asarray(cv2.resize(source, (width, height), interpolation=cv2.INTER_CUBIC), np.uint8)
+        across, down = (cv2.dilate(_spectrum(plain, axis)[None], _NEAR)[0] for axis in (1, 0))
+        of_source = np.minimum(across[bins], down[below]) >= _PLAIN_LINE
+        lines = lines[~of_source & ~_is_of_source(bins / source_width, source)]
     return float(lines.max(initial=0.0))
 
 
@@ -70,16 +73,15 @@ def _is_foreign(bins: npt.NDArray[Any], side: int, source_side: int) -> Mask:
 
 
 def _is_of_source(cycles: F64, source: Bytes) -> Mask:
-    """Whether frequencies of a result, in cycles per source px, are multiples of lines that its source has
-    along both axes."""
-    own = np.zeros((2, cycles.size), np.bool_)
-    for axis, most in product((0, 1), _MOST_OF_SOURCE):
-        side = source.shape[axis]
-        for line in np.flatnonzero(_spectrum(source, axis, most) >= _LINE_OF_SOURCE) / side:
+    """Whether frequencies of a result, in cycles per source px, are multiples of lines of its source."""
+    own = np.zeros(cycles.shape, np.bool_)
+    for axis in (0, 1):
+        spectrum, reach = _spectrum(source, axis, _ALL), _REACH / source.shape[axis]
+        for line in np.flatnonzero(spectrum >= _SOURCE_LINE) / source.shape[axis]:
             for multiple in range(1, _HARMONICS + 1):
-                own[axis] |= _from_multiple(cycles - multiple * line, 1.0) <= _REACH / side
-                own[axis] |= _from_multiple(cycles + multiple * line, 1.0) <= _REACH / side
-    return np.asarray(own.all(axis=0), np.bool_)
+                own |= _from_multiple(cycles - multiple * line, 1.0) <= reach
+                own |= _from_multiple(cycles + multiple * line, 1.0) <= reach
+    return own
 
 
 def _from_multiple(values: npt.NDArray[Any], step: float) -> F64:
@@ -88,8 +90,8 @@ def _from_multiple(values: npt.NDArray[Any], step: float) -> F64:
 
 
 def _spectrum(plane: Bytes, axis: int, most: int = _MOST) -> F64:
-    """Amplitudes along ``axis`` over the median of those around, of mean second differences; evenly spread
-    bands of the plane are looked at."""
+    """Amplitudes along ``axis`` over the median of those around, of mean second differences up to ``most``;
+    evenly spread bands of the plane are looked at."""
     turned = plane if axis == 1 else plane.T
     profile, count = np.zeros(turned.shape[1] - 2), 0
     for rows in bands(turned.shape[0], _BAND_PX, _BANDS):

@@ -65,5 +65,17 @@ def test_a_screentone_is_no_trace() -> None:
     assert (resize_trace(tone, resized(tone, 1024, 768)) or 0.0) < 6
 
 
+@pytest.mark.parametrize("how", [cv2.INTER_CUBIC, cv2.INTER_LANCZOS4])
+@pytest.mark.parametrize("factor", [2, 2.37, 3, 4])
+def test_nor_is_a_pattern_of_whole_pixels(factor: float, how: int) -> None:
+    """Cut off, its second differences are all the same, in the source and by whole factors."""
+    rows, columns = np.indices((200, 240))
+    grid, board = rows % 3 * (columns % 3) > 0, rows // 3 % 2 == columns // 3 % 2
+    for pattern in (grid, board, rows % 5 * (columns % 5) > 3):
+        drawn = pattern.astype(np.uint8) * 200 + 30
+        result = resized(drawn, round(240 * factor), round(200 * factor), how)
+        assert (resize_trace(drawn, result) or 0.0) < 6
+
+
 def test_small_sources_are_not_measured(source: Plane) -> None:
     assert resize_trace(source[:95], resized(source[:95], 800, 380)) is None
