@@ -394,8 +394,8 @@ ROWS: tuple[Metric, ...] = (
         "JPEG traces",
         "Third differences across an 8 px grid of the result over those beside it",
         better="lower",
-        sees="JPEG of quality 70 and worse on the way, nearest-neighbour enlargement by 4 or 8",
-        blind_to="JPEG that was reduced or cropped off the grid; pictures without smooth places",
+        sees="JPEG of quality 70 and worse on the way, nearest-neighbour enlargement by 4",
+        blind_to="JPEG that was reduced or cropped off the grid; pictures without smooth places; 8x",
         high=None,
         digits=2,
         limits=(
@@ -456,7 +456,7 @@ ROWS: tuple[Metric, ...] = (
         "Differences from the median of 3x3 px / ranges in 3x3 px, of the result where those are 2 to 40",
         better="higher",
         sees="smoothing that keeps edges, as a bilateral filter, a median or a painter's does",
-        blind_to="what was smoothed before it was enlarged; textured pictures; enlargements by less than 2.9",
+        blind_to="what was smoothed before it was enlarged; textured pictures; below 2.9x, above 6x",
         digits=4,
         limits=(
             at_least(

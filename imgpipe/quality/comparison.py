@@ -21,7 +21,7 @@ from imgpipe.quality.detail_loss import detail_loss
 from imgpipe.quality.edge_pixel_loss import picture_edge_loss
 from imgpipe.quality.findings import Findings
 from imgpipe.quality.fine_detail import fine_detail, is_enlarged, smooth_mask, spread_of
-from imgpipe.quality.finest_texture import MIN_SCALE, finest_texture
+from imgpipe.quality.finest_texture import MAX_SCALE, MIN_SCALE, finest_texture
 from imgpipe.quality.jpeg_traces import jpeg_traces
 from imgpipe.quality.overshoot import overshoot
 from imgpipe.quality.psnr import psnr
@@ -180,13 +180,13 @@ def _measure_fine_detail(pair: Pair, found: Findings) -> None:
     found.add("specks_ppm", fine.specks_ppm)
     found.add("scratch_px", fine.scratch_px)
     traces = jpeg_traces(result.levels, smooth_mask(spread))
-    found.add("jpeg_traces", traces, "too little of the source is smooth")
+    found.add("jpeg_traces", traces, "too little of the source is smooth, or it is enlarged by 8")
     found.add("resize_trace", resize_trace(source.levels, result.levels), "the source is smaller than 96 px")
-    if is_enlarged(source.shape, result.shape, MIN_SCALE):
+    if MIN_SCALE <= result.shape[0] / source.shape[0] <= MAX_SCALE:
         texture = finest_texture(result.levels)
         found.add("finest_texture", texture, "too little of the result is neither flat nor a hard edge")
     else:
-        found.note("finest_texture: the result is not larger than the source by 2.9 and more")
+        found.note("finest_texture: the result is not 2.9 to 6.1 times as large as the source")
     loss, places = detail_loss(pair.reference_y, pair.round_trip_y)
     found.add("detail_loss", loss)
     found.add("overshoot", overshoot(source.levels, result.levels), "the source has too few edges")

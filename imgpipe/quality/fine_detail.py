@@ -55,9 +55,9 @@ class FineDetail:
     boxes: tuple[EdgeBox, ...] = field(default=())
 
 
-def is_enlarged(source: tuple[int, int], result: tuple[int, int], scale: float = MIN_SCALE) -> bool:
-    """Whether a (height, width) is ``scale`` times as large as the source's, or larger."""
-    return all(scale * a <= b for a, b in zip(source, result, strict=True))
+def is_enlarged(source: tuple[int, int], result: tuple[int, int]) -> bool:
+    """Whether a (height, width) is large enough beside the source's for :func:`fine_detail`."""
+    return all(MIN_SCALE * a <= b for a, b in zip(source, result, strict=True))
 
 
 def smooth_mask(spread: Mask) -> Mask:

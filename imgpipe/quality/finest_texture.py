@@ -14,8 +14,9 @@ import numpy as np
 from imgpipe.pixels.round_trip import Bytes
 from imgpipe.pixels.strips import bands
 
-#: From this enlargement on. Below, results that were reduced to their size have as little.
-MIN_SCALE = 2.9
+#: Enlargements that are measured. Below, results that were reduced to their size have as little; above, those
+#: of networks by 4 that were enlarged further.
+MIN_SCALE, MAX_SCALE = 2.9, 6.1
 #: Ranges within 3x3 px that count, 1/255: none where the picture is flat, none across hard edges.
 _LEAST, _MOST = 2, 40
 _MIN_PX = 500

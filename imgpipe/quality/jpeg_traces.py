@@ -33,9 +33,10 @@ def jpeg_traces(result: Bytes, smooth: Bytes) -> float | None:
     """Third differences on the grid over those beside it; about 1 in clean pictures.
 
     ``result``: luma (height, width) uint8; ``smooth``: 255 where the source is, at its own size.
-    ``None`` where less than :data:`_MIN_PX` of the result are looked at, and below 8 px.
+    ``None`` where less than :data:`_MIN_PX` of the result are looked at, and below 8 px; nor by 8 times
+    the source's size, where the grid is that of the source's own pixels.
     """
-    if min(result.shape) < GRID_PX:
+    if min(result.shape) < GRID_PX or result.shape[1] == GRID_PX * smooth.shape[1]:
         return None
     across = _ratio(result, smooth)
     if across is None or across < _CLEAN:

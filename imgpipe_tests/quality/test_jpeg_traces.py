@@ -50,3 +50,8 @@ def test_without_smooth_places_it_is_not_measured() -> None:
     assert jpeg_traces(np.zeros((40, 40), np.uint8), np.full((10, 10), 255, np.uint8)) is None
     for height, width in ((1, 1), (3, 3), (2**14, 3)):  # No third difference fits, or next to none.
         assert jpeg_traces(np.zeros((height, width), np.uint8), np.full((1, 1), 255, np.uint8)) is None
+
+
+def test_by_eight_the_grid_is_that_of_the_sources_pixels(source: U8) -> None:
+    smooth = np.full(source.shape[:2], 255, np.uint8)
+    assert jpeg_traces(enlarge(source, 8)[..., 1], smooth) is None
