@@ -183,8 +183,8 @@ def _measure_fine_detail(pair: Pair, found: Findings) -> None:
     found.add("jpeg_traces", traces, "too little of the source is smooth, or it is enlarged by 8")
     found.add("resize_trace", resize_trace(source.levels, result.levels), "the source is smaller than 96 px")
     if MIN_SCALE <= result.shape[0] / source.shape[0] <= MAX_SCALE:
-        texture = finest_texture(result.levels)
-        found.add("finest_texture", texture, "too little of the result is neither flat nor a hard edge")
+        texture = finest_texture(source.levels, result.levels)
+        found.add("finest_texture", texture, "the source is soft, or all is flat or a hard edge")
     else:
         found.note("finest_texture: the result is not 2.9 to 6.1 times as large as the source")
     loss, places = detail_loss(pair.reference_y, pair.round_trip_y)
