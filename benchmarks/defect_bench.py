@@ -33,6 +33,8 @@ CROP = 320, 240
 NETWORK_WEIGHTS = "realesr-animevideov3.safetensors"
 LANCZOS = ModelUse("lanczos", "classical")
 NETWORK = ModelUse("realesr-animevideov3", "spandrel")
+#: What is drawn at the larger size is no enlargement of any kernel: it is judged as a faithful network's.
+FAITHFUL = ModelUse("imgpipe-lite", "onnx")
 SETTINGS = QualitySettings()
 #: Kinds that must always be found -> the strengths (0..2) that this holds for.
 ALWAYS = {
@@ -115,7 +117,8 @@ def drawn(count: int, kind: str) -> Iterator[Specimen]:
     for number, high in enumerate(_large_drawings(count)):
         source = area(high, SCALE)
         result = enlarge(source, SCALE) if kind == "lanczos" else high
-        yield Specimen(f"{kind} {number}", source, result, _grid(source), LANCZOS)
+        model = LANCZOS if kind == "lanczos" else FAITHFUL
+        yield Specimen(f"{kind} {number}", source, result, _grid(source), model)
 
 
 def _large_drawings(count: int) -> Iterator[U8]:
