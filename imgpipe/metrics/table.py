@@ -327,7 +327,7 @@ ROWS: tuple[Metric, ...] = (
         "Mixed second difference at the result's size where the source is smooth, worst 16 px of the source",
         better="lower",
         sees="checkerboards of 1 to 2 px, noise on the picture or on one tile",
-        blind_to="where the source is textured; enlargements by less than 1.9, as the next six rows",
+        blind_to="where the source is textured; enlargements by less than 1.9, as the next eight rows",
         unit="of 255",
         high=1020.0,
         digits=2,

@@ -54,7 +54,7 @@ def test_a_source_that_was_enlarged_itself_is_no_trace_of_its_result(source: Pla
 
 
 def test_nor_is_the_grid_of_a_codec(source: Plane) -> None:
-    stored = cv2.imencode(".jpg", resized(source, 800, 640), [cv2.IMWRITE_JPEG_QUALITY, 60])[1]
+    stored = cv2.imencode(".jpg", resized(source, 600, 480), [cv2.IMWRITE_JPEG_QUALITY, 40])[1]
     result = np.asarray(cv2.imdecode(stored, cv2.IMREAD_GRAYSCALE), np.uint8)
     assert (resize_trace(source, result) or 0.0) < 5
 
